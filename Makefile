@@ -1,0 +1,36 @@
+# make demo   watch a language model learn a text game (8 minutes on two cores, after installation)
+# make test   everything that must hold (6 minutes)
+# make test-slow   the long differential and learning runs
+# make docs   render the pages that are made from the code
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: demo test test-slow lint docs clean
+
+demo: $(INSTALLED)
+	$(BIN)/python -m benchmarks.demo
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python docs/render.py --check
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/render.py
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[dev]"
+	touch $(INSTALLED)
+
+clean:
+	rm -rf .venv build dist *.egg-info

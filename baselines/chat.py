@@ -1,0 +1,116 @@
+"""Chat templates, one turn at a time: the tokens that stand are never written again.
+
+A template is a function of a whole conversation. A policy needs the opposite: what to append now. `ChatFormat` takes the
+difference of two renderings, and refuses templates for which such a difference does not exist (those that strip the
+reasoning of earlier turns, for example), because history would then differ between rollout and training.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeAlias
+
+from transformers import PreTrainedTokenizerBase
+
+from baselines.errors import ChatTemplateError
+
+Message: TypeAlias = dict[str, str]
+
+# For models that come without a template: plain text, each action closed by the tokenizer's own end of sequence.
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}{{ 'Action:\n' + message['content'] + eos_token + '\n' }}"
+    "{% else %}{{ 'Observation:\n' + message['content'] + '\n' }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Action:\n' }}{% endif %}"
+)
+
+_PROBES = ("look around", "<think>\nthe lamp is east\n</think>\n\ngo east")
+_OPENING: list[Message] = [{"role": "user", "content": "a room"}, {"role": "assistant", "content": "look around"}]
+
+
+class ChatFormat:
+    """Turns text into the token ids that extend a conversation by one turn.
+
+    Attributes:
+        end_token_id: the special token that closes an action; the policy samples it to end its turn.
+
+    Raises:
+        ChatTemplateError: the template rewrites earlier turns, depends on how many there were, or closes an action
+            with something other than a special token.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        if not tokenizer.chat_template:
+            tokenizer.chat_template = PLAIN_TEMPLATE
+        self._check_prefix_stable()
+        self._opening = self._render(_OPENING, prompt=False)
+        self.end_token_id, self._after_end = self._read_turn_end()
+        specials = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
+        self._specials = re.compile("|".join(re.escape(token) for token in specials)) if specials else None
+
+    def first_turn(self, observation: str) -> list[int]:
+        """Token ids of a conversation that starts with `observation`, up to where the policy begins to speak."""
+        return self._encode(self._render([_user(self._defuse(observation))], prompt=True))
+
+    def next_turn(self, observation: str) -> list[int]:
+        """Token ids that follow an action's end token: the rest of its frame, `observation`, the prompt to speak."""
+        rendered = self._render([*_OPENING, _user(self._defuse(observation))], prompt=True)
+        return self._encode(self._after_end + rendered[len(self._opening) :])
+
+    def action(self, text: str) -> list[int]:
+        """Token ids of an action as a policy would have sampled it, its end token included."""
+        return [*self._encode(self._defuse(text)), self.end_token_id]
+
+    def decode_action(self, token_ids: list[int]) -> str:
+        """The text of a sampled action, without special tokens and outer white space."""
+        return str(self._tokenizer.decode(token_ids, skip_special_tokens=True)).strip()
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def _render(self, messages: list[Message], prompt: bool) -> str:
+        return _rendered(self._tokenizer, messages, prompt)
+
+    def _defuse(self, text: str) -> str:
+        """Breaks up special tokens written out in environment text, so that it cannot close a turn or open one."""
+        if self._specials is None:
+            return text
+        return self._specials.sub(lambda match: match.group()[:1] + " " + match.group()[1:], text)
+
+    def _check_prefix_stable(self) -> None:
+        for action in _PROBES:
+            said = {"role": "assistant", "content": action}
+            conversation = [_user("a room"), said, _user("a hall"), said, _user("a hall")]
+            texts = [self._render(conversation[: n + 1], prompt=n % 2 == 0) for n in range(5)]
+            steps = zip(texts[:-1], texts[1:], (action, "", action, ""), strict=True)
+            for number, (before, after, content) in enumerate(steps, start=1):
+                if not after.startswith(before + content):
+                    raise ChatTemplateError(
+                        f"expected a chat template that only appends, got one that rewrites earlier text at message "
+                        f"{number + 1} (for the action {action!r}); use a model or template that keeps earlier turns"
+                    )
+            if texts[2][len(texts[1]) :] != texts[4][len(texts[3]) :]:
+                raise ChatTemplateError("expected a chat template that frames every turn alike, got one that does not")
+
+    def _read_turn_end(self) -> tuple[int, str]:
+        tokenizer = self._tokenizer
+        before = self._render(_OPENING[:1], prompt=True) + _OPENING[1]["content"]
+        closing = self._opening[len(before) :].lstrip(" ")
+        special = {token_id: token for token, token_id in tokenizer.get_added_vocab().items()}
+        token_ids = self._encode(closing)
+        if not token_ids or token_ids[0] not in special or not closing.startswith(special[token_ids[0]]):
+            raise ChatTemplateError(
+                f"expected a chat template that closes an action with a special token, got {closing!r}"
+            )
+        return token_ids[0], closing[len(special[token_ids[0]]) :]
+
+
+def _user(content: str) -> Message:
+    return {"role": "user", "content": content}
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[Message], prompt: bool) -> str:
+    rendered: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
+    return str(rendered)

@@ -1,0 +1,114 @@
+"""The record of one episode: what was said, in tokens and in words, and what it earned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+TokenArray: TypeAlias = NDArray[np.int64]
+MaskArray: TypeAlias = NDArray[np.bool_]
+FloatArray: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One step of the environment: an observation, the action that answered it, and what the step paid.
+
+    Attributes:
+        observation: the text that the policy read.
+        action: the text given to `env.step`.
+        reward: what that step paid.
+        start: index of the turn's first token (the first one of the observation's chat frame).
+        action_start: index of the first token sampled in this turn; tokens `start:action_start` are not the policy's.
+        end: index after the turn's last token, its end token included.
+        cut: True if the action reached `max_new_tokens` and its end token was added, not sampled.
+    """
+
+    observation: str
+    action: str
+    reward: float
+    start: int
+    action_start: int
+    end: int
+    cut: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """One finished episode, token in and token out: nothing in it was ever tokenised a second time.
+
+    Attributes:
+        seed: the seed given to `env.reset`.
+        task_id: `info["task_id"]` at reset, or None where the environment names no task.
+        token_ids: (T,) every token of the episode in order, observations and actions.
+        action_mask: (T,) True for a token that the policy sampled.
+        logprobs: (T,) log-probability of each sampled token under the distribution that it was sampled from
+            (temperature included); 0 where the mask is False.
+        turns: one `Turn` per environment step.
+        success: `info["success"]` at the end (see `environments.is_success`).
+        terminated: the environment reached a terminal state.
+        truncated: the episode was cut short, by the environment or because the context was full.
+        truncated_by_context: True if the cut came from the policy's context and not from the environment.
+        final_observation: what the last step returned (or reset, if no turn fitted); never answered, kept for a bootstrap.
+    """
+
+    seed: int
+    task_id: str | None
+    token_ids: TokenArray
+    action_mask: MaskArray
+    logprobs: FloatArray
+    turns: tuple[Turn, ...]
+    success: bool
+    terminated: bool
+    truncated: bool
+    truncated_by_context: bool
+    final_observation: str
+
+    @property
+    def rewards(self) -> tuple[float, ...]:
+        """What each turn paid, in order."""
+        return tuple(turn.reward for turn in self.turns)
+
+    @property
+    def episode_return(self) -> float:
+        """The undiscounted sum of the rewards."""
+        return float(sum(self.rewards))
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the whole episode."""
+        return len(self.token_ids)
+
+    @property
+    def num_action_tokens(self) -> int:
+        """Tokens that the policy sampled."""
+        return int(self.action_mask.sum())
+
+    def turn_index(self) -> NDArray[np.int64]:
+        """(T,) the turn that each token belongs to."""
+        index = np.zeros(self.num_tokens, dtype=np.int64)
+        for number, turn in enumerate(self.turns):
+            index[turn.start : turn.end] = number
+        return index
+
+    def transcript(self) -> str:
+        """The episode as a person reads it: observations, then `> action`, and the outcome in the last line."""
+        lines = [f"seed {self.seed}" + (f", task {self.task_id}" if self.task_id else "")]
+        for number, turn in enumerate(self.turns, start=1):
+            mark = "  [cut at max_new_tokens]" if turn.cut else ""
+            lines += ["", turn.observation.strip(), "", f"[{number}] > {turn.action}{mark}    ({turn.reward:+.3g})"]
+        return "\n".join([*lines, "", self.final_observation.strip(), "", self._outcome(), ""])
+
+    def _outcome(self) -> str:
+        if self.success:
+            how = "success"
+        elif self.truncated_by_context:
+            how = "out of context"
+        elif self.truncated and not self.terminated:
+            how = "out of steps"
+        else:
+            how = "failure"
+        return f"== {how} after {len(self.turns)} steps, return {self.episode_return:.3g}"

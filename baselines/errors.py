@@ -1,0 +1,33 @@
+"""What can go wrong and is worth one clear sentence instead of a traceback.
+
+BaselinesError
+├── ConfigError          an option is out of range, or the environment does not fit; raised before a model is loaded
+├── ModelError           a model that does not exist, or that these trainers cannot use
+│   └── ChatTemplateError    the chat template rewrites earlier turns, or never ends one
+├── EnvironmentContractError    an environment returned something that is not text, or another shape of result
+└── TrainingError        a run cannot go on: a loss that is not finite, a checkpoint that does not belong to it
+"""
+
+
+class BaselinesError(Exception):
+    """Any error whose message alone tells a person at the terminal what to change."""
+
+
+class ConfigError(BaselinesError):
+    """An option is out of range or contradicts another one."""
+
+
+class ModelError(BaselinesError):
+    """A model or tokenizer cannot be loaded or used."""
+
+
+class ChatTemplateError(ModelError):
+    """A chat template cannot be extended turn by turn without rewriting what stands before."""
+
+
+class EnvironmentContractError(BaselinesError):
+    """An environment broke the contract of `gym.Env[str, str]`."""
+
+
+class TrainingError(BaselinesError):
+    """A run cannot continue; its last checkpoint is intact."""

@@ -1,0 +1,230 @@
+r"""Evaluation on a fixed list of seeds, with intervals.
+
+How to run:
+
+    python -m baselines.evaluate --env-id textagent_gym:TextWorld-w2-o3-q4-Dense-v0 --env-kwargs '{"split": "test"}' \
+        --model runs/latest/model --num-episodes 200
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from scipy import stats
+
+from baselines.environments import TextEnv, close_envs, is_success, make_envs, reset_env, step_env
+from baselines.episode import Episode
+from baselines.errors import BaselinesError
+from baselines.policy import Policy, check_model_exists, silence_transformers
+from baselines.rollout import rollout
+from baselines.sampling import seeded_generator
+from baselines.settings import JsonObject, RolloutSettings, check_at_least
+
+Agent: TypeAlias = Callable[[str, Mapping[str, Any]], str]
+Interval: TypeAlias = tuple[float, float]
+Method: TypeAlias = Literal["percentile", "BCa"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Results of one agent on a list of seeds.
+
+    Attributes:
+        seeds: (N,) the seeds, in order; two evaluations are paired if and only if these are equal.
+        successes: (N,) True where the episode succeeded.
+        returns: (N,) undiscounted return of each episode.
+        lengths: (N,) steps of each episode.
+        episodes: the episodes with their tokens, where a policy played; else empty.
+    """
+
+    seeds: NDArray[np.int64]
+    successes: NDArray[np.bool_]
+    returns: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+    episodes: tuple[Episode, ...] = ()
+
+    @property
+    def success_rate(self) -> float:
+        """Share of episodes that succeeded."""
+        return float(self.successes.mean())
+
+    def success_interval(self, confidence: float = 0.95, method: Method = "percentile") -> Interval:
+        """Interval of the success rate; see `success_interval`."""
+        return success_interval(self.successes, confidence, method)
+
+
+def evaluate_policy(
+    policy: Policy, envs: Sequence[TextEnv], seeds: Sequence[int], settings: RolloutSettings, seed: int = 0
+) -> Evaluation:
+    """Plays every seed once with a policy.
+
+    Args:
+        policy: samples the actions.
+        envs: environments of the same kind, played side by side.
+        seeds: given to `env.reset`.
+        settings: `temperature=0` plays greedily.
+        seed: of the sampling, where the temperature is not 0.
+    """
+    episodes = rollout(policy, envs, seeds, settings, seeded_generator(seed))
+    return Evaluation(
+        seeds=np.array(seeds, dtype=np.int64),
+        successes=np.array([episode.success for episode in episodes], dtype=np.bool_),
+        returns=np.array([episode.episode_return for episode in episodes], dtype=np.float64),
+        lengths=np.array([len(episode.turns) for episode in episodes], dtype=np.int64),
+        episodes=tuple(episodes),
+    )
+
+
+def evaluate_agent(agent: Agent, env: TextEnv, seeds: Sequence[int]) -> Evaluation:
+    """Plays every seed once with `agent(observation, info) -> action`; the environment must end its episodes."""
+    results = [_play(agent, env, seed) for seed in seeds]
+    successes, returns, lengths = zip(*results, strict=True) if results else ((), (), ())
+    return Evaluation(
+        seeds=np.array(seeds, dtype=np.int64),
+        successes=np.array(successes, dtype=np.bool_),
+        returns=np.array(returns, dtype=np.float64),
+        lengths=np.array(lengths, dtype=np.int64),
+    )
+
+
+def success_interval(
+    successes: NDArray[np.bool_], confidence: float = 0.95, method: Method = "percentile", seed: int = 0
+) -> Interval:
+    """Bootstrap interval of a success rate over episodes.
+
+    Where all episodes agree a bootstrap sees no spread at all; the exact interval of Clopper and Pearson (Biometrika 26,
+    1934) takes its place.
+
+    Args:
+        successes: (N,) one entry per episode.
+        confidence: coverage in (0, 1).
+        method: "percentile", or "BCa" (Efron, JASA 82, 1987).
+        seed: of the resampling.
+    """
+    if len(np.unique(successes)) < 2:
+        if len(successes) == 0:
+            return (0.0, 1.0)
+        exact = stats.binomtest(int(successes.sum()), len(successes)).proportion_ci(confidence, method="exact")
+        return (float(exact.low), float(exact.high))
+    return mean_interval(successes.astype(np.float64), confidence, method, seed)
+
+
+def paired_difference_interval(
+    first: Evaluation, second: Evaluation, confidence: float = 0.95, method: Method = "percentile", seed: int = 0
+) -> Interval:
+    """Bootstrap interval of `first.success_rate - second.success_rate`, resampling seeds that both have played.
+
+    Raises:
+        ValueError: the two were not played on the same seeds.
+    """
+    if not np.array_equal(first.seeds, second.seeds):
+        raise ValueError("expected two evaluations on the same seeds in the same order, got different ones")
+    return mean_interval(first.successes.astype(np.float64) - second.successes, confidence, method, seed)
+
+
+def mean_interval(
+    values: NDArray[np.float64], confidence: float = 0.95, method: Method = "percentile", seed: int = 0
+) -> Interval:
+    """Bootstrap interval of a mean, 9,999 resamples; the mean itself twice where all values are equal.
+
+    Args:
+        values: (N,) N >= 1.
+        confidence: coverage in (0, 1).
+        method: "percentile" or "BCa".
+        seed: of the resampling.
+    """
+    if np.ptp(values) == 0:
+        return (float(values[0]), float(values[0]))
+    result = stats.bootstrap(
+        (values,),
+        np.mean,
+        confidence_level=confidence,
+        method=method,
+        n_resamples=9_999,
+        rng=np.random.default_rng(seed),
+    )
+    return (float(result.confidence_interval.low), float(result.confidence_interval.high))
+
+
+def _play(agent: Agent, env: TextEnv, seed: int) -> tuple[bool, float, int]:
+    observation, info = reset_env(env, seed)
+    episode_return, length = 0.0, 0
+    while True:
+        observation, reward, terminated, truncated, info = step_env(env, agent(observation, info))
+        episode_return += reward
+        length += 1
+        if terminated or truncated:
+            return is_success(info, terminated, episode_return), episode_return, length
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of an evaluation."""
+
+    env_id: str
+    """Environment; `package:Id-v0` imports the package first."""
+    model: str
+    """Folder or hub name of the policy."""
+    env_kwargs: JsonObject = field(default_factory=dict)
+    """Constructor options of the environment."""
+    num_episodes: int = 100
+    """Episodes, one per seed."""
+    first_seed: int = 1_000_000
+    """The seeds are the `num_episodes` numbers from here on."""
+    num_envs: int = 64
+    """Episodes played side by side."""
+    seed: int = 0
+    """Seed of the sampling, where the temperature is not 0."""
+    device: str = "cpu"
+    """Torch device of the model."""
+    transcripts: Path | None = None
+    """Write every episode to this file as readable text."""
+    rollout: RolloutSettings = field(default_factory=lambda: RolloutSettings(temperature=0.0))
+    """How actions are sampled."""
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values outside their range."""
+        check_at_least("num_episodes", self.num_episodes, 1)
+        check_at_least("num_envs", self.num_envs, 1)
+        self.rollout.check(training=False)
+
+
+def evaluate(config: Config) -> Evaluation:
+    """Loads a policy and plays the configured seeds."""
+    config.check()
+    check_model_exists(config.model)
+    envs = make_envs(config.env_id, config.env_kwargs, min(config.num_envs, config.num_episodes))
+    try:
+        policy = Policy.load(config.model, device=config.device)
+        limit = policy.max_context_tokens or config.rollout.max_context_tokens
+        settings = replace(config.rollout, max_context_tokens=min(limit, config.rollout.max_context_tokens))
+        seeds = range(config.first_seed, config.first_seed + config.num_episodes)
+        return evaluate_policy(policy, envs, seeds, settings, config.seed)
+    finally:
+        close_envs(envs)
+
+
+def main() -> None:
+    """Evaluates a policy from the command line and prints its success rate and return with 95 % intervals."""
+    silence_transformers()
+    try:
+        config = tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__)
+        result = evaluate(config)
+    except BaselinesError as error:
+        raise SystemExit(f"error: {error}") from error
+    low, high = result.success_interval()
+    print(f"success rate {result.success_rate:.3f} [{low:.3f}, {high:.3f}] over {len(result.seeds)} episodes")
+    low, high = mean_interval(result.returns)
+    print(f"return       {result.returns.mean():.3f} [{low:.3f}, {high:.3f}], {result.lengths.mean():.1f} steps")
+    if config.transcripts is not None:
+        config.transcripts.write_text("\n".join(episode.transcript() for episode in result.episodes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""What a run says: one JSON object per iteration, one live line, one picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+Record: TypeAlias = dict[str, Any]
+
+# What the live line shows, under the names of the metrics file.
+_SHORT = {
+    "train/success_rate": "success",
+    "train/return": "return",
+    "train/loss": "loss",
+    "eval/success_rate": "eval",
+    "train/tokens_per_second": "tok/s",
+}
+
+
+class MetricsLog:
+    """Appends one JSON object per line; a resumed run forgets what came after its checkpoint.
+
+    Attributes:
+        records: everything that the file holds, in order.
+    """
+
+    def __init__(self, path: Path, last_step: int) -> None:
+        """Opens `path`, keeping records whose `step` is at most `last_step` (0 for a new run)."""
+        self._path = path
+        self.records = [record for record in read_metrics(path) if record["step"] <= last_step]
+        partial = path.with_suffix(".partial")
+        partial.write_text("".join(_line(record) for record in self.records))
+        partial.replace(path)
+
+    def write(self, record: Record) -> None:
+        """Appends one record; it must carry `step`, the iterations finished."""
+        self.records.append(record)
+        with self._path.open("a") as file:
+            file.write(_line(record))
+
+
+class LiveLine:
+    """A progress bar with the numbers that matter: success rate, return, tokens/s, time left."""
+
+    def __init__(self, name: str, num_steps: int, first_step: int, show: bool) -> None:
+        self._shown: dict[str, str] = {}
+        self._bar = tqdm(
+            total=num_steps, initial=first_step, desc=name, disable=not show, dynamic_ncols=True, smoothing=0.1
+        )
+
+    def __enter__(self) -> LiveLine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def update(self, record: Mapping[str, Any]) -> None:
+        """Moves on by one iteration; a number that this record lacks keeps its last value."""
+        for key, name in _SHORT.items():
+            if key in record:
+                value = record[key]
+                self._shown[name] = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        self._bar.set_postfix(self._shown, refresh=False)
+        self._bar.update(1)
+
+
+def read_metrics(path: Path) -> list[Record]:
+    """Reads a metrics file; a last line that was cut off by a kill is left out."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str = "") -> None:
+    """Draws every metric over the steps as small panels of one PNG.
+
+    Args:
+        records: as written to metrics.jsonl; `train/x` and `eval/x` share the panel `x`, and `eval/ci_low`,
+            `eval/ci_high` become a band around `eval/success_rate`.
+        path: where the PNG goes.
+        title: over the whole picture.
+    """
+    panels = _panels(records)
+    if not panels:
+        return
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.2 * columns, 2.8 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, (name, keys) in zip(axes, panels.items(), strict=False):
+        for key in keys:
+            points = [(record["step"], record[key]) for record in records if key in record]
+            marker = "o" if key.startswith("eval/") else None
+            axis.plot(*zip(*points, strict=True), label=key, marker=marker, markersize=3, linewidth=1.2)
+        if name == "success_rate":
+            _band(axis, records)
+            axis.set_ylim(-0.02, 1.02)
+        axis.set_title(name, fontsize=9)
+        axis.set_xlabel("step", fontsize=8)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=7)
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+
+
+def _band(axis: Any, records: Sequence[Mapping[str, Any]]) -> None:
+    points = [(r["step"], r["eval/ci_low"], r["eval/ci_high"]) for r in records if "eval/ci_low" in r]
+    if points:
+        steps, low, high = zip(*points, strict=True)
+        axis.fill_between(steps, low, high, alpha=0.2, color="C1")
+
+
+def _panels(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    panels: dict[str, list[str]] = {}
+    for record in records:
+        for key in record:
+            name = key.partition("/")[2]
+            if name and not name.startswith("ci_") and key not in panels.setdefault(name, []):
+                panels[name].append(key)
+    order = {"success_rate": 0, "return": 1, "loss": 2}
+    return dict(sorted(panels.items(), key=lambda item: (order.get(item[0], 9), item[0])))
+
+
+def _line(record: Record) -> str:
+    return json.dumps(record) + "\n"

@@ -1,0 +1,93 @@
+"""Losses and estimators of policy-gradient methods, as pure functions of tensors shaped (B, T).
+
+Aggregation is apart from the losses: `loss_weights` says once, over a whole minibatch, what each action token counts, and
+the loss is `(per_token * weights).sum()`. So a minibatch may be cut into any micro-batches without changing its gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+Aggregation: TypeAlias = Literal["token", "sequence"]
+
+
+def loss_weights(action_mask: Tensor, aggregation: Aggregation) -> Tensor:
+    """What each action token counts in the mean over a minibatch.
+
+    Args:
+        action_mask: (B, T) True for a token that the policy sampled, over the whole minibatch.
+        aggregation: "token" averages over all action tokens (arXiv 2503.14476, eq. 8, DAPO); "sequence" averages within
+            each episode first, then over episodes (arXiv 2402.03300, eq. 3, GRPO).
+
+    Returns:
+        (B, T) weights that sum to 1 (to the share of episodes that have an action token, for "sequence").
+    """
+    mask = action_mask.float()
+    if aggregation == "token":
+        return mask / mask.sum().clamp(min=1)
+    if aggregation == "sequence":
+        return mask / mask.sum(dim=1, keepdim=True).clamp(min=1) / max(1, len(mask))
+    raise ValueError(f"expected aggregation 'token' or 'sequence', got {aggregation!r}")
+
+
+def clipped_policy_loss(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip_coef: float, clip_coef_high: float | None = None
+) -> Tensor:
+    """Clipped surrogate of PPO, negated: `-min(r A, clip(r, 1 - eps, 1 + eps) A)` with `r = pi / pi_old`.
+
+    Equation 7 of arXiv 1707.06347; `clip_coef_high` is the separate upper bound of arXiv 2503.14476 (clip-higher).
+
+    Args:
+        logprobs: (B, T) of the policy in training; gradients flow.
+        old_logprobs: (B, T) recorded at rollout.
+        advantages: (B, T).
+        clip_coef: eps of the lower bound, and of the upper one unless that is given.
+        clip_coef_high: eps of the upper bound.
+
+    Returns:
+        (B, T) loss of each token.
+    """
+    ratio = (logprobs - old_logprobs).exp()
+    upper = clip_coef if clip_coef_high is None else clip_coef_high
+    clipped = ratio.clamp(1 - clip_coef, 1 + upper)
+    return -torch.min(ratio * advantages, clipped * advantages)
+
+
+def clip_fraction(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip_coef: float, clip_coef_high: float | None = None
+) -> Tensor:
+    """(B, T) 1 where the clip of `clipped_policy_loss` holds the gradient at 0, else 0."""
+    ratio = (logprobs - old_logprobs).exp()
+    upper = clip_coef if clip_coef_high is None else clip_coef_high
+    too_high = (ratio > 1 + upper) & (advantages > 0)
+    too_low = (ratio < 1 - clip_coef) & (advantages < 0)
+    return (too_high | too_low).float()
+
+
+def k3_kl(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    """Estimate of KL(pi || ref) at tokens drawn from pi: `ref / pi - log(ref / pi) - 1`, never negative.
+
+    Equation 4 of arXiv 2402.03300; k3 of J. Schulman, "Approximating KL Divergence" (2020).
+
+    Args:
+        logprobs: (B, T) of the policy in training; gradients flow.
+        ref_logprobs: (B, T) of the frozen reference.
+
+    Returns:
+        (B, T) estimate for each token, in nats.
+    """
+    log_ratio = ref_logprobs - logprobs
+    return torch.expm1(log_ratio) - log_ratio
+
+
+def cross_entropy(logprobs: Tensor) -> Tensor:
+    """(B, T) negative log-likelihood of demonstrated tokens, in nats."""
+    return -logprobs
+
+
+def weighted_sum(per_token: Tensor, weights: Tensor) -> Tensor:
+    """Aggregates (B, T) values with the weights of `loss_weights`; a value off the mask never counts, not even NaN."""
+    return torch.where(weights > 0, per_token * weights, torch.zeros_like(per_token)).sum()

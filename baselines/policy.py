@@ -1,0 +1,157 @@
+"""A policy: a causal language model, its tokenizer and its chat format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import HFValidationError
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from baselines import tiny
+from baselines.chat import ChatFormat
+from baselines.errors import ConfigError, ModelError
+
+TINY = "tiny"
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Policy:
+    """A causal language model that answers observations with actions.
+
+    The model stays in `eval` mode throughout: dropout would make the log-probabilities of training disagree with those
+    recorded at rollout.
+
+    Attributes:
+        model: the causal language model; all its weights are trained.
+        tokenizer: its tokenizer, with a padding token.
+        chat: how conversations become tokens.
+
+    Raises:
+        ChatTemplateError: the tokenizer's chat template cannot be extended turn by turn.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        model.eval()
+        self.model = model
+        self.tokenizer = tokenizer
+        self.chat = ChatFormat(tokenizer)
+
+    @classmethod
+    def tiny(cls, texts: Iterable[str], seed: int = 1) -> Policy:
+        """Makes a policy of about a million parameters; its tokenizer is trained on `texts` of the environment."""
+        tokenizer = tiny.train_tokenizer(texts)
+        return cls(tiny.make_model(tokenizer, seed), tokenizer)
+
+    @classmethod
+    def load(cls, name: str | Path, dtype: str = "float32", device: str = "cpu") -> Policy:
+        """Loads a folder or a model of the hub; code that comes with a model is never run.
+
+        Args:
+            name: folder written by `save` (or by transformers), or a name on the hub.
+            dtype: "float32" or "bfloat16".
+            device: a torch device.
+
+        Raises:
+            ModelError: there is no such model, or it is not a causal language model with safetensors weights.
+        """
+        options: dict[str, Any] = {"trust_remote_code": False}
+        try:
+            with _without_bars():
+                tokenizer = AutoTokenizer.from_pretrained(str(name), **options)
+                model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+                    str(name), dtype=_DTYPES[dtype], use_safetensors=True, **options
+                )
+        except (OSError, ValueError, KeyError, HFValidationError) as error:
+            raise ModelError(
+                f"expected a folder or hub name of a causal language model, or {TINY!r}, got {str(name)!r}: "
+                f"{_first_line(error)}"
+            ) from error
+        model.to(device=torch.device(device))
+        return cls(model, tokenizer)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes model (safetensors) and tokenizer as an ordinary Hugging Face folder, which `load` reads."""
+        with _without_bars():
+            self.model.save_pretrained(str(folder))
+        self.tokenizer.save_pretrained(str(folder))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's weights lie."""
+        return next(self.model.parameters()).device
+
+    @property
+    def pad_token_id(self) -> int:
+        """A token id to fill rows with; it is always masked, so any valid id serves."""
+        pad = self.tokenizer.pad_token_id
+        return int(pad) if isinstance(pad, int) else self.chat.end_token_id
+
+    @cached_property
+    def has_plain_head(self) -> bool:
+        """True if logits are the output embedding of the last hidden state and nothing else (no cap, no scale)."""
+        head = self.model.get_output_embeddings()
+        if head is None or not hasattr(self.model, "base_model"):
+            return False
+        probe = torch.tensor([[self.chat.end_token_id] * 3], device=self.device)
+        with torch.inference_mode():
+            hidden = self.model.base_model(input_ids=probe, use_cache=False).last_hidden_state
+            logits = self.model(input_ids=probe, use_cache=False).logits
+            return bool(torch.equal(head(hidden), logits))
+
+    @property
+    def max_context_tokens(self) -> int | None:
+        """The positions that the model was made for, or None where its configuration does not say."""
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        return int(limit) if limit else None
+
+
+def load_policy(
+    model: str, texts: Callable[[], Iterable[str]], seed: int, dtype: str = "float32", device: str = "cpu"
+) -> Policy:
+    """Loads `model`, or makes `tiny` from the environment text that `texts` collects (called for `tiny` alone)."""
+    if model == TINY:
+        policy = Policy.tiny(texts(), seed)
+        policy.model.to(device=torch.device(device), dtype=_DTYPES[dtype])
+        return policy
+    return Policy.load(model, dtype, device)
+
+
+def check_model_exists(model: str) -> None:
+    """Refuses, before any weight is read, a name that looks like a folder and is none.
+
+    Raises:
+        ConfigError: `model` is empty.
+        ModelError: a path that does not exist.
+    """
+    if not model:
+        raise ConfigError(f"expected --model {TINY}, a folder or a hub name, got an empty string")
+    looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
+    if looks_like_path and not Path(model).is_dir():
+        raise ModelError(f"expected a folder or hub name of a causal language model, or {TINY!r}, got {model!r}")
+
+
+def silence_transformers() -> None:
+    """Keeps the advice of transformers out of a command's output; errors still show."""
+    transformers_logging.set_verbosity_error()
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Hides the bars that transformers draws over ours, for as long as it reads or writes weights."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__

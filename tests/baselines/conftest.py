@@ -1,0 +1,42 @@
+"""What the tests of the trainers share: the toy environment, and tiny policies that are made once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# The toy is imported by name, as any third-party package would be; subprocesses find it through PYTHONPATH.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from baselines.demonstrations import Demonstration, collect_demonstrations
+from baselines.environments import make_env
+from baselines.policy import Policy
+
+TOY = "toy_text_env:ToyErrands-v0"
+
+
+@pytest.fixture(scope="session")
+def demonstrations() -> list[Demonstration]:
+    """Expert episodes of the toy."""
+    return collect_demonstrations(make_env(TOY, {"expose_solution": True}), range(24))
+
+
+@pytest.fixture(scope="session")
+def texts(demonstrations: list[Demonstration]) -> list[str]:
+    """All text of the expert episodes."""
+    return [text for demonstration in demonstrations for text in demonstration.texts]
+
+
+@pytest.fixture(scope="session")
+def make_tiny(texts: list[str]) -> Callable[[int], Policy]:
+    """Makes an untrained tiny policy from a seed."""
+    return lambda seed: Policy.tiny(texts, seed)
+
+
+@pytest.fixture(scope="session")
+def tiny_policy(make_tiny: Callable[[int], Policy]) -> Policy:
+    """An untrained tiny policy that no test may train."""
+    return make_tiny(1)

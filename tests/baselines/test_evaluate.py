@@ -1,0 +1,83 @@
+"""Evaluation and its intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from baselines.environments import make_env, make_envs
+from baselines.evaluate import (
+    Evaluation,
+    evaluate_agent,
+    evaluate_policy,
+    mean_interval,
+    paired_difference_interval,
+    success_interval,
+)
+from baselines.policy import Policy
+from baselines.settings import RolloutSettings
+
+from conftest import TOY
+
+
+def obedient(observation: str, info: Mapping[str, Any]) -> str:
+    """Does what the last sentence asks for."""
+    return "bring the " + observation.rstrip(".").split()[-1]
+
+
+def outcome(successes: list[bool], first_seed: int = 0) -> Evaluation:
+    flags = np.array(successes)
+    seeds = np.arange(first_seed, first_seed + len(flags))
+    return Evaluation(seeds, flags, flags.astype(float), np.ones(len(flags), dtype=np.int64))
+
+
+def test_an_agent_that_obeys() -> None:
+    result = evaluate_agent(obedient, make_env(TOY, {}), range(5))
+    assert result.successes.all() and result.returns == pytest.approx(np.ones(5)) and (result.lengths == 3).all()
+
+
+def test_a_policy_that_knows_nothing(tiny_policy: Policy) -> None:
+    settings = RolloutSettings(temperature=0.0, max_new_tokens=4, max_context_tokens=256)
+    result = evaluate_policy(tiny_policy, make_envs(TOY, {}, 3), range(5), settings)
+    assert result.success_rate == 0 and (result.lengths == 6).all() and len(result.episodes) == 5
+
+
+def test_success_is_read_where_the_environment_tells_it_and_inferred_where_not() -> None:
+    from baselines.environments import is_success
+
+    assert is_success({"success": True}, terminated=False, episode_return=0)
+    assert not is_success({"success": False}, terminated=True, episode_return=1)
+    assert is_success({}, terminated=True, episode_return=0.5)
+    assert not is_success({}, terminated=True, episode_return=0.0)
+    assert not is_success({}, terminated=False, episode_return=0.5)
+
+
+@pytest.mark.parametrize("method", ["percentile", "BCa"])
+def test_bootstrap_of_a_rate_is_close_to_the_normal_interval(method: Any) -> None:
+    successes = np.arange(200) < 60
+    low, high = success_interval(successes, method=method)
+    half = 1.96 * (0.3 * 0.7 / 200) ** 0.5
+    assert low == pytest.approx(0.3 - half, abs=0.012) and high == pytest.approx(0.3 + half, abs=0.012)
+    assert success_interval(successes, method=method) == (low, high)  # seeded
+
+
+def test_all_equal_outcomes_have_the_exact_interval() -> None:
+    low, high = success_interval(np.ones(100, dtype=bool))
+    assert low == pytest.approx(0.025 ** (1 / 100)) and high == 1.0
+    assert success_interval(np.zeros(100, dtype=bool)) == pytest.approx((0.0, 1 - low))
+    assert success_interval(np.zeros(0, dtype=bool)) == (0.0, 1.0)
+
+
+def test_constant_values_have_no_spread() -> None:
+    assert mean_interval(np.full(7, 0.25)) == (0.25, 0.25)
+
+
+def test_pairing_is_by_seed_and_narrows_the_interval() -> None:
+    hard = np.arange(100) % 2 == 0
+    first, second = outcome((hard | (np.arange(100) < 10)).tolist()), outcome(hard.tolist())
+    low, high = paired_difference_interval(first, second)
+    assert 0 < low < 0.05 < high < 0.11
+    with pytest.raises(ValueError, match="expected two evaluations on the same seeds"):
+        paired_difference_interval(first, outcome(hard.tolist(), first_seed=1))

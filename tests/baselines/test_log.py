@@ -1,0 +1,62 @@
+"""Metrics files, curves and checkpoints that are whole or not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from baselines.checkpoint import list_checkpoints, save_checkpoint
+from baselines.errors import TrainingError
+from baselines.log import MetricsLog, draw_curves, read_metrics
+from baselines.optimise import make_optimiser
+from baselines.policy import Policy
+from baselines.settings import OptimiserSettings
+
+
+def test_a_resumed_log_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path, 0)
+    for step in (1, 2, 3):
+        log.write({"step": step, "train/loss": 1 / step})
+    with path.open("a") as file:
+        file.write('{"step": 4, "tra')  # a kill in the middle of a line
+    log = MetricsLog(path, 2)
+    log.write({"step": 3, "train/loss": 9.0})
+    assert read_metrics(path) == log.records
+    assert [record["train/loss"] for record in log.records] == [1, 0.5, 9]
+
+
+def test_curves(tmp_path: Path) -> None:
+    records = [{"step": n, "train/return": n / 9, "train/success_rate": 0.5, "time/x": n} for n in range(1, 9)]
+    records[4] |= {"eval/success_rate": 0.4, "eval/ci_low": 0.3, "eval/ci_high": 0.5}
+    draw_curves(records, tmp_path / "curves.png", "title")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    draw_curves([], tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
+
+
+def test_a_checkpoint_that_fails_half_way_leaves_the_last_one(
+    make_tiny: Callable[[int], Policy], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = make_tiny(1)
+    optimiser = make_optimiser(policy, OptimiserSettings())
+    good = save_checkpoint(tmp_path, 1, policy, optimiser)
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space left"):
+        patch.setattr(torch, "save", full)
+        save_checkpoint(tmp_path, 2, policy, optimiser)
+    assert list_checkpoints(tmp_path) == [good]
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_a_checkpoint_of_another_model(make_tiny: Callable[[int], Policy], tmp_path: Path) -> None:
+    policy = make_tiny(1)
+    saved = save_checkpoint(tmp_path, 1, policy, make_optimiser(policy, OptimiserSettings()))
+    other = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(2))])
+    with pytest.raises(TrainingError, match="expected an optimiser state for this model"):
+        saved.restore_optimiser(other)

@@ -1,0 +1,147 @@
+"""Losses against hand-worked tensors and brute force, and their properties."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from baselines.losses import (
+    Aggregation,
+    clip_fraction,
+    clipped_policy_loss,
+    k3_kl,
+    loss_weights,
+    weighted_sum,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+MASK = torch.tensor([[False, True, True, False], [False, False, True, False]])
+
+
+def test_clipped_loss_by_hand() -> None:
+    ratio = torch.tensor([[1.0, 1.5, 0.5, 1.5, 0.5]])
+    advantages = torch.tensor([[2.0, 2.0, 2.0, -2.0, -2.0]])
+    loss = clipped_policy_loss(ratio.log(), torch.zeros(1, 5), advantages, clip_coef=0.2)
+    # min(rA, clip(r)A): 2, 1.2*2, 0.5*2, 1.5*-2, 0.8*-2
+    torch.testing.assert_close(loss, -torch.tensor([[2.0, 2.4, 1.0, -3.0, -1.6]]))
+
+
+def test_upper_bound_of_its_own() -> None:
+    ratio = torch.tensor([[1.25, 1.4]])
+    loss = clipped_policy_loss(ratio.log(), torch.zeros(1, 2), torch.ones(1, 2), 0.2, clip_coef_high=0.28)
+    torch.testing.assert_close(loss, -torch.tensor([[1.25, 1.28]]))
+
+
+def test_k3_by_hand() -> None:
+    logprobs, ref = torch.tensor([[math.log(0.5)]]), torch.tensor([[math.log(0.25)]])
+    torch.testing.assert_close(k3_kl(logprobs, ref), torch.tensor([[0.5 - math.log(0.5) - 1]]))
+
+
+def test_k3_is_unbiased() -> None:
+    pi, ref = torch.tensor([0.6, 0.3, 0.1]), torch.tensor([0.2, 0.5, 0.3])
+    expected = (pi * (pi / ref).log()).sum()
+    torch.testing.assert_close((pi * k3_kl(pi.log(), ref.log())).sum(), expected)
+
+
+def test_token_and_sequence_weights_by_hand() -> None:
+    torch.testing.assert_close(loss_weights(MASK, "token"), torch.tensor([[0, 1, 1, 0], [0, 0, 1, 0]]) / 3)
+    assert loss_weights(MASK, "sequence").tolist() == [[0, 0.25, 0.25, 0], [0, 0, 0.5, 0]]
+
+
+def test_an_episode_without_action_tokens_counts_in_the_mean_over_episodes_and_breaks_nothing() -> None:
+    mask = torch.tensor([[True, True], [False, False]])
+    assert loss_weights(mask, "sequence").tolist() == [[0.25, 0.25], [0, 0]]
+    assert loss_weights(torch.zeros(2, 2, dtype=torch.bool), "token").sum() == 0
+
+
+def test_unknown_aggregation() -> None:
+    with pytest.raises(ValueError, match="expected aggregation 'token' or 'sequence', got 'mean'"):
+        loss_weights(MASK, "mean")  # type: ignore[arg-type]
+
+
+def test_what_is_off_the_mask_never_counts_not_even_nan() -> None:
+    values = torch.tensor([[math.nan, 1.0, 2.0, math.inf], [math.nan, math.nan, 3.0, 0.0]])
+    assert float(weighted_sum(values, loss_weights(MASK, "token"))) == pytest.approx(2.0)
+
+
+floats = st.floats(-3, 3, allow_nan=False)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(floats, floats, floats), min_size=1, max_size=12), st.floats(0.05, 0.5))
+def test_clipped_loss_against_brute_force(rows: list[tuple[float, float, float]], clip: float) -> None:
+    expected, clipped = [], []
+    for new, old, advantage in rows:
+        ratio = math.exp(new - old)
+        bounded = min(max(ratio, 1 - clip), 1 + clip)
+        expected.append(-min(ratio * advantage, bounded * advantage))
+        clipped.append(float((advantage > 0 and ratio > 1 + clip) or (advantage < 0 and ratio < 1 - clip)))
+    new, old, advantages = (torch.tensor(column, dtype=torch.float64)[None] for column in zip(*rows, strict=True))
+    torch.testing.assert_close(
+        clipped_policy_loss(new, old, advantages, clip), torch.tensor([expected], dtype=torch.float64)
+    )
+    assert clip_fraction(new, old, advantages, clip).tolist() == [clipped]
+
+
+@settings(max_examples=100, deadline=None)
+@given(floats, floats)
+def test_k3_is_never_negative_and_zero_only_at_equality(new: float, ref: float) -> None:
+    value = float(k3_kl(torch.tensor(new, dtype=torch.float64), torch.tensor(ref, dtype=torch.float64)))
+    assert value >= 0
+    assert (value < 1e-12) == (abs(new - ref) < 1e-6) or abs(new - ref) < 1e-5
+
+
+@pytest.mark.parametrize("aggregation", ["token", "sequence"])
+def test_micro_batches_add_up_to_the_minibatch(aggregation: Aggregation) -> None:
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.rand(6, 9, generator=generator) < 0.4
+    values = torch.rand(6, 9, generator=generator)
+    weights = loss_weights(mask, aggregation)
+    whole = weighted_sum(values, weights)
+    parts = sum(weighted_sum(values[rows], weights[rows]) for rows in ([0, 3], [1], [2, 4, 5]))
+    torch.testing.assert_close(torch.as_tensor(parts), whole)
+    per_row = [values[row][mask[row]] for row in range(6)]
+    if aggregation == "token":
+        expected = torch.cat(per_row).mean()
+    else:
+        expected = torch.stack([row.mean() if len(row) else row.sum() for row in per_row]).mean()
+    torch.testing.assert_close(whole, expected)
+
+
+def test_at_ratio_one_the_gradient_is_that_of_reinforce() -> None:
+    logprobs = torch.randn(2, 4, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    advantages = torch.tensor([[1.0], [-2.0]]).expand(2, 4)
+    weights = loss_weights(MASK, "token")
+    (clipped,) = torch.autograd.grad(
+        weighted_sum(clipped_policy_loss(logprobs, logprobs.detach(), advantages, 0.2), weights), logprobs
+    )
+    (reinforce,) = torch.autograd.grad(weighted_sum(-logprobs * advantages, weights), logprobs)
+    torch.testing.assert_close(clipped, reinforce)
+
+
+def _gradient(logits: torch.Tensor, aggregation: Aggregation) -> torch.Tensor:
+    """Gradient of a full loss on (B, T, V) logits that predict tokens at the same column."""
+    leaf = logits.clone().requires_grad_(True)
+    token_ids = torch.arange(8).view(2, 4) % 5
+    logprobs = leaf.log_softmax(-1).gather(-1, token_ids[..., None])[..., 0]
+    advantages = torch.tensor([[1.0], [-1.0]]).expand(2, 4)
+    per_token = clipped_policy_loss(logprobs, logprobs.detach() - 0.05, advantages, 0.2)
+    per_token = per_token + 0.1 * k3_kl(logprobs, torch.full((2, 4), -1.0))
+    (gradient,) = torch.autograd.grad(weighted_sum(per_token, loss_weights(MASK, aggregation)), leaf)
+    return gradient
+
+
+@pytest.mark.parametrize("aggregation", ["token", "sequence"])
+def test_observation_logits_never_matter_and_action_logits_always_do(aggregation: Aggregation) -> None:
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(2, 4, 5, generator=generator)
+    before = _gradient(logits, aggregation)
+    assert before[~MASK].abs().max() == 0
+    for row in range(2):
+        for column in range(4):
+            changed = logits.clone()
+            changed[row, column] += torch.randn(5, generator=generator)
+            same = torch.equal(before, _gradient(changed, aggregation))
+            assert same == (not MASK[row, column])

@@ -1,0 +1,81 @@
+"""Policies: made from nothing, saved, loaded, and refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from baselines.batch import collate
+from baselines.decoding import attends_fully
+from baselines.demonstrations import Demonstration, encode_demonstration
+from baselines.errors import ModelError
+from baselines.logprobs import score_actions
+from baselines.policy import Policy, check_model_exists
+from transformers import MistralConfig, MistralForCausalLM
+
+
+def test_tiny_has_about_a_million_parameters() -> None:
+    policy = Policy.tiny([" ".join(f"word{n}" for n in range(4000))])
+    assert 0.8e6 < sum(parameter.numel() for parameter in policy.model.parameters()) < 1.3e6
+    assert len(policy.tokenizer) <= 2048
+
+
+def test_a_seed_names_the_weights(make_tiny: Callable[[int], Policy]) -> None:
+    first, again, other = (make_tiny(seed).model.state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["model.embed_tokens.weight"], other["model.embed_tokens.weight"])
+
+
+def test_saved_and_loaded_is_the_same_policy(
+    tiny_policy: Policy, demonstrations: list[Demonstration], tmp_path: Path
+) -> None:
+    tiny_policy.save(tmp_path)
+    assert (tmp_path / "model.safetensors").is_file()
+    loaded = Policy.load(tmp_path)
+    episodes = [encode_demonstration(tiny_policy.chat, demonstration) for demonstration in demonstrations[:4]]
+    again = [encode_demonstration(loaded.chat, demonstration) for demonstration in demonstrations[:4]]
+    assert [e.token_ids.tolist() for e in episodes] == [e.token_ids.tolist() for e in again]
+    batch = collate(episodes, tiny_policy.pad_token_id)
+    with torch.no_grad():
+        before, after = score_actions(tiny_policy, batch), score_actions(loaded, batch)
+    assert torch.equal(before.logprobs, after.logprobs)
+
+
+def test_scores_at_action_positions_are_those_of_the_full_logits(
+    make_tiny: Callable[[int], Policy], demonstrations: list[Demonstration]
+) -> None:
+    policy = make_tiny(1)
+    episodes = [encode_demonstration(policy.chat, demonstration) for demonstration in demonstrations[:3]]
+    batch = collate(episodes, policy.pad_token_id)
+    with torch.no_grad():
+        logits = policy.model(input_ids=batch.token_ids, attention_mask=batch.attention_mask).logits / 0.7
+        expected = logits[:, :-1].log_softmax(-1).gather(-1, batch.token_ids[:, 1:, None])[..., 0]
+        fast = score_actions(policy, batch, temperature=0.7)
+        policy.has_plain_head = False  # the way of models that scale or cap their logits
+        slow = score_actions(policy, batch, temperature=0.7)
+    mask = batch.action_mask
+    assert mask.sum() > 10
+    torch.testing.assert_close(fast.logprobs[:, 1:][mask[:, 1:]], expected[mask[:, 1:]])
+    torch.testing.assert_close(fast.logprobs, slow.logprobs)
+    assert fast.logprobs[~mask].abs().max() == 0
+
+
+def test_windowed_attention_is_decoded_without_the_cache() -> None:
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    for window, full in ((8, False), (None, True)):
+        config = MistralConfig(vocab_size=32, num_key_value_heads=2, sliding_window=window, **sizes)
+        assert attends_fully(MistralForCausalLM(config)) == full
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "./missing", "a/b/c"])
+def test_a_model_that_does_not_exist(name: str) -> None:
+    with pytest.raises(ModelError, match=f"expected a folder or hub name .*, got '{name}'"):
+        check_model_exists(name)
+
+
+def test_a_folder_that_holds_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="expected a folder or hub name of a causal language model") as caught:
+        Policy.load(tmp_path)
+    assert "\n" not in str(caught.value)

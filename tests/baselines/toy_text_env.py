@@ -1,0 +1,74 @@
+"""A text environment that no trainer has heard of: errands, each done by naming the object that was asked for.
+
+"Bring the lamp." - `bring the lamp` - "Thank you. Bring the coin." - and so on for three orders in at most six steps; each
+order pays a third. Observations and actions are strings and nothing else; `import toy_text_env` registers `ToyErrands-v0`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+from gymnasium import spaces
+
+OBJECTS = ("lamp", "coin", "rope", "book", "bell", "drum", "vase", "boot")
+
+
+class ToyErrands(gym.Env[str, str]):
+    """Fetches three objects in order.
+
+    Args:
+        num_orders: objects to fetch, 1 to 8.
+        max_steps: steps until truncation.
+        expose_solution: put the winning commands into `info["solution"]` at reset.
+        fail_at: raise on this step of every episode, counted from 1 (0: never).
+    """
+
+    def __init__(
+        self,
+        num_orders: int = 3,
+        max_steps: int = 6,
+        expose_solution: bool = False,
+        split: str = "train",
+        fail_at: int = 0,
+    ) -> None:
+        if split not in ("train", "test"):
+            raise ValueError(f"expected split 'train' or 'test', got {split!r}")
+        self.observation_space = spaces.Text(10_000)
+        self.action_space = spaces.Text(10_000)
+        self._num_orders, self._max_steps, self._expose, self._fail_at = num_orders, max_steps, expose_solution, fail_at
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Draws the orders from `seed`."""
+        super().reset(seed=seed)
+        chosen = self.np_random.permutation(len(OBJECTS))[: self._num_orders]
+        self._orders = [OBJECTS[index] for index in chosen]
+        self._done = self._steps = 0
+        info = self._info()
+        info["task_id"] = "-".join(self._orders)
+        if self._expose:
+            info["solution"] = tuple(f"bring the {name}" for name in self._orders)
+        return f"Bring the {self._orders[0]}.", info
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Pays 1 / num_orders for the order that is due."""
+        if not isinstance(action, str):
+            raise TypeError(f"expected a str action, got {type(action).__name__}")
+        self._steps += 1
+        if self._steps == self._fail_at:
+            raise RuntimeError("the toy was told to fail")
+        right = action == f"bring the {self._orders[self._done]}"
+        self._done += right
+        terminated = self._done == len(self._orders)
+        truncated = self._steps >= self._max_steps and not terminated
+        text = "Thank you." if right else "No."
+        if not terminated:
+            text += f" Bring the {self._orders[self._done]}."
+        return text, float(right) / len(self._orders), terminated, truncated, self._info()
+
+    def _info(self) -> dict[str, Any]:
+        commands = tuple(sorted(f"bring the {name}" for name in OBJECTS))
+        return {"success": self._done == len(self._orders), "admissible_commands": commands}
+
+
+gym.register("ToyErrands-v0", entry_point="toy_text_env:ToyErrands", disable_env_checker=True)

@@ -1,0 +1,34 @@
+"""Digests of trajectories that must be the same on every machine and Python: `python -m tests.golden` prints them."""
+
+import hashlib
+import json
+import sys
+from typing import Any
+
+import gymnasium as gym
+
+import textagent_gym  # noqa: F401
+from textagent_gym.agents import ExpertAgent, RandomAgent
+from textagent_gym.testing import play
+
+GOLDEN_IDS = ("TextWorld-Easy-Dense-v0", "TextWorld-Medium-Balanced-v0", "TextWorld-w2-o3-q4-Sparse-v0")
+
+
+def digests() -> dict[str, str]:
+    """Id -> SHA-256 of an expert's and a random agent's episode on seed 0, without paths."""
+    return {env_id: _digest(env_id) for env_id in GOLDEN_IDS}
+
+
+def _digest(env_id: str) -> str:
+    env = gym.make(env_id, expose_solution=True, show_admissible=True)
+    seen: list[Any] = []
+    for agent in (ExpertAgent(), RandomAgent()):
+        seen += play(env, agent, seed=0)
+    for step in seen:
+        step[4].get("task_card", {}).pop("game_file", None)
+    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    json.dump(digests(), sys.stdout, indent=2)
+    sys.stdout.write("\n")

@@ -1,0 +1,86 @@
+"""A wrapper and the option of the same name give the same episode; the parser finds the command or says so."""
+
+from typing import Any
+
+import gymnasium as gym
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.toy import CorridorEnv
+from textagent_gym.wrappers import ActionForm, ActionFormat, History, InvalidPenalty, ShowAdmissible, parse_action
+
+ACTIONS = ["I think so. <action>east</action>", "hm", "<action>sing</action>", "<action>west</action> no <action> east</action>",
+           "<action>east", "<action></action>"]  # fmt: skip
+
+
+def episode(env: gym.Env[str, str], actions: list[str]) -> list[Any]:
+    return [env.reset(seed=3), *(env.step(action) for action in actions)]
+
+
+@pytest.mark.parametrize(
+    ("options", "wrap"),
+    [
+        ({"show_admissible": True}, ShowAdmissible),
+        ({"history": 2}, lambda env: History(env, 2)),
+        ({"action_format": "tag"}, lambda env: ActionFormat(env, "tag")),
+        ({"action_format": "last_line"}, lambda env: ActionFormat(env, "last_line")),
+        ({"invalid_penalty": 0.25}, lambda env: InvalidPenalty(env, 0.25)),
+        (
+            {"show_admissible": True, "history": 1, "action_format": "tag", "invalid_penalty": 1},
+            lambda env: ShowAdmissible(History(InvalidPenalty(ActionFormat(env, "tag"), 1), 1)),
+        ),
+    ],
+)
+def test_option_and_wrapper_agree(options: dict[str, Any], wrap: Any) -> None:
+    wrapped: gym.Env[str, str] = wrap(CorridorEnv(preamble=False))
+    assert episode(CorridorEnv(preamble=False, **options), ACTIONS) == episode(wrapped, ACTIONS)
+
+
+@pytest.mark.parametrize(
+    ("action", "form", "command"),
+    [
+        (" go north ", "plain", "go north"),
+        ("<action>look</action>", "plain", "<action>look</action>"),
+        ("a <action>look</action> b <ACTION> go\nnorth </ACTION>", "tag", "go\nnorth"),
+        ("look", "tag", None),
+        ("<action>look", "tag", None),
+        ("<action> </action>", "tag", None),
+        ("I see.\n\n go north \n \n", "last_line", "go north"),
+        (" \n ", "last_line", None),
+    ],
+)
+def test_parse_action(action: str, form: ActionForm, command: str | None) -> None:
+    assert parse_action(action, form) == command
+
+
+@given(st.text(max_size=40), st.text(alphabet="abc ", min_size=1, max_size=10).filter(str.strip))
+def test_a_command_in_a_tag_is_found_behind_any_thought(thought: str, command: str) -> None:
+    assert parse_action(f"{thought}<action>{command}</action>", "tag") == command.strip()
+
+
+def test_views_read_as_a_person_would_write_them() -> None:
+    env = CorridorEnv(show_admissible=True, history=1, preamble=False)
+    first, info = env.reset(seed=0)
+    assert first == f"Corridor {info['task_id']}.\n\nAdmissible commands:\n- east\n- west"
+    assert env.step("east")[0] == (
+        f"Corridor {info['task_id']}.\n\n> east\n\nDoor 1.\n\nAdmissible commands:\n- east\n- west"
+    )
+
+
+def test_an_action_without_a_command_is_told_what_was_expected() -> None:
+    env = CorridorEnv(action_format="tag")
+    observation, _ = env.reset(seed=0)
+    assert "between <action> and </action>" in observation
+    observation, _, _, _, info = env.step("east")
+    assert observation == "Nothing was done: expected one command between <action> and </action>, found none."
+    assert not info["valid_command"]
+
+
+def test_wrappers_refuse_what_makes_no_sense_and_survive_the_spec() -> None:
+    with pytest.raises(ValueError, match="expected length at least 1, got 0"):
+        History(CorridorEnv(), 0)
+    with pytest.raises(ValueError, match="expected form to be one of"):
+        ActionFormat(CorridorEnv(), "json")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expected penalty at least 0"):
+        InvalidPenalty(CorridorEnv(), -1)

@@ -1,0 +1,50 @@
+"""The two agents that every table needs: one that knows the solution, one that knows nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class ExpertAgent:
+    """Replays `info["solution"]` of environments made with `expose_solution=True`."""
+
+    def __init__(self) -> None:
+        self._left: list[str] = []
+
+    def reset(self, info: dict[str, Any], seed: int | None = None) -> None:
+        """Starts an episode with the `info` of its reset; `seed` changes nothing.
+
+        Raises:
+            ValueError: The environment does not give its solution away.
+        """
+        if "solution" not in info:
+            raise ValueError("expected info['solution'], got none: make the environment with expose_solution=True")
+        self._left = list(reversed(info["solution"]))
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        """The next command of the solution, or "look" once it is used up."""
+        return self._left.pop() if self._left else "look"
+
+
+class RandomAgent:
+    """Draws uniformly from `info["admissible_commands"]`, with a generator of its own."""
+
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng(0)
+
+    def reset(self, info: dict[str, Any], seed: int | None = None) -> None:
+        """Starts an episode; the same `seed` draws the same commands."""
+        self._rng = np.random.default_rng(seed)
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        """One admissible command.
+
+        Raises:
+            ValueError: The environment does not say what is admissible.
+        """
+        commands = info.get("admissible_commands")
+        if not commands:
+            raise ValueError("expected info['admissible_commands'], got none: this domain has no list to draw from")
+        return str(commands[int(self._rng.integers(len(commands)))])

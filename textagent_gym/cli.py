@@ -1,0 +1,168 @@
+"""The command `textagent-gym`: list the ids, show a task's card, play by hand, measure speed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any, NoReturn, cast
+
+import gymnasium as gym
+import tyro
+from gymnasium.error import DependencyNotInstalled, UnregisteredEnv
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from textagent_gym.core import Snapshot, TextAgentEnv
+from textagent_gym.registration import environment_specs
+
+app = tyro.extras.SubcommandApp()
+console = Console(highlight=False)
+
+EnvId = Annotated[str, tyro.conf.Positional]
+KwargsJson = Annotated[str, tyro.conf.arg(metavar="JSON")]
+
+
+@app.command(name="list")
+def list_ids() -> None:
+    """List every environment id with the knobs behind its name."""
+    table = Table("id", "state space", "action space", "solution length", "reward density", "instructions")
+    for env_id, (_, kwargs) in environment_specs().items():
+        knobs = [kwargs.get(name) for name in ("state_space_size", "action_space_size", "solution_length")]
+        density = kwargs.get("reward_density", kwargs.get("rewards", 0.0))
+        cells = [*knobs, density, kwargs.get("instructions", "steps")]
+        table.add_row(env_id, *("fixed" if cell is None else str(cell) for cell in cells))
+    console.print(table)
+
+
+@app.command
+def card(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
+    """Draw a task and show what was requested and what it really has.
+
+    Args:
+        env_id: A registered id, for example TextWorld-Medium-Dense-v0.
+        seed: Seed of the draw.
+        env_kwargs: Constructor options as JSON, for example '{"solution_length": 12}'.
+    """
+    env = _make(env_id, env_kwargs)
+    _, info = env.reset(seed=seed)
+    table = Table("", "", title=env_id, show_header=False)
+    table.add_row("task_id", info["task_id"])
+    for name, value in info["task_card"].items():
+        table.add_row(name, escape(json.dumps(value) if isinstance(value, dict) else str(value)))
+    console.print(table)
+    env.close()
+
+
+@app.command
+def play(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
+    """Play a task in the terminal: `help`, `hint`, `undo` and `quit` are answered here, all else by the world.
+
+    Args:
+        env_id: A registered id, for example TextWorld-Easy-Dense-v0.
+        seed: Seed of the draw.
+        env_kwargs: Constructor options as JSON.
+    """
+    env = cast(TextAgentEnv, _make(env_id, env_kwargs, preamble=True).unwrapped)
+    observation, info = env.reset(seed=seed)
+    past: list[tuple[Snapshot, str, dict[str, Any], float]] = []
+    total = 0.0
+    console.print(escape(observation))
+    while True:
+        console.print(
+            f"[dim]step {env.steps}/{env.max_steps}   sub-goals {info['subgoals_done']}/{info['subgoals_total']}"
+            f"   return {total:.3f}   (help, hint, undo, quit)[/dim]"
+        )
+        command = _ask()
+        if command is None or command == "quit":
+            break
+        if command == "help":
+            console.print(escape(f"{env.rules}\nhint lists what is possible here; undo takes the last step back."))
+        elif command == "hint":
+            console.print(escape(", ".join(info["admissible_commands"] or ("nothing is known here",))))
+        elif command == "undo" and past:
+            snapshot, observation, info, total = past.pop()
+            env.restore(snapshot)
+            console.print(escape(observation))
+        elif command == "undo":
+            console.print("There is nothing to take back.")
+        else:
+            past.append((env.snapshot(), observation, info, total))
+            observation, reward, terminated, truncated, info = env.step(command)
+            total += reward
+            console.print(escape(observation))
+            if terminated or truncated:
+                ending = "solved" if info["success"] else "lost" if terminated else "out of steps"
+                console.print(f"[bold]{ending}[/bold] after {env.steps} steps, return {total:.3f}")
+                break
+    env.close()
+
+
+@app.command
+def bench(
+    env_ids: Annotated[tuple[str, ...], tyro.conf.Positional] = (
+        "TextWorld-Easy-Dense-v0",
+        "TextWorld-Medium-Dense-v0",
+    ),
+    steps: int = 1_000,
+    tasks: int = 5,
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """Measure steps per second, reset time and memory per id, on this machine, with random play.
+
+    Args:
+        env_ids: Ids to measure.
+        steps: Steps to time per id.
+        tasks: Tasks to draw per id.
+        as_json: Print JSON instead of a table.
+    """
+    from textagent_gym.bench import describe_machine, measure
+
+    rows = []
+    for env_id in env_ids:
+        _make(env_id, "{}").close()
+        rows.append(measure(env_id, num_steps=steps, num_tasks=tasks))
+    if as_json:
+        console.print_json(data={"machine": describe_machine(), "results": rows})
+        return
+    console.print(f"[dim]{describe_machine()}[/dim]")
+    table = Table("id", "steps/s", "step ms (median)", "first reset ms", "reset again ms", "memory MB")
+    for row in rows:
+        table.add_row(
+            str(row["env_id"]),
+            *(f"{row[key]:,.1f}" for key in ("steps_per_s", "step_ms", "first_reset_ms", "reset_ms", "memory_mb")),
+        )
+    console.print(table)
+
+
+def main() -> None:
+    """Runs the command line; what a user got wrong is one line on standard error, with exit status 2."""
+    app.cli(prog="textagent-gym", description="Text environments for agents that are language models.")
+
+
+def _make(env_id: str, env_kwargs: str, **more: Any) -> gym.Env[str, str]:
+    try:
+        options = json.loads(env_kwargs)
+    except json.JSONDecodeError as error:
+        _fail(f"expected --env-kwargs to be JSON, got {env_kwargs!r} ({error})")
+    if not isinstance(options, dict):
+        _fail(f"expected --env-kwargs to be a JSON object, got {env_kwargs!r}")
+    try:
+        return gym.make(env_id, **{**options, **more})
+    except (UnregisteredEnv, DependencyNotInstalled, ValueError, TypeError) as error:
+        _fail(str(error))
+
+
+def _ask() -> str | None:
+    """The next line that is not empty, or None at the end of input."""
+    try:
+        while not (line := console.input("[bold]> [/bold]").strip()):
+            pass
+    except (EOFError, KeyboardInterrupt):
+        return None
+    return line
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"textagent-gym: {message}\n")
+    sys.exit(2)

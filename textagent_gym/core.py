@@ -1,0 +1,478 @@
+"""The one base class of every environment: strings in, strings out, integers of progress in between.
+
+A domain makes tasks and plays commands; everything that all domains promise alike happens here, once: which actions reach
+the backend, what they pay, when an episode is cut, and what `info` says.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypedDict
+
+import gymnasium as gym
+from gymnasium.error import ResetNeeded
+
+from textagent_gym.knobs import check_choice, check_integer, check_number
+from textagent_gym.rewards import MilestoneReward
+from textagent_gym.spaces import AnyText
+from textagent_gym.wrappers import (
+    ACTION_FORMS,
+    FORM_RULES,
+    ActionForm,
+    Memory,
+    parse_action,
+    unparsed_message,
+    with_admissible,
+)
+
+Split = Literal["train", "test"]
+"""Which tasks are drawn; no task is in both."""
+
+RewardScale = Literal["unit", "native"]
+"""Whether milestones pay, 1 in all, or the domain's own points."""
+
+MAX_OBSERVATION = 1_000_000
+"""Longest observation, in characters."""
+
+MAX_ACTION = 100_000
+"""Longest action in the action space, in characters; a longer one is answered, not refused by an exception."""
+
+MAX_COMMAND = 200
+"""Longest command that reaches a backend, in characters."""
+
+
+class Info(TypedDict, total=False):
+    """What `info` holds at every reset and step; the last two only at reset.
+
+    Attributes:
+        task_id: Name of the task, by its content; `reset(options={"task_id": ...})` plays it again.
+        success: Whether the task is solved. `terminated` alone does not say so: a lost game is over, too.
+        subgoals_done: Sub-goals that stand now, from 0 to `subgoals_total`; equal to it if and only if `success`.
+        subgoals_total: Sub-goals of the task.
+        valid_command: Whether the last action was a command that the world carried out; True at reset.
+        admissible_commands: The commands that do something now, sorted, or None where the domain knows no such list.
+        task_card: Requested and measured difficulty of the task, see `TaskCard`.
+        solution: Commands that solve the task, with `expose_solution=True` only.
+    """
+
+    task_id: str
+    success: bool
+    subgoals_done: int
+    subgoals_total: int
+    valid_command: bool
+    admissible_commands: tuple[str, ...] | None
+    task_card: TaskCard
+    solution: tuple[str, ...]
+
+
+class TaskCard(TypedDict, total=False):
+    """What was asked for and what this task really has.
+
+    Attributes:
+        requested: Knob -> value asked for; a knob that does not apply is missing.
+        measured: Knob -> value counted in this task.
+        units: Knob -> what it counts in this domain.
+        solution_length: Steps of the reference solution.
+        solution_is_shortest: Whether a search proved that no solution is shorter.
+        mean_admissible: Mean number of admissible commands before each step of the reference solution, or None.
+        max_admissible: Largest such number, or None.
+        steps_per_reward: Steps of the reference solution per milestone that pays.
+        max_steps: Step budget of an episode.
+        split: "train" or "test".
+        backend: What plays the task.
+        game_file: File that holds the task, or None.
+        details: What only this domain knows.
+    """
+
+    requested: dict[str, float]
+    measured: dict[str, int]
+    units: dict[str, str]
+    solution_length: int
+    solution_is_shortest: bool
+    mean_admissible: float | None
+    max_admissible: int | None
+    steps_per_reward: float
+    max_steps: int
+    split: str
+    backend: str
+    game_file: str | None
+    details: dict[str, Any]
+
+
+class EpisodeOptions(TypedDict, total=False):
+    """The options of every environment, whatever its domain; `TextAgentEnv` says what each means."""
+
+    reward_scale: RewardScale
+    split: Split
+    max_steps: int | None
+    preamble: bool
+    show_admissible: bool
+    history: int
+    action_format: ActionForm
+    invalid_penalty: float
+    expose_solution: bool
+    render_mode: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One problem to solve; a domain may extend it with what its backend needs.
+
+    Attributes:
+        task_id: Name of the task, by its content.
+        solution: Commands that solve it.
+        solution_is_shortest: Whether a search proved that none is shorter.
+        subgoals_total: Sub-goals, at least 1.
+        measured: Knob -> value counted in this task.
+        split: "train" or "test".
+        admissible_counts: Number of admissible commands before each step of `solution`, or None.
+        game_file: File that holds the task, or None.
+        details: What only this domain knows, for the task card.
+    """
+
+    task_id: str
+    solution: tuple[str, ...]
+    solution_is_shortest: bool
+    subgoals_total: int
+    measured: dict[str, int]
+    split: str
+    admissible_counts: tuple[int, ...] | None = None
+    game_file: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a backend answers to a reset or a command.
+
+    Attributes:
+        text: The backend's own words.
+        subgoals_done: Sub-goals that stand now; need not be clamped.
+        won: Whether the task is solved.
+        lost: Whether it can be neither solved nor played on.
+        valid: Whether the command was carried out.
+        admissible: Commands that do something now, sorted, or None where not known.
+        points: The domain's own score, for `reward_scale="native"`.
+    """
+
+    text: str
+    subgoals_done: int
+    won: bool = False
+    lost: bool = False
+    valid: bool = True
+    admissible: tuple[str, ...] | None = None
+    points: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A point of an episode to which `restore` goes back; opaque to users."""
+
+    task: Task
+    turn: Turn
+    steps: int
+    paid: int
+    over: bool
+    memory: Any
+    backend: Any
+
+
+class TextAgentEnv(gym.Env[str, str]):
+    """A text task as a Gymnasium environment. Subclasses implement `_new_task`, `_find_task`, `_begin` and `_play`.
+
+    Args:
+        requested: Knob -> value asked for, for the task card.
+        reward_density: Share of the sub-goals that pay when reached, in [0, 1]; 0 pays success alone.
+        reward_scale: "unit" pays milestones that sum to 1; "native" pays the domain's own points.
+        split: Which tasks are drawn, "train" or "test".
+        max_steps: Step budget; default 3 times the reference solution. An episode cut by it is truncated.
+        preamble: Whether the first observation starts with the rules of the game.
+        show_admissible: Whether each observation lists the admissible commands.
+        history: Number of earlier turns told before each observation.
+        action_format: How an action carries its command: "plain", "tag" or "last_line".
+        invalid_penalty: Reward taken for each invalid command, at least 0.
+        expose_solution: Whether `info["solution"]` is given at reset.
+        render_mode: None or "ansi" (`render` returns the last observation).
+
+    Raises:
+        TypeError: An option is unknown or has the wrong type.
+        ValueError: An option is out of its range; the message names the range.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}  # type: ignore[misc]
+
+    units: ClassVar[dict[str, str]]
+    """What each size knob counts in this domain."""
+
+    rules: ClassVar[str]
+    """The preamble's description of the world and of its commands."""
+
+    barred_verbs: ClassVar[frozenset[str]] = frozenset()
+    """First words that speak to the backend and not to the world; answered here and never passed on."""
+
+    def __init__(
+        self,
+        *,
+        requested: dict[str, float],
+        reward_density: float = 0.0,
+        reward_scale: RewardScale = "unit",
+        split: Split = "train",
+        max_steps: int | None = None,
+        preamble: bool = True,
+        show_admissible: bool = False,
+        history: int = 0,
+        action_format: ActionForm = "plain",
+        invalid_penalty: float = 0.0,
+        expose_solution: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        check_number("reward_density", reward_density, 0, 1)
+        check_choice("reward_scale", reward_scale, ("unit", "native"))
+        check_choice("split", split, ("train", "test"))
+        if max_steps is not None:
+            check_integer("max_steps", max_steps, low=1)
+        check_integer("history", history, low=0)
+        check_choice("action_format", action_format, ACTION_FORMS)
+        check_number("invalid_penalty", invalid_penalty, low=0)
+        check_choice("render_mode", render_mode, (None, "ansi"))
+        self.observation_space = AnyText(MAX_OBSERVATION)
+        self.action_space = AnyText(MAX_ACTION)
+        self.render_mode = render_mode
+        self.split: Split = split
+        self._requested = requested
+        self._reward_density = reward_density
+        self.reward_scale: RewardScale = reward_scale
+        self._max_steps_asked = max_steps
+        self._preamble = preamble
+        self._show_admissible = show_admissible
+        self._action_format: ActionForm = action_format
+        self._invalid_penalty = invalid_penalty
+        self._expose_solution = expose_solution
+        self._memory = Memory(history)
+        self._task: Task | None = None
+        self._over = True
+        self._seen = ""
+
+    # What a domain implements.
+
+    @property
+    def task_ids(self) -> tuple[str, ...] | None:
+        """Names of all tasks of this split, or None where there is no end of them."""
+        return None
+
+    @property
+    @abstractmethod
+    def backend(self) -> str:
+        """What plays the tasks, for the task card."""
+
+    @abstractmethod
+    def _new_task(self) -> Task:
+        """Draws a task; all randomness comes from `self.np_random`."""
+
+    @abstractmethod
+    def _find_task(self, task_id: str) -> Task:
+        """The task of that name; raises ValueError where there is none."""
+
+    @abstractmethod
+    def _begin(self, task: Task) -> Turn:
+        """Starts `task` from its beginning."""
+
+    @abstractmethod
+    def _play(self, command: str) -> Turn:
+        """Plays one clean command."""
+
+    @abstractmethod
+    def _snapshot_backend(self) -> Any:
+        """What `_restore_backend` needs to stand here again."""
+
+    @abstractmethod
+    def _restore_backend(self, task: Task, snapshot: Any) -> None:
+        """Goes back to a snapshot of the backend."""
+
+    def _unreadable(self, command: str) -> str | None:
+        """Why the backend cannot read `command`, or None where it can."""
+        return None
+
+    # What all domains share.
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Starts an episode.
+
+        Args:
+            seed: Seeds the draws from here on; the same seed gives the same tasks everywhere.
+            options: `{"task_id": name}` plays that task; nothing else is understood.
+
+        Raises:
+            ValueError: An option is unknown, or no task has that name.
+        """
+        super().reset(seed=seed)
+        unknown = set(options or ()) - {"task_id"}
+        if unknown:
+            raise ValueError(f"expected reset options among 'task_id', got {', '.join(map(repr, sorted(unknown)))}")
+        task_id = (options or {}).get("task_id")
+        self._task = self._new_task() if task_id is None else self._find_task(task_id)
+        self._turn = self._begin(self._task)
+        self._steps = 0
+        self._over = False
+        self._reward = MilestoneReward(self._task.subgoals_total, self._reward_density)
+        info = self._info()
+        info["task_card"] = copy.deepcopy(self._card())
+        if self._expose_solution:
+            info["solution"] = tuple(self._task.solution)
+        text = f"{self._rules()}\n\n{self._turn.text}" if self._preamble else self._turn.text
+        return self._view(self._memory.start(text)), dict(info)
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Plays one action: one command of the world, in the form that `action_format` asks for.
+
+        What a model does wrong is answered by an observation. An action of several commands, of control characters, or
+        one that speaks to the backend rather than to the world, never reaches the backend.
+
+        Raises:
+            TypeError: `action` is not a string.
+            gymnasium.error.ResetNeeded: The episode is over, or none was started.
+        """
+        if not isinstance(action, str):
+            raise TypeError(f"expected an action of type str, got {type(action).__name__}: {action!r:.80}")
+        if self._over:
+            raise ResetNeeded("expected reset() before step(): no episode is running")
+        before = self._turn
+        command, complaint = self._read(action)
+        if complaint is None:
+            self._turn = self._play(command)
+            text = self._turn.text
+        else:
+            self._turn = Turn(complaint, before.subgoals_done, valid=False, admissible=before.admissible,
+                              points=before.points)  # fmt: skip
+            text = complaint
+        self._steps += 1
+        terminated = self._turn.won or self._turn.lost
+        truncated = not terminated and self._steps >= self.max_steps
+        self._over = terminated or truncated
+        reward = self._reward.pay(self._subgoals_done())
+        if self.reward_scale == "native":
+            reward = float(self._turn.points - before.points)
+        if not self._turn.valid:
+            reward -= self._invalid_penalty
+        return self._view(self._memory.tell(action, text)), reward, terminated, truncated, dict(self._info())
+
+    def render(self) -> str | None:
+        """The last observation with `render_mode="ansi"`, None without."""
+        return self._seen if self.render_mode == "ansi" else None
+
+    @property
+    def max_steps(self) -> int:
+        """Step budget of the current episode."""
+        return self._max_steps_asked or 3 * len(self._running_task().solution)
+
+    @property
+    def steps(self) -> int:
+        """Steps taken in the current episode."""
+        self._running_task()
+        return self._steps
+
+    def snapshot(self) -> Snapshot:
+        """The current point of the episode, to be given to `restore` of this or an equal environment."""
+        return Snapshot(
+            task=self._running_task(),
+            turn=self._turn,
+            steps=self._steps,
+            paid=self._reward.paid,
+            over=self._over,
+            memory=(self._memory.snapshot(), self._seen),
+            backend=self._snapshot_backend(),
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Goes back to `snapshot`; the continuation is the one that would have followed it."""
+        self._restore_backend(snapshot.task, snapshot.backend)
+        self._task = snapshot.task
+        self._turn = snapshot.turn
+        self._steps = snapshot.steps
+        self._over = snapshot.over
+        memory, self._seen = snapshot.memory
+        self._memory.restore(memory)
+        self._reward = MilestoneReward(snapshot.task.subgoals_total, self._reward_density)
+        self._reward.paid = snapshot.paid
+
+    def _running_task(self) -> Task:
+        if self._task is None:
+            raise ResetNeeded("expected reset() first: no episode is running")
+        return self._task
+
+    def _read(self, action: str) -> tuple[str, str | None]:
+        """The command in `action`, and the complaint that answers it where it must not reach the backend."""
+        command = parse_action(action, self._action_format)
+        if command is None:
+            return "", unparsed_message(self._action_format)
+        command = re.sub(r"[\s.]+$", "", command)
+        return command, refusal(command, self.barred_verbs) or self._unreadable(command)
+
+    def _view(self, text: str) -> str:
+        self._seen = with_admissible(text, self._turn.admissible) if self._show_admissible else text
+        return self._seen
+
+    def _rules(self) -> str:
+        return f"{self.rules} {FORM_RULES[self._action_format]}"
+
+    def _subgoals_done(self) -> int:
+        total = self._running_task().subgoals_total
+        if self._turn.won:
+            return total
+        # A finished world that is not won has nothing; one that is not finished lacks at least one sub-goal.
+        return 0 if self._turn.lost else min(max(self._turn.subgoals_done, 0), total - 1)
+
+    def _info(self) -> Info:
+        task = self._running_task()
+        return Info(
+            task_id=task.task_id,
+            success=self._turn.won,
+            subgoals_done=self._subgoals_done(),
+            subgoals_total=task.subgoals_total,
+            valid_command=self._turn.valid,
+            admissible_commands=self._turn.admissible,
+        )
+
+    def _card(self) -> TaskCard:
+        task = self._running_task()
+        counts = task.admissible_counts
+        return TaskCard(
+            requested=self._requested,
+            measured=task.measured,
+            units=self.units,
+            solution_length=len(task.solution),
+            solution_is_shortest=task.solution_is_shortest,
+            mean_admissible=sum(counts) / len(counts) if counts else None,
+            max_admissible=max(counts) if counts else None,
+            steps_per_reward=len(task.solution) / self._reward.milestones,
+            max_steps=self.max_steps,
+            split=task.split,
+            backend=self.backend,
+            game_file=task.game_file,
+            details=task.details,
+        )
+
+
+def refusal(command: str, barred_verbs: frozenset[str]) -> str | None:
+    """Why `command` must not reach a backend, or None: a step is one command of the world.
+
+    Several commands in one line would buy several turns for one step; a backend's own verbs could save files, reset the
+    game or end it.
+    """
+    if not command:
+        return "Nothing was done: expected one command, got an empty one."
+    if len(command) > MAX_COMMAND:
+        return f"Nothing was done: expected a command of at most {MAX_COMMAND} characters, got {len(command)}."
+    if len(command.splitlines()) > 1:
+        return "Nothing was done: expected one command, got several lines."
+    if not command.isprintable():
+        return "Nothing was done: expected plain text, got a control character."
+    words = command.lower().split()
+    if "." in command or "then" in words:
+        return "Nothing was done: expected one command at a time, got several."
+    if words[0] in barred_verbs or words[0].startswith("tw-"):
+        return f"Nothing was done: {words[0]!r} speaks to the program, not to the world."
+    return None

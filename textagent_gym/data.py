@@ -1,0 +1,70 @@
+"""Where generated things are kept: one cache folder, files written whole or not at all."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import platformdirs
+from gymnasium import logger
+
+CACHE_VARIABLE = "TEXTAGENT_GYM_CACHE"
+"""Environment variable that names the cache folder."""
+
+
+def cache_folder() -> Path:
+    """The cache folder: `TEXTAGENT_GYM_CACHE` where it is set, the user's cache folder otherwise."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else Path(platformdirs.user_cache_dir("textagent_gym", appauthor=False))
+
+
+def keep(path: Path, content: bytes) -> Path:
+    """Writes a file of the cache, and returns where it lies.
+
+    Where the cache folder cannot be written or is full, the file goes into a folder that this process removes at its end,
+    with a warning: play goes on, nothing is kept.
+
+    Raises:
+        OSError: The temporary folder cannot take it either.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, content)
+        return path
+    except OSError as error:
+        logger.warn(
+            f"the cache folder {path.parent} cannot be written ({error.strerror}): playing without a cache; "
+            f"{CACHE_VARIABLE} names another folder"
+        )
+    substitute = _temporary_folder() / path.name
+    write_atomic(substitute, content)
+    return substitute
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Writes a file so that every reader sees either what was there before or all of `content`.
+
+    Raises:
+        OSError: The folder cannot be written or the disk is full; nothing is left behind.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@functools.cache
+def _temporary_folder() -> Path:
+    folder = tempfile.mkdtemp(prefix="textagent_gym-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)

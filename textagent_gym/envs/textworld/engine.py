@@ -1,0 +1,54 @@
+"""The seam between the environment and what plays a game; every backend is an `Engine`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from textagent_gym.envs.textworld.tasks import TextWorldTask
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an engine answers to a reset or a command.
+
+    Attributes:
+        text: The game's words: one contiguous slice of what the game printed.
+        state: The world and the completed quests as a bit mask of `TextWorldTask.ground`.
+        admissible: Commands that do something now, sorted.
+        valid: Whether the world carried out the command.
+        score: Points so far, as the game counts them.
+        won: Whether the game says that it is won.
+        lost: Whether the game says that it is lost.
+    """
+
+    text: str
+    state: int
+    admissible: tuple[str, ...]
+    valid: bool
+    score: int
+    won: bool
+    lost: bool
+
+
+class Engine(Protocol):
+    """Plays one game at a time."""
+
+    def load(self, task: TextWorldTask) -> None:
+        """Makes `task` the game that `reset` starts."""
+
+    def reset(self) -> Reply:
+        """Starts the loaded game from its beginning."""
+
+    def step(self, command: str) -> Reply:
+        """Plays one printable line."""
+
+    def snapshot(self) -> Any:
+        """The current point of the game, for `restore` of an engine that has loaded the same task."""
+
+    def restore(self, snapshot: Any) -> None:
+        """Goes back to `snapshot`."""
+
+    def close(self) -> None:
+        """Frees what the engine holds; a closed engine can load again."""

@@ -1,0 +1,241 @@
+"""TextWorld as a Gymnasium environment."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, cast
+
+from typing_extensions import Unpack
+
+from textagent_gym.core import EpisodeOptions, Task, TextAgentEnv, Turn
+from textagent_gym.envs.textworld.engine import Engine, Reply
+from textagent_gym.envs.textworld.generate import Instructions
+from textagent_gym.envs.textworld.inform7 import Inform7Engine
+from textagent_gym.envs.textworld.tasks import (
+    MAX_OBJECTS,
+    MAX_ROOMS,
+    MAX_SOLUTION_LENGTH,
+    Challenge,
+    Recipe,
+    SimpleRewards,
+    TextWorldTask,
+    find_task,
+    make_task,
+)
+from textagent_gym.knobs import Knobs, check_choice
+
+Backend = Literal["inform7"]
+"""What plays the games: the interpreter of the textworld package."""
+
+
+class TextWorldEnv(TextAgentEnv):
+    """Quests in houses of rooms, containers, doors and keys, generated and played by Microsoft's TextWorld.
+
+    The player walks between rooms, opens, unlocks and closes doors and containers, takes things and puts them somewhere,
+    and eats food, until every quest of the game is completed. Games are drawn without end from a seed, compiled once and
+    kept in the cache folder.
+
+    ## Action space
+
+    One command per step, as a string: `look`, `inventory`, `go DIRECTION`, `examine THING`, `take THING`,
+    `take THING from PLACE`, `drop THING`, `put THING on SUPPORTER`, `insert THING into CONTAINER`, `open`, `close`,
+    `lock THING with KEY`, `unlock THING with KEY`, `eat FOOD`, and whatever else the game's parser understands. A command
+    that cannot be carried out is answered in words and costs a step.
+
+    ## Observation space
+
+    The game's own text: the objective and the first room at reset, the answer to the command after each step. It is one
+    contiguous slice of what textworld printed, without banner, prompt and status line. With `preamble=True` the first
+    observation starts with the rules in two sentences.
+
+    ## Rewards
+
+    Sub-goals are steps of progress: `subgoals_total` is the length of the shortest solution and `subgoals_done` is that
+    length minus the length of the shortest solution from here, so that every step along any shortest solution counts, a
+    detour costs, and an alternative order of the same quest pays as well. `reward_density` says which share of the
+    sub-goals pays when reached. A solved game returns 1 at every density. With `challenge="simple"` the sub-goals are the
+    reward events of tw-simple's named setting. `reward_scale="native"` pays the game's own points instead.
+
+    ## Episode end
+
+    Terminated when the game is won or lost (`info["success"]` tells which); truncated after `max_steps`.
+
+    ## Knobs
+
+    | knob | unit | range |
+    | --- | --- | --- |
+    | `state_space_size` | rooms | 1 to 30 |
+    | `action_space_size` | objects, without doors, player and inventory | 1 to 60 |
+    | `solution_length` | steps of the shortest solution | 1 to 40 |
+    | `reward_density` | share of the steps that pay | 0 to 1 |
+
+    With `exact=True` games are drawn anew until the measured knobs equal the requested ones, the solution proved shortest
+    by exhaustive search. With `exact=False` they are what `tw-make custom --world-size STATE --nb-objects ACTION
+    --quest-length SOLUTION` draws, which is what the literature used: sometimes more objects, sometimes a shorter
+    solution; the task card says so.
+
+    Args:
+        state_space_size: Rooms; default 6.
+        action_space_size: Objects; default 8.
+        solution_length: Steps; default 8.
+        reward_density: Share of the steps that pay when reached; default 0.
+        exact: Whether measured knobs must equal requested ones.
+        instructions: What the objective gives away: "steps" (all of them, textworld's default), "goal" (the last of each
+            quest), or "none".
+        challenge: "custom", or "simple" for tw-simple, whose world is fixed: the four knobs then raise.
+        rewards: Reward setting of tw-simple: "sparse", "balanced" or "dense".
+        backend: What plays the games: "inform7".
+        **options: The options of every environment, see `textagent_gym.core.TextAgentEnv`.
+
+    Raises:
+        TypeError: An argument is unknown or has the wrong type.
+        ValueError: An argument is out of its range; at `reset`, no game has what was asked for.
+    """
+
+    units: ClassVar[dict[str, str]] = {
+        "state_space_size": "rooms",
+        "action_space_size": "objects",
+        "solution_length": "steps",
+    }
+    rules: ClassVar[str] = (
+        "You are playing a text adventure; reach its objective. Commands look like these: look, inventory, go north, "
+        "open chest, examine table, take key, take key from chest, unlock door with key, put book on table, "
+        "insert book into chest, drop book, eat apple."
+    )
+    barred_verbs: ClassVar[frozenset[str]] = frozenset(
+        [
+            "again",
+            "brief",
+            "full",
+            "g",
+            "long",
+            "normal",
+            "notify",
+            "nouns",
+            "o",
+            "oops",
+            "pronouns",
+            "q",
+            "quit",
+            "recording",
+            "replay",
+            "restart",
+            "restore",
+            "save",
+            "script",
+            "short",
+            "superbrief",
+            "transcript",
+            "undo",
+            "unscript",
+            "verbose",
+            "verify",
+            "version",
+        ]
+    )
+
+    def __init__(
+        self,
+        *,
+        state_space_size: int | None = None,
+        action_space_size: int | None = None,
+        solution_length: int | None = None,
+        reward_density: float | None = None,
+        exact: bool = True,
+        instructions: Instructions = "steps",
+        challenge: Challenge = "custom",
+        rewards: SimpleRewards | None = None,
+        backend: Backend = "inform7",
+        **options: Unpack[EpisodeOptions],
+    ) -> None:
+        check_choice("instructions", instructions, ("steps", "goal", "none"))
+        check_choice("challenge", challenge, ("custom", "simple"))
+        check_choice("backend", backend, ("inform7",))
+        check_choice("exact", exact, (True, False))
+        sizes = {
+            "state_space_size": state_space_size,
+            "action_space_size": action_space_size,
+            "solution_length": solution_length,
+        }
+        if challenge == "simple":
+            for name, value in {**sizes, "reward_density": reward_density}.items():
+                if value is not None:
+                    raise ValueError(f"expected no {name} with challenge='simple', whose world is fixed, got {value!r}")
+            check_choice("rewards", rewards, ("sparse", "balanced", "dense"))
+            requested: dict[str, float] = {}
+            density = 1.0  # every reward event of the setting pays
+            self._recipe = Recipe(challenge="simple", rewards=cast(SimpleRewards, rewards), instructions=instructions)
+        else:
+            if rewards is not None:
+                raise ValueError(f"expected no rewards with challenge='custom', got {rewards!r}; see reward_density")
+            knobs = Knobs(
+                state_space_size=6 if state_space_size is None else state_space_size,
+                action_space_size=8 if action_space_size is None else action_space_size,
+                solution_length=8 if solution_length is None else solution_length,
+                reward_density=0.0 if reward_density is None else reward_density,
+            ).within(
+                state_space_size=(1, MAX_ROOMS),
+                action_space_size=(1, MAX_OBJECTS),
+                solution_length=(1, MAX_SOLUTION_LENGTH),
+            )
+            requested = {**vars(knobs)}
+            density = knobs.reward_density
+            self._recipe = Recipe(
+                num_rooms=knobs.state_space_size,
+                num_objects=knobs.action_space_size,
+                solution_length=knobs.solution_length,
+                exact=exact,
+                instructions=instructions,
+            )
+        super().__init__(requested=requested, reward_density=density, **options)
+        self._engine: Engine = Inform7Engine()
+
+    @property
+    def backend(self) -> str:
+        """What plays the games."""
+        return "inform7"
+
+    def close(self) -> None:
+        """Ends the engine; the environment can be reset again."""
+        self._engine.close()
+
+    def _new_task(self) -> Task:
+        seed = int(self.np_random.integers(2**31))
+        return make_task(self._recipe.drawn_with(split=self.split, seed=seed))
+
+    def _find_task(self, task_id: str) -> Task:
+        return find_task(task_id)
+
+    def _begin(self, task: Task) -> Turn:
+        self._engine.load(cast(TextWorldTask, task))
+        return self._turn_of(self._engine.reset(), cast(TextWorldTask, task))
+
+    def _play(self, command: str) -> Turn:
+        return self._turn_of(self._engine.step(command), cast(TextWorldTask, self._task))
+
+    def _snapshot_backend(self) -> Any:
+        return self._engine.snapshot()
+
+    def _restore_backend(self, task: Task, snapshot: Any) -> None:
+        self._engine.load(cast(TextWorldTask, task))
+        self._engine.restore(snapshot)
+
+    def _unreadable(self, command: str) -> str | None:
+        if command.isascii():
+            return None
+        return "Nothing was done: expected letters, digits and punctuation of the English keyboard, got others."
+
+    def _turn_of(self, reply: Reply, task: TextWorldTask) -> Turn:
+        if self._recipe.challenge == "simple":
+            done = task.ground.completed_points(reply.state)
+        else:
+            remaining = task.planner.remaining(reply.state)
+            done = 0 if remaining is None else task.subgoals_total - remaining
+        return Turn(
+            text=reply.text,
+            subgoals_done=done,
+            won=reply.won,
+            lost=reply.lost,
+            valid=reply.valid,
+            admissible=reply.admissible,
+            points=reply.score,
+        )

@@ -1,0 +1,210 @@
+"""A TextWorld game as a planning problem: every rule grounded into bit masks, every quest into a goal.
+
+The rules are those of the game's own knowledge base (textworld 1.7, `generator/data/logic/*.twl`); nothing here knows
+what a key or a door is, so any game that textworld can describe is grounded the same way.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from textagent_gym.planning import Goal, Operator, Problem
+
+if TYPE_CHECKING:
+    from textworld.generator.data import KnowledgeBase
+    from textworld.generator.game import Event, Game
+    from textworld.logic import Predicate, Proposition, Rule
+
+Fact = tuple[str, ...]
+"""A predicate's name followed by the names of its arguments."""
+
+Atom = tuple[str, tuple[str, ...], tuple[str, ...]]
+"""A predicate of a rule: its name, its placeholders, and their types."""
+
+Binding = dict[str, str]
+"""Placeholder -> entity."""
+
+
+class GroundGame:
+    """A game's facts numbered, its commands grounded, its quests turned into goals.
+
+    Attributes:
+        problem: Operators named by their commands, one goal per quest.
+        points: Reward of each quest, in the order of `problem.goals`.
+    """
+
+    def __init__(self, game: Game) -> None:
+        self._bits: dict[Fact, int] = {}
+        initial = self._mask(map(as_fact, game.world.facts))
+        operators = sorted(self._operators(game), key=lambda op: (op.name, op.needs))
+        events = [(self._masks(quest.win_events), self._masks(quest.fail_events)) for quest in game.quests]
+        first_latch = len(self._bits)
+        goals = [
+            Goal(1 << first_latch + i, () if quest.optional else wins, fails)
+            for i, (quest, (wins, fails)) in enumerate(zip(game.quests, events, strict=True))
+        ]
+        self.points: tuple[int, ...] = tuple(quest.reward for quest in game.quests)
+        self.problem = Problem(
+            initial=initial,
+            operators=operators,
+            goals=goals,
+            lost=1 << first_latch + len(goals),
+            pivot=sum(1 << index for fact, index in self._bits.items() if fact[:2] == ("at", "P")),
+        )
+
+    def state(self, facts: Iterable[Proposition], previous: int) -> int:
+        """The bit mask of the world's `facts`, with the quests completed up to `previous` still completed."""
+        known = (self._bits.get(as_fact(fact)) for fact in facts)
+        return self.problem.judge(sum(1 << index for index in known if index is not None), previous)
+
+    def commands(self, state: int) -> tuple[str, ...]:
+        """The admissible commands in `state`, sorted."""
+        return tuple(sorted({op.name for op in self.problem.applicable(state)}))
+
+    def facts(self, state: int) -> list[Fact]:
+        """The facts that hold in `state`."""
+        return [fact for fact, index in self._bits.items() if state >> index & 1]
+
+    def completed_points(self, state: int) -> int:
+        """Sum of the rewards of the quests that are completed in `state`."""
+        goals = zip(self.problem.goals, self.points, strict=True)
+        return sum(points for goal, points in goals if state & goal.latch)
+
+    def _operators(self, game: Game) -> Iterator[Operator]:
+        names = {key: info.name or key for key, info in game.infos.items()}
+        for rule, binding in ground(game):
+            needs = self._mask(instance(atom, binding) for atom in atoms_of(rule.preconditions))
+            gives = self._mask(instance(atom, binding) for atom in atoms_of(rule.postconditions))
+            command = rule.command_template.format(**{key: names.get(value, value) for key, value in binding.items()})
+            yield Operator(command, needs, gives & ~needs, needs & ~gives)
+
+    def _masks(self, events: Iterable[Event]) -> tuple[int, ...]:
+        return tuple(self._mask(map(as_fact, event.condition.preconditions)) for event in events)
+
+    def _mask(self, facts: Iterable[Fact]) -> int:
+        mask = 0
+        for fact in facts:
+            mask |= 1 << self._bits.setdefault(fact, len(self._bits))
+        return mask
+
+
+class FactTable:
+    """Facts indexed for joins.
+
+    Args:
+        kinds: Entity -> its type.
+        types: Type -> the types below it and itself.
+    """
+
+    def __init__(self, kinds: Mapping[str, str], types: Mapping[str, frozenset[str]]) -> None:
+        self._kinds = kinds
+        self._types = types
+        self._by_name: dict[str, list[Fact]] = defaultdict(list)
+        self._by_argument: dict[tuple[str, int, str], list[Fact]] = defaultdict(list)
+
+    def add(self, fact: Fact) -> None:
+        """Takes in a fact; each at most once."""
+        self._by_name[fact[0]].append(fact)
+        for place, argument in enumerate(fact[1:]):
+            self._by_argument[fact[0], place, argument].append(fact)
+
+    def join(self, atoms: list[Atom], binding: Binding) -> Iterator[Binding]:
+        """All extensions of `binding` under which every atom reads a fact; the atom with fewest candidates goes first.
+
+        The fact table must not change while the iterator is in use.
+        """
+        if not atoms:
+            yield binding
+            return
+        candidates = [self._candidates(atom, binding) for atom in atoms]
+        best = min(range(len(atoms)), key=lambda i: len(candidates[i]))
+        rest = atoms[:best] + atoms[best + 1 :]
+        for fact in candidates[best]:
+            extended = self.unify(atoms[best], fact, binding)
+            if extended is not None:
+                yield from self.join(rest, extended)
+
+    def unify(self, atom: Atom, fact: Fact, binding: Binding) -> Binding | None:
+        """`binding` extended so that `atom` reads `fact`, or None. Two placeholders never stand for one entity."""
+        name, placeholders, kinds = atom
+        if name != fact[0] or len(placeholders) != len(fact) - 1:
+            return None
+        extended = dict(binding)
+        for placeholder, kind, argument in zip(placeholders, kinds, fact[1:], strict=True):
+            bound = extended.get(placeholder)
+            if bound is None:
+                if self._kinds[argument] not in self._types[kind] or argument in extended.values():
+                    return None
+                extended[placeholder] = argument
+            elif bound != argument:
+                return None
+        return extended
+
+    def _candidates(self, atom: Atom, binding: Binding) -> list[Fact]:
+        name, placeholders, _ = atom
+        shortest = self._by_name.get(name, [])
+        for place, placeholder in enumerate(placeholders):
+            if placeholder in binding:
+                narrower = self._by_argument.get((name, place, binding[placeholder]), [])
+                shortest = narrower if len(narrower) < len(shortest) else shortest
+        return shortest
+
+
+def ground(game: Game) -> Iterator[tuple[Rule, Binding]]:
+    """Every instance of a rule whose preconditions can each come true some day, each once.
+
+    Facts are taken from a queue and joined with those taken before, so that a combination is met when its last fact
+    arrives. Deletions are ignored, which can only add instances that never apply.
+    """
+    fixed = game.kb.types.constants_mapping
+    constants = {placeholder.name: entity.name for placeholder, entity in fixed.items()}
+    kinds = {entity.name: entity.type for entity in (*game.world.state.variables, *fixed.values())}
+    table = FactTable(kinds, subtypes(game.kb))
+    uses: dict[str, list[tuple[Rule, list[Atom], int]]] = defaultdict(list)
+    for rule in game.kb.rules.values():
+        atoms = atoms_of(rule.preconditions)
+        for position, atom in enumerate(atoms):
+            uses[atom[0]].append((rule, atoms, position))
+
+    known = dict.fromkeys(map(as_fact, game.world.facts))
+    queue = deque(known)
+    seen: set[tuple[str, ...]] = set()
+    while queue:
+        fact = queue.popleft()
+        table.add(fact)
+        for rule, atoms, position in uses[fact[0]]:
+            start = table.unify(atoms[position], fact, constants)
+            if start is None:
+                continue
+            for binding in table.join(atoms[:position] + atoms[position + 1 :], start):
+                key = (rule.name, *(binding[placeholder.name] for placeholder in rule.placeholders))
+                if key in seen:
+                    continue
+                seen.add(key)
+                yield rule, binding
+                for new in (instance(atom, binding) for atom in atoms_of(rule.postconditions)):
+                    if new not in known:
+                        known[new] = None
+                        queue.append(new)
+
+
+def as_fact(proposition: Proposition) -> Fact:
+    """The plain tuple of a textworld proposition."""
+    return (proposition.name, *(argument.name for argument in proposition.arguments))
+
+
+def atoms_of(predicates: Iterable[Predicate]) -> list[Atom]:
+    """The plain tuples of textworld predicates."""
+    return [(p.name, tuple(ph.name for ph in p.parameters), tuple(ph.type for ph in p.parameters)) for p in predicates]
+
+
+def instance(atom: Atom, binding: Mapping[str, str]) -> Fact:
+    """The fact that `atom` reads under `binding`."""
+    return (atom[0], *(binding[placeholder] for placeholder in atom[1]))
+
+
+def subtypes(kb: KnowledgeBase) -> dict[str, frozenset[str]]:
+    """Each type's name with the names of the types below it and its own."""
+    return {kind: frozenset([kind, *kb.types.descendants(kind)]) for kind in kb.types.types}

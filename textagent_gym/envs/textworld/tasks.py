@@ -1,0 +1,324 @@
+"""TextWorld tasks: a recipe names a game, the cache keeps it, a planner knows how far it is from being won."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+import numpy as np
+
+from textagent_gym.core import Split, Task
+from textagent_gym.data import cache_folder, keep
+from textagent_gym.envs.textworld.generate import (
+    Draft,
+    Instructions,
+    draft,
+    give_instructions,
+    make_simple,
+)
+from textagent_gym.envs.textworld.logic import GroundGame, as_fact
+from textagent_gym.envs.textworld.names import is_playable
+from textagent_gym.envs.textworld.package import import_textworld
+from textagent_gym.planning import Planner
+
+if TYPE_CHECKING:
+    from textworld.generator.game import Game
+
+Challenge = Literal["custom", "simple"]
+"""Which of textworld's generators makes the games."""
+
+SimpleRewards = Literal["sparse", "balanced", "dense"]
+"""The reward settings of tw-simple."""
+
+MAX_ROOMS, MAX_OBJECTS, MAX_SOLUTION_LENGTH = 30, 60, 40
+"""Largest requests: textworld's generator needs minutes beyond them."""
+
+LONGEST_QUEST = 12
+"""Quests of more actions are replaced by parallel quests, which textworld finds much faster."""
+
+BARREN_DRAWS, MAX_DRAWS = 60, 2_000
+"""Draws without one game of the requested size, and draws at all, after which a request is given up."""
+
+NUM_WORDINGS = 20
+"""How often a large world is worded anew when its names get in each other's way."""
+
+_FORMAT = "textworld-1"
+"""Name of the cache folder; to be changed with whatever changes the games of a recipe."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that a game depends on; the same recipe makes the same game everywhere.
+
+    Attributes:
+        challenge: "custom" for `tw-make custom`, "simple" for `tw-make tw-simple`.
+        num_rooms: Rooms (custom).
+        num_objects: Objects, without doors, player and inventory (custom).
+        solution_length: Quest length (custom): of the shortest solution if `exact`, as textworld generates it if not.
+        exact: Whether games are drawn anew until measured equals requested; the literature's ids do not.
+        rewards: Reward setting (simple).
+        instructions: How much the objective gives away.
+        split: "train" or "test".
+        seed: Seed of the draws, in [0, 2**31).
+    """
+
+    challenge: Challenge = "custom"
+    num_rooms: int = 0
+    num_objects: int = 0
+    solution_length: int = 0
+    exact: bool = True
+    rewards: SimpleRewards = "sparse"
+    instructions: Instructions = "steps"
+    split: Split = "train"
+    seed: int = 0
+
+    def drawn_with(self, *, split: Split, seed: int) -> Recipe:
+        """This recipe for another split and seed."""
+        return replace(self, split=split, seed=seed)
+
+    @property
+    def name(self) -> str:
+        """A file name that `parse` reads back."""
+        if self.challenge == "simple":
+            what = f"simple-{self.rewards}"
+        else:
+            shape = "exact" if self.exact else "drawn"
+            what = f"w{self.num_rooms}-o{self.num_objects}-q{self.solution_length}-{shape}"
+        return f"{what}-{self.instructions}-{self.split}-{self.seed}"
+
+    @classmethod
+    def parse(cls, name: str) -> Recipe | None:
+        """The recipe of that name, or None where it names none."""
+        end = rf"-({'|'.join(get_args(Instructions))})-(train|test)-(\d{{1,10}})"
+        custom = re.fullmatch(r"w(\d{1,3})-o(\d{1,3})-q(\d{1,3})-(exact|drawn)" + end, name)
+        simple = re.fullmatch(rf"simple-({'|'.join(get_args(SimpleRewards))})" + end, name)
+        if custom:
+            rooms, objects, length, shape, instructions, split, seed = custom.groups()
+            recipe = cls(num_rooms=int(rooms), num_objects=int(objects), solution_length=int(length),
+                         exact=shape == "exact", instructions=cast(Instructions, instructions),
+                         split=cast(Split, split), seed=int(seed))  # fmt: skip
+        elif simple:
+            rewards, instructions, split, seed = simple.groups()
+            recipe = cls(challenge="simple", rewards=cast(SimpleRewards, rewards), seed=int(seed),
+                         instructions=cast(Instructions, instructions), split=cast(Split, split))  # fmt: skip
+        else:
+            return None
+        return recipe if recipe.name == name and recipe.seed < 2**31 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextWorldTask(Task):
+    """A TextWorld game, grounded.
+
+    Attributes:
+        game: textworld's own description of the game.
+        ground: Its facts, commands and quests as a planning problem.
+        planner: How many steps remain from any state.
+    """
+
+    game: Game
+    ground: GroundGame
+    planner: Planner
+
+    def __hash__(self) -> int:
+        return hash(self.task_id)
+
+
+@functools.lru_cache(maxsize=256)
+def make_task(recipe: Recipe) -> TextWorldTask:
+    """The task of a recipe: from memory, from the cache folder, or generated and kept in both.
+
+    Raises:
+        ValueError: No game has what the recipe asks for; the message names what was found instead.
+    """
+    path = cache_folder() / _FORMAT / f"{recipe.name}.json"
+    game = _read_game(path)
+    if game is None:
+        game = generate(recipe)
+        game.metadata["content"] = content_of(game)
+        path = keep(path, json.dumps(game.serialize()).encode())
+    return _as_task(recipe, game, path)
+
+
+def find_task(task_id: str) -> TextWorldTask:
+    """The task named by `info["task_id"]`, made again where it is not at hand.
+
+    Raises:
+        ValueError: The name is not one of this domain's, or its game is another one than it was when it was named.
+    """
+    name, _, _ = task_id.rpartition(".")
+    recipe = Recipe.parse(name)
+    if recipe is None:
+        raise ValueError(
+            f"expected a task_id such as 'w6-o8-q8-exact-steps-train-7.0123456789ab', got {task_id!r:.120}"
+        )
+    task = make_task(recipe)
+    if task.task_id != task_id:
+        raise ValueError(f"expected the game {task_id!r}, got {task.task_id!r} from this version of the generator")
+    return task
+
+
+def generate(recipe: Recipe) -> Game:
+    """Draws games until one is what the recipe asks for.
+
+    Raises:
+        ValueError: None of many draws was.
+    """
+    found: dict[str, set[int]] = {"action_space_size": set(), "solution_length": set()}
+    hits = 0
+    for attempt in range(MAX_DRAWS):
+        if attempt == BARREN_DRAWS and not hits:
+            break
+        seed = int(np.random.SeedSequence([recipe.seed, attempt]).generate_state(1)[0])
+        game = _draw(recipe, seed, found)
+        if game is None:
+            continue
+        hits += 1
+        if recipe.challenge == "simple" or split_of(game) == recipe.split:
+            game.metadata["generator_seed"] = seed
+            return game
+    seen = "; ".join(f"{name} {min(values)} to {max(values)}" for name, values in found.items() if values)
+    raise ValueError(
+        f"expected a feasible combination, got state_space_size={recipe.num_rooms}, "
+        f"action_space_size={recipe.num_objects}, solution_length={recipe.solution_length} ({recipe.split}): "
+        f"none in {attempt} draws, which had {seen or 'no quest at all'}"
+    )
+
+
+def split_of(game: Game) -> Split:
+    """ "train" or "test", decided by a hash of the initial facts and the quests, free of seed and of names."""
+    return "test" if int(structure_of(game), 16) % 2 else "train"
+
+
+def structure_of(game: Game) -> str:
+    """A digest of the initial facts and the quests in textworld's own numbering, without any name."""
+    events = [(quest.win_events, quest.fail_events) for quest in game.quests]
+    quests = [[[_sorted_facts(e.condition.preconditions) for e in side] for side in sides] for sides in events]
+    return _digest([_sorted_facts(game.world.facts), quests])
+
+
+def _draw(recipe: Recipe, seed: int, found: dict[str, set[int]]) -> Game | None:
+    """One game of the requested size, or None; what was found instead goes into `found`."""
+    if recipe.challenge == "simple":
+        return make_simple(
+            rewards=recipe.rewards, instructions=recipe.instructions, test=recipe.split == "test", seed=seed
+        )
+    import_textworld()
+    from textworld.generator import QuestGenerationError
+
+    num_quests, quest_length = quest_shape(recipe.solution_length) if recipe.exact else (1, recipe.solution_length)
+    try:
+        drawn = draft(
+            num_rooms=recipe.num_rooms, num_objects=recipe.num_objects, quest_length=quest_length,
+            num_quests=num_quests, seed=seed, instructions=recipe.instructions,
+        )  # fmt: skip
+    except QuestGenerationError:
+        return None
+    found["action_space_size"].add(drawn.num_objects)
+    if recipe.exact:
+        cut = _cut_to(drawn, recipe.solution_length, found) if drawn.num_objects <= recipe.num_objects else None
+        if cut is None:
+            return None
+        drawn = cut
+    for wording in range(NUM_WORDINGS) if recipe.exact else (None,):
+        game = drawn.finish(wording)
+        if is_playable(game):
+            give_instructions(game, recipe.instructions)
+            return game
+    return None
+
+
+def quest_shape(solution_length: int) -> tuple[int, int]:
+    """How many parallel quests of how many actions are drawn for a solution of that length.
+
+    Parallel quests share walks, so their shortest solution is shorter than their sum; a little more is drawn and cut.
+    """
+    if solution_length <= LONGEST_QUEST:
+        return 1, solution_length
+    num_quests = -(-solution_length // 10)
+    return num_quests, -(-(solution_length + 2 * num_quests) // num_quests)
+
+
+def _cut_to(drawn: Draft, solution_length: int, found: dict[str, set[int]]) -> Draft | None:
+    """`drawn` with its last quest cut until the shortest solution has exactly that length, or None."""
+    excess, num_cut = 0, 0
+    while True:
+        candidate = drawn.without_last(num_cut) if num_cut else drawn
+        if candidate is not None:
+            reference = Planner(GroundGame(candidate.bare_game()).problem).reference
+            if reference is None or not reference.is_shortest or reference.length < solution_length:
+                return None
+            found["solution_length"].add(reference.length)
+            if reference.length == solution_length:
+                return candidate
+            excess = reference.length - solution_length
+        elif num_cut >= len(drawn.quests[-1].win_events[0].actions):
+            return None
+        num_cut += 1 if candidate is None else excess
+
+
+def _as_task(recipe: Recipe, game: Game, path: Path) -> TextWorldTask:
+    ground = GroundGame(game)
+    planner = Planner(ground.problem)
+    plan = planner.reference
+    if plan is None:
+        raise ValueError(f"expected a game that can be won, got {recipe.name}")
+    state, counts = ground.problem.initial, []
+    for operator in plan.operators:
+        counts.append(len(ground.commands(state)))
+        state = ground.problem.successor(state, operator)
+    kinds = [info.type for info in game.infos.values()]
+    return TextWorldTask(
+        task_id=f"{recipe.name}.{content_of(game)[:12]}",
+        solution=tuple(operator.name for operator in plan.operators),
+        solution_is_shortest=plan.is_shortest,
+        subgoals_total=plan.length if recipe.challenge == "custom" else sum(ground.points),
+        measured={
+            "state_space_size": kinds.count("r"),
+            "action_space_size": sum(kind not in {"r", "d", "P", "I"} for kind in kinds),
+            "solution_length": plan.length,
+        },
+        split=recipe.split,
+        admissible_counts=tuple(counts),
+        game_file=str(path),
+        details={
+            "generator": "tw-simple" if recipe.challenge == "simple" else "exact" if recipe.exact else "tw-make custom",
+            "instructions": recipe.instructions,
+            "num_quests": sum(bool(quest.win_events) for quest in game.quests),
+            "structure": structure_of(game)[:16],
+            "generator_seed": game.metadata["generator_seed"],
+        },
+        game=game,
+        ground=ground,
+        planner=planner,
+    )
+
+
+def content_of(game: Game) -> str:
+    """A digest of all that a player can meet: facts, quests, names, texts and objective."""
+    data = game.serialize()
+    return _digest([data[key] for key in ("world", "quests", "infos", "objective")])
+
+
+def _read_game(path: Path) -> Game | None:
+    """The game in a file, or None where it is missing, cut short, or not what was written."""
+    textworld = import_textworld()
+    try:
+        data = json.loads(path.read_bytes())
+        game: Game = textworld.Game.deserialize(data)
+        return game if game.metadata.get("content") == content_of(game) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _sorted_facts(facts: Any) -> list[Any]:
+    return sorted(as_fact(fact) for fact in facts)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,47 @@
+"""Every environment id, from literal tables: a tier is only a name for numbers, and the numbers stand here.
+
+Grammar: `{Domain}-{Tier}-{Density}-v{N}`. Settings of the literature have ids that are named as the literature names them.
+What is off the grid is `gym.make(id, solution_length=12)`, never a new id.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+
+DENSITIES: dict[str, float] = {"Sparse": 0.0, "Balanced": 0.5, "Dense": 1.0}
+
+TEXTWORLD = "textagent_gym.envs.textworld.env:TextWorldEnv"
+
+TEXTWORLD_TIERS: dict[str, dict[str, Any]] = {
+    "Easy": {"state_space_size": 3, "action_space_size": 4, "solution_length": 4, "instructions": "steps"},
+    "Medium": {"state_space_size": 6, "action_space_size": 8, "solution_length": 8, "instructions": "steps"},
+    "Hard": {"state_space_size": 9, "action_space_size": 16, "solution_length": 16, "instructions": "goal"},
+    "Extreme": {"state_space_size": 12, "action_space_size": 24, "solution_length": 30, "instructions": "goal"},
+}
+
+TEXTWORLD_LITERATURE: dict[str, dict[str, Any]] = {
+    f"w{w}-o{o}-q{q}": {"state_space_size": w, "action_space_size": o, "solution_length": q, "exact": False}
+    for w, o, q in ((2, 3, 4), (8, 3, 4), (2, 12, 4), (8, 12, 4), (4, 6, 8))
+}
+
+
+def environment_specs() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Id -> (entry point, constructor arguments) of every environment, in the order in which they are listed."""
+    specs: dict[str, tuple[str, dict[str, Any]]] = {}
+    for tier, knobs in TEXTWORLD_TIERS.items():
+        for density, share in DENSITIES.items():
+            specs[f"TextWorld-{tier}-{density}-v0"] = TEXTWORLD, {**knobs, "reward_density": share}
+    for name, knobs in TEXTWORLD_LITERATURE.items():
+        for density in ("Sparse", "Dense"):
+            specs[f"TextWorld-{name}-{density}-v0"] = TEXTWORLD, {**knobs, "reward_density": DENSITIES[density]}
+    for density in DENSITIES:
+        specs[f"TextWorld-Simple-{density}-v0"] = TEXTWORLD, {"challenge": "simple", "rewards": density.lower()}
+    return specs
+
+
+def register_all() -> None:
+    """Registers every environment with Gymnasium; importing the package does so."""
+    for env_id, (entry_point, kwargs) in environment_specs().items():
+        gym.register(env_id, entry_point=entry_point, kwargs=kwargs)

@@ -1,0 +1,186 @@
+"""Views of a text environment: admissible commands shown, history kept, thoughts cut off, slips punished.
+
+Each wrapper works on any `gym.Env` of strings, and each is also a flat option of every environment of this package
+(`show_admissible`, `history`, `action_format`, `invalid_penalty`), so that `gym.make` reaches it. The options act in the
+order of nesting `ShowAdmissible(History(InvalidPenalty(ActionFormat(env))))`; both forms call the same functions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Literal, get_args
+
+import gymnasium as gym
+from gymnasium.utils import RecordConstructorArgs
+
+from textagent_gym.knobs import check_choice, check_integer, check_number
+
+ActionForm = Literal["plain", "tag", "last_line"]
+"""How an action carries its command: as it is, in the last `<action>` tag, or on the last line that is not empty."""
+
+ACTION_FORMS: tuple[ActionForm, ...] = get_args(ActionForm)
+
+FORM_RULES: dict[ActionForm, str] = {
+    "plain": "Answer with one command and nothing else.",
+    "tag": "Think first if you like, then give one command between <action> and </action>.",
+    "last_line": "Think first if you like, then give one command alone on the last line.",
+}
+
+_TAG = re.compile(r"<action>(.*?)</action>", re.DOTALL | re.IGNORECASE)
+
+Step = tuple[str, float, bool, bool, dict[str, Any]]
+
+
+def parse_action(action: str, form: ActionForm) -> str | None:
+    """The command that `action` carries, stripped, or None where it carries none.
+
+    A tag that was opened and never closed carries none: the thought was cut off before the command was complete.
+    """
+    if form == "plain":
+        return action.strip()
+    if form == "tag":
+        tags = _TAG.findall(action)
+        return tags[-1].strip() or None if tags else None
+    lines = [line.strip() for line in action.splitlines() if line.strip()]
+    return lines[-1] if lines else None
+
+
+def unparsed_message(form: ActionForm) -> str:
+    """The observation that answers an action without a command."""
+    wanted = "one command between <action> and </action>" if form == "tag" else "one command on the last line"
+    return f"Nothing was done: expected {wanted}, found none."
+
+
+def with_admissible(observation: str, commands: Iterable[str] | None) -> str:
+    """`observation` followed by the admissible commands, one a line; unchanged where they are not known."""
+    if commands is None:
+        return observation
+    return observation + "\n\nAdmissible commands:\n" + "\n".join(f"- {command}" for command in commands)
+
+
+class Memory:
+    """The last `length` turns, told before the current observation.
+
+    Args:
+        length: Turns kept; 0 keeps none and changes nothing.
+    """
+
+    def __init__(self, length: int) -> None:
+        self._turns: deque[tuple[str, str]] = deque(maxlen=length)
+        self._last = ""
+
+    def start(self, observation: str) -> str:
+        """The first observation of an episode, unchanged."""
+        self._turns.clear()
+        self._last = observation
+        return observation
+
+    def tell(self, action: str, observation: str) -> str:
+        """`observation`, which answered `action`, after the turns before it."""
+        self._turns.append((self._last, action))
+        self._last = observation
+        past = "".join(f"{seen}\n\n> {done}\n\n" for seen, done in self._turns)
+        return past + observation
+
+    def snapshot(self) -> tuple[tuple[tuple[str, str], ...], str]:
+        """What `restore` needs to tell the same story again."""
+        return tuple(self._turns), self._last
+
+    def restore(self, snapshot: tuple[tuple[tuple[str, str], ...], str]) -> None:
+        """Goes back to a snapshot of this memory."""
+        turns, self._last = snapshot
+        self._turns.clear()
+        self._turns.extend(turns)
+
+
+class ShowAdmissible(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
+    """Lists `info["admissible_commands"]` at the end of each observation."""
+
+    def __init__(self, env: gym.Env[str, str]) -> None:
+        RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Resets, and lists the first commands."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return with_admissible(observation, info.get("admissible_commands")), info
+
+    def step(self, action: str) -> Step:
+        """Steps, and lists the commands that are admissible now."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        shown = with_admissible(observation, info.get("admissible_commands"))
+        return shown, float(reward), terminated, truncated, info
+
+
+class History(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
+    """Tells the last `length` turns before each observation.
+
+    Args:
+        env: Environment of strings.
+        length: Turns told, at least 1.
+    """
+
+    def __init__(self, env: gym.Env[str, str], length: int) -> None:
+        check_integer("length", length, low=1)
+        RecordConstructorArgs.__init__(self, length=length)
+        gym.Wrapper.__init__(self, env)
+        self._memory = Memory(length)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Resets, and forgets the episode before."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._memory.start(observation), info
+
+    def step(self, action: str) -> Step:
+        """Steps, and tells what led here."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return self._memory.tell(action, observation), float(reward), terminated, truncated, info
+
+
+class ActionFormat(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
+    """Takes the command out of an action that may hold a thought.
+
+    An action without a command goes on as the empty command, which every environment of this package answers without
+    touching the world, and is answered by an observation that says what was expected.
+
+    Args:
+        env: Environment of strings.
+        form: "tag" for the last `<action>` tag, "last_line" for the last line that is not empty.
+    """
+
+    def __init__(self, env: gym.Env[str, str], form: ActionForm) -> None:
+        check_choice("form", form, ACTION_FORMS)
+        RecordConstructorArgs.__init__(self, form=form)
+        gym.Wrapper.__init__(self, env)
+        self.form = form
+
+    def step(self, action: str) -> Step:
+        """Steps with the command inside `action`."""
+        command = parse_action(action, self.form)
+        observation, reward, terminated, truncated, info = self.env.step(command or "")
+        if command is None:
+            observation = unparsed_message(self.form)
+        return observation, float(reward), terminated, truncated, info
+
+
+class InvalidPenalty(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
+    """Takes `penalty` from the reward of every step whose `info["valid_command"]` is False.
+
+    Args:
+        env: Environment of strings.
+        penalty: Reward taken per invalid command, at least 0.
+    """
+
+    def __init__(self, env: gym.Env[str, str], penalty: float) -> None:
+        check_number("penalty", penalty, low=0)
+        RecordConstructorArgs.__init__(self, penalty=penalty)
+        gym.Wrapper.__init__(self, env)
+        self.penalty = penalty
+
+    def step(self, action: str) -> Step:
+        """Steps, and takes the penalty where the command was invalid."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        penalty = 0.0 if info.get("valid_command", True) else self.penalty
+        return observation, float(reward) - penalty, terminated, truncated, info

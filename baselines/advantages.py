@@ -1,7 +1,7 @@
 """Credit assignment: from rewards to one advantage per token.
 
-Every function is pure. Returns come as (N,) arrays over episodes and groups as (N,) labels of equal meaning; advantages
-leave as (N,) per trajectory (spread over an episode's action tokens by `spread`), (N, turns) or (N, T) as their name says.
+Every function is pure. Returns come as (N,) over episodes, groups as (N,) labels; advantages leave as (N,), one per
+trajectory, and `spread` gives them to an episode's action tokens, (N, T).
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -78,5 +79,5 @@ def split_by_tokens(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
 def split_evenly(rows: Sequence[int], num_parts: int) -> list[list[int]]:
     """Cuts rows into `num_parts` consecutive parts whose sizes differ by at most one; empty parts are left out."""
     bounds = [len(rows) * part // num_parts for part in range(num_parts + 1)]
-    parts = [list(rows[start:end]) for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    parts = [list(rows[start:end]) for start, end in pairwise(bounds)]
     return [part for part in parts if part]

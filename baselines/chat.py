@@ -1,8 +1,8 @@
 """Chat templates, one turn at a time: the tokens that stand are never written again.
 
-A template is a function of a whole conversation. A policy needs the opposite: what to append now. `ChatFormat` takes the
-difference of two renderings, and refuses templates for which such a difference does not exist (those that strip the
-reasoning of earlier turns, for example), because history would then differ between rollout and training.
+A template is a function of a whole conversation. A policy needs the opposite: what to append now. `ChatFormat` takes
+the difference of two renderings, and refuses templates for which there is none (those that strip the reasoning of
+earlier turns, for example), because history would then differ between rollout and training.
 """
 
 from __future__ import annotations

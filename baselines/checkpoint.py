@@ -1,8 +1,8 @@
 """Checkpoints that are either whole or not there.
 
 A checkpoint is a folder `step-00000040`: the policy as an ordinary Hugging Face folder (so it loads as `--model`), and
-`trainer.pt` with the optimiser's state and the step, read back with `weights_only=True`. Randomness needs no state: every
-stream is a function of the run's seed and the step.
+`trainer.pt` with the optimiser's state and the step, read back with `weights_only=True`. Randomness needs no state:
+every stream is a function of the run's seed and the step.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Feeding tokens to many conversations at once, each token once: the key-value cache of ragged rows.
 
-Rows of a batch get chunks of different lengths (observations) and single tokens (actions) while other rows wait. All rows
-share the cache's columns; where a row has nothing to say its columns are holes, masked from attention for good, and
-explicit positions count only real tokens. So the log-probabilities are those of each row alone.
+Rows of a batch get chunks of different lengths (observations) and single tokens (actions) while other rows wait. All
+rows share the cache's columns; where a row has nothing to say its columns are holes, masked from attention for good,
+and explicit positions count only real tokens. So the log-probabilities are those of each row alone.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from transformers.cache_utils import DynamicLayer
 _GROWTH = 256  # columns added when the buffers are full
 
 
-class _BufferLayer(DynamicLayer):
+class _BufferLayer(DynamicLayer):  # type: ignore[misc]  # transformers is read without its types
     """A cache layer that writes into spare columns instead of copying the whole cache for every token."""
+
+    keys: Tensor | None
+    values: Tensor | None
 
     def __init__(self) -> None:
         super().__init__()
         self._key_buffer: Tensor | None = None
         self._value_buffer: Tensor | None = None
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Appends columns and returns all of them; keys and values are (B, heads, columns, head_dim)."""
         start = 0 if self.keys is None else self.keys.shape[-2]
         end = start + key_states.shape[-2]

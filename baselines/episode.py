@@ -52,7 +52,8 @@ class Episode:
         terminated: the environment reached a terminal state.
         truncated: the episode was cut short, by the environment or because the context was full.
         truncated_by_context: True if the cut came from the policy's context and not from the environment.
-        final_observation: what the last step returned (or reset, if no turn fitted); never answered, kept for a bootstrap.
+        final_observation: what the last step returned (or reset, if no turn fitted); never answered, kept for a
+            bootstrap.
     """
 
     seed: int

@@ -8,6 +8,7 @@ How to run:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -98,8 +99,8 @@ def success_interval(
 ) -> Interval:
     """Bootstrap interval of a success rate over episodes.
 
-    Where all episodes agree a bootstrap sees no spread at all; the exact interval of Clopper and Pearson (Biometrika 26,
-    1934) takes its place.
+    Where all episodes agree a bootstrap sees no spread at all; the exact interval of Clopper and Pearson (Biometrika
+    26, 1934) takes its place.
 
     Args:
         successes: (N,) one entry per episode.
@@ -219,9 +220,10 @@ def main() -> None:
     except BaselinesError as error:
         raise SystemExit(f"error: {error}") from error
     low, high = result.success_interval()
-    print(f"success rate {result.success_rate:.3f} [{low:.3f}, {high:.3f}] over {len(result.seeds)} episodes")
+    rate = f"success rate {result.success_rate:.3f} [{low:.3f}, {high:.3f}] over {len(result.seeds)} episodes"
     low, high = mean_interval(result.returns)
-    print(f"return       {result.returns.mean():.3f} [{low:.3f}, {high:.3f}], {result.lengths.mean():.1f} steps")
+    mean = f"return       {result.returns.mean():.3f} [{low:.3f}, {high:.3f}], {result.lengths.mean():.1f} steps"
+    sys.stdout.write(f"{rate}\n{mean}\n")
     if config.transcripts is not None:
         config.transcripts.write_text("\n".join(episode.transcript() for episode in result.episodes))
 

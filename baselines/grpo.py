@@ -3,19 +3,19 @@ r"""Group Relative Policy Optimisation (GRPO, arXiv 2402.03300) over whole multi
 One iteration plays `groups_per_batch` tasks `group_size` times each (the same seed repeated), gives each episode the
 advantage
 
-    A_i = (R_i - mean(R_1 .. R_G)) / std(R_1 .. R_G)                                    section 4.1.2, outcome supervision
+    A_i = (R_i - mean(R_1 .. R_G)) / std(R_1 .. R_G)                    section 4.1.2, outcome supervision
 
 spread over all its action tokens, and maximises, in `update_epochs` passes of `num_minibatches` optimiser steps,
 
     1/G sum_i 1/|o_i| sum_t { min[r_t A_i, clip(r_t, 1 - eps, 1 + eps) A_i] - beta KL_t }        eq. 3
 
-with `r_t = pi(a_t) / pi_old(a_t)`, `pi_old` as recorded at rollout, and `KL_t` the k3 estimate against the initial policy
-(eq. 4), left out at `kl_coef = 0`. Observation tokens carry no loss. `loss_aggregation="token"` takes the mean over all
-action tokens instead, as DAPO does (arXiv 2503.14476).
+with `r_t = pi(a_t) / pi_old(a_t)`, `pi_old` as recorded at rollout, and `KL_t` the k3 estimate against the initial
+policy (eq. 4), left out at `kl_coef = 0`. Observation tokens carry no loss. `loss_aggregation="token"` takes the mean
+over all action tokens instead, as DAPO does (arXiv 2503.14476).
 
 Left out: process supervision (section 4.1.3) and an iteratively renewed reference (section 4.1.4). Episodes of groups
-whose returns are all equal have zero advantage; they count in the means but are not run through the model, which changes
-no gradient.
+whose returns are all equal have zero advantage; they count in the means but are not run through the model, which
+changes no gradient.
 
 How to run:
 
@@ -26,6 +26,7 @@ How to run:
 from __future__ import annotations
 
 import copy
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -298,7 +299,7 @@ def piece_gradients(
         per_token = per_token + config.kl_coef * ref_kl
         sums["ref_kl"] = float(ref_kl.detach().sum())
     loss = weighted_sum(per_token, weights)
-    loss.backward()
+    torch.autograd.backward(loss)
     with torch.no_grad():
         # k3 of (old, new): tokens were drawn from the old policy.
         approx_kl = k3_kl(batch.old_logprobs, scores.logprobs)
@@ -320,7 +321,7 @@ def main() -> None:
         result = train(tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__))
     except BaselinesError as error:
         raise SystemExit(f"error: {error}") from error
-    print(f"model saved in {result.model_folder}")
+    sys.stdout.write(f"model saved in {result.model_folder}\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Losses and estimators of policy-gradient methods, as pure functions of tensors shaped (B, T).
 
-Aggregation is apart from the losses: `loss_weights` says once, over a whole minibatch, what each action token counts, and
-the loss is `(per_token * weights).sum()`. So a minibatch may be cut into any micro-batches without changing its gradient.
+Aggregation is apart from the losses: `loss_weights` says once, over a whole minibatch, what each action token counts,
+and the loss is `(per_token * weights).sum()`. So a minibatch may be cut into any micro-batches without changing its
+gradient.
 """
 
 from __future__ import annotations

@@ -84,7 +84,8 @@ class Policy:
     @property
     def device(self) -> torch.device:
         """Where the model's weights lie."""
-        return next(self.model.parameters()).device
+        device: torch.device = self.model.device
+        return device
 
     @property
     def pad_token_id(self) -> int:

@@ -20,6 +20,7 @@ How to run:
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,7 +163,7 @@ def update(
         piece_weights = weights[rows, : piece.token_ids.shape[1]]
         scores = score_actions(policy, piece)
         piece_loss = weighted_sum(cross_entropy(scores.logprobs), piece_weights)
-        piece_loss.backward()
+        torch.autograd.backward(piece_loss)
         loss += float(piece_loss.detach())
         accuracy += float(weighted_sum(scores.correct.float(), piece_weights))
     learning_rate = settings.learning_rate * schedule
@@ -183,7 +184,7 @@ def main() -> None:
         result = train(tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__))
     except BaselinesError as error:
         raise SystemExit(f"error: {error}") from error
-    print(f"model saved in {result.model_folder}")
+    sys.stdout.write(f"model saved in {result.model_folder}\n")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """`tiny`: a policy of about a million parameters made from nothing, for laptops and tests.
 
-A byte-level BPE of 2,048 tokens is trained on text of the environment, and a four-layer Llama is drawn from a seed. What
-matters for text games is that a name is the same token wherever it stands, because the model has to copy names from the
-objective into its commands; so every word carries its leading space, also after a line break and at an action's start.
+A byte-level BPE of 2,048 tokens is trained on text of the environment, and a four-layer Llama is drawn from a seed.
+What matters for text games is that a name is the same token wherever it stands, because the model has to copy names
+from the objective into its commands; so every word carries its leading space, also after a line break and where an
+action starts.
 """
 
 from __future__ import annotations

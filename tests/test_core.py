@@ -24,6 +24,22 @@ def test_the_solution_returns_one_at_every_density(density: float) -> None:
     assert steps[-1][4]["success"]
 
 
+@pytest.mark.parametrize(
+    ("options", "action"),
+    [
+        ({"by_number": True}, "1"),
+        ({"action_format": "tag"}, "<action>east</action>"),
+        ({"action_format": "last_line"}, "east"),
+        ({"action_format": "tag", "by_number": True}, "<action>1</action>"),
+    ],
+)
+def test_the_solution_is_told_in_the_form_of_actions(options: dict[str, Any], action: str) -> None:
+    env = CorridorEnv(expose_solution=True, **options)
+    _, info = env.reset(seed=0)
+    assert info["solution"] == (action,) * 4
+    assert walk(env, *info["solution"])[-1][4]["success"]
+
+
 def test_a_lost_episode_returns_nothing_and_is_no_success() -> None:
     env = CorridorEnv(reward_density=1.0)
     env.reset(seed=0)
@@ -64,8 +80,8 @@ def test_native_scale_pays_the_domains_own_points() -> None:
         ("save", "'save' speaks to the program"),
         ("SAVE game", "'save' speaks to the program"),
         ("tw-print score", "'tw-print' speaks to the program"),
-        ("x" * 201, "at most 200 characters, got 201"),
-        ("x" * 100_000, "at most 200 characters, got 100000"),
+        ("x" * 201, "at most 150 characters, got 201"),
+        ("x" * 100_000, "at most 150 characters, got 100000"),
     ],
 )
 def test_what_is_not_one_command_of_the_world_is_answered_here(action: str, complaint: str) -> None:

@@ -8,10 +8,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.toy import CorridorEnv
-from textagent_gym.wrappers import ActionForm, ActionFormat, History, InvalidPenalty, ShowAdmissible, parse_action
+from textagent_gym.wrappers import (
+    ActionForm,
+    ActionFormat,
+    ByNumber,
+    History,
+    InvalidPenalty,
+    ShowAdmissible,
+    parse_action,
+)
 
-ACTIONS = ["I think so. <action>east</action>", "hm", "<action>sing</action>", "<action>west</action> no <action> east</action>",
-           "<action>east", "<action></action>"]  # fmt: skip
+ACTIONS = [
+    "I think so. <action>east</action>",
+    "hm",
+    "<action>sing</action>",
+    "<action>west</action> no <action> east</action>",
+    "<action>east",
+    "<action></action>",
+    "I take 1",
+    "2",
+    "3",
+    "number 0",
+    "99999999999999999999",
+]
 
 
 def episode(env: gym.Env[str, str], actions: list[str]) -> list[Any]:
@@ -22,6 +41,7 @@ def episode(env: gym.Env[str, str], actions: list[str]) -> list[Any]:
     ("options", "wrap"),
     [
         ({"show_admissible": True}, ShowAdmissible),
+        ({"by_number": True}, ByNumber),
         ({"history": 2}, lambda env: History(env, 2)),
         ({"action_format": "tag"}, lambda env: ActionFormat(env, "tag")),
         ({"action_format": "last_line"}, lambda env: ActionFormat(env, "last_line")),
@@ -57,6 +77,22 @@ def test_parse_action(action: str, form: ActionForm, command: str | None) -> Non
 @given(st.text(max_size=40), st.text(alphabet="abc ", min_size=1, max_size=10).filter(str.strip))
 def test_a_command_in_a_tag_is_found_behind_any_thought(thought: str, command: str) -> None:
     assert parse_action(f"{thought}<action>{command}</action>", "tag") == command.strip()
+
+
+def test_numbers_and_history_agree_wherever_a_command_was_chosen() -> None:
+    wrapped = ByNumber(History(InvalidPenalty(CorridorEnv(preamble=False), 1), 2))
+    env = CorridorEnv(preamble=False, by_number=True, history=2, invalid_penalty=1)
+    assert episode(env, ["1", "2", "I take 1"]) == episode(wrapped, ["1", "2", "I take 1"])
+
+
+def test_a_number_stands_for_a_command() -> None:
+    env = CorridorEnv(by_number=True, preamble=False)
+    first, info = env.reset(seed=0)
+    assert first == f"Corridor {info['task_id']}.\n\nCommands:\n1 east\n2 west"
+    assert env.step("I choose 1")[0] == "Door 1.\n\nCommands:\n1 east\n2 west"
+    observation, _, _, _, info = env.step("3")
+    assert observation.startswith("Nothing was done: expected the number of a command, from 1 to 2.")
+    assert not info["valid_command"]
 
 
 def test_views_read_as_a_person_would_write_them() -> None:

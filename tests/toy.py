@@ -36,6 +36,7 @@ class CorridorEnv(TextAgentEnv):
             measured={"solution_length": self.length},
             split=self.split,
             admissible_counts=(2,) * self.length,
+            solution_numbers=(1,) * self.length,
         )
 
     def _begin(self, task: Task) -> Turn:

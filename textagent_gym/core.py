@@ -21,11 +21,16 @@ from textagent_gym.spaces import AnyText
 from textagent_gym.wrappers import (
     ACTION_FORMS,
     FORM_RULES,
+    NUMBER_RULE,
     ActionForm,
     Memory,
+    as_action,
+    choose_command,
     parse_action,
+    unchosen_message,
     unparsed_message,
     with_admissible,
+    with_numbers,
 )
 
 Split = Literal["train", "test"]
@@ -40,7 +45,7 @@ MAX_OBSERVATION = 1_000_000
 MAX_ACTION = 100_000
 """Longest action in the action space, in characters; a longer one is answered, not refused by an exception."""
 
-MAX_COMMAND = 200
+MAX_COMMAND = 150
 """Longest command that reaches a backend, in characters."""
 
 
@@ -55,7 +60,7 @@ class Info(TypedDict, total=False):
         valid_command: Whether the last action was a command that the world carried out; True at reset.
         admissible_commands: The commands that do something now, sorted, or None where the domain knows no such list.
         task_card: Requested and measured difficulty of the task, see `TaskCard`.
-        solution: Commands that solve the task, with `expose_solution=True` only.
+        solution: Actions that solve the task, in the form that the options ask for; with `expose_solution=True` only.
     """
 
     task_id: str
@@ -110,6 +115,7 @@ class EpisodeOptions(TypedDict, total=False):
     max_steps: int | None
     preamble: bool
     show_admissible: bool
+    by_number: bool
     history: int
     action_format: ActionForm
     invalid_penalty: float
@@ -129,6 +135,7 @@ class Task:
         measured: Knob -> value counted in this task.
         split: "train" or "test".
         admissible_counts: Number of admissible commands before each step of `solution`, or None.
+        solution_numbers: Place of each command of `solution` among the admissible ones, from 1, or None.
         game_file: File that holds the task, or None.
         details: What only this domain knows, for the task card.
     """
@@ -140,6 +147,7 @@ class Task:
     measured: dict[str, int]
     split: str
     admissible_counts: tuple[int, ...] | None = None
+    solution_numbers: tuple[int, ...] | None = None
     game_file: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -191,6 +199,7 @@ class TextAgentEnv(gym.Env[str, str]):
         max_steps: Step budget; default 3 times the reference solution. An episode cut by it is truncated.
         preamble: Whether the first observation starts with the rules of the game.
         show_admissible: Whether each observation lists the admissible commands.
+        by_number: Whether each observation numbers them, and an action is the number of one.
         history: Number of earlier turns told before each observation.
         action_format: How an action carries its command: "plain", "tag" or "last_line".
         invalid_penalty: Reward taken for each invalid command, at least 0.
@@ -223,6 +232,7 @@ class TextAgentEnv(gym.Env[str, str]):
         max_steps: int | None = None,
         preamble: bool = True,
         show_admissible: bool = False,
+        by_number: bool = False,
         history: int = 0,
         action_format: ActionForm = "plain",
         invalid_penalty: float = 0.0,
@@ -248,6 +258,7 @@ class TextAgentEnv(gym.Env[str, str]):
         self._max_steps_asked = max_steps
         self._preamble = preamble
         self._show_admissible = show_admissible
+        self._by_number = by_number
         self._action_format: ActionForm = action_format
         self._invalid_penalty = invalid_penalty
         self._expose_solution = expose_solution
@@ -321,7 +332,7 @@ class TextAgentEnv(gym.Env[str, str]):
         info = self._info()
         info["task_card"] = copy.deepcopy(self._card())
         if self._expose_solution:
-            info["solution"] = tuple(self._task.solution)
+            info["solution"] = self._solution()
         text = f"{self._rules()}\n\n{self._turn.text}" if self._preamble else self._turn.text
         return self._view(self._memory.start(text)), dict(info)
 
@@ -357,7 +368,8 @@ class TextAgentEnv(gym.Env[str, str]):
             reward = float(self._turn.points - before.points)
         if not self._turn.valid:
             reward -= self._invalid_penalty
-        return self._view(self._memory.tell(action, text)), reward, terminated, truncated, dict(self._info())
+        told = command if self._by_number else action
+        return self._view(self._memory.tell(told, text)), reward, terminated, truncated, dict(self._info())
 
     def render(self) -> str | None:
         """The last observation with `render_mode="ansi"`, None without."""
@@ -408,15 +420,33 @@ class TextAgentEnv(gym.Env[str, str]):
         command = parse_action(action, self._action_format)
         if command is None:
             return "", unparsed_message(self._action_format)
+        if self._by_number:
+            commands = self._turn.admissible
+            chosen = choose_command(command, commands)
+            return ("", unchosen_message(commands)) if chosen is None else (chosen, None)
         command = re.sub(r"[\s.]+$", "", command)
         return command, refusal(command, self.barred_verbs) or self._unreadable(command)
 
     def _view(self, text: str) -> str:
-        self._seen = with_admissible(text, self._turn.admissible) if self._show_admissible else text
-        return self._seen
+        commands = self._turn.admissible
+        if self._by_number:
+            text = with_numbers(text, commands)
+        elif self._show_admissible:
+            text = with_admissible(text, commands)
+        self._seen = text
+        return text
 
     def _rules(self) -> str:
-        return f"{self.rules} {FORM_RULES[self._action_format]}"
+        number = f" {NUMBER_RULE}" if self._by_number else ""
+        return f"{self.rules} {FORM_RULES[self._action_format]}{number}"
+
+    def _solution(self) -> tuple[str, ...]:
+        task = self._running_task()
+        if self._by_number and task.solution_numbers is not None:
+            commands = tuple(map(str, task.solution_numbers))
+        else:
+            commands = task.solution
+        return tuple(as_action(command, self._action_format) for command in commands)
 
     def _subgoals_done(self) -> int:
         total = self._running_task().subgoals_total

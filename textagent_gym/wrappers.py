@@ -1,15 +1,16 @@
 """Views of a text environment: admissible commands shown, history kept, thoughts cut off, slips punished.
 
 Each wrapper works on any `gym.Env` of strings, and each is also a flat option of every environment of this package
-(`show_admissible`, `history`, `action_format`, `invalid_penalty`), so that `gym.make` reaches it. The options act in the
-order of nesting `ShowAdmissible(History(InvalidPenalty(ActionFormat(env))))`; both forms call the same functions.
+(`show_admissible`, `by_number`, `history`, `action_format`, `invalid_penalty`), so that `gym.make` reaches it. The options
+act in the order of nesting `ShowAdmissible(History(InvalidPenalty(ActionFormat(env))))`, with `ByNumber` in the place of
+`ShowAdmissible`; both forms call the same functions.
 """
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import gymnasium as gym
@@ -27,6 +28,8 @@ FORM_RULES: dict[ActionForm, str] = {
     "tag": "Think first if you like, then give one command between <action> and </action>.",
     "last_line": "Think first if you like, then give one command alone on the last line.",
 }
+
+NUMBER_RULE = "Answer with the number of one of the listed commands."
 
 _TAG = re.compile(r"<action>(.*?)</action>", re.DOTALL | re.IGNORECASE)
 
@@ -47,10 +50,38 @@ def parse_action(action: str, form: ActionForm) -> str | None:
     return lines[-1] if lines else None
 
 
+def as_action(command: str, form: ActionForm) -> str:
+    """The shortest action that carries `command`."""
+    return f"<action>{command}</action>" if form == "tag" else command
+
+
 def unparsed_message(form: ActionForm) -> str:
     """The observation that answers an action without a command."""
     wanted = "one command between <action> and </action>" if form == "tag" else "one command on the last line"
     return f"Nothing was done: expected {wanted}, found none."
+
+
+def choose_command(action: str, commands: Sequence[str] | None) -> str | None:
+    """The command whose number, counted from 1, is the last number in `action`, or None where there is no such command."""
+    numbers = re.findall(r"[0-9]+", action)
+    if not numbers or not commands or len(numbers[-1]) > len(str(len(commands))):
+        return None
+    chosen = int(numbers[-1])
+    return commands[chosen - 1] if 1 <= chosen <= len(commands) else None
+
+
+def unchosen_message(commands: Sequence[str] | None) -> str:
+    """The observation that answers an action without the number of a command."""
+    if not commands:
+        return "Nothing was done: there is no list of commands to choose from here."
+    return f"Nothing was done: expected the number of a command, from 1 to {len(commands)}."
+
+
+def with_numbers(observation: str, commands: Sequence[str] | None) -> str:
+    """`observation` followed by the admissible commands, numbered from 1; unchanged where they are not known."""
+    if commands is None:
+        return observation
+    return observation + "\n\nCommands:\n" + "\n".join(f"{i} {command}" for i, command in enumerate(commands, 1))
 
 
 def with_admissible(observation: str, commands: Iterable[str] | None) -> str:
@@ -112,6 +143,35 @@ class ShowAdmissible(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         observation, reward, terminated, truncated, info = self.env.step(action)
         shown = with_admissible(observation, info.get("admissible_commands"))
         return shown, float(reward), terminated, truncated, info
+
+
+class ByNumber(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
+    """Numbers `info["admissible_commands"]` at the end of each observation; an action is the number of one of them.
+
+    The last number in the action counts, so that a model may think first. For policies that are too small to write a
+    command, and for models that should choose rather than invent. Around `History`, an action without a command is
+    answered without the past; the option tells it.
+    """
+
+    def __init__(self, env: gym.Env[str, str]) -> None:
+        RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+        self._commands: tuple[str, ...] | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Resets, and numbers the first commands."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._commands = info.get("admissible_commands")
+        return with_numbers(observation, self._commands), info
+
+    def step(self, action: str) -> Step:
+        """Steps with the command of that number; without one, nothing is done and the answer says what was expected."""
+        command = choose_command(action, self._commands)
+        observation, reward, terminated, truncated, info = self.env.step(command or "")
+        if command is None:
+            observation = unchosen_message(self._commands)
+        self._commands = info.get("admissible_commands")
+        return with_numbers(observation, self._commands), float(reward), terminated, truncated, info
 
 
 class History(gym.Wrapper[str, str, str, str], RecordConstructorArgs):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 # The toy is imported by name, as any third-party package would be; subprocesses find it through PYTHONPATH.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -14,6 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from baselines.demonstrations import Demonstration, collect_demonstrations
 from baselines.environments import make_env
 from baselines.policy import Policy
+
+# Two threads that wait for each other on a busy machine are many times slower than one.
+torch.set_num_threads(1)
 
 TOY = "toy_text_env:ToyErrands-v0"
 

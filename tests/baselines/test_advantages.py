@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from baselines.advantages import group_normalised_advantages, spread
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from baselines.advantages import group_normalised_advantages, spread
 
 
 def test_hand_worked_group() -> None:

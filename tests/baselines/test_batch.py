@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from baselines.batch import collate, split_by_tokens, split_evenly
-from baselines.episode import Episode
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from baselines.batch import collate, split_by_tokens, split_evenly
+from baselines.episode import Episode
 
 
 def episode(token_ids: list[int], actions: list[int]) -> Episode:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from transformers import PreTrainedTokenizerBase
+
 from baselines.chat import PLAIN_TEMPLATE, ChatFormat
 from baselines.errors import ChatTemplateError
 from baselines.policy import Policy
-from transformers import PreTrainedTokenizerBase
 
 CHATML = (
     "{% for m in messages %}{{ '<|observation|>' + m['role'] + '\n' + m['content'] + '<|end|>' + '\n' }}{% endfor %}"

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import TOY
+
 from baselines.environments import make_env, make_envs
 from baselines.evaluate import (
     Evaluation,
@@ -18,8 +20,6 @@ from baselines.evaluate import (
 )
 from baselines.policy import Policy
 from baselines.settings import RolloutSettings
-
-from conftest import TOY
 
 
 def obedient(observation: str, info: Mapping[str, Any]) -> str:

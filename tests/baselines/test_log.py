@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from baselines.checkpoint import list_checkpoints, save_checkpoint
 from baselines.errors import TrainingError
 from baselines.log import MetricsLog, draw_curves, read_metrics

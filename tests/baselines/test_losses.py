@@ -6,6 +6,9 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from baselines.losses import (
     Aggregation,
     clip_fraction,
@@ -14,8 +17,6 @@ from baselines.losses import (
     loss_weights,
     weighted_sum,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 MASK = torch.tensor([[False, True, True, False], [False, False, True, False]])
 
@@ -78,11 +79,9 @@ def test_clipped_loss_against_brute_force(rows: list[tuple[float, float, float]]
         bounded = min(max(ratio, 1 - clip), 1 + clip)
         expected.append(-min(ratio * advantage, bounded * advantage))
         clipped.append(float((advantage > 0 and ratio > 1 + clip) or (advantage < 0 and ratio < 1 - clip)))
-    new, old, advantages = (torch.tensor(column, dtype=torch.float64)[None] for column in zip(*rows, strict=True))
-    torch.testing.assert_close(
-        clipped_policy_loss(new, old, advantages, clip), torch.tensor([expected], dtype=torch.float64)
-    )
-    assert clip_fraction(new, old, advantages, clip).tolist() == [clipped]
+    columns = [torch.tensor(column, dtype=torch.float64)[None] for column in zip(*rows, strict=True)]
+    torch.testing.assert_close(clipped_policy_loss(*columns, clip), torch.tensor([expected], dtype=torch.float64))
+    assert clip_fraction(*columns, clip).tolist() == [clipped]
 
 
 @settings(max_examples=100, deadline=None)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import MistralConfig, MistralForCausalLM
+
 from baselines.batch import collate
 from baselines.decoding import attends_fully
 from baselines.demonstrations import Demonstration, encode_demonstration
 from baselines.errors import ModelError
 from baselines.logprobs import score_actions
 from baselines.policy import Policy, check_model_exists
-from transformers import MistralConfig, MistralForCausalLM
 
 
 def test_tiny_has_about_a_million_parameters() -> None:

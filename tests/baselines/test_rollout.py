@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from conftest import TOY
+
 from baselines.batch import collate
 from baselines.environments import make_env, make_envs
 from baselines.episode import Episode
@@ -16,8 +18,6 @@ from baselines.policy import Policy
 from baselines.rollout import rollout
 from baselines.sampling import seeded_generator
 from baselines.settings import RolloutSettings
-
-from conftest import TOY
 
 SETTINGS = RolloutSettings(temperature=0.7, max_new_tokens=6, max_context_tokens=256)
 SEEDS = [0, 0, 1, 2, 2, 3, 4]

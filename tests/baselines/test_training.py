@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import TOY
+
 from baselines import evaluate, grpo, sft
 from baselines.errors import BaselinesError, ConfigError, TrainingError
 from baselines.log import MetricsLog, Record, read_metrics
 from baselines.policy import Policy
 from baselines.run import TrainResult
 from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings
-
-from conftest import TOY
 
 ROLLOUT = RolloutSettings(max_new_tokens=8, max_context_tokens=256)
 TIMES = ("tokens_per_second", "seconds")
@@ -209,7 +209,7 @@ def test_gradients_that_are_not_finite_stop_the_run_and_leave_the_weights(tiny_p
 
 
 def test_an_environment_without_a_solution(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="expected options that CartPole-v1 accepts, got {'expose_solution': True}"):
+    with pytest.raises(ConfigError, match=r"expected options that CartPole-v1 accepts, got {'expose_solution': True}"):
         sft.train(sft_config(tmp_path, env_id="CartPole-v1"))
 
 

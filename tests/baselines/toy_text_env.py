@@ -1,7 +1,8 @@
 """A text environment that no trainer has heard of: errands, each done by naming the object that was asked for.
 
-"Bring the lamp." - `bring the lamp` - "Thank you. Bring the coin." - and so on for three orders in at most six steps; each
-order pays a third. Observations and actions are strings and nothing else; `import toy_text_env` registers `ToyErrands-v0`.
+"Bring the lamp." - `bring the lamp` - "Thank you. Bring the coin." - and so on for three orders in at most six steps;
+each order pays a third. Observations and actions are strings and nothing else; importing this module registers
+`ToyErrands-v0`.
 """
 
 from __future__ import annotations

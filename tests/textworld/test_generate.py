@@ -30,7 +30,7 @@ SIZES = [(2, 3, 4, 1), (8, 3, 4, 1), (2, 12, 4, 1), (8, 12, 4, 1), (4, 6, 8, 1),
 def test_games_are_byte_for_byte_those_of_tw_make(rooms: int, objects: int, length: int, quests: int) -> None:
     for seed in range(4):
         ours = draft(num_rooms=rooms, num_objects=objects, quest_length=length, num_quests=quests, seed=seed,
-                     instructions="steps").finish()  # fmt: skip
+                     instructions="steps").furnished().worded()  # fmt: skip
         assert ours.serialize() == reference_game(rooms, objects, length, quests, seed).serialize()
 
 
@@ -39,7 +39,7 @@ def test_games_are_byte_for_byte_those_of_tw_make(rooms: int, objects: int, leng
 def test_many_games_are_byte_for_byte_those_of_tw_make(rooms: int, objects: int, length: int, quests: int) -> None:
     for seed in range(100, 130 if rooms * quests < 12 else 104):
         ours = draft(num_rooms=rooms, num_objects=objects, quest_length=length, num_quests=quests, seed=seed,
-                     instructions="steps").finish()  # fmt: skip
+                     instructions="steps").furnished().worded()  # fmt: skip
         assert ours.serialize() == reference_game(rooms, objects, length, quests, seed).serialize()
 
 
@@ -47,7 +47,7 @@ def test_instructions_change_the_objective_and_nothing_else() -> None:
     games = {}
     for instructions in ("steps", "goal", "none"):
         drawn = draft(num_rooms=4, num_objects=6, quest_length=5, num_quests=2, seed=3, instructions=instructions)
-        games[instructions] = drawn.finish()
+        games[instructions] = drawn.furnished().worded()
         give_instructions(games[instructions], instructions)
     worlds = [game.serialize()["world"] for game in games.values()]
     assert worlds[0] == worlds[1] == worlds[2]
@@ -73,7 +73,7 @@ def test_generation_leaves_the_global_generators_alone() -> None:
     random.seed(5)
     np.random.seed(5)
     before = random.getstate(), np.random.get_state()[1].tolist()
-    draft(num_rooms=3, num_objects=4, quest_length=4, num_quests=1, seed=1, instructions="steps").finish()
+    draft(num_rooms=3, num_objects=4, quest_length=4, num_quests=1, seed=1, instructions="steps").furnished().worded()
     make_simple(rewards="sparse", instructions="steps", test=True, seed=1)
     assert before == (random.getstate(), np.random.get_state()[1].tolist())
 

@@ -1,0 +1,1 @@
+"""The domains, one folder each, the same file names in each."""

@@ -1,0 +1,1 @@
+"""TextWorld: generated text adventures (arXiv 1806.11532)."""

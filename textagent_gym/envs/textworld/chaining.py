@@ -18,14 +18,20 @@ from textworld.logic import State
 from textagent_gym.envs.textworld.logic import FactTable, as_fact, atoms_of, subtypes
 
 
-def sample_chain(state: State, options: ChainingOptions) -> Chain:
+def sample_chain(state: State, options: ChainingOptions, node_budget: int | None = None) -> Chain:
     """A chain of exactly `options.max_length` actions that ends in `state`.
 
+    Args:
+        state: The world at the end of the chain.
+        options: textworld's options, with a generator.
+        node_budget: Nodes that may be expanded; None for no limit.
+
     Raises:
-        QuestGenerationError: No such chain exists.
+        QuestGenerationError: No such chain exists, or none was found within the budget.
     """
     chainer = _LazyChainer(state, options)
     stack = [chainer.continuations(chainer.root())]
+    num_expanded = 1
     while stack:
         node = next(stack[-1], None)
         if node is None:
@@ -34,6 +40,9 @@ def sample_chain(state: State, options: ChainingOptions) -> Chain:
             return chainer.make_chain(node)
         else:
             stack.append(chainer.continuations(node))
+            num_expanded += 1
+            if node_budget is not None and num_expanded > node_budget:
+                break
     raise QuestGenerationError(f"no quest of {options.max_length} actions fits this map")
 
 

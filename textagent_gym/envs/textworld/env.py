@@ -102,35 +102,9 @@ class TextWorldEnv(TextAgentEnv):
         "insert book into chest, drop book, eat apple."
     )
     barred_verbs: ClassVar[frozenset[str]] = frozenset(
-        [
-            "again",
-            "brief",
-            "full",
-            "g",
-            "long",
-            "normal",
-            "notify",
-            "nouns",
-            "o",
-            "oops",
-            "pronouns",
-            "q",
-            "quit",
-            "recording",
-            "replay",
-            "restart",
-            "restore",
-            "save",
-            "script",
-            "short",
-            "superbrief",
-            "transcript",
-            "undo",
-            "unscript",
-            "verbose",
-            "verify",
-            "version",
-        ]
+        {"again", "brief", "full", "g", "long", "normal", "notify", "nouns", "o", "oops", "pronouns", "q", "quit"}
+        | {"recording", "replay", "restart", "restore", "save", "script", "short", "superbrief", "transcript"}
+        | {"undo", "unscript", "verbose", "verify", "version"}
     )
 
     def __init__(

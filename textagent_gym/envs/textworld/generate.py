@@ -1,14 +1,15 @@
 """New TextWorld games from `textworld.generator`, with one knowledge base for all and no wasted search.
 
-`draft` and `Draft.finish` follow the pipeline of `textworld.generator.make_game` (textworld 1.7: map, quests backwards, distractors,
-text) with the same draws from the same generators, so that a seed gives the very game that `tw-make custom` makes; the
-tests compare them. Only two things differ: quests are sampled by `chaining.sample_chain`, which wastes less, and the last
-quest can be cut short, so that a game has exactly the solution length that was asked for.
+`draft`, `Draft.furnished` and `Draft.worded` follow the pipeline of `textworld.generator.make_game` (textworld 1.7: map,
+quests backwards, distractors, text) with the same draws from the same generators, so that a seed gives the very game that
+`tw-make custom` makes; the tests compare them. What differs: quests are sampled by `chaining.sample_chain`, which wastes
+less, the last quest can be cut short, so that a game has exactly the solution length that was asked for, and the same
+quests can be given other objects and other words.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -59,7 +60,7 @@ class Draft:
         if len(kept) <= len(before) or kept[-1].name.startswith("go/"):
             return None
         cut = Quest(win_events=[Event(kept)])
-        return Draft(self.options, self.rngs, self.world, (*self.quests[:-1], cut))
+        return replace(self, quests=(*self.quests[:-1], cut))
 
     def bare_game(self) -> Game:
         """The game without text, for measuring."""
@@ -67,8 +68,26 @@ class Draft:
 
         return Game(self.world, None, self.quests)
 
-    def finish(self, wording: int | None = None) -> Game:
-        """Adds the objects that no quest needs to the world, then all text.
+    def furnished(self, variant: int | None = None) -> Draft:
+        """This draft with the objects that no quest needs, up to the number that was asked for.
+
+        Args:
+            variant: Seed of those objects; None for the objects of `tw-make custom`, which change this draft's own world.
+        """
+        from textworld.generator.world import World
+
+        missing = self.options.nb_objects - self.num_objects
+        if missing <= 0:
+            return self
+        if variant is None:
+            self.world.populate(missing, rng=self.rngs["objects"])
+            return self
+        world = World.from_facts(self.world.facts, kb=self.options.kb)
+        world.populate(missing, rng=np.random.RandomState(variant))
+        return replace(self, world=world)
+
+    def worded(self, wording: int | None = None) -> Game:
+        """The game of this draft with all its text.
 
         Args:
             wording: Seed of the text; None for the words of `tw-make custom`.
@@ -76,9 +95,6 @@ class Draft:
         from textworld.generator import make_grammar
         from textworld.generator.game import Game
 
-        missing = self.options.nb_objects - self.num_objects
-        if missing > 0:
-            self.world.populate(missing, rng=self.rngs["objects"])
         rng = self.rngs["grammar"] if wording is None else np.random.RandomState(wording)
         grammar = make_grammar(self.options.grammar, rng=rng)
         with undisturbed():
@@ -88,9 +104,25 @@ class Draft:
 
 
 def draft(
-    *, num_rooms: int, num_objects: int, quest_length: int, num_quests: int, seed: int, instructions: Instructions
+    *,
+    num_rooms: int,
+    num_objects: int,
+    quest_length: int,
+    num_quests: int,
+    seed: int,
+    instructions: Instructions,
+    node_budget: int | None = None,
 ) -> Draft:
     """Draws map and quests of a game, as `tw-make custom --seed SEED` does.
+
+    Args:
+        num_rooms: Rooms of the map.
+        num_objects: Objects, once furnished; the quests may need more.
+        quest_length: Actions of each quest.
+        num_quests: Parallel quests.
+        seed: Seed of all that is drawn.
+        instructions: How much the objective will give away.
+        node_budget: Nodes that the search for one quest may expand; None for no limit.
 
     Raises:
         textworld.generator.QuestGenerationError: This map holds no such quest.
@@ -110,7 +142,7 @@ def draft(
     options.chaining.backward = options.chaining.create_variables = True
     options.chaining.restricted_types = {"r", "d"}
     options.chaining.rng = rngs["quest"]
-    return Draft(options, rngs, world, _draw_quests(world, options))
+    return Draft(options, rngs, world, _draw_quests(world, options, node_budget))
 
 
 def give_instructions(game: Game, instructions: Instructions) -> None:
@@ -133,7 +165,7 @@ def make_simple(*, rewards: str, instructions: Instructions, test: bool, seed: i
     return game
 
 
-def _draw_quests(world: World, options: GameOptions) -> tuple[Quest, ...]:
+def _draw_quests(world: World, options: GameOptions, node_budget: int | None) -> tuple[Quest, ...]:
     """Chains drawn from the last back to the first; each quest ends where its chain does."""
     from textworld.generator.game import Event, Quest
 
@@ -141,7 +173,7 @@ def _draw_quests(world: World, options: GameOptions) -> tuple[Quest, ...]:
 
     state, chains = world.state, []
     for _ in range(options.nb_parallel_quests):
-        chains.append(sample_chain(state, options.chaining))
+        chains.append(sample_chain(state, options.chaining, node_budget))
         state = chains[-1].initial_state
     world.state = state
     quests, actions = [], []

@@ -41,11 +41,14 @@ MAX_ROOMS, MAX_OBJECTS, MAX_SOLUTION_LENGTH = 30, 60, 40
 LONGEST_QUEST = 12
 """Quests of more actions are replaced by parallel quests, which textworld finds much faster."""
 
-BARREN_DRAWS, MAX_DRAWS = 60, 2_000
-"""Draws without one game of the requested size, and draws at all, after which a request is given up."""
+MAX_DRAWS = 100
+"""Draws after which a request is given up."""
 
-NUM_WORDINGS = 20
-"""How often a large world is worded anew when its names get in each other's way."""
+NODE_BUDGET = 100
+"""Nodes that the search for one quest may expand before the game is drawn anew."""
+
+NUM_VARIANTS = 20
+"""How often the quests of one draw are given other objects and other words."""
 
 _FORMAT = "textworld-1"
 """Name of the cache folder; to be changed with whatever changes the games of a recipe."""
@@ -170,28 +173,22 @@ def generate(recipe: Recipe) -> Game:
         ValueError: None of many draws was.
     """
     found: dict[str, set[int]] = {"action_space_size": set(), "solution_length": set()}
-    hits = 0
     for attempt in range(MAX_DRAWS):
-        if attempt == BARREN_DRAWS and not hits:
-            break
         seed = int(np.random.SeedSequence([recipe.seed, attempt]).generate_state(1)[0])
         game = _draw(recipe, seed, found)
-        if game is None:
-            continue
-        hits += 1
-        if recipe.challenge == "simple" or split_of(game) == recipe.split:
+        if game is not None:
             game.metadata["generator_seed"] = seed
             return game
     seen = "; ".join(f"{name} {min(values)} to {max(values)}" for name, values in found.items() if values)
     raise ValueError(
         f"expected a feasible combination, got state_space_size={recipe.num_rooms}, "
         f"action_space_size={recipe.num_objects}, solution_length={recipe.solution_length} ({recipe.split}): "
-        f"none in {attempt} draws, which had {seen or 'no quest at all'}"
+        f"none in {MAX_DRAWS} draws, which had {seen or 'no quest at all'}"
     )
 
 
 def split_of(game: Game) -> Split:
-    """ "train" or "test", decided by a hash of the initial facts and the quests, free of seed and of names."""
+    """The split, decided by a hash of the initial facts and the quests, free of seed and of names."""
     return "test" if int(structure_of(game), 16) % 2 else "train"
 
 
@@ -214,9 +211,14 @@ def _draw(recipe: Recipe, seed: int, found: dict[str, set[int]]) -> Game | None:
     num_quests, quest_length = quest_shape(recipe.solution_length) if recipe.exact else (1, recipe.solution_length)
     try:
         drawn = draft(
-            num_rooms=recipe.num_rooms, num_objects=recipe.num_objects, quest_length=quest_length,
-            num_quests=num_quests, seed=seed, instructions=recipe.instructions,
-        )  # fmt: skip
+            num_rooms=recipe.num_rooms,
+            num_objects=recipe.num_objects,
+            quest_length=quest_length,
+            num_quests=num_quests,
+            seed=seed,
+            instructions=recipe.instructions,
+            node_budget=NODE_BUDGET if recipe.exact else None,
+        )
     except QuestGenerationError:
         return None
     found["action_space_size"].add(drawn.num_objects)
@@ -225,10 +227,29 @@ def _draw(recipe: Recipe, seed: int, found: dict[str, set[int]]) -> Game | None:
         if cut is None:
             return None
         drawn = cut
-    for wording in range(NUM_WORDINGS) if recipe.exact else (None,):
-        game = drawn.finish(wording)
+    game = _varied(drawn, recipe.split) if recipe.exact else _as_drawn(drawn, recipe.split)
+    if game is not None:
+        give_instructions(game, recipe.instructions)
+    return game
+
+
+def _as_drawn(drawn: Draft, split: Split) -> Game | None:
+    """The game of `tw-make custom`, or None where it is of the other split or cannot be won by its solution."""
+    furnished = drawn.furnished()
+    if split_of(furnished.bare_game()) != split:
+        return None
+    game = furnished.worded()
+    return game if is_playable(game) else None
+
+
+def _varied(drawn: Draft, split: Split) -> Game | None:
+    """A game around the quests of a draft: other objects until the split is right, other words until all are clear."""
+    for variant in range(NUM_VARIANTS):
+        furnished = drawn.furnished(variant)
+        if split_of(furnished.bare_game()) != split:
+            continue
+        game = furnished.worded(variant)
         if is_playable(game):
-            give_instructions(game, recipe.instructions)
             return game
     return None
 
@@ -268,9 +289,11 @@ def _as_task(recipe: Recipe, game: Game, path: Path) -> TextWorldTask:
     plan = planner.reference
     if plan is None:
         raise ValueError(f"expected a game that can be won, got {recipe.name}")
-    state, counts = ground.problem.initial, []
+    state, counts, numbers = ground.problem.initial, [], []
     for operator in plan.operators:
-        counts.append(len(ground.commands(state)))
+        commands = ground.commands(state)
+        counts.append(len(commands))
+        numbers.append(commands.index(operator.name) + 1)
         state = ground.problem.successor(state, operator)
     kinds = [info.type for info in game.infos.values()]
     return TextWorldTask(
@@ -285,6 +308,7 @@ def _as_task(recipe: Recipe, game: Game, path: Path) -> TextWorldTask:
         },
         split=recipe.split,
         admissible_counts=tuple(counts),
+        solution_numbers=tuple(numbers),
         game_file=str(path),
         details={
             "generator": "tw-simple" if recipe.challenge == "simple" else "exact" if recipe.exact else "tw-make custom",

@@ -1,0 +1,1 @@
+"""Where agents are compared: the demo now, suites and leaderboards to come."""

@@ -1,0 +1,100 @@
+"""Renders the pages that are made from the code: `python docs/render.py` writes them, `--check` compares them.
+
+The page of a domain is the docstring of its environment class and the table of its ids; the README's table of ids comes
+from the same registry.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+
+from textagent_gym.core import Info, TaskCard, TextAgentEnv
+from textagent_gym.envs.textworld.env import TextWorldEnv
+from textagent_gym.registration import environment_specs
+
+DOCS = Path(__file__).parent
+NOTE = "<!-- Made by docs/render.py from the code; edit the docstring, then run `make docs`. -->"
+KNOBS = ("state_space_size", "action_space_size", "solution_length")
+
+
+def pages() -> dict[Path, str]:
+    """Path -> content of every page that is made from the code."""
+    readme = DOCS.parent / "README.md"
+    return {
+        DOCS / "textworld.md": page("TextWorld", TextWorldEnv),
+        DOCS / "environment.md": environment_page(),
+        readme: with_table(readme.read_text(), id_table("TextWorld")),
+    }
+
+
+def page(domain: str, env_class: type[TextAgentEnv]) -> str:
+    """The page of one domain; `docs/<domain>_notes.md` follows the docstring where it exists."""
+    notes = DOCS / f"{domain.lower()}_notes.md"
+    more = f"\n{notes.read_text()}" if notes.exists() else ""
+    return f"{NOTE}\n\n# {domain}\n\n{docstring(env_class)}\n\n## Ids\n\n{id_table(domain)}\n{more}"
+
+
+def environment_page() -> str:
+    """The contract that all environments share: the base class, info, and the task card."""
+    parts = [f"{NOTE}\n\n# What every environment keeps\n\n{docstring(TextAgentEnv)}"]
+    parts += [f"## {title}\n\n{docstring(kind)}" for title, kind in (("info", Info), ("The task card", TaskCard))]
+    return "\n\n".join(parts) + "\n"
+
+
+def docstring(described: type) -> str:
+    """A Google docstring as Markdown: sections in bold, entries as list items."""
+    lines: list[str] = []
+    in_section = False
+    for line in inspect.cleandoc(described.__doc__ or "").splitlines():
+        if line in ("Args:", "Attributes:", "Raises:"):
+            lines += [f"**{line}**", ""]
+            in_section = True
+        elif in_section and line.startswith("    ") and not line.startswith("     "):
+            name, _, text = line.strip().partition(": ")
+            lines.append(f"- `{name}`: {text}")
+        elif in_section and line.startswith("     "):
+            lines[-1] += f" {line.strip()}"
+        else:
+            in_section = in_section and not line.strip()
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def id_table(domain: str) -> str:
+    """A Markdown table of the ids of one domain, densities joined."""
+    rows: dict[str, tuple[list[str], dict[str, object]]] = {}
+    for env_id, (_, kwargs) in environment_specs().items():
+        name, density, version = env_id.rsplit("-", 2)
+        if env_id.startswith(domain):
+            rows.setdefault(f"{name}-{{}}-{version}", ([], kwargs))[0].append(density)
+    lines = ["| id | rooms | objects | solution length | instructions |", "| --- | --- | --- | --- | --- |"]
+    for pattern, (densities, kwargs) in rows.items():
+        env_id = pattern.format("{" + ",".join(densities) + "}")
+        cells = [str(kwargs.get(knob, "fixed")) for knob in KNOBS]
+        lines.append(f"| `{env_id}` | {' | '.join(cells)} | {kwargs.get('instructions', 'steps')} |")
+    return "\n".join(lines)
+
+
+def with_table(text: str, table: str) -> str:
+    """`text` with the table between its two markers replaced."""
+    before, _, rest = text.partition("<!-- ids -->\n")
+    _, _, after = rest.partition("<!-- /ids -->")
+    return f"{before}<!-- ids -->\n{table}\n<!-- /ids -->{after}"
+
+
+def main() -> None:
+    """Writes the pages, or exits with status 1 where `--check` finds one that differs."""
+    check = sys.argv[1:] == ["--check"]
+    stale = [path for path, content in pages().items() if not path.exists() or path.read_text() != content]
+    if check and stale:
+        sys.exit(
+            f"expected pages as the code renders them, got old ones: {', '.join(map(str, stale))}; run `make docs`"
+        )
+    for path in stale:
+        path.write_text(pages()[path])
+
+
+if __name__ == "__main__":
+    main()

@@ -50,7 +50,7 @@ class RolloutSettings:
     max_context_tokens: int = 2048
     """Tokens of one episode at most; a turn that may not fit truncates the episode, and is counted."""
     top_p: float = 1.0
-    """Refused unless 1: recorded log-probabilities would no longer be the model's own (architecture, Trainers)."""
+    """Refused unless 1: recorded log-probabilities would no longer be the model's own."""
     top_k: int = 0
     """Refused unless 0, for the same reason."""
 
@@ -73,7 +73,7 @@ class OptimiserSettings:
     """AdamW (arXiv 1711.05101) and how a batch is cut to fit the memory."""
 
     learning_rate: float = 1e-6
-    """Step size of AdamW. 1e-6 suits pretrained models of 0.5 B and more (facts: the literature's sweep)."""
+    """Step size of AdamW. 1e-6 suits pretrained models of 0.5 B and more (arXiv 2510.01132, its best)."""
     weight_decay: float = 0.0
     """Decoupled weight decay of AdamW."""
     warmup_steps: int = 0

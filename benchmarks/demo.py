@@ -48,11 +48,11 @@ class Config:
     """Folder for the results; what an earlier demo left there is replaced."""
     num_train_games: int = 100
     """Games that the expert demonstrates, and on which GRPO trains."""
-    num_test_games: int = 240
+    num_test_games: int = 200
     """Held-out games of the table."""
     sft_epochs: int = 16
     """Passes over the demonstrations."""
-    grpo_iterations: int = 40
+    grpo_iterations: int = 20
     """Rounds of rollout and update."""
     seed: int = 1
     """Seeds weights and sampling."""
@@ -95,14 +95,14 @@ def main() -> None:
 
 
 class RandomCommands:
-    """Draws admissible commands uniformly, with one generator for all episodes."""
+    """Draws the number of an admissible command uniformly, with one generator for all episodes."""
 
     def __init__(self) -> None:
         self._rng = np.random.default_rng(0)
 
     def __call__(self, observation: str, info: Mapping[str, Any]) -> str:
-        """One admissible command."""
-        return str(self._rng.choice(info["admissible_commands"]))
+        """The number of one admissible command."""
+        return str(self._rng.integers(len(info["admissible_commands"])) + 1)
 
 
 def sft_config(config: Config) -> sft.Config:
@@ -112,7 +112,7 @@ def sft_config(config: Config) -> sft.Config:
         env_kwargs=TRAIN,
         num_demos=config.num_train_games,
         num_epochs=config.sft_epochs,
-        rollout=RolloutSettings(max_context_tokens=1024, max_new_tokens=24),
+        rollout=RolloutSettings(max_context_tokens=2048, max_new_tokens=4),
         run=RunSettings(out=config.out / "sft", seed=config.seed),
     )
 
@@ -125,8 +125,8 @@ def grpo_config(config: Config, model: Path) -> grpo.Config:
         model=str(model),
         num_iterations=config.grpo_iterations,
         num_train_seeds=config.num_train_games,
-        rollout=RolloutSettings(max_context_tokens=1024, max_new_tokens=24),
-        optimiser=OptimiserSettings(learning_rate=3e-4),
+        rollout=RolloutSettings(max_context_tokens=2048, max_new_tokens=4),
+        optimiser=OptimiserSettings(learning_rate=1e-4),
         run=RunSettings(out=config.out / "grpo", seed=config.seed),
     )
 
@@ -141,7 +141,7 @@ def play_greedily(policy: Policy, seeds: range) -> Evaluation:
     """One greedy episode per held-out game."""
     envs = make_envs(ENV_ID, TEST, 48)
     result = evaluate_policy(
-        policy, envs, seeds, RolloutSettings(temperature=0.0, max_context_tokens=1024, max_new_tokens=24)
+        policy, envs, seeds, RolloutSettings(temperature=0.0, max_context_tokens=2048, max_new_tokens=4)
     )
     close_envs(envs)
     return result

@@ -26,7 +26,8 @@ ACTIONS = [
     "<action>east",
     "<action></action>",
     "I take 1",
-    "2",
+    "1",
+    "2.",
     "3",
     "number 0",
     "99999999999999999999",
@@ -82,14 +83,14 @@ def test_a_command_in_a_tag_is_found_behind_any_thought(thought: str, command: s
 def test_numbers_and_history_agree_wherever_a_command_was_chosen() -> None:
     wrapped = ByNumber(History(InvalidPenalty(CorridorEnv(preamble=False), 1), 2))
     env = CorridorEnv(preamble=False, by_number=True, history=2, invalid_penalty=1)
-    assert episode(env, ["1", "2", "I take 1"]) == episode(wrapped, ["1", "2", "I take 1"])
+    assert episode(env, ["1", "2", " 1. "]) == episode(wrapped, ["1", "2", " 1. "])
 
 
 def test_a_number_stands_for_a_command() -> None:
     env = CorridorEnv(by_number=True, preamble=False)
     first, info = env.reset(seed=0)
     assert first == f"Corridor {info['task_id']}.\n\nCommands:\n1 east\n2 west"
-    assert env.step("I choose 1")[0] == "Door 1.\n\nCommands:\n1 east\n2 west"
+    assert env.step("1")[0] == "Door 1.\n\nCommands:\n1 east\n2 west"
     observation, _, _, _, info = env.step("3")
     assert observation.startswith("Nothing was done: expected the number of a command, from 1 to 2.")
     assert not info["valid_command"]

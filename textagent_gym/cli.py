@@ -11,7 +11,7 @@ import tyro
 from gymnasium.error import DependencyNotInstalled, UnregisteredEnv
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from textagent_gym.core import Snapshot, TextAgentEnv
 from textagent_gym.registration import environment_specs
@@ -26,7 +26,8 @@ KwargsJson = Annotated[str, tyro.conf.arg(metavar="JSON")]
 @app.command(name="list")
 def list_ids() -> None:
     """List every environment id with the knobs behind its name."""
-    table = Table("id", "state space", "action space", "solution length", "reward density", "instructions")
+    names = Column("id", no_wrap=True, min_width=max(map(len, environment_specs())))
+    table = Table(names, "state space", "action space", "solution length", "reward density", "instructions")
     for env_id, (_, kwargs) in environment_specs().items():
         knobs = [kwargs.get(name) for name in ("state_space_size", "action_space_size", "solution_length")]
         density = kwargs.get("reward_density", kwargs.get("rewards", 0.0))

@@ -62,12 +62,10 @@ def unparsed_message(form: ActionForm) -> str:
 
 
 def choose_command(action: str, commands: Sequence[str] | None) -> str | None:
-    """The command whose number, counted from 1, is the last number in `action`, or None where there is no such command."""
-    numbers = re.findall(r"[0-9]+", action)
-    if not numbers or not commands or len(numbers[-1]) > len(str(len(commands))):
-        return None
-    chosen = int(numbers[-1])
-    return commands[chosen - 1] if 1 <= chosen <= len(commands) else None
+    """The command whose number, counted from 1, `action` is, or None where it is no such number."""
+    number = re.fullmatch(r"\s*0*([0-9]{1,6})[.)]?\s*", action)
+    chosen = int(number[1]) if number else 0
+    return commands[chosen - 1] if commands and 1 <= chosen <= len(commands) else None
 
 
 def unchosen_message(commands: Sequence[str] | None) -> str:
@@ -148,8 +146,8 @@ class ShowAdmissible(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
 class ByNumber(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
     """Numbers `info["admissible_commands"]` at the end of each observation; an action is the number of one of them.
 
-    The last number in the action counts, so that a model may think first. For policies that are too small to write a
-    command, and for models that should choose rather than invent. Around `History`, an action without a command is
+    For policies that are too small to write a command, and for models that should choose rather than invent; one that
+    thinks first needs `ActionFormat` around it. Around `History`, an action without a command is
     answered without the past; the option tells it.
     """
 

@@ -34,8 +34,9 @@ def test_the_expert_returns_one_and_densities_share_the_task(tier: str, density:
 def test_a_detour_costs_and_coming_back_pays_it_back() -> None:
     env = make("TextWorld-Medium-Dense-v0")
     _, info = env.reset(seed=0)
-    assert info["solution"][0] == "go south"
-    steps = commands(env, ["go south", "go north", "look", "go south"])
+    first = info["solution"][0]
+    back = {"go north": "go south", "go south": "go north", "go east": "go west", "go west": "go east"}[first]
+    steps = commands(env, [first, back, "look", first])
     assert [step[1] for step in steps] == [0.125, -0.125, 0, 0.125]
     assert all(step[4]["valid_command"] for step in steps)
 
@@ -102,9 +103,35 @@ def test_instructions_tell_more_or_less_about_the_same_world() -> None:
     assert texts[2].startswith("-= ")
 
 
-ODD = ["take all", "it", "take", "x", "again", "g", "oops look", "wait", "say hello", "take the", "open", "unlock with",
-       "go", "examine me", "!!!", "a" * 150, "look,", "\x7f", "take key from", "put all on all", "<<>>", "score",
-       "tw-trace-actions", "verbose", "#dialtone", "give me to me", "[looking - succeeded]", "'", '"quoted"']  # fmt: skip
+ODD = [
+    *(
+        "take all",
+        "it",
+        "take",
+        "x",
+        "again",
+        "g",
+        "oops look",
+        "wait",
+        "say hello",
+        "take the",
+        "open",
+        "unlock with",
+        "go",
+    ),
+    *("examine me", "!!!", "a" * 150, "look,", "\x7f", "take key from", "put all on all", "<<>>", "score", "#dialtone"),
+    *(
+        "\\t s",
+        "x\\help",
+        "\\",
+        "tw-trace-actions",
+        "verbose",
+        "give me to me",
+        "[looking - succeeded]",
+        "'",
+        '"quoted"',
+    ),
+]
 
 
 def test_odd_commands_are_answered_and_change_nothing_that_counts() -> None:

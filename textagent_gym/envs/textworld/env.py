@@ -194,7 +194,8 @@ class TextWorldEnv(TextAgentEnv):
         self._engine.restore(snapshot)
 
     def _unreadable(self, command: str) -> str | None:
-        if command.isascii():
+        # A backslash starts the interpreter's own commands (Frotz: help, trace, typing speed), some of which never end.
+        if command.isascii() and "\\" not in command:
             return None
         return "Nothing was done: expected letters, digits and punctuation of the English keyboard, got others."
 

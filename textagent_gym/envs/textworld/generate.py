@@ -72,7 +72,7 @@ class Draft:
         """This draft with the objects that no quest needs, up to the number that was asked for.
 
         Args:
-            variant: Seed of those objects; None for the objects of `tw-make custom`, which change this draft's own world.
+            variant: Number of a choice of objects; None for those of `tw-make custom`, which go into this draft's own world.
         """
         from textworld.generator.world import World
 
@@ -83,24 +83,28 @@ class Draft:
             self.world.populate(missing, rng=self.rngs["objects"])
             return self
         world = World.from_facts(self.world.facts, kb=self.options.kb)
-        world.populate(missing, rng=np.random.RandomState(variant))
+        world.populate(missing, rng=self._rng(0, variant))
         return replace(self, world=world)
 
     def worded(self, wording: int | None = None) -> Game:
         """The game of this draft with all its text.
 
         Args:
-            wording: Seed of the text; None for the words of `tw-make custom`.
+            wording: Number of a choice of words; None for the words of `tw-make custom`.
         """
         from textworld.generator import make_grammar
         from textworld.generator.game import Game
 
-        rng = self.rngs["grammar"] if wording is None else np.random.RandomState(wording)
+        rng = self.rngs["grammar"] if wording is None else self._rng(1, wording)
         grammar = make_grammar(self.options.grammar, rng=rng)
         with undisturbed():
             game = Game(self.world, grammar, self.quests)
         game.metadata["uuid"] = self.options.uuid
         return game
+
+    def _rng(self, purpose: int, number: int) -> RandomState:
+        seeds = [self.options.seeds[key] for key in sorted(self.options.seeds)]
+        return np.random.RandomState(np.random.SeedSequence([*seeds, purpose, number]).generate_state(4))
 
 
 def draft(

@@ -10,7 +10,8 @@ import inspect
 import sys
 from pathlib import Path
 
-from textagent_gym.core import Info, TaskCard, TextAgentEnv
+from textagent_gym.contract import Info, TaskCard
+from textagent_gym.core import TextAgentEnv
 from textagent_gym.envs.textworld.env import TextWorldEnv
 from textagent_gym.registration import environment_specs
 

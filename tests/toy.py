@@ -2,7 +2,8 @@
 
 from typing import Any, ClassVar
 
-from textagent_gym.core import Task, TextAgentEnv, Turn
+from textagent_gym.contract import Task, Turn
+from textagent_gym.core import TextAgentEnv
 
 
 class CorridorEnv(TextAgentEnv):

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from textagent_gym.core import Snapshot, TextAgentEnv
+from textagent_gym.contract import Snapshot
+from textagent_gym.core import TextAgentEnv
 from textagent_gym.registration import environment_specs
 
 app = tyro.extras.SubcommandApp()

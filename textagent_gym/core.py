@@ -9,12 +9,12 @@ from __future__ import annotations
 import copy
 import re
 from abc import abstractmethod
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Any, ClassVar
 
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
+from textagent_gym.contract import Info, RewardScale, Snapshot, Split, Task, TaskCard, Turn
 from textagent_gym.knobs import check_choice, check_integer, check_number
 from textagent_gym.rewards import MilestoneReward
 from textagent_gym.spaces import AnyText
@@ -33,12 +33,6 @@ from textagent_gym.wrappers import (
     with_numbers,
 )
 
-Split = Literal["train", "test"]
-"""Which tasks are drawn; no task is in both."""
-
-RewardScale = Literal["unit", "native"]
-"""Whether milestones pay, 1 in all, or the domain's own points."""
-
 MAX_OBSERVATION = 1_000_000
 """Longest observation, in characters."""
 
@@ -47,145 +41,6 @@ MAX_ACTION = 100_000
 
 MAX_COMMAND = 150
 """Longest command that reaches a backend, in characters."""
-
-
-class Info(TypedDict, total=False):
-    """What `info` holds at every reset and step; the last two only at reset.
-
-    Attributes:
-        task_id: Name of the task, by its content; `reset(options={"task_id": ...})` plays it again.
-        success: Whether the task is solved. `terminated` alone does not say so: a lost game is over, too.
-        subgoals_done: Sub-goals that stand now, from 0 to `subgoals_total`; equal to it if and only if `success`.
-        subgoals_total: Sub-goals of the task.
-        valid_command: Whether the last action was a command that the world carried out; True at reset.
-        admissible_commands: The commands that do something now, sorted, or None where the domain knows no such list.
-        task_card: Requested and measured difficulty of the task, see `TaskCard`.
-        solution: Actions that solve the task, in the form that the options ask for; with `expose_solution=True` only.
-    """
-
-    task_id: str
-    success: bool
-    subgoals_done: int
-    subgoals_total: int
-    valid_command: bool
-    admissible_commands: tuple[str, ...] | None
-    task_card: TaskCard
-    solution: tuple[str, ...]
-
-
-class TaskCard(TypedDict, total=False):
-    """What was asked for and what this task really has.
-
-    Attributes:
-        requested: Knob -> value asked for; a knob that does not apply is missing.
-        measured: Knob -> value counted in this task.
-        units: Knob -> what it counts in this domain.
-        solution_length: Steps of the reference solution.
-        solution_is_shortest: Whether a search proved that no solution is shorter.
-        mean_admissible: Mean number of admissible commands before each step of the reference solution, or None.
-        max_admissible: Largest such number, or None.
-        steps_per_reward: Steps of the reference solution per milestone that pays.
-        max_steps: Step budget of an episode.
-        split: "train" or "test".
-        backend: What plays the task.
-        game_file: File that holds the task, or None.
-        details: What only this domain knows.
-    """
-
-    requested: dict[str, float]
-    measured: dict[str, int]
-    units: dict[str, str]
-    solution_length: int
-    solution_is_shortest: bool
-    mean_admissible: float | None
-    max_admissible: int | None
-    steps_per_reward: float
-    max_steps: int
-    split: str
-    backend: str
-    game_file: str | None
-    details: dict[str, Any]
-
-
-class EpisodeOptions(TypedDict, total=False):
-    """The options of every environment, whatever its domain; `TextAgentEnv` says what each means."""
-
-    reward_scale: RewardScale
-    split: Split
-    max_steps: int | None
-    preamble: bool
-    show_admissible: bool
-    by_number: bool
-    history: int
-    action_format: ActionForm
-    invalid_penalty: float
-    expose_solution: bool
-    render_mode: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One problem to solve; a domain may extend it with what its backend needs.
-
-    Attributes:
-        task_id: Name of the task, by its content.
-        solution: Commands that solve it.
-        solution_is_shortest: Whether a search proved that none is shorter.
-        subgoals_total: Sub-goals, at least 1.
-        measured: Knob -> value counted in this task.
-        split: "train" or "test".
-        admissible_counts: Number of admissible commands before each step of `solution`, or None.
-        solution_numbers: Place of each command of `solution` among the admissible ones, from 1, or None.
-        game_file: File that holds the task, or None.
-        details: What only this domain knows, for the task card.
-    """
-
-    task_id: str
-    solution: tuple[str, ...]
-    solution_is_shortest: bool
-    subgoals_total: int
-    measured: dict[str, int]
-    split: str
-    admissible_counts: tuple[int, ...] | None = None
-    solution_numbers: tuple[int, ...] | None = None
-    game_file: str | None = None
-    details: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What a backend answers to a reset or a command.
-
-    Attributes:
-        text: The backend's own words.
-        subgoals_done: Sub-goals that stand now; need not be clamped.
-        won: Whether the task is solved.
-        lost: Whether it can be neither solved nor played on.
-        valid: Whether the command was carried out.
-        admissible: Commands that do something now, sorted, or None where not known.
-        points: The domain's own score, for `reward_scale="native"`.
-    """
-
-    text: str
-    subgoals_done: int
-    won: bool = False
-    lost: bool = False
-    valid: bool = True
-    admissible: tuple[str, ...] | None = None
-    points: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A point of an episode to which `restore` goes back; opaque to users."""
-
-    task: Task
-    turn: Turn
-    steps: int
-    paid: int
-    over: bool
-    memory: Any
-    backend: Any
 
 
 class TextAgentEnv(gym.Env[str, str]):

@@ -20,7 +20,8 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
 from textagent_gym.agents import ExpertAgent, RandomAgent
-from textagent_gym.core import Info, TaskCard, TextAgentEnv
+from textagent_gym.contract import Info, TaskCard
+from textagent_gym.core import TextAgentEnv
 
 STEP_KEYS = {"task_id", "success", "subgoals_done", "subgoals_total", "valid_command", "admissible_commands"}
 RESET_KEYS = STEP_KEYS | {"task_card"}

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from textagent_gym import data
 from textagent_gym.envs.textworld import tasks
 from textagent_gym.envs.textworld.inform7 import Inform7Engine, compiled
-from textagent_gym.envs.textworld.tasks import Recipe, find_task, make_task, quest_shape
+from textagent_gym.envs.textworld.recipes import Recipe
+from textagent_gym.envs.textworld.tasks import find_task, make_task, quest_shape
 
 EASY = Recipe(num_rooms=3, num_objects=4, solution_length=4, seed=1)
 

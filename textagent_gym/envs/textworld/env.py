@@ -6,17 +6,16 @@ from typing import Any, ClassVar, Literal, cast
 
 from typing_extensions import Unpack
 
-from textagent_gym.core import EpisodeOptions, Task, TextAgentEnv, Turn
+from textagent_gym.contract import EpisodeOptions, Task, Turn
+from textagent_gym.core import TextAgentEnv
 from textagent_gym.envs.textworld.engine import Engine, Reply
 from textagent_gym.envs.textworld.generate import Instructions
 from textagent_gym.envs.textworld.inform7 import Inform7Engine
+from textagent_gym.envs.textworld.recipes import Challenge, Recipe, SimpleRewards
 from textagent_gym.envs.textworld.tasks import (
     MAX_OBJECTS,
     MAX_ROOMS,
     MAX_SOLUTION_LENGTH,
-    Challenge,
-    Recipe,
-    SimpleRewards,
     TextWorldTask,
     find_task,
     make_task,

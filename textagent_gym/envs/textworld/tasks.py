@@ -1,22 +1,20 @@
-"""TextWorld tasks: a recipe names a game, the cache keeps it, a planner knows how far it is from being won."""
+"""TextWorld tasks: a recipe is drawn into a game, the cache keeps it, a planner knows how far it is from being won."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import json
-import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from textagent_gym.core import Split, Task
+from textagent_gym.contract import Split, Task
 from textagent_gym.data import cache_folder, keep
 from textagent_gym.envs.textworld.generate import (
     Draft,
-    Instructions,
     draft,
     give_instructions,
     make_simple,
@@ -24,16 +22,11 @@ from textagent_gym.envs.textworld.generate import (
 from textagent_gym.envs.textworld.logic import GroundGame, as_fact
 from textagent_gym.envs.textworld.names import is_playable
 from textagent_gym.envs.textworld.package import import_textworld
+from textagent_gym.envs.textworld.recipes import Recipe
 from textagent_gym.planning import Planner
 
 if TYPE_CHECKING:
     from textworld.generator.game import Game
-
-Challenge = Literal["custom", "simple"]
-"""Which of textworld's generators makes the games."""
-
-SimpleRewards = Literal["sparse", "balanced", "dense"]
-"""The reward settings of tw-simple."""
 
 MAX_ROOMS, MAX_OBJECTS, MAX_SOLUTION_LENGTH = 30, 60, 40
 """Largest requests: textworld's generator needs minutes beyond them."""
@@ -52,66 +45,6 @@ NUM_VARIANTS = 20
 
 _FORMAT = "textworld-1"
 """Name of the cache folder; to be changed with whatever changes the games of a recipe."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Everything that a game depends on; the same recipe makes the same game everywhere.
-
-    Attributes:
-        challenge: "custom" for `tw-make custom`, "simple" for `tw-make tw-simple`.
-        num_rooms: Rooms (custom).
-        num_objects: Objects, without doors, player and inventory (custom).
-        solution_length: Quest length (custom): of the shortest solution if `exact`, as textworld generates it if not.
-        exact: Whether games are drawn anew until measured equals requested; the literature's ids do not.
-        rewards: Reward setting (simple).
-        instructions: How much the objective gives away.
-        split: "train" or "test".
-        seed: Seed of the draws, in [0, 2**31).
-    """
-
-    challenge: Challenge = "custom"
-    num_rooms: int = 0
-    num_objects: int = 0
-    solution_length: int = 0
-    exact: bool = True
-    rewards: SimpleRewards = "sparse"
-    instructions: Instructions = "steps"
-    split: Split = "train"
-    seed: int = 0
-
-    def drawn_with(self, *, split: Split, seed: int) -> Recipe:
-        """This recipe for another split and seed."""
-        return replace(self, split=split, seed=seed)
-
-    @property
-    def name(self) -> str:
-        """A file name that `parse` reads back."""
-        if self.challenge == "simple":
-            what = f"simple-{self.rewards}"
-        else:
-            shape = "exact" if self.exact else "drawn"
-            what = f"w{self.num_rooms}-o{self.num_objects}-q{self.solution_length}-{shape}"
-        return f"{what}-{self.instructions}-{self.split}-{self.seed}"
-
-    @classmethod
-    def parse(cls, name: str) -> Recipe | None:
-        """The recipe of that name, or None where it names none."""
-        end = rf"-({'|'.join(get_args(Instructions))})-(train|test)-(\d{{1,10}})"
-        custom = re.fullmatch(r"w(\d{1,3})-o(\d{1,3})-q(\d{1,3})-(exact|drawn)" + end, name)
-        simple = re.fullmatch(rf"simple-({'|'.join(get_args(SimpleRewards))})" + end, name)
-        if custom:
-            rooms, objects, length, shape, instructions, split, seed = custom.groups()
-            recipe = cls(num_rooms=int(rooms), num_objects=int(objects), solution_length=int(length),
-                         exact=shape == "exact", instructions=cast(Instructions, instructions),
-                         split=cast(Split, split), seed=int(seed))  # fmt: skip
-        elif simple:
-            rewards, instructions, split, seed = simple.groups()
-            recipe = cls(challenge="simple", rewards=cast(SimpleRewards, rewards), seed=int(seed),
-                         instructions=cast(Instructions, instructions), split=cast(Split, split))  # fmt: skip
-        else:
-            return None
-        return recipe if recipe.name == name and recipe.seed < 2**31 else None
 
 
 @dataclass(frozen=True, kw_only=True)

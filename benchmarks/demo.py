@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ OPTIONS: dict[str, Any] = {"preamble": False, "by_number": True}
 TRAIN: dict[str, Any] = {**OPTIONS, "split": "train"}
 TEST: dict[str, Any] = {**OPTIONS, "split": "test"}
 FIRST_TEST_SEED = 1_000_000
+ROLLOUT = RolloutSettings(max_context_tokens=2048, max_new_tokens=4)
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def sft_config(config: Config) -> sft.Config:
         env_kwargs=TRAIN,
         num_demos=config.num_train_games,
         num_epochs=config.sft_epochs,
-        rollout=RolloutSettings(max_context_tokens=2048, max_new_tokens=4),
+        rollout=ROLLOUT,
         run=RunSettings(out=config.out / "sft", seed=config.seed),
     )
 
@@ -125,7 +126,7 @@ def grpo_config(config: Config, model: Path) -> grpo.Config:
         model=str(model),
         num_iterations=config.grpo_iterations,
         num_train_seeds=config.num_train_games,
-        rollout=RolloutSettings(max_context_tokens=2048, max_new_tokens=4),
+        rollout=ROLLOUT,
         optimiser=OptimiserSettings(learning_rate=1e-4),
         run=RunSettings(out=config.out / "grpo", seed=config.seed),
     )
@@ -140,9 +141,7 @@ def prepare_games(games: list[tuple[dict[str, Any], int]]) -> None:
 def play_greedily(policy: Policy, seeds: range) -> Evaluation:
     """One greedy episode per held-out game."""
     envs = make_envs(ENV_ID, TEST, 48)
-    result = evaluate_policy(
-        policy, envs, seeds, RolloutSettings(temperature=0.0, max_context_tokens=2048, max_new_tokens=4)
-    )
+    result = evaluate_policy(policy, envs, seeds, replace(ROLLOUT, temperature=0.0))
     close_envs(envs)
     return result
 

@@ -180,6 +180,8 @@ def _varied(drawn: Draft, split: Split) -> Game | None:
     for variant in range(NUM_VARIANTS):
         furnished = drawn.furnished(variant)
         if split_of(furnished.bare_game()) != split:
+            if furnished is drawn:
+                return None  # no room for other objects: every variant has this structure
             continue
         game = furnished.worded(variant)
         if is_playable(game):

@@ -14,18 +14,19 @@ from textagent_gym.testing import play
 GOLDEN_IDS = ("TextWorld-Easy-Dense-v0", "TextWorld-Medium-Balanced-v0", "TextWorld-w2-o3-q4-Sparse-v0")
 
 
-def digests() -> dict[str, str]:
-    """Id -> SHA-256 of an expert's and a random agent's episode on seed 0, without paths."""
-    return {env_id: _digest(env_id) for env_id in GOLDEN_IDS}
+def digests(backend: str = "native") -> dict[str, str]:
+    """Id -> SHA-256 of an expert's and a random agent's episode on seed 0, without paths and the backend's name."""
+    return {env_id: _digest(env_id, backend) for env_id in GOLDEN_IDS}
 
 
-def _digest(env_id: str) -> str:
-    env = gym.make(env_id, expose_solution=True, show_admissible=True)
+def _digest(env_id: str, backend: str) -> str:
+    env = gym.make(env_id, expose_solution=True, show_admissible=True, backend=backend)
     seen: list[Any] = []
     for agent in (ExpertAgent(), RandomAgent()):
         seen += play(env, agent, seed=0)
     for step in seen:
-        step[4].get("task_card", {}).pop("game_file", None)
+        for name in ("backend", "game_file"):
+            step[4].get("task_card", {}).pop(name, None)
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
 

@@ -29,7 +29,7 @@ def test_list_names_every_id() -> None:
 def test_card_shows_what_was_asked_and_what_is() -> None:
     done = run("card", "TextWorld-Easy-Dense-v0", "--seed", "0")
     assert done.returncode == 0
-    for word in ("requested", "measured", "solution_is_shortest", "inform7"):
+    for word in ("requested", "measured", "solution_is_shortest", "native"):
         assert word in done.stdout
 
 

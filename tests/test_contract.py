@@ -41,4 +41,5 @@ def test_random_play_never_raises(env_id: str) -> None:
 def test_trajectories_are_those_of_every_other_machine() -> None:
     known = json.loads((Path(__file__).parent / "golden.json").read_text())
     assert digests() == known
+    assert digests(backend="inform7") == known
     assert set(known) == set(GOLDEN_IDS)

@@ -11,6 +11,7 @@ from textagent_gym.core import TextAgentEnv
 from textagent_gym.envs.textworld.engine import Engine, Reply
 from textagent_gym.envs.textworld.generate import Instructions
 from textagent_gym.envs.textworld.inform7 import Inform7Engine
+from textagent_gym.envs.textworld.native import NativeEngine
 from textagent_gym.envs.textworld.recipes import Challenge, Recipe, SimpleRewards
 from textagent_gym.envs.textworld.tasks import (
     MAX_OBJECTS,
@@ -22,8 +23,8 @@ from textagent_gym.envs.textworld.tasks import (
 )
 from textagent_gym.knobs import Knobs, check_choice
 
-Backend = Literal["inform7"]
-"""What plays the games: the interpreter of the textworld package."""
+Backend = Literal["native", "inform7"]
+"""What plays the games: the engine of this package, or the interpreter of the textworld package."""
 
 
 class TextWorldEnv(TextAgentEnv):
@@ -82,7 +83,7 @@ class TextWorldEnv(TextAgentEnv):
             quest), or "none".
         challenge: "custom", or "simple" for tw-simple, whose world is fixed: the four knobs then raise.
         rewards: Reward setting of tw-simple: "sparse", "balanced" or "dense".
-        backend: What plays the games: "inform7".
+        backend: What plays the games: "native", or "inform7", the textworld package itself, which is the reference.
         **options: The options of every environment, see `textagent_gym.core.TextAgentEnv`.
 
     Raises:
@@ -102,7 +103,21 @@ class TextWorldEnv(TextAgentEnv):
     )
     barred_verbs: ClassVar[frozenset[str]] = frozenset(
         {"again", "brief", "full", "g", "long", "normal", "notify", "nouns", "o", "oops", "pronouns", "q", "quit"}
-        | {"recording", "replay", "restart", "restore", "save", "script", "short", "superbrief", "transcript"}
+        | {
+            "disable",
+            "enable",
+            "print_state",
+            "recording",
+            "replay",
+            "restart",
+            "restore",
+            "restrict",
+            "save",
+            "script",
+            "short",
+            "superbrief",
+            "transcript",
+        }
         | {"undo", "unscript", "verbose", "verify", "version"}
     )
 
@@ -117,12 +132,12 @@ class TextWorldEnv(TextAgentEnv):
         instructions: Instructions = "steps",
         challenge: Challenge = "custom",
         rewards: SimpleRewards | None = None,
-        backend: Backend = "inform7",
+        backend: Backend = "native",
         **options: Unpack[EpisodeOptions],
     ) -> None:
         check_choice("instructions", instructions, ("steps", "goal", "none"))
         check_choice("challenge", challenge, ("custom", "simple"))
-        check_choice("backend", backend, ("inform7",))
+        check_choice("backend", backend, ("native", "inform7"))
         check_choice("exact", exact, (True, False))
         sizes = {
             "state_space_size": state_space_size,
@@ -160,12 +175,13 @@ class TextWorldEnv(TextAgentEnv):
                 instructions=instructions,
             )
         super().__init__(requested=requested, reward_density=density, **options)
-        self._engine: Engine = Inform7Engine()
+        self._backend: Backend = backend
+        self._engine: Engine = NativeEngine() if backend == "native" else Inform7Engine()
 
     @property
     def backend(self) -> str:
         """What plays the games."""
-        return "inform7"
+        return self._backend
 
     def close(self) -> None:
         """Ends the engine; the environment can be reset again."""
@@ -193,6 +209,9 @@ class TextWorldEnv(TextAgentEnv):
         self._engine.restore(snapshot)
 
     def _unreadable(self, command: str) -> str | None:
+        # A comma can be the end of a command ("north, north"): two turns of the world for one step.
+        if "," in command:
+            return "Nothing was done: expected one command at a time and no comma; several things are joined by 'and'."
         # A backslash starts the interpreter's own commands (Frotz: help, trace, typing speed), some of which never end.
         if command.isascii() and "\\" not in command:
             return None

@@ -33,10 +33,13 @@ class GroundGame:
     Attributes:
         problem: Operators named by their commands, one goal per quest.
         points: Reward of each quest, in the order of `problem.goals`.
+        acts: Verb and entities -> the operators that this act may be, of which one applies at a time; only those that
+            change something. ("take", "k_0", "c_1") takes k_0 from c_1, ("go", "north") goes north from somewhere.
     """
 
     def __init__(self, game: Game) -> None:
         self._bits: dict[Fact, int] = {}
+        self.acts: dict[tuple[str, ...], list[Operator]] = defaultdict(list)
         initial = self._mask(map(as_fact, game.world.facts))
         operators = sorted(self._operators(game), key=lambda op: (op.name, op.needs))
         events = [(self._masks(quest.win_events), self._masks(quest.fail_events)) for quest in game.quests]
@@ -78,7 +81,10 @@ class GroundGame:
             needs = self._mask(instance(atom, binding) for atom in atoms_of(rule.preconditions))
             gives = self._mask(instance(atom, binding) for atom in atoms_of(rule.postconditions))
             command = rule.command_template.format(**{key: names.get(value, value) for key, value in binding.items()})
-            yield Operator(command, needs, gives & ~needs, needs & ~gives)
+            operator = Operator(command, needs, gives & ~needs, needs & ~gives)
+            if operator.adds or operator.deletes:
+                self.acts[_act(rule.command_template, binding)].append(operator)
+            yield operator
 
     def _masks(self, events: Iterable[Event]) -> tuple[int, ...]:
         return tuple(self._mask(map(as_fact, event.condition.preconditions)) for event in events)
@@ -188,6 +194,13 @@ def ground(game: Game) -> Iterator[tuple[Rule, Binding]]:
                     if new not in known:
                         known[new] = None
                         queue.append(new)
+
+
+def _act(template: str, binding: Mapping[str, str]) -> tuple[str, ...]:
+    """The verb of a command and what stands in its places: ("take", "k_0", "c_1") for "take {o} from {c}"."""
+    verb, *rest = template.split()
+    entities = tuple(binding[word[1:-1]] for word in rest if word.startswith("{"))
+    return (verb, *(entities or rest))
 
 
 def as_fact(proposition: Proposition) -> Fact:

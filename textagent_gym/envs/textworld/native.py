@@ -1,0 +1,203 @@
+"""The native backend: a game played from textworld's own description of it, with the words that Inform would have used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from textagent_gym.envs.textworld.actions import ACTIONS, Outcome, act, look, told_score
+from textagent_gym.envs.textworld.engine import Reply
+from textagent_gym.envs.textworld.grammar import NUMBERS
+from textagent_gym.envs.textworld.parser import Parser
+from textagent_gym.envs.textworld.plain import plain_commands
+from textagent_gym.envs.textworld.reading import Command, Memory, tokenise
+from textagent_gym.envs.textworld.tasks import TextWorldTask
+from textagent_gym.envs.textworld.text import Template
+from textagent_gym.envs.textworld.world import Setting, World
+
+_END = " " * 55 + "*** The End ***"
+_LOST = " " * 54 + "*** You lost! ***"
+
+
+class Story:
+    """What a game is made of, read once and shared by all who play it.
+
+    Raises:
+        UnknownTextError: A description holds a substitution that only the interpreter knows.
+    """
+
+    def __init__(self, task: TextWorldTask) -> None:
+        game = task.game
+        self.ground = task.ground
+        self.setting = Setting(game)
+        self.start = World.at_start(game, self.setting)
+        self.objective: str = game.objective
+        self.max_score: int = sum(quest.reward for quest in game.quests if not quest.optional or quest.reward > 0)
+        self.plain = plain_commands(self.ground.acts, self.setting)
+        self.descriptions = {
+            key: Template(info.desc, self.setting, about=key)
+            for key, info in game.infos.items()
+            if info.desc and key not in ("P", "I")
+        }
+
+
+@lru_cache(maxsize=256)
+def story_of(task: TextWorldTask) -> Story:
+    """The story of a task, from memory where it was told before."""
+    return Story(task)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A point of a game."""
+
+    world: World
+    state: int
+    turns: int
+    memory: Memory
+
+
+class NativeEngine:
+    """Plays a task without an interpreter."""
+
+    def __init__(self) -> None:
+        self._task: TextWorldTask | None = None
+
+    def load(self, task: TextWorldTask) -> None:
+        """Makes `task` the game that `reset` starts."""
+        if task is self._task:
+            return
+        self._task = task
+        self._story = story_of(task)
+        self.setting = self._story.setting
+        self._parser = Parser(self.setting)
+
+    def reset(self) -> Reply:
+        """Starts the game from its beginning."""
+        self.world = self._story.start.copy()
+        self.state = self._story.ground.problem.initial
+        self.turns = 1
+        self.score = self._story.ground.completed_points(self.state)
+        self.words: tuple[str, ...] = ()
+        self._parser.memory = Memory()
+        objective = f"{self.objective}\n\n" if self.objective else ""
+        return self._reply(objective + look(self).text, done=True)
+
+    def step(self, command: str) -> Reply:
+        """Plays one line."""
+        plain = self._story.plain.get(command)
+        if plain is not None and command in self._admissible and self._parser.memory.question is None:
+            self._parser.recall(*plain)
+            read = plain[0]
+        else:
+            understood = self._parser.read(command, self.world)
+            if isinstance(understood, str):
+                return self._reply(understood, done=False)
+            read = understood
+        self.words = tokenise(command)
+        outcome = self._perform(read)
+        text = read.preface + outcome.text
+        if ACTIONS[read.action].happens:
+            text += self._end_turn("\n" * outcome.gap)
+        return self._reply(text, outcome.done)
+
+    def snapshot(self) -> Position:
+        """The current point of the game."""
+        return Position(self.world.copy(), self.state, self.turns, self._parser.memory)
+
+    def restore(self, snapshot: Position) -> None:
+        """Goes back to a snapshot."""
+        self.world = snapshot.world.copy()
+        self.state, self.turns = snapshot.state, snapshot.turns
+        self.score = self._story.ground.completed_points(self.state)
+        self._admissible = self._story.ground.commands(self.state)
+        self._parser.memory = snapshot.memory
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    # What actions see.
+
+    @property
+    def objective(self) -> str:
+        """The game's objective."""
+        return self._story.objective
+
+    @property
+    def max_score(self) -> int:
+        """Points of all quests."""
+        return self._story.max_score
+
+    def description(self, entity: str) -> Template | None:
+        """The description of a thing or room."""
+        return self._story.descriptions.get(entity)
+
+    def notice(self, thing: str) -> None:
+        """Makes `thing` what "it" means."""
+        self._parser.notice(thing)
+
+    def do(self, *act: str) -> None:
+        """Carries out one act of the game's rules, in the facts and in the world."""
+        operator = next(op for op in self._story.ground.acts[act] if self.state & op.needs == op.needs)
+        self.state = self.state & ~operator.deletes | operator.adds
+        verb, *nouns = act
+        world = self.world
+        if verb == "go":
+            room, _ = self.setting.exits[world.room][nouns[0]]
+            world.walk(room, self.setting)
+        elif verb == "take":
+            world.move(nouns[0], "P")
+        elif verb == "drop":
+            world.move(nouns[0], world.room)
+        elif verb in ("put", "insert"):
+            world.move(nouns[0], nouns[1])
+        elif verb == "eat":
+            world.remove(nouns[0])
+        else:
+            world.status[nouns[0]] = {"open": "open", "close": "closed", "lock": "locked", "unlock": "closed"}[verb]
+
+    def _perform(self, command: Command) -> Outcome:
+        if command.things is None:
+            nouns = (*command.nouns, "", "")
+            return act(self, command.action, nouns[0], nouns[1])
+        said, done = [], False
+        for thing in command.things:
+            nouns = (*(noun or thing for noun in command.nouns), "", "")
+            self.notice(thing)
+            outcome = act(self, command.action, nouns[0], nouns[1])
+            text = "Done." if outcome.done and command.action in ("put", "insert") else outcome.text
+            said.append(f"{self.setting.name(thing)}: {text}")
+            done = done or outcome.done
+        return Outcome("\n".join(said), done)
+
+    def _end_turn(self, gap: str) -> str:
+        problem = self._story.ground.problem
+        before, facts = self.score, self.state
+        self.state = problem.judge(facts, facts)
+        if self.state != facts:
+            self.score = self._story.ground.completed_points(self.state)
+        if problem.is_lost(self.state):
+            return f"{gap}{_LOST}\n\nYou scored {told_score(self)}"
+        self.turns += 1
+        text = ""
+        gained = self.score - before
+        if gained:
+            way = "gone up" if gained > 0 else "changed"
+            number = {number: word for word, number in NUMBERS.items()}.get(abs(gained), str(abs(gained)))
+            text += f"{gap}Your score has just {way} by {number} point{'' if abs(gained) == 1 else 's'}."
+        if problem.is_won(self.state):
+            text += f"\n\n\n{_END}\n\nYou scored {told_score(self)}"
+        return text
+
+    def _reply(self, text: str, done: bool) -> Reply:
+        problem = self._story.ground.problem
+        self._admissible = self._story.ground.commands(self.state)
+        return Reply(
+            text=text.strip(),
+            state=self.state,
+            admissible=self._admissible,
+            valid=done,
+            score=self.score,
+            won=problem.is_won(self.state),
+            lost=problem.is_lost(self.state),
+        )

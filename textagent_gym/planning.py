@@ -78,9 +78,9 @@ class Problem:
         self.goals = tuple(goals)
         self.lost = lost
         self.pivot = pivot
-        self.won = 0
-        for goal in self.goals:
-            self.won |= goal.latch if goal.wins else 0
+        self.won = _union(goal.latch for goal in self.goals if goal.wins)
+        self._latches = self.lost | _union(goal.latch for goal in self.goals)
+        self._watched = _union(mask for goal in self.goals for mask in (*goal.wins, *goal.fails))
         self.initial = self._judge(initial)
         self._by_pivot = _index(self.operators, pivot)
 
@@ -90,7 +90,9 @@ class Problem:
 
     def successor(self, state: int, operator: Operator) -> int:
         """The state after `operator`, goals judged; `operator` must be applicable."""
-        return self._judge(state & ~operator.deletes | operator.adds)
+        after = state & ~operator.deletes | operator.adds
+        # Goals are conjunctions of facts that hold, so only a new fact can settle one.
+        return self._judge(after) if operator.adds & self._watched else after
 
     def is_won(self, state: int) -> bool:
         """Whether every goal that can be won is completed and the game is not lost."""
@@ -105,19 +107,21 @@ class Problem:
 
         For engines that report the world's facts but not which quests were completed on the way.
         """
-        latches = self.won | self.lost
-        for goal in self.goals:
-            latches |= goal.latch
-        return self._judge(facts | previous & latches)
+        return self._judge(facts | previous & self._latches)
 
     def _judge(self, state: int) -> int:
         for goal in self.goals:
             if state & goal.latch:
                 continue
-            if any(state & mask == mask for mask in goal.fails):
-                state |= self.lost
-            elif any(state & mask == mask for mask in goal.wins):
-                state |= goal.latch
+            for mask in goal.fails:
+                if state & mask == mask:
+                    state |= self.lost
+                    break
+            else:
+                for mask in goal.wins:
+                    if state & mask == mask:
+                        state |= goal.latch
+                        break
         return state
 
 
@@ -196,11 +200,11 @@ class Planner:
         Returns:
             The operators of a shortest path or None, and whether the space was closed within the budget.
         """
-        problem, successor, won, lost = self.problem, self.problem.successor, self.problem.won, self.problem.lost
-        latched = start & won
+        problem, lost, relevant = self.problem, self.problem.lost, self._relevant
+        latched = start & problem.won
 
         def arrived(state: int) -> bool:
-            return state & target == target if target else state & won != latched
+            return state & target == target if target else state & problem.won != latched
 
         if target and arrived(start):
             return [], True
@@ -215,7 +219,7 @@ class Planner:
                 for operator in self._by_pivot.get(state & problem.pivot, ()):
                     if state & operator.needs != operator.needs:
                         continue
-                    after = successor(state, operator) & self._relevant
+                    after = problem.successor(state, operator) & relevant
                     if after in parents or after & lost:
                         continue
                     parents[after] = (state, operator)

@@ -105,10 +105,23 @@ class FactTable:
     """
 
     def __init__(self, kinds: Mapping[str, str], types: Mapping[str, frozenset[str]]) -> None:
-        self._kinds = kinds
+        self._kinds = dict(kinds)
         self._types = types
         self._by_name: dict[str, list[Fact]] = defaultdict(list)
         self._by_argument: dict[tuple[str, int, str], list[Fact]] = defaultdict(list)
+
+    def __contains__(self, fact: Fact) -> bool:
+        return fact in self._by_name.get(fact[0], ())
+
+    def know(self, entity: str, kind: str) -> None:
+        """Makes an entity known that no fact may mention before."""
+        self._kinds.setdefault(entity, kind)
+
+    def discard(self, fact: Fact) -> None:
+        """Takes out a fact that is in."""
+        self._by_name[fact[0]].remove(fact)
+        for place, argument in enumerate(fact[1:]):
+            self._by_argument[fact[0], place, argument].remove(fact)
 
     def add(self, fact: Fact) -> None:
         """Takes in a fact; each at most once."""

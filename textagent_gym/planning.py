@@ -140,9 +140,8 @@ class Planner:
     def __init__(self, problem: Problem, node_budget: int = 100_000) -> None:
         self.problem = problem
         self.node_budget = node_budget
-        useful = useful_operators(problem)
-        self._by_pivot = _index(useful, problem.pivot)
-        self._relevant = _relevant_facts(problem, useful)
+        self._useful = useful_operators(problem, problem.operators)
+        self._relevant = _relevant_facts(problem, self._useful)
         self._proved: dict[int, int | None] = {}
         self.reference = self.plan(problem.initial)
         self._reference_remaining: dict[int, int] = {}
@@ -194,6 +193,25 @@ class Planner:
             operators += path
         return Plan(tuple(operators), is_shortest=False)
 
+    def _operators_from(self, state: int) -> dict[int, list[Operator]]:
+        """The operators that a shortest plan from `state` may need, by pivot.
+
+        Those that can come to apply when nothing is ever deleted; and of these the useful ones, for what cannot be
+        reached makes nothing useful.
+        """
+        waiting, unreached, facts = list(self._useful), 0, state
+        while len(waiting) != unreached:
+            unreached = len(waiting)
+            blocked = []
+            for op in waiting:
+                if facts & op.needs == op.needs:
+                    facts |= op.adds
+                else:
+                    blocked.append(op)
+            waiting = blocked
+        reached = [op for op in self._useful if facts & op.needs == op.needs]
+        return _index(useful_operators(self.problem, reached), self.problem.pivot)
+
     def _search(self, start: int, target: int, budget: int) -> tuple[list[Operator] | None, bool]:
         """Breadth-first from `start` until all bits of `target` hold (any further goal where it is 0).
 
@@ -208,6 +226,7 @@ class Planner:
 
         if target and arrived(start):
             return [], True
+        by_pivot = self._operators_from(start)
         parents: dict[int, tuple[int, Operator] | None] = {start: None}
         frontier, expanded = [start], 0
         while frontier:
@@ -216,7 +235,7 @@ class Planner:
                 expanded += 1
                 if expanded > budget:
                     return None, False
-                for operator in self._by_pivot.get(state & problem.pivot, ()):
+                for operator in by_pivot.get(state & problem.pivot, ()):
                     if state & operator.needs != operator.needs:
                         continue
                     after = problem.successor(state, operator) & relevant
@@ -230,8 +249,8 @@ class Planner:
         return None, True
 
 
-def useful_operators(problem: Problem) -> tuple[Operator, ...]:
-    """The operators that some shortest plan may need.
+def useful_operators(problem: Problem, operators: Sequence[Operator]) -> tuple[Operator, ...]:
+    """Those of `operators` that some shortest plan made of them may need, in their order.
 
     An operator is useful if it adds a fact of a goal, deletes a fact by which a goal fails, or adds a fact that a useful
     operator other than its exact inverse needs. The rest can be dropped from any plan together with the inverses that
@@ -239,21 +258,26 @@ def useful_operators(problem: Problem) -> tuple[Operator, ...]:
     """
     wanted = _union(mask for goal in problem.goals for mask in goal.wins)
     feared = _union(mask for goal in problem.goals for mask in goal.fails)
-    useful = [op for op in problem.operators if op.adds & wanted or op.deletes & feared]
-    waiting = [
-        op for op in problem.operators if (op.adds or op.deletes) and not (op.adds & wanted or op.deletes & feared)
-    ]
+    useful, waiting = [], []
+    for op in operators:
+        if op.adds & wanted or op.deletes & feared:
+            useful.append(op)
+        elif op.adds:
+            waiting.append(op)
     frontier = useful
     while frontier:
-        found = [op for op in waiting if any(op.adds & user.needs and not _undoes(user, op) for user in frontier)]
-        chosen = set(found)
-        waiting = [op for op in waiting if op not in chosen]
+        needed = _union(user.needs for user in frontier)
+        found: list[Operator] = []
+        rest: list[Operator] = []
+        for op in waiting:
+            serves = op.adds & needed and any(op.adds & user.needs and not _undoes(user, op) for user in frontier)
+            (found if serves else rest).append(op)
+        waiting, frontier = rest, found
         useful = useful + found
-        frontier = found
     keep = set(useful)
     # Two commands with one effect ("take x", "take x from y" never coincide, but twins may): the first is enough.
     distinct: dict[tuple[int, int, int], Operator] = {}
-    for op in problem.operators:
+    for op in operators:
         if op in keep:
             distinct.setdefault((op.needs, op.adds, op.deletes), op)
     return tuple(distinct.values())

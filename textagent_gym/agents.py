@@ -29,9 +29,14 @@ class ExpertAgent:
 
 
 class RandomAgent:
-    """Draws uniformly from `info["admissible_commands"]`, with a generator of its own."""
+    """Draws uniformly from `info["admissible_commands"]`, with a generator of its own.
 
-    def __init__(self) -> None:
+    Args:
+        by_number: Whether it says the number of the command, for environments made with `by_number=True`.
+    """
+
+    def __init__(self, *, by_number: bool = False) -> None:
+        self._by_number = by_number
         self._rng = np.random.default_rng(0)
 
     def reset(self, info: dict[str, Any], seed: int | None = None) -> None:
@@ -47,4 +52,5 @@ class RandomAgent:
         commands = info.get("admissible_commands")
         if not commands:
             raise ValueError("expected info['admissible_commands'], got none: this domain has no list to draw from")
-        return str(commands[int(self._rng.integers(len(commands)))])
+        drawn = int(self._rng.integers(len(commands)))
+        return str(drawn + 1 if self._by_number else commands[drawn])

@@ -1,10 +1,11 @@
-"""The command `textagent-gym`: list the ids, show a task's card, play by hand, measure speed."""
+"""The command `textagent-gym`: list the ids, show a task's card, play by hand, measure speed, make games ahead of time."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, Literal, NoReturn, cast
 
 import gymnasium as gym
 import tyro
@@ -108,6 +109,7 @@ def bench(
     ),
     steps: int = 1_000,
     tasks: int = 5,
+    against: Literal["inform7"] | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Measure steps per second, reset time and memory per id, on this machine, with random play.
@@ -116,25 +118,81 @@ def bench(
         env_ids: Ids to measure.
         steps: Steps to time per id.
         tasks: Tasks to draw per id.
+        against: Time a reference as well, on the same games and commands: "inform7" for ids of TextWorld.
         as_json: Print JSON instead of a table.
     """
-    from textagent_gym.bench import describe_machine, measure
+    from textagent_gym.bench import compare, describe_machine, measure
 
     rows = []
     for env_id in env_ids:
         _make(env_id, "{}").close()
-        rows.append(measure(env_id, num_steps=steps, num_tasks=tasks))
+        if against is None:
+            rows.append(measure(env_id, num_steps=steps, num_tasks=tasks))
+        else:
+            rows.append(compare(env_id, num_steps=steps))
     if as_json:
         console.print_json(data={"machine": describe_machine(), "results": rows})
         return
     console.print(f"[dim]{describe_machine()}[/dim]")
-    table = Table("id", "steps/s", "step ms (median)", "first reset ms", "reset again ms", "memory MB")
+    titles = _COMPARED if against else _MEASURED
+    table = Table("id", *titles.values())
     for row in rows:
-        table.add_row(
-            str(row["env_id"]),
-            *(f"{row[key]:,.1f}" for key in ("steps_per_s", "step_ms", "first_reset_ms", "reset_ms", "memory_mb")),
-        )
+        table.add_row(str(row["env_id"]), *(f"{row[key]:,.1f}" for key in titles))
     console.print(table)
+
+
+@app.command
+def data(
+    domain: Annotated[Literal["textworld"], tyro.conf.Positional],
+    ids: tuple[str, ...],
+    count: int = 1_000,
+    first_seed: int = 0,
+    split: Literal["train", "test"] = "train",
+    workers: int | None = None,
+    env_kwargs: KwargsJson = "{}",
+) -> None:
+    """Make games ahead of time, over processes; a second call makes what is still missing.
+
+    Args:
+        domain: Whose games.
+        ids: Ids of environments.
+        count: Games per id: those of the seeds `first_seed`, `first_seed` + 1, ...
+        first_seed: The first seed.
+        split: Which tasks.
+        workers: Processes; as many as there are cores by default.
+        env_kwargs: Constructor options as JSON.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from textagent_gym.envs.textworld.pool import missing_recipes, prepare
+
+    options = {**_options(env_kwargs), "split": split}
+    for env_id in ids:
+        _make(env_id, env_kwargs).close()
+        try:
+            recipes = missing_recipes(env_id, options, range(first_seed, first_seed + count))
+            columns = (TextColumn(env_id), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            with Progress(*columns, console=console) as progress:
+                bar = progress.add_task(env_id, total=count, completed=count - len(recipes))
+                for _ in prepare(recipes, workers or os.cpu_count() or 1):
+                    progress.advance(bar)
+        except ValueError as error:
+            _fail(str(error))
+
+
+_MEASURED = {
+    "steps_per_s": "steps/s",
+    "step_ms": "step ms (median)",
+    "first_reset_ms": "first reset ms",
+    "reset_ms": "reset again ms",
+    "memory_mb": "memory MB",
+}
+_COMPARED = {
+    "steps_per_s": "steps/s",
+    "reference_steps_per_s": "textworld's own steps/s",
+    "ratio": "ratio",
+    "num_games": "games",
+}
 
 
 def main() -> None:
@@ -143,16 +201,21 @@ def main() -> None:
 
 
 def _make(env_id: str, env_kwargs: str, **more: Any) -> gym.Env[str, str]:
+    options = _options(env_kwargs)
+    try:
+        return gym.make(env_id, **{**options, **more})
+    except (UnregisteredEnv, DependencyNotInstalled, ValueError, TypeError) as error:
+        _fail(str(error))
+
+
+def _options(env_kwargs: str) -> dict[str, Any]:
     try:
         options = json.loads(env_kwargs)
     except json.JSONDecodeError as error:
         _fail(f"expected --env-kwargs to be JSON, got {env_kwargs!r} ({error})")
     if not isinstance(options, dict):
         _fail(f"expected --env-kwargs to be a JSON object, got {env_kwargs!r}")
-    try:
-        return gym.make(env_id, **{**options, **more})
-    except (UnregisteredEnv, DependencyNotInstalled, ValueError, TypeError) as error:
-        _fail(str(error))
+    return options
 
 
 def _ask() -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
@@ -184,12 +184,12 @@ class TextAgentEnv(gym.Env[str, str]):
         self._steps = 0
         self._over = False
         self._reward = MilestoneReward(self._task.subgoals_total, self._reward_density)
-        info = self._info()
+        info = self._info(self._subgoals_done())
         info["task_card"] = copy.deepcopy(self._card())
         if self._expose_solution:
             info["solution"] = self._solution()
         text = f"{self._rules()}\n\n{self._turn.text}" if self._preamble else self._turn.text
-        return self._view(self._memory.start(text)), dict(info)
+        return self._view(self._memory.start(text)), cast(dict[str, Any], info)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Plays one action: one command of the world, in the form that `action_format` asks for.
@@ -214,17 +214,20 @@ class TextAgentEnv(gym.Env[str, str]):
             self._turn = Turn(complaint, before.subgoals_done, valid=False, admissible=before.admissible,
                               points=before.points)  # fmt: skip
             text = complaint
+        turn = self._turn
         self._steps += 1
-        terminated = self._turn.won or self._turn.lost
+        terminated = turn.won or turn.lost
         truncated = not terminated and self._steps >= self.max_steps
         self._over = terminated or truncated
-        reward = self._reward.pay(self._subgoals_done())
+        done = self._subgoals_done()
+        reward = self._reward.pay(done)
         if self.reward_scale == "native":
-            reward = float(self._turn.points - before.points)
-        if not self._turn.valid:
+            reward = float(turn.points - before.points)
+        if not turn.valid:
             reward -= self._invalid_penalty
         told = command if self._by_number else action
-        return self._view(self._memory.tell(told, text)), reward, terminated, truncated, dict(self._info())
+        info = cast(dict[str, Any], self._info(done))
+        return self._view(self._memory.tell(told, text)), reward, terminated, truncated, info
 
     def render(self) -> str | None:
         """The last observation with `render_mode="ansi"`, None without."""
@@ -272,6 +275,8 @@ class TextAgentEnv(gym.Env[str, str]):
 
     def _read(self, action: str) -> tuple[str, str | None]:
         """The command in `action`, and the complaint that answers it where it must not reach the backend."""
+        if self._action_format == "plain" and not self._by_number and action in (self._turn.admissible or ()):
+            return action, None  # what the backend itself offers is one command of the world
         command = parse_action(action, self._action_format)
         if command is None:
             return "", unparsed_message(self._action_format)
@@ -310,12 +315,12 @@ class TextAgentEnv(gym.Env[str, str]):
         # A finished world that is not won has nothing; one that is not finished lacks at least one sub-goal.
         return 0 if self._turn.lost else min(max(self._turn.subgoals_done, 0), total - 1)
 
-    def _info(self) -> Info:
+    def _info(self, subgoals_done: int) -> Info:
         task = self._running_task()
         return Info(
             task_id=task.task_id,
             success=self._turn.won,
-            subgoals_done=self._subgoals_done(),
+            subgoals_done=subgoals_done,
             subgoals_total=task.subgoals_total,
             valid_command=self._turn.valid,
             admissible_commands=self._turn.admissible,

@@ -142,6 +142,7 @@ class Planner:
         self.node_budget = node_budget
         self._useful = useful_operators(problem, problem.operators)
         self._relevant = _relevant_facts(problem, self._useful)
+        self._reachable: dict[int, tuple[int, dict[int, list[Operator]]]] = {}
         self._proved: dict[int, int | None] = {}
         self.reference = self.plan(problem.initial)
         self._reference_remaining: dict[int, int] = {}
@@ -197,11 +198,15 @@ class Planner:
         """The operators that a shortest plan from `state` may need, by pivot.
 
         Those that can come to apply when nothing is ever deleted; and of these the useful ones, for what cannot be
-        reached makes nothing useful.
+        reached makes nothing useful. What was found at one pivot serves at every pivot that it reaches.
         """
-        waiting, unreached, facts = list(self._useful), 0, state
-        while len(waiting) != unreached:
-            unreached = len(waiting)
+        pivot = self.problem.pivot
+        reached_pivots, by_pivot = self._reachable.get(state & ~pivot, (0, {}))
+        if pivot and state & reached_pivots:
+            return by_pivot
+        waiting, num_before, facts = list(self._useful), 0, state
+        while len(waiting) != num_before:
+            num_before = len(waiting)
             blocked = []
             for op in waiting:
                 if facts & op.needs == op.needs:
@@ -210,7 +215,9 @@ class Planner:
                     blocked.append(op)
             waiting = blocked
         reached = [op for op in self._useful if facts & op.needs == op.needs]
-        return _index(useful_operators(self.problem, reached), self.problem.pivot)
+        by_pivot = _index(useful_operators(self.problem, reached), pivot)
+        self._reachable[state & ~pivot] = facts & pivot, by_pivot
+        return by_pivot
 
     def _search(self, start: int, target: int, budget: int) -> tuple[list[Operator] | None, bool]:
         """Breadth-first from `start` until all bits of `target` hold (any further goal where it is 0).

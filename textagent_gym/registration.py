@@ -41,7 +41,12 @@ def environment_specs() -> dict[str, tuple[str, dict[str, Any]]]:
     return specs
 
 
+def file_specs() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Id -> (entry point, constructor arguments) of the environments that need a file: `game=PATH` and the like."""
+    return {"TextWorld-Custom-v0": (TEXTWORLD, {"challenge": "file"})}
+
+
 def register_all() -> None:
     """Registers every environment with Gymnasium; importing the package does so."""
-    for env_id, (entry_point, kwargs) in environment_specs().items():
+    for env_id, (entry_point, kwargs) in {**environment_specs(), **file_specs()}.items():
         gym.register(env_id, entry_point=entry_point, kwargs=kwargs)

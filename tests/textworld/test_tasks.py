@@ -1,5 +1,6 @@
 """Recipes, the cache, the split, and what happens to requests that cannot be met."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -24,7 +25,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder of the test's own, and no memory of other ones."""
     monkeypatch.setenv(data.CACHE_VARIABLE, str(tmp_path))
     make_task.cache_clear()
-    yield tmp_path / "textworld-1"
+    yield tmp_path
     make_task.cache_clear()
 
 
@@ -111,14 +112,13 @@ def test_a_damaged_game_file_is_made_again(empty_cache: Path, damage: str) -> No
     task = make_task(EASY)
     path = Path(task.game_file)
     whole = path.read_bytes()
-    content = json.loads(whole)
+    content = json.loads(gzip.decompress(whole))
     content["objective"] = "Eat the sofa."
-    path.write_bytes(
-        {"cut": whole[:-40], "text": json.dumps(content).encode(), "foreign": b"[1]", "empty": b""}[damage]
-    )
+    other = gzip.compress(json.dumps(content).encode())
+    path.write_bytes({"cut": whole[:-40], "text": other, "foreign": gzip.compress(b"[1]"), "empty": b""}[damage])
     make_task.cache_clear()
     assert make_task(EASY).task_id == task.task_id
-    assert json.loads(path.read_bytes()) == json.loads(whole)
+    assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize("cut", [100_000, 1])
@@ -136,9 +136,9 @@ def test_nothing_half_written_is_left_or_trusted(empty_cache: Path, monkeypatch:
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(data.os, "replace", killed)
-        data.write_atomic(empty_cache.parent / "file", b"content")
-    assert not list(empty_cache.parent.glob("*writing*"))
-    assert not (empty_cache.parent / "file").exists()
+        data.write_atomic(empty_cache / "file", b"content")
+    assert not list(empty_cache.glob("*writing*"))
+    assert not (empty_cache / "file").exists()
 
 
 def test_many_processes_may_make_the_same_game_at_once(empty_cache: Path) -> None:
@@ -153,7 +153,7 @@ def test_many_processes_may_make_the_same_game_at_once(empty_cache: Path) -> Non
     with ThreadPoolExecutor(4) as pool:
         names = set(pool.map(run, range(4)))
     assert names == {make_task(EASY).task_id + "\n"}
-    assert sorted(path.suffix for path in empty_cache.iterdir() if path.name.startswith("w3")) == [".json", ".z8"]
+    assert sorted(path.suffix for path in empty_cache.rglob("*.*")) == [".gz", ".json", ".z8"]
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,10 @@ one player who never sits on, enters or wears anything. Every change of the worl
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from textagent_gym.envs.textworld.grammar import DIRECTIONS
-from textagent_gym.envs.textworld.text import Template
 from textagent_gym.envs.textworld.world import PLAYER, Setting, World
 
 HELP = """Available commands:
@@ -41,7 +40,10 @@ class Scene(Protocol):
     world: World
     score: int
     turns: int
-    words: tuple[str, ...]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the line that is being carried out."""
 
     def do(self, *act: str) -> None:
         """Carries out one action of the game's rules, such as ("take", thing, container), in world and facts."""
@@ -49,8 +51,11 @@ class Scene(Protocol):
     def notice(self, thing: str) -> None:
         """Makes `thing` what "it" means."""
 
-    def description(self, entity: str) -> Template | None:
-        """The description of a thing or room."""
+    def heading(self, room: str) -> str:
+        """The name of a room as it stands above its description."""
+
+    def describe(self, entity: str) -> str:
+        """The description of a thing or room as it is now; "" where it has none."""
 
     @property
     def objective(self) -> str:
@@ -61,8 +66,7 @@ class Scene(Protocol):
         """Points of all quests."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What an action says.
 
     Attributes:
@@ -121,12 +125,12 @@ def look(scene: Scene, noun: str = "", second: str = "") -> Outcome:
     """The description of the room and of what lies on its floor."""
     world, setting = scene.world, scene.setting
     room = world.room
-    for thing in world.inside(room):
-        scene.notice(thing)  # so that "it" means the last of them
-    description = scene.description(room)
-    text = f"-= {setting.name(room).title()} =-\n{description.say(world) if description else ''}"
+    here = world.inside(room)
+    if len(here) > 1:
+        scene.notice(here[-1] if here[-1] != PLAYER else here[-2])
+    text = f"{scene.heading(room)}\n{scene.describe(room)}"
     loose = [
-        thing for thing in world.inside(room) if thing != PLAYER and thing not in setting.fixed
+        thing for thing in here if thing != PLAYER and thing not in setting.fixed
     ]  # doors, containers and supporters are part of the description
     if loose:
         return Outcome(f"{text}\n\nThere is {setting.list_of(loose)} on the floor.", done=True)
@@ -200,12 +204,12 @@ def _remove(scene: Scene, noun: str, second: str) -> Outcome:
     if not second:
         second = holder if holder in scene.setting.containers | scene.setting.supporters else ""
         if not second:
-            return replace(act(scene, "take", noun, ""), gap=4)
+            return act(scene, "take", noun, "")._replace(gap=4)
     if holder != second:
         return Outcome("But it isn't there now." if noun != PLAYER else "But you aren't there now.")
     if holder == PLAYER:
         return _take_off(scene, noun, "")
-    return replace(_take(scene, noun, second), gap=4)
+    return _take(scene, noun, second)._replace(gap=4)
 
 
 def _drop(scene: Scene, noun: str, second: str) -> Outcome:
@@ -272,7 +276,7 @@ def _enter(scene: Scene, noun: str, second: str) -> Outcome:
         return Outcome("You must supply a noun.")
     if noun in scene.setting.doors:
         gone = act(scene, "go", noun, "")
-        return replace(gone, text=f"\n{gone.text}") if gone.done else gone
+        return gone._replace(text=f"\n{gone.text}") if gone.done else gone
     verb = {"stand": "stand on", "sit": "sit down on", "lie": "lie down on"}
     what = next((verb[word] for word in verb if word in scene.words), "enter")
     return Outcome(
@@ -286,8 +290,8 @@ def _examine(scene: Scene, noun: str, second: str) -> Outcome:
         return Outcome("You see nothing unexpected in that direction.", done=True)
     if noun == PLAYER:
         return Outcome("As good-looking as ever.", done=True)
-    description = scene.description(noun)
-    said = [description.say(world)] if description else []
+    description = scene.describe(noun)
+    said = [description] if description else []
     inside = world.inside(noun)
     if world.shows_contents(noun, setting) and inside:
         said.append(_contents(scene, noun, inside))

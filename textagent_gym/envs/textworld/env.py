@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, cast
 
+from gymnasium.utils.seeding import np_random
 from typing_extensions import Unpack
 
 from textagent_gym.contract import EpisodeOptions, Task, Turn
 from textagent_gym.core import TextAgentEnv
 from textagent_gym.envs.textworld.engine import Engine, Reply
+from textagent_gym.envs.textworld.files import file_task
 from textagent_gym.envs.textworld.generate import Instructions
 from textagent_gym.envs.textworld.inform7 import Inform7Engine
 from textagent_gym.envs.textworld.native import NativeEngine
@@ -21,6 +23,7 @@ from textagent_gym.envs.textworld.tasks import (
     find_task,
     make_task,
 )
+from textagent_gym.envs.textworld.text import UnknownTextError
 from textagent_gym.knobs import Knobs, check_choice
 
 Backend = Literal["native", "inform7"]
@@ -81,9 +84,12 @@ class TextWorldEnv(TextAgentEnv):
         exact: Whether measured knobs must equal requested ones.
         instructions: What the objective gives away: "steps" (all of them, textworld's default), "goal" (the last of each
             quest), or "none".
-        challenge: "custom", or "simple" for tw-simple, whose world is fixed: the four knobs then raise.
+        challenge: "custom"; "simple" for tw-simple, whose world is fixed: the four knobs then raise; or "file" for `game`.
         rewards: Reward setting of tw-simple: "sparse", "balanced" or "dense".
-        backend: What plays the games: "native", or "inform7", the textworld package itself, which is the reference.
+        game: Path of a game file made by `tw-make`, the only task then; the size knobs then raise, and the task card says
+            what the game has.
+        backend: What plays the games: "native", or "inform7", the textworld package itself, which is the reference and
+            plays the rare game file whose texts the native engine does not know.
         **options: The options of every environment, see `textagent_gym.core.TextAgentEnv`.
 
     Raises:
@@ -130,13 +136,14 @@ class TextWorldEnv(TextAgentEnv):
         reward_density: float | None = None,
         exact: bool = True,
         instructions: Instructions = "steps",
-        challenge: Challenge = "custom",
+        challenge: Challenge | Literal["file"] = "custom",
         rewards: SimpleRewards | None = None,
+        game: str | None = None,
         backend: Backend = "native",
         **options: Unpack[EpisodeOptions],
     ) -> None:
         check_choice("instructions", instructions, ("steps", "goal", "none"))
-        check_choice("challenge", challenge, ("custom", "simple"))
+        check_choice("challenge", challenge, ("custom", "simple", "file"))
         check_choice("backend", backend, ("native", "inform7"))
         check_choice("exact", exact, (True, False))
         sizes = {
@@ -144,17 +151,22 @@ class TextWorldEnv(TextAgentEnv):
             "action_space_size": action_space_size,
             "solution_length": solution_length,
         }
-        if challenge == "simple":
-            for name, value in {**sizes, "reward_density": reward_density}.items():
-                if value is not None:
-                    raise ValueError(f"expected no {name} with challenge='simple', whose world is fixed, got {value!r}")
+        self._recipe: Recipe | None = None
+        self._file_task: TextWorldTask | None = None
+        requested: dict[str, float] = {}
+        if challenge == "file" or game is not None:
+            if game is None:
+                raise ValueError("expected game=PATH, the path of a game file made by tw-make, got none")
+            _refuse(f"game={game!r}", {**sizes, "rewards": rewards})
+            self._file_task = file_task(game)
+            density = 0.0 if reward_density is None else reward_density
+        elif challenge == "simple":
+            _refuse("challenge='simple', whose world is fixed", {**sizes, "reward_density": reward_density})
             check_choice("rewards", rewards, ("sparse", "balanced", "dense"))
-            requested: dict[str, float] = {}
             density = 1.0  # every reward event of the setting pays
             self._recipe = Recipe(challenge="simple", rewards=cast(SimpleRewards, rewards), instructions=instructions)
         else:
-            if rewards is not None:
-                raise ValueError(f"expected no rewards with challenge='custom', got {rewards!r}; see reward_density")
+            _refuse("challenge='custom' (see reward_density)", {"rewards": rewards})
             knobs = Knobs(
                 state_space_size=6 if state_space_size is None else state_space_size,
                 action_space_size=8 if action_space_size is None else action_space_size,
@@ -187,15 +199,42 @@ class TextWorldEnv(TextAgentEnv):
         """Ends the engine; the environment can be reset again."""
         self._engine.close()
 
+    @property
+    def task_ids(self) -> tuple[str, ...] | None:
+        """The one task of a game file; None for games that are drawn without end."""
+        return None if self._file_task is None else (self._file_task.task_id,)
+
+    def recipe_of(self, seed: int) -> Recipe:
+        """The recipe of the game that `reset(seed=seed)` plays.
+
+        Raises:
+            ValueError: The environment plays a game file.
+        """
+        if self._recipe is None:
+            raise ValueError("expected an environment that draws games, got one that plays a game file")
+        generator, _ = np_random(seed)
+        return self._recipe.drawn_with(split=self.split, seed=int(generator.integers(2**31)))
+
     def _new_task(self) -> Task:
+        if self._file_task is not None:
+            return self._file_task
+        assert self._recipe is not None
         seed = int(self.np_random.integers(2**31))
         return make_task(self._recipe.drawn_with(split=self.split, seed=seed))
 
     def _find_task(self, task_id: str) -> Task:
-        return find_task(task_id)
+        if self._file_task is None:
+            return find_task(task_id)
+        if task_id != self._file_task.task_id:
+            raise ValueError(f"expected the task {self._file_task.task_id!r}, the only one, got {task_id!r:.120}")
+        return self._file_task
 
     def _begin(self, task: Task) -> Turn:
-        self._engine.load(cast(TextWorldTask, task))
+        try:
+            self._engine.load(cast(TextWorldTask, task))
+        except UnknownTextError:
+            self._backend, self._engine = "inform7", Inform7Engine()
+            self._engine.load(cast(TextWorldTask, task))
         return self._turn_of(self._engine.reset(), cast(TextWorldTask, task))
 
     def _play(self, command: str) -> Turn:
@@ -218,7 +257,7 @@ class TextWorldEnv(TextAgentEnv):
         return "Nothing was done: expected letters, digits and punctuation of the English keyboard, got others."
 
     def _turn_of(self, reply: Reply, task: TextWorldTask) -> Turn:
-        if self._recipe.challenge == "simple":
+        if task.counts_points:
             done = task.ground.completed_points(reply.state)
         else:
             remaining = task.planner.remaining(reply.state)
@@ -232,3 +271,9 @@ class TextWorldEnv(TextAgentEnv):
             admissible=reply.admissible,
             points=reply.score,
         )
+
+
+def _refuse(reason: str, options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"expected no {name} with {reason}, got {value!r}")

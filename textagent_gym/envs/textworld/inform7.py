@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from textagent_gym.data import keep
+from textagent_gym.data import cache_folder, keep
 from textagent_gym.envs.textworld.engine import Reply
 from textagent_gym.envs.textworld.package import import_textworld, undisturbed
 from textagent_gym.envs.textworld.tasks import TextWorldTask
+
+_FOLDER = "textworld-stories-1"
+"""Name of the cache's folder of compiled games."""
 
 _BANNER_END = r"\$$   \$$ \$$$$$$$$ \$$$$$$$ "
 """Last line of the banner that textworld prints before a game (textworld 1.7, `generator/inform7/world2inform7.py`)."""
@@ -89,6 +93,15 @@ class Inform7Engine:
         )
 
 
+def bare_gym(task: TextWorldTask) -> Any:
+    """The package's own Gym environment of the task, asked for admissible commands only: the reference of speed."""
+    textworld = import_textworld()
+    infos = textworld.EnvInfos(admissible_commands=True)
+    with undisturbed():
+        name = textworld.gym.register_game(str(compiled(task)), infos, max_episode_steps=10**6)
+        return textworld.gym.make(name)
+
+
 def spoken(printed: str) -> str:
     """The slice of what was printed that a player reads: no banner, no prompt, no status line, no question after the end."""
     start = printed.find(_BANNER_END)
@@ -100,17 +113,16 @@ def spoken(printed: str) -> str:
 
 
 def compiled(task: TextWorldTask) -> Path:
-    """The task's story file beside its game file, compiled where it is missing or damaged.
+    """The task's story file in the cache folder, compiled where it is missing or damaged.
 
-    A SHA-256 digest follows the story; interpreters read as far as the story's header says and never see it.
+    A SHA-256 digest follows the story; interpreters read as far as the story's header says and never see it. textworld
+    wants its own description of the game beside it.
 
     Raises:
         RuntimeError: Inform 7 cannot compile the game.
     """
-    assert task.game_file is not None
-    game_file = Path(task.game_file)
-    path = game_file.with_suffix(".z8")
-    if path.exists() and _is_whole(path.read_bytes()):
+    path = cache_folder() / _FOLDER / f"{task.task_id.rpartition('.')[2]}.z8"
+    if path.exists() and _is_whole(path.read_bytes()) and path.with_suffix(".json").exists():
         return path
     import_textworld()
     from textworld.generator.inform7 import compile_inform7_game, generate_inform7_source
@@ -120,8 +132,7 @@ def compiled(task: TextWorldTask) -> Path:
         compile_inform7_game(generate_inform7_source(task.game), str(output))
         story = output.read_bytes()
     kept = keep(path, story + hashlib.sha256(story).digest())
-    if kept.parent != path.parent:  # textworld wants both files in one folder
-        keep(kept.with_suffix(".json"), game_file.read_bytes())
+    keep(kept.with_suffix(".json"), json.dumps(task.game.serialize()).encode())
     return kept
 
 

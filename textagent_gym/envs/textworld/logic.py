@@ -64,7 +64,7 @@ class GroundGame:
 
     def commands(self, state: int) -> tuple[str, ...]:
         """The admissible commands in `state`, sorted."""
-        return tuple(sorted({op.name for op in self.problem.applicable(state)}))
+        return tuple(dict.fromkeys([op.name for op in self.problem.applicable(state)]))  # operators are sorted by name
 
     def facts(self, state: int) -> list[Fact]:
         """The facts that hold in `state`."""

@@ -33,6 +33,7 @@ class Story:
         self.start = World.at_start(game, self.setting)
         self.objective: str = game.objective
         self.max_score: int = sum(quest.reward for quest in game.quests if not quest.optional or quest.reward > 0)
+        self.headings = {room: f"-= {self.setting.name(room).title()} =-" for room in self.setting.rooms}
         self.plain = plain_commands(self.ground.acts, self.setting)
         self.descriptions = {
             key: Template(info.desc, self.setting, about=key)
@@ -77,8 +78,8 @@ class NativeEngine:
         self.world = self._story.start.copy()
         self.state = self._story.ground.problem.initial
         self.turns = 1
-        self.score = self._story.ground.completed_points(self.state)
-        self.words: tuple[str, ...] = ()
+        self._settle()
+        self._line = ""
         self._parser.memory = Memory()
         objective = f"{self.objective}\n\n" if self.objective else ""
         return self._reply(objective + look(self).text, done=True)
@@ -94,7 +95,7 @@ class NativeEngine:
             if isinstance(understood, str):
                 return self._reply(understood, done=False)
             read = understood
-        self.words = tokenise(command)
+        self._line = command
         outcome = self._perform(read)
         text = read.preface + outcome.text
         if ACTIONS[read.action].happens:
@@ -109,8 +110,7 @@ class NativeEngine:
         """Goes back to a snapshot."""
         self.world = snapshot.world.copy()
         self.state, self.turns = snapshot.state, snapshot.turns
-        self.score = self._story.ground.completed_points(self.state)
-        self._admissible = self._story.ground.commands(self.state)
+        self._settle()
         self._parser.memory = snapshot.memory
 
     def close(self) -> None:
@@ -128,9 +128,19 @@ class NativeEngine:
         """Points of all quests."""
         return self._story.max_score
 
-    def description(self, entity: str) -> Template | None:
-        """The description of a thing or room."""
-        return self._story.descriptions.get(entity)
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the line that is being carried out."""
+        return tokenise(self._line)
+
+    def heading(self, room: str) -> str:
+        """The name of a room as it stands above its description."""
+        return self._story.headings[room]
+
+    def describe(self, entity: str) -> str:
+        """The description of a thing or room as it is now; "" where it has none."""
+        description = self._story.descriptions.get(entity)
+        return description.say(self.world) if description else ""
 
     def notice(self, thing: str) -> None:
         """Makes `thing` what "it" means."""
@@ -170,34 +180,43 @@ class NativeEngine:
             done = done or outcome.done
         return Outcome("\n".join(said), done)
 
+    def _settle(self) -> None:
+        """Finds out what follows from the facts: points, ends, and what can be done next."""
+        ground = self._story.ground
+        self._settled = self.state
+        self.score = ground.completed_points(self.state)
+        self._won, self._lost = ground.problem.is_won(self.state), ground.problem.is_lost(self.state)
+        self._admissible = ground.commands(self.state)
+
     def _end_turn(self, gap: str) -> str:
-        problem = self._story.ground.problem
-        before, facts = self.score, self.state
-        self.state = problem.judge(facts, facts)
-        if self.state != facts:
-            self.score = self._story.ground.completed_points(self.state)
-        if problem.is_lost(self.state):
+        if self.state == self._settled:
+            self.turns += 1
+            return ""
+        before = self.score
+        self.state = self._story.ground.problem.judge(self.state, self.state)
+        self._settle()
+        if self._lost:
             return f"{gap}{_LOST}\n\nYou scored {told_score(self)}"
         self.turns += 1
-        text = ""
         gained = self.score - before
-        if gained:
-            way = "gone up" if gained > 0 else "changed"
-            number = {number: word for word, number in NUMBERS.items()}.get(abs(gained), str(abs(gained)))
-            text += f"{gap}Your score has just {way} by {number} point{'' if abs(gained) == 1 else 's'}."
-        if problem.is_won(self.state):
+        text = f"{gap}Your score has just {_change(gained)}." if gained else ""
+        if self._won:
             text += f"\n\n\n{_END}\n\nYou scored {told_score(self)}"
         return text
 
     def _reply(self, text: str, done: bool) -> Reply:
-        problem = self._story.ground.problem
-        self._admissible = self._story.ground.commands(self.state)
         return Reply(
             text=text.strip(),
             state=self.state,
             admissible=self._admissible,
             valid=done,
             score=self.score,
-            won=problem.is_won(self.state),
-            lost=problem.is_lost(self.state),
+            won=self._won,
+            lost=self._lost,
         )
+
+
+def _change(gained: int) -> str:
+    way = "gone up" if gained > 0 else "changed"
+    number = {number: word for word, number in NUMBERS.items()}.get(abs(gained), str(abs(gained)))
+    return f"{way} by {number} point{'' if abs(gained) == 1 else 's'}"

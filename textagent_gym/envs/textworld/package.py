@@ -22,6 +22,7 @@ def import_textworld() -> Any:
             import textworld
             import textworld.challenges
             import textworld.generator
+            import textworld.gym
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from textagent_gym.envs.textworld.grammar import Line, dictionary_form
 
@@ -81,8 +82,7 @@ class Question:
     alternatives: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(NamedTuple):
     """What a parser keeps from one line to the next.
 
     Attributes:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import hashlib
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,11 +57,13 @@ class TextWorldTask(Task):
         game: textworld's own description of the game.
         ground: Its facts, commands and quests as a planning problem.
         planner: How many steps remain from any state.
+        counts_points: Whether the sub-goals are the points of the quests rather than the steps of the solution.
     """
 
     game: Game
     ground: GroundGame
     planner: Planner
+    counts_points: bool = False
 
     def __hash__(self) -> int:
         return hash(self.task_id)
@@ -72,13 +76,26 @@ def make_task(recipe: Recipe) -> TextWorldTask:
     Raises:
         ValueError: No game has what the recipe asks for; the message names what was found instead.
     """
-    path = cache_folder() / _FORMAT / f"{recipe.name}.json"
-    game = _read_game(path)
+    path = cached_file(recipe)
+    game = _read_cached(path)
     if game is None:
         game = generate(recipe)
         game.metadata["content"] = content_of(game)
-        path = keep(path, json.dumps(game.serialize()).encode())
-    return _as_task(recipe, game, path)
+        # No time stamp goes into the file: the same game is the same bytes.
+        path = keep(path, gzip.compress(json.dumps(game.serialize()).encode(), mtime=0))
+    kind = "tw-simple" if recipe.challenge == "simple" else "exact" if recipe.exact else "tw-make custom"
+    details = {
+        "generator": kind,
+        "instructions": recipe.instructions,
+        "generator_seed": game.metadata["generator_seed"],
+    }
+    simple = recipe.challenge == "simple"
+    return task_of(game, path, name=recipe.name, split=recipe.split, details=details, counts_points=simple)
+
+
+def cached_file(recipe: Recipe) -> Path:
+    """Where the game of a recipe is kept."""
+    return cache_folder() / _FORMAT / f"{recipe.name}.json.gz"
 
 
 def find_task(task_id: str) -> TextWorldTask:
@@ -218,12 +235,19 @@ def _cut_to(drawn: Draft, solution_length: int, found: dict[str, set[int]]) -> D
         num_cut += 1 if candidate is None else excess
 
 
-def _as_task(recipe: Recipe, game: Game, path: Path) -> TextWorldTask:
+def task_of(
+    game: Game, path: Path, *, name: str, split: Split, details: dict[str, Any], counts_points: bool = False
+) -> TextWorldTask:
+    """The task that a game is, measured.
+
+    Raises:
+        ValueError: The game cannot be won.
+    """
     ground = GroundGame(game)
     planner = Planner(ground.problem)
     plan = planner.reference
     if plan is None:
-        raise ValueError(f"expected a game that can be won, got {recipe.name}")
+        raise ValueError(f"expected a game that can be won, got {name}")
     state, counts, numbers = ground.problem.initial, [], []
     for operator in plan.operators:
         commands = ground.commands(state)
@@ -232,29 +256,28 @@ def _as_task(recipe: Recipe, game: Game, path: Path) -> TextWorldTask:
         state = ground.problem.successor(state, operator)
     kinds = [info.type for info in game.infos.values()]
     return TextWorldTask(
-        task_id=f"{recipe.name}.{content_of(game)[:12]}",
+        task_id=f"{name}.{content_of(game)[:12]}",
         solution=tuple(operator.name for operator in plan.operators),
         solution_is_shortest=plan.is_shortest,
-        subgoals_total=plan.length if recipe.challenge == "custom" else sum(ground.points),
+        subgoals_total=sum(ground.points) if counts_points else plan.length,
         measured={
             "state_space_size": kinds.count("r"),
             "action_space_size": sum(kind not in {"r", "d", "P", "I"} for kind in kinds),
             "solution_length": plan.length,
         },
-        split=recipe.split,
+        split=split,
         admissible_counts=tuple(counts),
         solution_numbers=tuple(numbers),
         game_file=str(path),
         details={
-            "generator": "tw-simple" if recipe.challenge == "simple" else "exact" if recipe.exact else "tw-make custom",
-            "instructions": recipe.instructions,
+            **details,
             "num_quests": sum(bool(quest.win_events) for quest in game.quests),
             "structure": structure_of(game)[:16],
-            "generator_seed": game.metadata["generator_seed"],
         },
         game=game,
         ground=ground,
         planner=planner,
+        counts_points=counts_points,
     )
 
 
@@ -264,14 +287,14 @@ def content_of(game: Game) -> str:
     return _digest([data[key] for key in ("world", "quests", "infos", "objective")])
 
 
-def _read_game(path: Path) -> Game | None:
+def _read_cached(path: Path) -> Game | None:
     """The game in a file, or None where it is missing, cut short, or not what was written."""
     textworld = import_textworld()
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(gzip.decompress(path.read_bytes()))
         game: Game = textworld.Game.deserialize(data)
         return game if game.metadata.get("content") == content_of(game) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

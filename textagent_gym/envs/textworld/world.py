@@ -31,6 +31,7 @@ class Setting:
         rooms: All rooms.
         names: Entity -> printed name.
         vocabulary: Thing -> (whole name as words, single words that name it), in dictionary form.
+        doors_of: Room -> its doors, in the order in which textworld declares them.
         exits: Room -> direction -> (room beyond, door between or None).
         key_of: Door or container -> key.
         doors, containers, supporters, foods: Things of that kind.
@@ -71,6 +72,7 @@ class Setting:
                 there, here = (argument.name for argument in fact.arguments)  # there is north of here
                 self.exits[here][direction] = (there, between.get((here, there)))
                 self.exits[there][_OPPOSITE[direction]] = (here, between.get((there, here)))
+        self.doors_of = {room: self._doors_of(room) for room in self.rooms}
 
     def name(self, entity: str) -> str:
         """The printed name, without article."""
@@ -105,10 +107,9 @@ class Setting:
         named = [self.a(thing) for thing in things]
         return " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
 
-    def doors_of(self, room: str) -> list[str]:
-        """The doors of a room, in the order of their declaration."""
+    def _doors_of(self, room: str) -> tuple[str, ...]:
         here = {door for _, door in self.exits[room].values()}
-        return [thing for thing in self.things if thing in here]
+        return tuple(thing for thing in self.things if thing in here)
 
     def front_of(self, door: str) -> str:
         """The first of the two rooms that a door joins."""
@@ -189,7 +190,7 @@ class World:
 
     def _bring_doors(self, setting: Setting) -> None:
         # A door stays in that room of its two in which the player last met it (Inform 6M62, `WorldModel.i6t`).
-        for door in setting.doors_of(self.room):
+        for door in setting.doors_of[self.room]:
             if self.holder.get(door) != self.room:
                 self.move(door, self.room)
 

@@ -1,0 +1,85 @@
+"""Game files of one's own: played as they are, measured, and refused with a word that names the file."""
+
+import json
+import shutil
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+
+import textagent_gym  # noqa: F401
+from textagent_gym.agents import ExpertAgent
+from textagent_gym.envs.textworld.inform7 import compiled
+from textagent_gym.envs.textworld.recipes import Recipe
+from textagent_gym.envs.textworld.tasks import make_task
+from textagent_gym.testing import check_text_env, play
+
+TASK = make_task(Recipe(num_rooms=3, num_objects=4, solution_length=4, seed=1))
+
+
+@pytest.fixture
+def game_file(tmp_path: Path) -> Path:
+    path = tmp_path / "my game.json"
+    path.write_text(json.dumps(TASK.game.serialize()))
+    return path
+
+
+def test_a_game_file_is_played_natively_and_measured(game_file: Path) -> None:
+    env = gym.make("TextWorld-Custom-v0", game=str(game_file), expose_solution=True)
+    seen = play(env, ExpertAgent(), seed=0)
+    assert seen[-1][4]["success"]
+    assert sum(step[1] for step in seen) == pytest.approx(1)
+    card = seen[0][4]["task_card"]
+    assert card["requested"] == {}
+    assert card["measured"] == TASK.measured
+    assert card["backend"] == "native"
+    assert card["game_file"] == str(game_file)
+    assert env.unwrapped.task_ids == (seen[0][4]["task_id"],)
+    assert env.reset(options={"task_id": seen[0][4]["task_id"]})[0] == seen[0][0]
+    with pytest.raises(ValueError, match="the only one"):
+        env.reset(options={"task_id": "another"})
+
+
+def test_the_contract_holds_for_files(game_file: Path) -> None:
+    check_text_env("TextWorld-Custom-v0", seeds=(0,), game=str(game_file))
+
+
+def test_the_story_beside_the_description_will_do(game_file: Path) -> None:
+    story = game_file.with_suffix(".z8")
+    shutil.copy(compiled(TASK), story)
+    by_story, by_description = (gym.make("TextWorld-Custom-v0", game=str(path)) for path in (story, game_file))
+    assert by_story.reset(seed=0)[0] == by_description.reset(seed=0)[0]
+    game_file.unlink()
+    with pytest.raises(FileNotFoundError, match=r"expected .*my game.json beside .*my game.z8"):
+        gym.make("TextWorld-Custom-v0", game=str(story))
+
+
+def test_what_only_inform_can_say_is_said_by_the_interpreter(game_file: Path) -> None:
+    content = json.loads(game_file.read_text())
+    room = next(info for key, info in content["infos"] if key.startswith("r_"))
+    room["desc"] += "[if the player is in r_0] You are here.[end if]"
+    game_file.write_text(json.dumps(content))
+    env = gym.make("TextWorld-Custom-v0", game=str(game_file))
+    _, info = env.reset(seed=0)
+    assert info["task_card"]["backend"] == "inform7"
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "foreign", "list", "suffix"])
+def test_a_file_that_is_no_game_is_named(game_file: Path, damage: str) -> None:
+    name = str(game_file)
+    if damage == "missing":
+        game_file.unlink()
+    elif damage == "suffix":
+        name = str(game_file.with_suffix(".txt"))
+    else:
+        whole = game_file.read_text()
+        game_file.write_text({"cut": whole[:-100], "foreign": '{"name": "zork"}', "list": "[1, 2]"}[damage])
+    with pytest.raises((ValueError, FileNotFoundError), match="my game"):
+        gym.make("TextWorld-Custom-v0", game=name)
+
+
+def test_a_file_is_needed_and_has_no_knobs(game_file: Path) -> None:
+    with pytest.raises(ValueError, match="expected game=PATH"):
+        gym.make("TextWorld-Custom-v0")
+    with pytest.raises(ValueError, match="expected no solution_length with game="):
+        gym.make("TextWorld-Custom-v0", game=str(game_file), solution_length=4)

@@ -7,7 +7,7 @@ one player who never sits on, enters or wears anything. Every change of the worl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -38,6 +38,7 @@ class Scene(Protocol):
 
     setting: Setting
     world: World
+    actions: Mapping[str, Action]
     score: int
     turns: int
 
@@ -47,6 +48,9 @@ class Scene(Protocol):
 
     def do(self, *act: str) -> None:
         """Carries out one action of the game's rules, such as ("take", thing, container), in world and facts."""
+
+    def record(self, *act: str) -> None:
+        """Carries out one action of the game's rules in the facts alone; nothing where they do not allow it."""
 
     def notice(self, thing: str) -> None:
         """Makes `thing` what "it" means."""
@@ -92,9 +96,9 @@ class Action:
         perform: Its own rules.
         needs: How many nouns it must have.
         touches: How many of its nouns must be things within reach, not directions.
-        carries: Which of its nouns, 1 or 2, the player must hold; 0 for neither.
+        carries: Which of its nouns, 1 or 2, the player must hold; 0 for neither, 3 for both.
         happens: Whether a turn passes.
-        is_wordy: Whether it takes a list of things with "Done." for each.
+        before: What may stop it before its nouns are looked at, or None.
     """
 
     perform: Perform
@@ -102,21 +106,21 @@ class Action:
     touches: int = 1
     carries: int = 0
     happens: bool = True
+    before: Callable[[Scene, str, str], Outcome | None] | None = None
 
 
 def act(scene: Scene, name: str, noun: str, second: str) -> Outcome:
     """Carries out an action, or says why not."""
-    action = ACTIONS[name]
-    early = _before(scene, name, noun)
+    action = scene.actions[name]
+    early = _before(scene, name, noun) if action.before is None else action.before(scene, noun, second)
     if early is not None:
         return early
     nouns = (noun, second)
     for thing in nouns[: action.touches]:
         if thing in DIRECTIONS:
             return Outcome("You must name something more substantial.")
-    if action.carries:
-        wanted = nouns[action.carries - 1]
-        if scene.world.holder.get(wanted) != PLAYER:
+    for place, wanted in enumerate(nouns, start=1):
+        if action.carries & place and scene.world.holder.get(wanted) != PLAYER:
             return _not_held(scene, wanted)
     return action.perform(scene, noun, second)
 
@@ -133,7 +137,7 @@ def look(scene: Scene, noun: str = "", second: str = "") -> Outcome:
         thing for thing in here if thing != PLAYER and thing not in setting.fixed
     ]  # doors, containers and supporters are part of the description
     if loose:
-        return Outcome(f"{text}\n\nThere is {setting.list_of(loose)} on the floor.", done=True)
+        return Outcome(f"{text}\n\nThere is {setting.list_of(loose, world)} on the floor.", done=True)
     return Outcome(text, done=True, gap=4)
 
 
@@ -180,7 +184,7 @@ def _inventory(scene: Scene, noun: str, second: str) -> Outcome:
     carried = scene.world.inside(PLAYER)
     if not carried:
         return Outcome("You are carrying nothing.", done=True)
-    return Outcome(f"You are carrying: {scene.setting.list_of(carried)}.", done=True)
+    return Outcome(f"You are carrying: {scene.setting.list_of(carried, scene.world)}.", done=True)
 
 
 def _take(scene: Scene, noun: str, second: str) -> Outcome:
@@ -192,6 +196,8 @@ def _take(scene: Scene, noun: str, second: str) -> Outcome:
         return Outcome("You already have that.")
     if noun in setting.fixed:
         return Outcome("That's fixed in place.")
+    if len(world.inside(PLAYER)) >= setting.capacity:
+        return Outcome("You're carrying too many things already.")
     if holder == world.room:
         scene.do("take", noun)
         return Outcome(f"You pick up {setting.the(noun)} from the ground.", done=True)
@@ -303,7 +309,7 @@ def _examine(scene: Scene, noun: str, second: str) -> Outcome:
 def _contents(scene: Scene, holder: str, inside: tuple[str, ...]) -> str:
     where = "In" if holder in scene.setting.containers else "On"
     be = "is" if len(inside) == 1 else "are"
-    return f"{where} {scene.setting.the(holder)} {be} {scene.setting.list_of(inside)}."
+    return f"{where} {scene.setting.the(holder)} {be} {scene.setting.list_of(inside, scene.world)}."
 
 
 def _search(scene: Scene, noun: str, second: str) -> Outcome:
@@ -357,7 +363,7 @@ def _open(scene: Scene, noun: str, second: str) -> Outcome:
         return Outcome("That's already open.")
     scene.do("open", noun)
     inside = scene.world.inside(noun)
-    revealing = f", revealing {scene.setting.list_of(inside)}" if inside else ""
+    revealing = f", revealing {scene.setting.list_of(inside, scene.world)}" if inside else ""
     return Outcome(f"You open {scene.setting.the(noun)}{revealing}.", done=True)
 
 

@@ -7,6 +7,7 @@ A table of facts: words, order of lines and order of words decide which reading 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -151,15 +152,39 @@ def _read_line(meaning: str) -> Line:
     return Line(tuple(tokens), action.removesuffix(" reversed").strip(), action.endswith(" reversed"))
 
 
-VERBS = _read(_TABLE)
-"""Verb -> its readings, in the order in which they are tried."""
+_OWN_WORDS = frozenset(
+    {
+        "commands", "description", "endofobject", "id", "max_score", "moves", "option", "player", "print", "score",
+        "state", "version",
+    }
+)  # fmt: skip
+"""Fixed words of textworld's own commands, which no player types."""
 
-PREPOSITIONS: frozenset[str] = frozenset(
-    word for lines in VERBS.values() for line in lines for token in line.tokens if token not in SLOTS for word in token
-) | {"commands", "description", "endofobject", "id", "max_score", "moves", "option", "player", "print", "score", "state"} | {
-    "version"
-}  # fmt: skip
-"""Every fixed word of any line, textworld's own commands included; the parser looks ahead for them."""
+
+class Grammar:
+    """The verbs of a game.
+
+    Args:
+        verbs: Verb -> its readings.
+
+    Attributes:
+        verbs: Verb -> its readings, in the order in which they are tried.
+        prepositions: Every fixed word of any line, textworld's own commands included; the parser looks ahead for them.
+    """
+
+    def __init__(self, verbs: Mapping[str, tuple[Line, ...]]) -> None:
+        self.verbs = verbs
+        lines = (line for lines in verbs.values() for line in lines)
+        fixed = (token for line in lines for token in line.tokens if token not in SLOTS)
+        self.prepositions: frozenset[str] = _OWN_WORDS.union(*map(frozenset, fixed))
+
+    def with_verbs(self, table: str, without: frozenset[str] = frozenset()) -> Grammar:
+        """This grammar with the verbs of `table`, which replace those of the same name, and without some others."""
+        return Grammar({verb: lines for verb, lines in self.verbs.items() if verb not in without} | _read(table))
+
+
+STANDARD = Grammar(_read(_TABLE))
+"""The verbs of every TextWorld game."""
 
 DIRECTIONS: dict[str, tuple[str, ...]] = {
     "north": ("north", "n", "directions"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textagent_gym.planning import Goal, Operator, Problem
 
@@ -34,14 +34,19 @@ class GroundGame:
         problem: Operators named by their commands, one goal per quest.
         points: Reward of each quest, in the order of `problem.goals`.
         acts: Verb and entities -> the operators that this act may be, of which one applies at a time; only those that
-            change something. ("take", "k_0", "c_1") takes k_0 from c_1, ("go", "north") goes north from somewhere.
+            change something. ("take", "k_0", "c_1") takes k_0 from c_1, ("go", "north") goes north from somewhere. Where
+            several apply at a time, as with equal hands, the first is textworld's own choice.
+        quest_facts: The facts that quests look at, each with its bit.
     """
 
     def __init__(self, game: Game) -> None:
         self._bits: dict[Fact, int] = {}
-        self.acts: dict[tuple[str, ...], list[Operator]] = defaultdict(list)
+        self.acts: dict[tuple[str, ...], list[Operator]] = {}
         initial = self._mask(map(as_fact, game.world.facts))
         operators = sorted(self._operators(game), key=lambda op: (op.name, op.needs))
+        conditions = [event.condition for quest in game.quests for event in (*quest.win_events, *quest.fail_events)]
+        facts = dict.fromkeys(as_fact(fact) for condition in conditions for fact in condition.preconditions)
+        self.quest_facts = tuple((self._mask([fact]), fact) for fact in facts)
         events = [(self._masks(quest.win_events), self._masks(quest.fail_events)) for quest in game.quests]
         first_latch = len(self._bits)
         goals = [
@@ -77,14 +82,20 @@ class GroundGame:
 
     def _operators(self, game: Game) -> Iterator[Operator]:
         names = {key: info.name or key for key, info in game.infos.items()}
+        places = {name: place for place, name in enumerate(game.kb.rules)}
+        ranks: dict[tuple[str, ...], list[tuple[Any, Operator]]] = defaultdict(list)
         for rule, binding in ground(game):
             needs = self._mask(instance(atom, binding) for atom in atoms_of(rule.preconditions))
             gives = self._mask(instance(atom, binding) for atom in atoms_of(rule.postconditions))
             command = rule.command_template.format(**{key: names.get(value, value) for key, value in binding.items()})
             operator = Operator(command, needs, gives & ~needs, needs & ~gives)
             if operator.adds or operator.deletes:
-                self.acts[_act(rule.command_template, binding)].append(operator)
+                bound = [binding[name] for _, names, _ in atoms_of(rule.preconditions) for name in names]
+                rank = (-len(rule.preconditions), places[rule.name], bound)
+                ranks[_act(rule.command_template, binding)].append((rank, operator))
             yield operator
+        for act, ranked in ranks.items():
+            self.acts[act] = [operator for _, operator in sorted(ranked, key=lambda pair: pair[0])]
 
     def _masks(self, events: Iterable[Event]) -> tuple[int, ...]:
         return tuple(self._mask(map(as_fact, event.condition.preconditions)) for event in events)
@@ -180,7 +191,8 @@ def ground(game: Game) -> Iterator[tuple[Rule, Binding]]:
     fixed = game.kb.types.constants_mapping
     constants = {placeholder.name: entity.name for placeholder, entity in fixed.items()}
     kinds = {entity.name: entity.type for entity in (*game.world.state.variables, *fixed.values())}
-    table = FactTable(kinds, subtypes(game.kb))
+    types = subtypes(game.kb)
+    table = FactTable(kinds, types)
     uses: dict[str, list[tuple[Rule, list[Atom], int]]] = defaultdict(list)
     for rule in game.kb.rules.values():
         atoms = atoms_of(rule.preconditions)
@@ -197,7 +209,8 @@ def ground(game: Game) -> Iterator[tuple[Rule, Binding]]:
             start = table.unify(atoms[position], fact, constants)
             if start is None:
                 continue
-            for binding in table.join(atoms[:position] + atoms[position + 1 :], start):
+            joined = table.join(atoms[:position] + atoms[position + 1 :], start)
+            for binding in (whole for part in joined for whole in _completions(rule, part, kinds, types)):
                 key = (rule.name, *(binding[placeholder.name] for placeholder in rule.placeholders))
                 if key in seen:
                     continue
@@ -207,6 +220,19 @@ def ground(game: Game) -> Iterator[tuple[Rule, Binding]]:
                     if new not in known:
                         known[new] = None
                         queue.append(new)
+
+
+def _completions(
+    rule: Rule, binding: Binding, kinds: Mapping[str, str], types: Mapping[str, frozenset[str]]
+) -> Iterator[Binding]:
+    """`binding` with every entity in the places that only a rule's postconditions name."""
+    missing = next((place for place in rule.placeholders if place.name not in binding), None)
+    if missing is None:
+        yield binding
+        return
+    for entity, kind in kinds.items():
+        if kind in types[missing.type] and entity not in binding.values():
+            yield from _completions(rule, {**binding, missing.name: entity}, kinds, types)
 
 
 def _act(template: str, binding: Mapping[str, str]) -> tuple[str, ...]:

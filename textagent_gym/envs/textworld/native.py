@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from textagent_gym.envs.textworld.actions import ACTIONS, Outcome, act, look, told_score
+from textagent_gym.envs.textworld.cooking import kitchen_of
 from textagent_gym.envs.textworld.engine import Reply
 from textagent_gym.envs.textworld.grammar import NUMBERS
 from textagent_gym.envs.textworld.parser import Parser
@@ -29,17 +30,30 @@ class Story:
     def __init__(self, task: TextWorldTask) -> None:
         game = task.game
         self.ground = task.ground
-        self.setting = Setting(game)
+        self.setting = Setting(game, kitchen_of(game))
+        self.actions = ACTIONS if self.setting.kitchen is None else self.setting.kitchen.actions
         self.start = World.at_start(game, self.setting)
         self.objective: str = game.objective
         self.max_score: int = sum(quest.reward for quest in game.quests if not quest.optional or quest.reward > 0)
         self.headings = {room: f"-= {self.setting.name(room).title()} =-" for room in self.setting.rooms}
         self.plain = plain_commands(self.ground.acts, self.setting)
         self.descriptions = {
-            key: Template(info.desc, self.setting, about=key)
+            key: Template(info.desc, self.setting, about=None if key in self.setting.rooms else key)
             for key, info in game.infos.items()
             if info.desc and key not in ("P", "I")
         }
+
+    def judge(self, state: int, tale: int, world: World) -> int:
+        """The quests as the game itself counts them; `tale` is what it counted before.
+
+        That is what follows from the facts of `state`, except in cooking games, whose facts do not follow the world in
+        everything.
+        """
+        problem, kitchen = self.ground.problem, self.setting.kitchen
+        if kitchen is None:
+            return problem.judge(state, tale)
+        true = (bit for bit, fact in self.ground.quest_facts if kitchen.holds(fact, world))
+        return problem.judge(sum(true), tale)
 
 
 @lru_cache(maxsize=256)
@@ -50,10 +64,18 @@ def story_of(task: TextWorldTask) -> Story:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A point of a game."""
+    """A point of a game.
+
+    Attributes:
+        state: textworld's facts.
+        tale: The quests as the game itself counts them.
+        is_sure: Whether the facts have followed the world so far.
+    """
 
     world: World
     state: int
+    tale: int
+    is_sure: bool
     turns: int
     memory: Memory
 
@@ -70,13 +92,15 @@ class NativeEngine:
             return
         self._task = task
         self._story = story_of(task)
-        self.setting = self._story.setting
+        self.setting, self.actions = self._story.setting, self._story.actions
         self._parser = Parser(self.setting)
 
     def reset(self) -> Reply:
         """Starts the game from its beginning."""
         self.world = self._story.start.copy()
         self.state = self._story.ground.problem.initial
+        self.tale = self.state
+        self._is_sure = True
         self.turns = 1
         self._settle()
         self._line = ""
@@ -87,7 +111,7 @@ class NativeEngine:
     def step(self, command: str) -> Reply:
         """Plays one line."""
         plain = self._story.plain.get(command)
-        if plain is not None and command in self._admissible and self._parser.memory.question is None:
+        if plain is not None and self._is_sure and command in self._admissible and self._parser.memory.question is None:
             self._parser.recall(*plain)
             read = plain[0]
         else:
@@ -98,18 +122,19 @@ class NativeEngine:
         self._line = command
         outcome = self._perform(read)
         text = read.preface + outcome.text
-        if ACTIONS[read.action].happens:
+        if self.actions[read.action].happens:
             text += self._end_turn("\n" * outcome.gap)
         return self._reply(text, outcome.done)
 
     def snapshot(self) -> Position:
         """The current point of the game."""
-        return Position(self.world.copy(), self.state, self.turns, self._parser.memory)
+        return Position(self.world.copy(), self.state, self.tale, self._is_sure, self.turns, self._parser.memory)
 
     def restore(self, snapshot: Position) -> None:
         """Goes back to a snapshot."""
         self.world = snapshot.world.copy()
-        self.state, self.turns = snapshot.state, snapshot.turns
+        self.state, self.tale, self.turns = snapshot.state, snapshot.tale, snapshot.turns
+        self._is_sure = snapshot.is_sure
         self._settle()
         self._parser.memory = snapshot.memory
 
@@ -148,8 +173,7 @@ class NativeEngine:
 
     def do(self, *act: str) -> None:
         """Carries out one act of the game's rules, in the facts and in the world."""
-        operator = next(op for op in self._story.ground.acts[act] if self.state & op.needs == op.needs)
-        self.state = self.state & ~operator.deletes | operator.adds
+        self.record(*act)
         verb, *nouns = act
         world = self.world
         if verb == "go":
@@ -165,6 +189,15 @@ class NativeEngine:
             world.remove(nouns[0])
         else:
             world.status[nouns[0]] = {"open": "open", "close": "closed", "lock": "locked", "unlock": "closed"}[verb]
+
+    def record(self, *act: str) -> None:
+        """Carries out one act of the game's rules in the facts alone; nothing where they do not allow it."""
+        self._has_acted = True
+        for operator in self._story.ground.acts.get(act, ()):
+            if self.state & operator.needs == operator.needs:
+                self.state = self.state & ~operator.deletes | operator.adds
+                return
+        self._is_sure = False
 
     def _perform(self, command: Command) -> Outcome:
         if command.things is None:
@@ -183,17 +216,18 @@ class NativeEngine:
     def _settle(self) -> None:
         """Finds out what follows from the facts: points, ends, and what can be done next."""
         ground = self._story.ground
-        self._settled = self.state
-        self.score = ground.completed_points(self.state)
-        self._won, self._lost = ground.problem.is_won(self.state), ground.problem.is_lost(self.state)
+        self._has_acted = False
+        self.score = ground.completed_points(self.tale)
+        self._won, self._lost = ground.problem.is_won(self.tale), ground.problem.is_lost(self.tale)
         self._admissible = ground.commands(self.state)
 
     def _end_turn(self, gap: str) -> str:
-        if self.state == self._settled:
+        if not self._has_acted:
             self.turns += 1
             return ""
         before = self.score
         self.state = self._story.ground.problem.judge(self.state, self.state)
+        self.tale = self._story.judge(self.state, self.tale, self.world)
         self._settle()
         if self._lost:
             return f"{gap}{_LOST}\n\nYou scored {told_score(self)}"

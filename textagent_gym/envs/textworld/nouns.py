@@ -8,7 +8,6 @@ from textagent_gym.envs.textworld.grammar import (
     DIRECTIONS,
     MULTIPLE,
     NUMBERS,
-    PREPOSITIONS,
     SLOTS,
     Line,
     dictionary_form,
@@ -219,6 +218,7 @@ class NounReader:
                 descriptors.wanted = descriptors.wanted or EVERYTHING
         elif thing != PLAYER:
             phrases, singles = self.setting.vocabulary[thing]
+            singles |= self.world.property_words(thing)
             while end < count:
                 phrase = next((p for p in phrases if words[end : end + len(p)] == p), None)
                 if phrase is None and words[end] not in singles:
@@ -382,7 +382,7 @@ class NounReader:
         at, saved = self.at, (self.match_from, self.length)
         while self.at < len(self.words):
             word = self.words[self.at]
-            if word in PREPOSITIONS or word in ALL:
+            if word in self.setting.grammar.prepositions or word in ALL:
                 self.at += 1
                 continue
             self._descriptors(plurals=True, reading=Reading(reading.line))
@@ -397,6 +397,13 @@ class NounReader:
         if line.is_reversed:
             noun, second = second, noun
         if line.action == "take" and self.world.holder.get(noun) == PLAYER:
+            return 0
+        kitchen = self.setting.kitchen
+        if (
+            kitchen is not None
+            and noun not in DIRECTIONS
+            and kitchen.is_unlikely(line.action, noun, second, self.world)
+        ):
             return 0
         named = [self.setting.name(entity) in self.text for entity in (noun, second) if entity]
         if not named or not all(named):

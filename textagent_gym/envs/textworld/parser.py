@@ -13,9 +13,7 @@ from textagent_gym.envs.textworld.grammar import (
     DIRECTIONS,
     MULTIPLE,
     NUMBERS,
-    PREPOSITIONS,
     SLOTS,
-    VERBS,
     dictionary_form,
 )
 from textagent_gym.envs.textworld.nouns import NounReader
@@ -71,7 +69,7 @@ class Parser:
             if question.takes_all is False and dictionary_form(words[0]) in ALL:
                 self.memory = Memory(self.memory.pronouns, question, self.memory.partial)
                 return "Sorry, you can only have one item here. Which exactly?"
-            if dictionary_form(words[0]) not in VERBS:
+            if dictionary_form(words[0]) not in self._setting.grammar.verbs:
                 place = question.place
                 words = (question.words[:place] + words + question.words[place:])[:MAX_WORDS]
         attempt = _Attempt(self._setting, world, words, self.memory)
@@ -93,14 +91,14 @@ class _Attempt(NounReader):
 
     def command(self) -> Command:
         """The command, or an `Answer`."""
-        verb = self.words[0]
-        if verb not in VERBS:
+        verb, verbs = self.words[0], self.setting.grammar.verbs
+        if verb not in verbs:
             direction = self._direction()
             if direction is None:
                 raise Answer("That's not a verb I recognise.")
             return direction
         self.best = Fault.STUCK
-        for line in VERBS[verb]:
+        for line in verbs[verb]:
             reading = Reading(line)
             try:
                 return self._try(reading)
@@ -202,7 +200,7 @@ class _Attempt(NounReader):
             return
         while word not in prepositions:
             word = self._next_preposition(count - 1)
-            if word not in PREPOSITIONS:
+            if word not in self.setting.grammar.prepositions:
                 raise LineFails
         if self.at >= count:
             return
@@ -215,10 +213,11 @@ class _Attempt(NounReader):
 
     def _next_preposition(self, stop: int) -> str:
         """The next word that is a preposition, or the last one read before place `stop`."""
+        prepositions = self.setting.grammar.prepositions
         while True:
             word = self.words[self.at] if self.at < len(self.words) else ""
             self.at += 1
-            if self.at >= stop or word in PREPOSITIONS:
+            if self.at >= stop or word in prepositions:
                 return word
 
     def _fixed_word(self, alternatives: str | tuple[str, ...], reading: Reading) -> None:

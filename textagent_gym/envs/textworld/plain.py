@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from textagent_gym.envs.textworld.grammar import NUMBERS, PREPOSITIONS, dictionary_form
+from textagent_gym.envs.textworld.grammar import NUMBERS, dictionary_form
 from textagent_gym.envs.textworld.reading import (
     ALL,
     ARTICLES,
@@ -32,8 +32,10 @@ def plain_commands(
     These are textworld's own commands whose names no other name in the game can be taken for, and which hold no word that
     the parser has a use of its own for. What each means is what `Parser.read` would find; the tests hold it to that.
     """
-    special = ALL | CONNECTIVES | ME | ARTICLES | MINE | THERE | OWNED.keys() | LIT | NUMBERS.keys() | PREPOSITIONS
-    special |= {"another", "other", "then", "of", "directions", *PRONOUNS}
+    special = ALL | CONNECTIVES | ME | ARTICLES | MINE | THERE | OWNED.keys() | LIT | NUMBERS.keys()
+    special |= {"another", "other", "then", "of", "directions", *PRONOUNS} | setting.grammar.prepositions
+    if setting.kitchen is not None:
+        special |= setting.kitchen.property_words
 
     def is_plain(thing: str) -> bool:
         words = tuple(map(dictionary_form, tokenise(setting.name(thing))))

@@ -36,7 +36,7 @@ class Template:
     def __init__(self, source: str, setting: Setting, about: str | None = None) -> None:
         self._setting = setting
         self._about = about
-        pieces = iter(re.split(r"(\[[^\]]*\])", literal(source)))
+        pieces = iter(re.split(r"(\[[^\]]*\])", literal(source) if about is None else quoted(source)))
         self._parts, ending = self._read(pieces)
         if ending:
             raise UnknownTextError(f"expected a description with every [if] ended, got {source!r:.200}")
@@ -84,11 +84,14 @@ class Template:
         return say
 
     def _substitution(self, piece: str) -> Speech:
+        if piece == "[noun]" and self._about is not None:
+            noun, named = self._about, self._setting
+            return lambda world: world.adjectives(noun) + named.name(noun)
         found = re.fullmatch(r"\[a list of things (?:in|on) the (\w+)\]", piece)
         if found is None:
             raise UnknownTextError(f"expected a substitution of textworld's grammars, got {piece!r:.200}")
         holder, setting = found.group(1), self._setting
-        return lambda world: setting.list_of(world.inside(holder))
+        return lambda world: setting.list_of(world.inside(holder), world)
 
     def _condition(self, text: str) -> Condition:
         tests = [self._test(part.strip()) for part in text.split(" and ")]
@@ -118,11 +121,17 @@ class Template:
 def literal(text: str) -> str:
     """A text literal as Inform 7 prints it.
 
-    A single quotation mark stays an apostrophe between two letters and is a double one elsewhere; one line break is a
-    space, more are kept, and spaces around them are not.
+    One line break is a space, more are kept, and spaces around them are not.
     """
-    text = re.sub(r"(?<![^\W\d_])'|'(?![^\W\d_])", '"', text)
-    return re.sub(r"[ \t]*((?:\n[ \t]*)+)", lambda found: _breaks(found.group(1)), text)
+    return re.sub(r"[ \t]*((?:\n[ \t]*)+)", lambda found: _breaks(found.group(1)), quoted(text))
+
+
+def quoted(text: str) -> str:
+    """A text whose line breaks are all spelt out, as textworld writes those of things.
+
+    A single quotation mark stays an apostrophe between two letters and is a double one elsewhere.
+    """
+    return re.sub(r"(?<![^\W\d_])'|'(?![^\W\d_])", '"', text)
 
 
 def _breaks(blank: str) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from textagent_gym.envs.textworld.grammar import DIRECTIONS, dictionary_form
+from textagent_gym.envs.textworld.grammar import DIRECTIONS, STANDARD, dictionary_form
 from textagent_gym.envs.textworld.logic import subtypes
 
 if TYPE_CHECKING:
     from textworld.generator.game import Game
+
+    from textagent_gym.envs.textworld.cooking import Dish, Kitchen
 
 PLAYER = "P"
 """The player, as textworld's facts name it."""
@@ -35,9 +37,19 @@ class Setting:
         exits: Room -> direction -> (room beyond, door between or None).
         key_of: Door or container -> key.
         doors, containers, supporters, foods: Things of that kind.
+        kitchen: What only cooking games have, or None.
+        grammar: The verbs that are understood.
+        capacity: How many things the player can hold.
+
+    Args:
+        game: textworld's description of the game.
+        kitchen: What only cooking games have, or None.
     """
 
-    def __init__(self, game: Game) -> None:
+    def __init__(self, game: Game, kitchen: Kitchen | None = None) -> None:
+        self.kitchen = kitchen
+        self.grammar = STANDARD if kitchen is None else kitchen.grammar
+        self.capacity = 100 if kitchen is None else kitchen.capacity
         kinds = subtypes(game.kb)
         entities = {entity.id: entity for entity in game.world.entities}
         declared = [entity.id for kind in game.kb.types for entity in game.world.get_entities_per_type(kind)]
@@ -48,11 +60,11 @@ class Setting:
         self.rooms: tuple[str, ...] = tuple(key for key in declared if key in of_kind["r"])
         self.doors, self.containers, self.supporters = of_kind["d"], of_kind["c"], of_kind["s"]
         self.foods = of_kind["f"]
+        self.names: dict[str, str] = {key: info.name for key, info in game.infos.items() if info.name}
         self.things: tuple[str, ...] = tuple(
-            key for key in declared if key not in of_kind["r"] and key not in (PLAYER, "I")
+            key for key in declared if key not in of_kind["r"] and key not in (PLAYER, "I") and key in self.names
         )
         self.fixed = self.doors | self.containers | self.supporters
-        self.names: dict[str, str] = {key: info.name for key, info in game.infos.items() if info.name}
         self.names[PLAYER] = "yourself"
         self._definite = {key: info.definite for key, info in game.infos.items() if info.definite}
         self._indefinite = {key: info.indefinite for key, info in game.infos.items() if info.indefinite}
@@ -93,18 +105,18 @@ class Setting:
         named = self.the(entity)
         return f"The{named[3:]}" if named.startswith("the ") else named
 
-    def a(self, entity: str) -> str:
-        """The name with its indefinite article."""
+    def a(self, entity: str, adjectives: str = "") -> str:
+        """The name with its indefinite article, and with what is said between the two."""
+        name = adjectives + self.name(entity)
         if entity in self._indefinite:
-            return f"{self._indefinite[entity]} {self.names[entity]}"
+            return f"{self._indefinite[entity]} {name}"
         if entity in self.doors:
-            return self.name(entity)
-        name = self.name(entity)
+            return name
         return f"an {name}" if name[:1] in _VOWELS else f"a {name}"
 
-    def list_of(self, things: tuple[str, ...] | list[str]) -> str:
-        """An English list with indefinite articles: "a key, an apple and a box"."""
-        named = [self.a(thing) for thing in things]
+    def list_of(self, things: tuple[str, ...] | list[str], world: World) -> str:
+        """An English list with indefinite articles: "a key, an apple and a sliced carrot"."""
+        named = [self.a(thing, world.adjectives(thing)) for thing in things]
         return " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
 
     def _doors_of(self, room: str) -> tuple[str, ...]:
@@ -123,14 +135,22 @@ class World:
         holder: Thing -> room, container, supporter or player that holds it; eaten things are missing.
         contents: Holder -> what it holds, the last arrival first.
         status: Door or container -> "open", "closed" or "locked".
+        dishes: Food -> how it was prepared; only in cooking games.
     """
 
-    __slots__ = ("contents", "holder", "status")
+    __slots__ = ("contents", "dishes", "holder", "status")
 
-    def __init__(self, holder: dict[str, str], contents: dict[str, tuple[str, ...]], status: dict[str, str]) -> None:
+    def __init__(
+        self,
+        holder: dict[str, str],
+        contents: dict[str, tuple[str, ...]],
+        status: dict[str, str],
+        dishes: dict[str, Dish],
+    ) -> None:
         self.holder = holder
         self.contents = contents
         self.status = status
+        self.dishes = dishes
 
     @classmethod
     def at_start(cls, game: Game, setting: Setting) -> World:
@@ -147,7 +167,7 @@ class World:
         for thing in (PLAYER, *setting.things):
             if thing in holder:
                 contents[holder[thing]] = (*contents.get(holder[thing], ()), thing)
-        world = cls(holder, contents, status)
+        world = cls(holder, contents, status, {} if setting.kitchen is None else dict(setting.kitchen.dishes))
         world._bring_doors(setting)
         for door in setting.things:
             if door in setting.doors and door not in world.holder:
@@ -156,7 +176,7 @@ class World:
 
     def copy(self) -> World:
         """A world of its own."""
-        return World(dict(self.holder), dict(self.contents), dict(self.status))
+        return World(dict(self.holder), dict(self.contents), dict(self.status), dict(self.dishes))
 
     @property
     def room(self) -> str:
@@ -166,6 +186,16 @@ class World:
     def inside(self, holder: str) -> tuple[str, ...]:
         """What `holder` holds, the last arrival first."""
         return self.contents.get(holder, ())
+
+    def adjectives(self, thing: str) -> str:
+        """What is said before the name of a thing that is looked at, a space after each word; "" for most things."""
+        dish = self.dishes.get(thing)
+        return "" if dish is None else dish.adjectives
+
+    def property_words(self, thing: str) -> frozenset[str]:
+        """Words that name a thing for now, beside its own name."""
+        dish = self.dishes.get(thing)
+        return frozenset() if dish is None else dish.words
 
     def shows_contents(self, thing: str, setting: Setting) -> bool:
         """Whether what is in or on `thing` can be seen and reached."""

@@ -10,6 +10,7 @@ import time
 from importlib.metadata import version
 
 import gymnasium as gym
+import numpy as np
 
 from textagent_gym.agents import RandomAgent
 
@@ -90,27 +91,26 @@ def compare(env_id: str, *, num_steps: int) -> dict[str, float | str]:
     from textagent_gym.envs.textworld.inform7 import bare_gym
     from textagent_gym.envs.textworld.tasks import find_task
 
-    env, agent = gym.make(env_id), RandomAgent()
+    env, rng = gym.make(env_id), np.random.default_rng(0)
     native, reference = Stopwatch(), Stopwatch()
-    num_games = 0
-    while len(native.seconds) < num_steps:
-        observation, info = env.reset(seed=num_games)
-        agent.reset(info, num_games)
+    num_games = total = 0
+    while total < num_steps:
+        _, info = env.reset(seed=num_games)
         num_games += 1
-        commands, over = [], False
-        while not over:
-            commands.append(agent.act(observation, info))
-            with native:
-                observation, _, terminated, truncated, info = env.step(commands[-1])
-            over = terminated or truncated
-        bare = bare_gym(find_task(info["task_id"]))
+        task = find_task(info["task_id"])
+        commands = task.ground.random_commands(info["task_card"]["max_steps"], rng)
+        total += len(commands)
+        with native:
+            for command in commands:
+                env.step(command)
+        bare = bare_gym(task)
         bare.reset()
-        for command in commands:
-            with reference:
+        with reference:
+            for command in commands:
                 bare.step(command)
         bare.close()
     env.close()
-    ours, theirs = (len(watch.seconds) / sum(watch.seconds) for watch in (native, reference))
+    ours, theirs = (total / sum(watch.seconds) for watch in (native, reference))
     return {
         "env_id": env_id,
         "steps_per_s": ours,

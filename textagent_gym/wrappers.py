@@ -110,6 +110,8 @@ class Memory:
         """`observation`, which answered `action`, after the turns before it."""
         self._turns.append((self._last, action))
         self._last = observation
+        if not self._turns:
+            return observation
         past = "".join(f"{seen}\n\n> {done}\n\n" for seen, done in self._turns)
         return past + observation
 

@@ -13,7 +13,7 @@ from textagent_gym.envs.textworld.parser import Parser
 from textagent_gym.envs.textworld.plain import plain_commands
 from textagent_gym.envs.textworld.reading import Command, Memory, tokenise
 from textagent_gym.envs.textworld.tasks import TextWorldTask
-from textagent_gym.envs.textworld.text import Template
+from textagent_gym.envs.textworld.text import Template, objective_text
 from textagent_gym.envs.textworld.world import Setting, World
 
 _END = " " * 55 + "*** The End ***"
@@ -33,7 +33,7 @@ class Story:
         self.setting = Setting(game, kitchen_of(game))
         self.actions = ACTIONS if self.setting.kitchen is None else self.setting.kitchen.actions
         self.start = World.at_start(game, self.setting)
-        self.objective: str = game.objective
+        self.objective = objective_text(game.objective)
         self.max_score: int = sum(quest.reward for quest in game.quests if not quest.optional or quest.reward > 0)
         self.headings = {room: f"-= {self.setting.name(room).title()} =-" for room in self.setting.rooms}
         self.plain = plain_commands(self.ground.acts, self.setting)

@@ -43,7 +43,7 @@ class Template:
 
     def say(self, world: World) -> str:
         """The description of the world as it is."""
-        return "".join(part if isinstance(part, str) else part(world) for part in self._parts)
+        return _said(self._parts, world)
 
     def _read(self, pieces: Iterator[str]) -> tuple[list[str | Speech], str]:
         """Parts up to the bracket that ends this branch, and that bracket."""
@@ -78,7 +78,7 @@ class Template:
         def say(world: World) -> str:
             for holds, parts in branches:
                 if holds(world):
-                    return "".join(part if isinstance(part, str) else part(world) for part in parts)
+                    return _said(parts, world)
             return ""
 
         return say
@@ -116,6 +116,18 @@ class Template:
             empty = found.group(1)
             return lambda world: not world.inside(empty)
         raise UnknownTextError(f"expected a condition of textworld's grammars, got {text!r:.200}")
+
+
+def _said(parts: list[str | Speech], world: World) -> str:
+    return "".join([part if isinstance(part, str) else part(world) for part in parts])
+
+
+def objective_text(objective: str) -> str:
+    """The objective as the game prints it: textworld hands it to Inform in literals of 200 characters a line."""
+    lines = []
+    for line in objective.split("\n"):
+        lines.append("".join(literal(line[start : start + 200]) for start in range(0, len(line), 200)))
+    return "\n".join(lines)
 
 
 def literal(text: str) -> str:

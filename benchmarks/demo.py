@@ -1,8 +1,8 @@
 """`make demo`: a language model of a million parameters learns a text game while you watch.
 
-It trains `tiny` by SFT on expert episodes of a fixed set of games, goes on with GRPO on the same games, and plays random,
-SFT and SFT + GRPO on held-out games. The folder `demo/` then holds a table with 95 % bootstrap intervals, the learning
-curves and one transcript. All seeds are fixed.
+It trains `tiny` by SFT on expert episodes, goes on with GRPO on games of which most were never demonstrated, and plays
+random, SFT and SFT + GRPO on held-out games. The folder `demo/` then holds a table with 95 % bootstrap intervals, the
+learning curves and one transcript. All seeds are fixed.
 
     python -m benchmarks.demo --out demo
 """
@@ -47,14 +47,18 @@ class Config:
 
     out: Path = Path("demo")
     """Folder for the results; what an earlier demo left there is replaced."""
-    num_train_games: int = 100
-    """Games that the expert demonstrates, and on which GRPO trains."""
-    num_test_games: int = 200
+    num_demos: int = 200
+    """Games that the expert demonstrates, the first of the training games."""
+    num_train_games: int = 1200
+    """Games from which GRPO draws; most of them were never demonstrated."""
+    num_test_games: int = 400
     """Held-out games of the table."""
-    sft_epochs: int = 16
+    sft_epochs: int = 14
     """Passes over the demonstrations."""
-    grpo_iterations: int = 20
+    grpo_iterations: int = 30
     """Rounds of rollout and update."""
+    groups_per_batch: int = 16
+    """Training games of one round."""
     seed: int = 1
     """Seeds weights and sampling."""
 
@@ -111,7 +115,7 @@ def sft_config(config: Config) -> sft.Config:
     return sft.Config(
         env_id=ENV_ID,
         env_kwargs=TRAIN,
-        num_demos=config.num_train_games,
+        num_demos=config.num_demos,
         num_epochs=config.sft_epochs,
         rollout=ROLLOUT,
         run=RunSettings(out=config.out / "sft", seed=config.seed),
@@ -119,12 +123,13 @@ def sft_config(config: Config) -> sft.Config:
 
 
 def grpo_config(config: Config, model: Path) -> grpo.Config:
-    """GRPO on the same games, from the cloned policy."""
+    """GRPO on all training games, from the cloned policy."""
     return grpo.Config(
         env_id=ENV_ID,
         env_kwargs=TRAIN,
         model=str(model),
         num_iterations=config.grpo_iterations,
+        groups_per_batch=config.groups_per_batch,
         num_train_seeds=config.num_train_games,
         rollout=ROLLOUT,
         optimiser=OptimiserSettings(learning_rate=1e-4),

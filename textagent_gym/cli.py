@@ -180,6 +180,25 @@ def data(
             _fail(str(error))
 
 
+@app.command
+def overlap(env_id: EnvId, count: int = 200, env_kwargs: KwargsJson = "{}") -> None:
+    """Count the test games whose structure, names and words aside, also occurs among train games.
+
+    Args:
+        env_id: An id of TextWorld.
+        count: Games to draw of each split.
+        env_kwargs: Constructor options as JSON.
+    """
+    from textagent_gym.envs.textworld.pool import shared_structures
+
+    _make(env_id, env_kwargs).close()
+    found = shared_structures(env_id, _options(env_kwargs), count)
+    console.print(
+        f"{env_id}: of {count} train games {found['train']} are different, of {count} test games {found['test']}; "
+        f"{found['shared']} test games ({100 * found['shared'] / count:.1f} %) occur in train"
+    )
+
+
 _MEASURED = {
     "steps_per_s": "steps/s",
     "step_ms": "step ms (median)",

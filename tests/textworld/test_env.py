@@ -213,3 +213,29 @@ def test_sync_and_async_vector_environments_see_what_one_sees() -> None:
         assert list(texts) == [answer[0] for answer in answers]
         assert rewards.tolist() == [answer[1] for answer in answers]
         vector.close()
+
+
+@pytest.mark.parametrize("backend", ["native", "inform7"])
+def test_a_comma_buys_no_second_turn(backend: str) -> None:
+    env = make("TextWorld-Easy-Dense-v0", backend=backend)
+    _, info = env.reset(seed=0)
+    first = info["solution"][0]
+    observation, reward, _, _, info = env.step(f"{first}, {first}")
+    assert observation.startswith("Nothing was done")
+    assert (reward, info["valid_command"]) == (0, False)
+    assert env.step(first)[1] > 0
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_both_backends_pay_and_say_the_same(seed: int) -> None:
+    native, reference = (make("TextWorld-Medium-Dense-v0", backend=backend) for backend in ("native", "inform7"))
+    for agent in (ExpertAgent(), RandomAgent()):
+        mine, theirs = (play(env, agent, seed=seed) for env in (native, reference))
+        for step in (mine[0], theirs[0]):
+            del step[4]["task_card"]
+        assert mine == theirs
+
+
+def test_a_random_agent_by_number_plays_valid_commands() -> None:
+    env = make("TextWorld-Easy-Dense-v0", by_number=True)
+    assert all(step[4]["valid_command"] for step in play(env, RandomAgent(by_number=True), seed=0))

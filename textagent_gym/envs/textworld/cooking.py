@@ -240,10 +240,10 @@ def _drink(scene: Scene, noun: str, second: str) -> Outcome:
 
 _ACTIONS: Mapping[str, Action] = {
     **ACTIONS,
-    **{verb: Action(_cutting(verb), needs=2, touches=2, carries=3, before=_before_cutting) for verb in _PAST},
+    **{verb: Action(_cutting(verb), touches=2, carries=3, before=_before_cutting) for verb in _PAST},
     "cut": Action(_cut),
-    "cook": Action(_cook, needs=2, touches=2, carries=1),
-    "prepare": Action(_prepare, needs=0),
+    "cook": Action(_cook, touches=2, carries=1),
+    "prepare": Action(_prepare),
     "eat": Action(_eat),
     "drink": Action(_drink, carries=1),
 }

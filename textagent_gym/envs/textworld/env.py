@@ -34,8 +34,8 @@ class TextWorldEnv(TextAgentEnv):
     """Quests in houses of rooms, containers, doors and keys, generated and played by Microsoft's TextWorld.
 
     The player walks between rooms, opens, unlocks and closes doors and containers, takes things and puts them somewhere,
-    and eats food, until every quest of the game is completed. Games are drawn without end from a seed, compiled once and
-    kept in the cache folder.
+    and eats food, until every quest of the game is completed. Games are drawn without end from a seed and kept in
+    the cache folder.
 
     ## Action space
 
@@ -46,8 +46,8 @@ class TextWorldEnv(TextAgentEnv):
 
     ## Observation space
 
-    The game's own text: the objective and the first room at reset, the answer to the command after each step. It is one
-    contiguous slice of what textworld printed, without banner, prompt and status line. With `preamble=True` the first
+    The game's own text: the objective and the first room at reset, the answer to the command after each step, byte for
+    byte what textworld prints without banner, prompt and status line. With `preamble=True` the first
     observation starts with the rules in two sentences.
 
     ## Rewards
@@ -230,11 +230,7 @@ class TextWorldEnv(TextAgentEnv):
         return self._file_task
 
     def _begin(self, task: Task) -> Turn:
-        try:
-            self._engine.load(cast(TextWorldTask, task))
-        except UnknownTextError:
-            self._backend, self._engine = "inform7", Inform7Engine()
-            self._engine.load(cast(TextWorldTask, task))
+        self._load(cast(TextWorldTask, task))
         return self._turn_of(self._engine.reset(), cast(TextWorldTask, task))
 
     def _play(self, command: str) -> Turn:
@@ -244,7 +240,7 @@ class TextWorldEnv(TextAgentEnv):
         return self._engine.snapshot()
 
     def _restore_backend(self, task: Task, snapshot: Any) -> None:
-        self._engine.load(cast(TextWorldTask, task))
+        self._load(cast(TextWorldTask, task))
         self._engine.restore(snapshot)
 
     def _unreadable(self, command: str) -> str | None:
@@ -255,6 +251,13 @@ class TextWorldEnv(TextAgentEnv):
         if command.isascii() and "\\" not in command:
             return None
         return "Nothing was done: expected letters, digits and punctuation of the English keyboard, got others."
+
+    def _load(self, task: TextWorldTask) -> None:
+        try:
+            self._engine.load(task)
+        except UnknownTextError:
+            self._backend, self._engine = "inform7", Inform7Engine()
+            self._engine.load(task)
 
     def _turn_of(self, reply: Reply, task: TextWorldTask) -> Turn:
         if task.counts_points:

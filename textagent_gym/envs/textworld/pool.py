@@ -40,6 +40,23 @@ def prepare(recipes: Sequence[Recipe], num_workers: int) -> Iterator[str]:
             pool.shutdown(cancel_futures=True)
 
 
+def shared_structures(env_id: str, options: dict[str, Any], count: int) -> dict[str, int]:
+    """How many of `count` test games have a structure, names and words aside, that one of `count` train games has, too.
+
+    Returns:
+        `train` and `test`, the different structures of each split, and `shared`, the test games that are in both.
+    """
+    found: dict[str, list[str]] = {}
+    for split in ("train", "test"):
+        env = gym.make(env_id, **{**options, "split": split})
+        cards = (env.reset(seed=seed)[1]["task_card"] for seed in range(count))
+        found[split] = [card["details"]["structure"] for card in cards]
+        env.close()
+    train = set(found["train"])
+    shared = sum(structure in train for structure in found["test"])
+    return {"train": len(train), "test": len(set(found["test"])), "shared": shared}
+
+
 def _prepare(recipe: Recipe) -> str:
     make_task(recipe)
     make_task.cache_clear()

@@ -241,33 +241,32 @@ def task_of(
     """The task that a game is, measured.
 
     Raises:
-        ValueError: The game cannot be won.
+        ValueError: The game cannot be won, or is too large to plan and brings no walkthrough.
     """
     ground = GroundGame(game)
     planner = Planner(ground.problem)
     plan = planner.reference
-    if plan is None:
+    if plan is not None:
+        solution = tuple(operator.name for operator in plan.operators)
+    elif game.metadata.get("walkthrough") and sum(ground.points):  # too large to plan: by its maker's own account
+        solution, counts_points = tuple(game.metadata["walkthrough"]), True
+    else:
         raise ValueError(f"expected a game that can be won, got {name}")
-    state, counts, numbers = ground.problem.initial, [], []
-    for operator in plan.operators:
-        commands = ground.commands(state)
-        counts.append(len(commands))
-        numbers.append(commands.index(operator.name) + 1)
-        state = ground.problem.successor(state, operator)
+    counts, numbers = _along(solution, ground)
     kinds = [info.type for info in game.infos.values()]
     return TextWorldTask(
         task_id=f"{name}.{content_of(game)[:12]}",
-        solution=tuple(operator.name for operator in plan.operators),
-        solution_is_shortest=plan.is_shortest,
-        subgoals_total=sum(ground.points) if counts_points else plan.length,
+        solution=solution,
+        solution_is_shortest=plan is not None and plan.is_shortest,
+        subgoals_total=sum(ground.points) if counts_points else len(solution),
         measured={
             "state_space_size": kinds.count("r"),
             "action_space_size": sum(kind not in {"r", "d", "P", "I"} for kind in kinds),
-            "solution_length": plan.length,
+            "solution_length": len(solution),
         },
         split=split,
-        admissible_counts=tuple(counts),
-        solution_numbers=tuple(numbers),
+        admissible_counts=counts,
+        solution_numbers=numbers,
         game_file=str(path),
         details={
             **details,
@@ -279,6 +278,22 @@ def task_of(
         planner=planner,
         counts_points=counts_points,
     )
+
+
+def _along(solution: tuple[str, ...], ground: GroundGame) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+    """How many commands are admissible before each step, and which of them the step is; None where a step is not listed."""
+    state = ground.problem.initial
+    counts, numbers = [], []
+    for command in solution:
+        commands = ground.commands(state)
+        if command not in commands:
+            return None, None
+        counts.append(len(commands))
+        numbers.append(commands.index(command) + 1)
+        state = ground.problem.successor(
+            state, next(op for op in ground.problem.applicable(state) if op.name == command)
+        )
+    return tuple(counts), tuple(numbers)
 
 
 def content_of(game: Game) -> str:

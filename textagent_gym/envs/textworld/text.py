@@ -36,7 +36,9 @@ class Template:
     def __init__(self, source: str, setting: Setting, about: str | None = None) -> None:
         self._setting = setting
         self._about = about
-        pieces = iter(re.split(r"(\[[^\]]*\])", literal(source) if about is None else quoted(source)))
+        # textworld hands the description of a room to Inform in literals that end where an [if] ends.
+        said = quoted(source) if about else "[end if]".join(map(literal, source.split("[end if]")))
+        pieces = iter(re.split(r"(\[[^\]]*\])", said))
         self._parts, ending = self._read(pieces)
         if ending:
             raise UnknownTextError(f"expected a description with every [if] ended, got {source!r:.200}")
@@ -141,9 +143,10 @@ def literal(text: str) -> str:
 def quoted(text: str) -> str:
     """A text whose line breaks are all spelt out, as textworld writes those of things.
 
-    A single quotation mark stays an apostrophe between two letters and is a double one elsewhere.
+    A single quotation mark stays an apostrophe between two letters, or before a letter at the beginning, and is a double
+    one elsewhere.
     """
-    return re.sub(r"(?<![^\W\d_])'|'(?![^\W\d_])", '"', text)
+    return re.sub(r"(?<!^)(?<![^\W\d_])'|'(?![^\W\d_])", '"', text)
 
 
 def _breaks(blank: str) -> str:

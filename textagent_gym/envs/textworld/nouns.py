@@ -376,8 +376,8 @@ class NounReader:
 
     def _find_alternatives(self, reading: Reading, descriptors: Descriptors) -> bool:
         """Whether a second noun follows; what it may be goes into `alternatives`."""
-        following = next((token for token in reading.line.tokens[self.place :] if token in SLOTS), None)
-        if following is None or following == "topic" or following in ("direction", "switched"):
+        following = next((token for token in reading.line.tokens[self.place :] if token in SLOTS), "end of line")
+        if following in ("topic", "direction", "switched"):
             return False
         at, saved = self.at, (self.match_from, self.length)
         while self.at < len(self.words):

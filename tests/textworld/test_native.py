@@ -9,6 +9,7 @@ from tests.textworld.players import VERBS_ALONE, admissible_player, careless_pla
 from textagent_gym.envs.textworld.native import NativeEngine
 from textagent_gym.envs.textworld.parser import Parser
 from textagent_gym.envs.textworld.tasks import make_task
+from textagent_gym.envs.textworld.text import quoted
 
 
 @pytest.mark.parametrize("number", [1, 3, 7, 12, 22])
@@ -83,3 +84,17 @@ def test_no_line_stops_the_engine(line: str) -> None:
     assert engine.step(f"look {line}").text
     if line.split():
         assert engine.step(line).text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("the lid's in your way", "the lid's in your way"),
+        ("you call 'looking.'", 'you call "looking."'),
+        ("That'", 'That"'),
+        ("'s limited edition key", "'s limited edition key"),
+        ("'ve done that", '"ve done that'),
+    ],
+)
+def test_quotation_marks_are_informs(text: str, said: str) -> None:
+    assert quoted(text) == said

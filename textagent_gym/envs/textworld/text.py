@@ -143,10 +143,11 @@ def literal(text: str) -> str:
 def quoted(text: str) -> str:
     """A text whose line breaks are all spelt out, as textworld writes those of things.
 
-    A single quotation mark stays an apostrophe between two letters, or before a letter at the beginning, and is a double
-    one elsewhere.
+    A single quotation mark stays an apostrophe between two letters, or where the literal begins with that of an "'s"; it
+    is a double one elsewhere.
     """
-    return re.sub(r"(?<!^)(?<![^\W\d_])'|'(?![^\W\d_])", '"', text)
+    kept = re.match(r"'[^\W\d_](?![^\W\d_])", text) is not None
+    return text[:kept] + re.sub(r"(?<![^\W\d_])'|'(?![^\W\d_])", '"', text[kept:])
 
 
 def _breaks(blank: str) -> str:

@@ -76,6 +76,7 @@ def test_plain_commands_are_read_as_the_parser_reads_them(number: int) -> None:
     assert num_plain > 1000
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60) | st.lists(st.sampled_from(" ".join(VERBS_ALONE).split()), max_size=20).map(" ".join))
 def test_no_line_stops_the_engine(line: str) -> None:
     engine = NativeEngine()

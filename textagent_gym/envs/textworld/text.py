@@ -146,7 +146,7 @@ def quoted(text: str) -> str:
     A single quotation mark stays an apostrophe between two letters, or where the literal begins with that of an "'s"; it
     is a double one elsewhere.
     """
-    kept = re.match(r"'[^\W\d_](?![^\W\d_])", text) is not None
+    kept = 1 if re.match(r"'[^\W\d_](?![^\W\d_])", text) else 0
     return text[:kept] + re.sub(r"(?<![^\W\d_])'|'(?![^\W\d_])", '"', text[kept:])
 
 

@@ -49,13 +49,13 @@ class Config:
     """Folder for the results; what an earlier demo left there is replaced."""
     num_demos: int = 200
     """Games that the expert demonstrates, the first of the training games."""
-    num_train_games: int = 1200
+    num_train_games: int = 1000
     """Games from which GRPO draws; most of them were never demonstrated."""
     num_test_games: int = 400
     """Held-out games of the table."""
     sft_epochs: int = 14
     """Passes over the demonstrations."""
-    grpo_iterations: int = 30
+    grpo_iterations: int = 24
     """Rounds of rollout and update."""
     groups_per_batch: int = 16
     """Training games of one round."""

@@ -107,19 +107,18 @@ class Action:
     before: Callable[[Scene, str, str], Outcome | None] | None = None
 
 
-def act(scene: Scene, name: str, noun: str, second: str) -> Outcome:
+def act(scene: Scene, name: str, noun: str = "", second: str = "") -> Outcome:
     """Carries out an action, or says why not."""
     action = scene.actions[name]
     early = _before(scene, name, noun) if action.before is None else action.before(scene, noun, second)
     if early is not None:
         return early
-    nouns = (noun, second)
-    for thing in nouns[: action.touches]:
-        if thing in DIRECTIONS:
-            return Outcome("You must name something more substantial.")
-    for place, wanted in enumerate(nouns, start=1):
-        if action.carries & place and scene.world.holder.get(wanted) != PLAYER:
-            return _not_held(scene, wanted)
+    if (action.touches and noun in DIRECTIONS) or (action.touches == 2 and second in DIRECTIONS):
+        return Outcome("You must name something more substantial.")
+    if action.carries:
+        for place, wanted in enumerate((noun, second), start=1):
+            if action.carries & place and scene.world.holder.get(wanted) != PLAYER:
+                return _not_held(scene, wanted)
     return action.perform(scene, noun, second)
 
 

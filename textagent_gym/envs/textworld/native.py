@@ -201,13 +201,12 @@ class NativeEngine:
 
     def _perform(self, command: Command) -> Outcome:
         if command.things is None:
-            nouns = (*command.nouns, "", "")
-            return act(self, command.action, nouns[0], nouns[1])
+            return act(self, command.action, *command.nouns)
         said, done = [], False
         for thing in command.things:
-            nouns = (*(noun or thing for noun in command.nouns), "", "")
+            nouns = [noun or thing for noun in command.nouns]
             self.notice(thing)
-            outcome = act(self, command.action, nouns[0], nouns[1])
+            outcome = act(self, command.action, *nouns)
             text = "Done." if outcome.done and command.action in ("put", "insert") else outcome.text
             said.append(f"{self.setting.name(thing)}: {text}")
             done = done or outcome.done

@@ -99,6 +99,9 @@ class Template:
         tests = [self._test(part.strip()) for part in text.split(" and ")]
         if len(tests) == 1:
             return tests[0]
+        if len(tests) == 2:
+            first, second = tests
+            return lambda world: first(world) and second(world)
         return lambda world: all(test(world) for test in tests)
 
     def _test(self, text: str) -> Condition:
@@ -112,11 +115,11 @@ class Template:
         found = re.fullmatch(r"there is (something|nothing) (?:in|on) (?:the )?(\w+)", text)
         if found:
             some, holder = found.group(1) == "something", found.group(2)
-            return lambda world: bool(world.inside(holder)) == some
+            return lambda world: bool(world.contents.get(holder)) == some
         found = re.fullmatch(r"the (\w+) contains nothing", text)
         if found:
             empty = found.group(1)
-            return lambda world: not world.inside(empty)
+            return lambda world: not world.contents.get(empty)
         raise UnknownTextError(f"expected a condition of textworld's grammars, got {text!r:.200}")
 
 

@@ -7,12 +7,9 @@ one player who never sits on, enters or wears anything. Every change of the worl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
-
 from textagent_gym.envs.textworld.grammar import DIRECTIONS
-from textagent_gym.envs.textworld.world import PLAYER, Setting, World
+from textagent_gym.envs.textworld.scene import Action, Outcome, Perform, Scene
+from textagent_gym.envs.textworld.world import PLAYER
 
 HELP = """Available commands:
   look:                describe the current room
@@ -31,80 +28,6 @@ HELP = """Available commands:
   lock ... with ...:   lock a door or a container with a key
   unlock ... with ...: unlock a door or a container with a key"""
 """textworld's own answer to `help`."""
-
-
-class Scene(Protocol):
-    """What an action sees and may change."""
-
-    setting: Setting
-    world: World
-    actions: Mapping[str, Action]
-    score: int
-    turns: int
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The words of the line that is being carried out."""
-
-    def do(self, *act: str) -> None:
-        """Carries out one action of the game's rules, such as ("take", thing, container), in world and facts."""
-
-    def record(self, *act: str) -> None:
-        """Carries out one action of the game's rules in the facts alone; nothing where they do not allow it."""
-
-    def notice(self, thing: str) -> None:
-        """Makes `thing` what "it" means."""
-
-    def heading(self, room: str) -> str:
-        """The name of a room as it stands above its description."""
-
-    def describe(self, entity: str) -> str:
-        """The description of a thing or room as it is now; "" where it has none."""
-
-    @property
-    def objective(self) -> str:
-        """The game's objective."""
-
-    @property
-    def max_score(self) -> int:
-        """Points of all quests."""
-
-
-class Outcome(NamedTuple):
-    """What an action says.
-
-    Attributes:
-        text: Its words.
-        done: Whether it was carried out.
-        gap: Line breaks before whatever is said next in the same turn.
-    """
-
-    text: str
-    done: bool = False
-    gap: int = 3
-
-
-Perform = Callable[[Scene, str, str], Outcome]
-"""An action on its noun and second noun; "" where there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """An action and what it asks of its nouns before its own rules are heard.
-
-    Attributes:
-        perform: Its own rules.
-        touches: How many of its nouns must be things within reach, not directions.
-        carries: Which of its nouns, 1 or 2, the player must hold; 0 for neither, 3 for both.
-        happens: Whether a turn passes.
-        before: What may stop it before its nouns are looked at, or None.
-    """
-
-    perform: Perform
-    touches: int = 1
-    carries: int = 0
-    happens: bool = True
-    before: Callable[[Scene, str, str], Outcome | None] | None = None
 
 
 def act(scene: Scene, name: str, noun: str = "", second: str = "") -> Outcome:
@@ -229,8 +152,6 @@ def _drop(scene: Scene, noun: str, second: str) -> Outcome:
 
 def _put(scene: Scene, noun: str, second: str) -> Outcome:
     setting = scene.setting
-    if scene.world.holder.get(noun) != PLAYER:
-        return _not_held(scene, noun)
     if noun == second:
         return Outcome("You can't put something on top of itself.")
     if second not in setting.supporters:
@@ -241,8 +162,6 @@ def _put(scene: Scene, noun: str, second: str) -> Outcome:
 
 def _insert(scene: Scene, noun: str, second: str) -> Outcome:
     setting = scene.setting
-    if scene.world.holder.get(noun) != PLAYER:
-        return _not_held(scene, noun)
     if noun == second:
         return Outcome("You can't put something inside itself.")
     if second in setting.containers and scene.world.status[second] != "open":
@@ -255,7 +174,7 @@ def _insert(scene: Scene, noun: str, second: str) -> Outcome:
 
 def _eat(scene: Scene, noun: str, second: str) -> Outcome:
     if noun not in scene.setting.foods:
-        return Outcome("You're plainly inedible." if noun == PLAYER else "That's plainly inedible.")
+        return Outcome(f"{_they_are(noun)} plainly inedible.")
     if scene.world.holder[noun] != PLAYER:
         return _not_held(scene, noun)
     scene.do("eat", noun)
@@ -282,9 +201,11 @@ def _enter(scene: Scene, noun: str, second: str) -> Outcome:
         return gone._replace(text=f"\n{gone.text}") if gone.done else gone
     verb = {"stand": "stand on", "sit": "sit down on", "lie": "lie down on"}
     what = next((verb[word] for word in verb if word in scene.words), "enter")
-    return Outcome(
-        f"{'You' if noun == PLAYER else 'That'}'{'re' if noun == PLAYER else 's'} not something you can {what}."
-    )
+    return Outcome(f"{_they_are(noun)} not something you can {what}.")
+
+
+def _they_are(noun: str) -> str:
+    return "You're" if noun == PLAYER else "That's"
 
 
 def _examine(scene: Scene, noun: str, second: str) -> Outcome:
@@ -439,8 +360,8 @@ ACTIONS: dict[str, Action] = {
     "take all": Action(_says("You have to be more specific!")),
     "remove": Action(_remove, touches=2),
     "drop": Action(_drop),
-    "put": Action(_put, touches=2),
-    "insert": Action(_insert, touches=2),
+    "put": Action(_put, touches=2, carries=1),
+    "insert": Action(_insert, touches=2, carries=1),
     "eat": Action(_eat),
     "go": Action(_go, touches=0),
     "enter": Action(_enter),

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from textagent_gym.envs.textworld.actions import ACTIONS, Action, Outcome, Perform, Scene
+from textagent_gym.envs.textworld.actions import ACTIONS
 from textagent_gym.envs.textworld.grammar import STANDARD, dictionary_form
 from textagent_gym.envs.textworld.logic import Fact, as_fact, subtypes
+from textagent_gym.envs.textworld.scene import Action, Outcome, Perform, Scene
 from textagent_gym.envs.textworld.world import PLAYER, World
 
 if TYPE_CHECKING:

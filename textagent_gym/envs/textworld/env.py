@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, cast
 
+import numpy as np
 from gymnasium.utils.seeding import np_random
 from typing_extensions import Unpack
 
@@ -212,15 +213,16 @@ class TextWorldEnv(TextAgentEnv):
         """
         if self._recipe is None:
             raise ValueError("expected an environment that draws games, got one that plays a game file")
-        generator, _ = np_random(seed)
-        return self._recipe.drawn_with(split=self.split, seed=int(generator.integers(2**31)))
+        return self._drawn(self._recipe, np_random(seed)[0])
 
     def _new_task(self) -> Task:
         if self._file_task is not None:
             return self._file_task
         assert self._recipe is not None
-        seed = int(self.np_random.integers(2**31))
-        return make_task(self._recipe.drawn_with(split=self.split, seed=seed))
+        return make_task(self._drawn(self._recipe, self.np_random))
+
+    def _drawn(self, recipe: Recipe, generator: np.random.Generator) -> Recipe:
+        return recipe.drawn_with(split=self.split, seed=int(generator.integers(2**31)))
 
     def _find_task(self, task_id: str) -> Task:
         if self._file_task is None:

@@ -241,3 +241,6 @@ NUMBERS = {
     )
 }
 """Numbers that the parser knows as words."""
+
+NUMBER_WORDS = {number: word for word, number in NUMBERS.items()}
+"""Numbers as the game says them."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from textagent_gym.envs.textworld.actions import ACTIONS, Outcome, act, look, told_score
+from textagent_gym.envs.textworld.actions import ACTIONS, act, look, told_score
 from textagent_gym.envs.textworld.cooking import kitchen_of
 from textagent_gym.envs.textworld.engine import Reply
-from textagent_gym.envs.textworld.grammar import NUMBERS
+from textagent_gym.envs.textworld.grammar import NUMBER_WORDS
 from textagent_gym.envs.textworld.parser import Parser
 from textagent_gym.envs.textworld.plain import plain_commands
 from textagent_gym.envs.textworld.reading import Command, Memory, tokenise
+from textagent_gym.envs.textworld.scene import Outcome
 from textagent_gym.envs.textworld.tasks import TextWorldTask
 from textagent_gym.envs.textworld.text import Template, objective_text
-from textagent_gym.envs.textworld.world import Setting, World
+from textagent_gym.envs.textworld.world import PLAYER, Setting, World
 
 _END = " " * 55 + "*** The End ***"
 _LOST = " " * 54 + "*** You lost! ***"
@@ -40,20 +41,20 @@ class Story:
         self.descriptions = {
             key: Template(info.desc, self.setting, about=None if key in self.setting.rooms else key)
             for key, info in game.infos.items()
-            if info.desc and key not in ("P", "I")
+            if info.desc and key not in (PLAYER, "I")
         }
 
     def judge(self, state: int, tale: int, world: World) -> int:
         """The quests as the game itself counts them; `tale` is what it counted before.
 
-        That is what follows from the facts of `state`, except in cooking games, whose facts do not follow the world in
+        That is what was judged of the facts in `state`, except in cooking games, whose facts do not follow the world in
         everything.
         """
-        problem, kitchen = self.ground.problem, self.setting.kitchen
+        kitchen = self.setting.kitchen
         if kitchen is None:
-            return problem.judge(state, tale)
+            return state
         true = (bit for bit, fact in self.ground.quest_facts if kitchen.holds(fact, world))
-        return problem.judge(sum(true), tale)
+        return self.ground.problem.judge(sum(true), tale)
 
 
 @lru_cache(maxsize=256)
@@ -180,7 +181,7 @@ class NativeEngine:
             room, _ = self.setting.exits[world.room][nouns[0]]
             world.walk(room, self.setting)
         elif verb == "take":
-            world.move(nouns[0], "P")
+            world.move(nouns[0], PLAYER)
         elif verb == "drop":
             world.move(nouns[0], world.room)
         elif verb in ("put", "insert"):
@@ -251,5 +252,5 @@ class NativeEngine:
 
 def _change(gained: int) -> str:
     way = "gone up" if gained > 0 else "changed"
-    number = {number: word for word, number in NUMBERS.items()}.get(abs(gained), str(abs(gained)))
+    number = NUMBER_WORDS.get(abs(gained), str(abs(gained)))
     return f"{way} by {number} point{'' if abs(gained) == 1 else 's'}"

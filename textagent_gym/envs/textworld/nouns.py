@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from textagent_gym.envs.textworld.grammar import (
@@ -159,7 +160,7 @@ class NounReader:
 
     def _ask_what(self, slot: str, reading: Reading) -> Answer:
         """Asks for a noun that is missing; what was inferred so far counts as typed."""
-        said = " ".join([SPOKEN.get(self.words[0], self.words[0]), *self._spoken_pattern(reading, 1, self.place)])
+        said = self._so_far(self._spoken_pattern(reading, 1, self.place))
         glued = list(self.typed)
         if reading.inferred_from:
             for place in range(reading.inferred_from, self.place):
@@ -213,9 +214,6 @@ class NounReader:
         if thing in DIRECTIONS:
             while end < count and words[end] in DIRECTION_WORDS[thing]:
                 end += 1
-            if end > start and "directions" in words[start:end]:
-                descriptors.indefinite = descriptors.plural = True
-                descriptors.wanted = descriptors.wanted or EVERYTHING
         elif thing != PLAYER:
             phrases, singles = self.setting.vocabulary[thing]
             singles |= self.world.property_words(thing)
@@ -319,8 +317,6 @@ class NounReader:
 
     def _fits(self, thing: str, descriptors: Descriptors) -> bool:
         holder = self.world.holder.get(thing)
-        if not descriptors.indefinite:
-            return descriptors.owner is None or holder == descriptors.owner
         return (
             (not descriptors.mine or holder == PLAYER)
             and (not descriptors.there or holder == self.world.room)
@@ -414,6 +410,10 @@ class NounReader:
         """Makes `thing` what "it" means."""
         if thing != PLAYER and thing != "topic":
             self.pronouns["it"] = thing
+
+    def _so_far(self, parts: Iterable[str]) -> str:
+        """The verb and the parts of a line that were understood, as the parser says them."""
+        return " ".join([SPOKEN.get(self.words[0], self.words[0]), *parts])
 
     def _spoken_pattern(self, reading: Reading, start: int, end: int | None = None) -> list[str]:
         """The parts of a reading from place `start` on, as the parser says them."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from textagent_gym.envs.textworld.grammar import (
     DIRECTIONS,
     MULTIPLE,
-    NUMBERS,
+    NUMBER_WORDS,
     SLOTS,
     dictionary_form,
 )
@@ -24,7 +24,6 @@ from textagent_gym.envs.textworld.reading import (
     MAX_WORDS,
     ME,
     PRONOUNS,
-    SPOKEN,
     Answer,
     Command,
     Descriptors,
@@ -51,7 +50,7 @@ class Parser:
     def notice(self, thing: str) -> None:
         """Makes `thing` what "it" means."""
         if thing != PLAYER:
-            self.memory = Memory((("it", thing),), self.memory.question, self.memory.partial)
+            self.memory = self.memory._replace(pronouns=(("it", thing),))
 
     def recall(self, command: Command, partial: tuple[str, ...] | None) -> None:
         """Remembers a plain command as `read` would have."""
@@ -64,10 +63,10 @@ class Parser:
         """The command that a line means, or what the parser says instead."""
         words = tokenise(text)
         question = self.memory.question
-        self.memory = Memory(self.memory.pronouns, None, self.memory.partial)
+        self.memory = self.memory._replace(question=None)
         if question is not None:
             if question.takes_all is False and dictionary_form(words[0]) in ALL:
-                self.memory = Memory(self.memory.pronouns, question, self.memory.partial)
+                self.memory = self.memory._replace(question=question)
                 return "Sorry, you can only have one item here. Which exactly?"
             if dictionary_form(words[0]) not in self._setting.grammar.verbs:
                 place = question.place
@@ -95,7 +94,7 @@ class _Attempt(NounReader):
         if verb not in verbs:
             direction = self._direction()
             if direction is None:
-                raise Answer("That's not a verb I recognise.")
+                raise self._complaint(Fault.VERB)
             return direction
         self.best = Fault.STUCK
         for line in verbs[verb]:
@@ -128,9 +127,8 @@ class _Attempt(NounReader):
         if line.action == "take" and nouns == ["multi"]:
             reading.all_rule = 1
         reading.inferred_from = 0
-        if line.tokens and line.tokens[-1] not in SLOTS and self.words[1:] and self.words[-1] not in line.tokens[-1]:
-            raise LineFails
-        if line.tokens and line.tokens[-1] not in SLOTS and not self.words[1:]:
+        ends_in_word = bool(line.tokens) and line.tokens[-1] not in SLOTS
+        if ends_in_word and (len(self.words) == 1 or self.words[-1] not in line.tokens[-1]):
             raise LineFails
         self.at = 1
         for place, token in enumerate(line.tokens, start=1):
@@ -398,8 +396,7 @@ class _Attempt(NounReader):
 
     def _complaint(self, fault: Fault) -> Answer:
         if fault == Fault.UP_TO:
-            said = " ".join([SPOKEN.get(self.words[0], self.words[0]), *self.partial])
-            return Answer(f"I only understood you as far as wanting to {said}.")
+            return Answer(f"I only understood you as far as wanting to {self._so_far(self.partial)}.")
         if fault == Fault.VAGUE or (fault == Fault.GONE and self.pronoun_failed and self.pronoun_failed[1] is None):
             word = self.pronoun_failed[0] if self.pronoun_failed else "it"
             return Answer(f"I'm not sure what '{word}' refers to.")
@@ -407,11 +404,10 @@ class _Attempt(NounReader):
             word, _ = self.pronoun_failed
             return Answer(f"You can't see '{word}' (nothing) at the moment.")
         if fault == Fault.TOO_FEW:
-            words = {number: word for word, number in NUMBERS.items()}
             if self.had == 0:
                 return Answer("None of those is available.")
             be = "is" if self.had == 1 else "are"
-            return Answer(f"Only {words[self.had]} of those {be} available.")
+            return Answer(f"Only {NUMBER_WORDS[self.had]} of those {be} available.")
         if fault == Fault.NOTHING:
             return Answer(self._nothing())
         return Answer(_MESSAGES[fault])

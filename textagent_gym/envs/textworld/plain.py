@@ -37,12 +37,14 @@ def plain_commands(
     if setting.kitchen is not None:
         special |= setting.kitchen.property_words
 
+    vocabulary = {thing: _words_of(setting, thing) for thing in setting.things}
+
     def is_plain(thing: str) -> bool:
-        words = tuple(map(dictionary_form, tokenise(setting.name(thing))))
-        if " ".join(tokenise(setting.name(thing))) != setting.name(thing).lower() or special & set(words):
+        typed = tokenise(setting.name(thing))
+        words = set(map(dictionary_form, typed))
+        if " ".join(typed) != setting.name(thing).lower() or special & words:
             return False
-        rivals = (other for other in setting.things if other != thing)
-        return not any(set(words) <= _words_of(setting, other) for other in rivals)
+        return not any(words <= theirs for other, theirs in vocabulary.items() if other != thing)
 
     plain = {thing for thing in setting.things if is_plain(thing)}
     commands: dict[str, tuple[Command, tuple[str, ...] | None]] = {

@@ -83,13 +83,13 @@ def make_task(recipe: Recipe) -> TextWorldTask:
         game.metadata["content"] = content_of(game)
         # No time stamp goes into the file: the same game is the same bytes.
         path = keep(path, gzip.compress(json.dumps(game.serialize()).encode(), mtime=0))
-    kind = "tw-simple" if recipe.challenge == "simple" else "exact" if recipe.exact else "tw-make custom"
+    simple = recipe.challenge == "simple"
+    kind = "tw-simple" if simple else "exact" if recipe.exact else "tw-make custom"
     details = {
         "generator": kind,
         "instructions": recipe.instructions,
         "generator_seed": game.metadata["generator_seed"],
     }
-    simple = recipe.challenge == "simple"
     return task_of(game, path, name=recipe.name, split=recipe.split, details=details, counts_points=simple)
 
 

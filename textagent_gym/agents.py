@@ -1,10 +1,13 @@
-"""The two agents that every table needs: one that knows the solution, one that knows nothing."""
+"""The agents that every table needs: those that know the solution, and one that knows nothing."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+import gymnasium as gym
 import numpy as np
+
+from textagent_gym.core import TextAgentEnv
 
 
 class ExpertAgent:
@@ -26,6 +29,25 @@ class ExpertAgent:
     def act(self, observation: str, info: dict[str, Any]) -> str:
         """The next command of the solution, or "look" once it is used up."""
         return self._left.pop() if self._left else "look"
+
+
+class ReplanningAgent:
+    """Plays the first command of `env.unwrapped.plan()`, found anew at every step: an expert for any state.
+
+    Args:
+        env: An environment of a domain with a planner; the agent reads it and never steps it.
+    """
+
+    def __init__(self, env: gym.Env[str, str]) -> None:
+        self._env = cast(TextAgentEnv, env.unwrapped)
+
+    def reset(self, info: dict[str, Any], seed: int | None = None) -> None:
+        """Starts an episode; nothing is remembered from step to step."""
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        """The next command of a shortest plan, or "look" where the planner knows none."""
+        plan = self._env.plan()
+        return plan[0] if plan else "look"
 
 
 class RandomAgent:

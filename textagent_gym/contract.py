@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple, TypedDict
 
 from textagent_gym.wrappers import ActionForm
 
-Split = Literal["train", "test"]
-"""Which tasks are drawn; no task is in both."""
+Split = Literal["train", "test", "valid_seen", "valid_unseen"]
+"""Which tasks are drawn; no task is in two of them. The last two are ALFWorld's own names, for its real games alone."""
 
 RewardScale = Literal["unit", "native"]
 """Whether milestones pay, 1 in all, or the domain's own points."""

@@ -48,9 +48,10 @@ class TextAgentEnv(gym.Env[str, str]):
 
     Args:
         requested: Knob -> value asked for, for the task card.
+        splits: The splits that there are.
         reward_density: Share of the sub-goals that pay when reached, in [0, 1]; 0 pays success alone.
         reward_scale: "unit" pays milestones that sum to 1; "native" pays the domain's own points.
-        split: Which tasks are drawn, "train" or "test".
+        split: Which tasks are drawn: "train" or "test", or another of `splits`.
         max_steps: Step budget; default 3 times the reference solution. An episode cut by it is truncated.
         preamble: Whether the first observation starts with the rules of the game.
         show_admissible: Whether each observation lists the admissible commands.
@@ -81,6 +82,7 @@ class TextAgentEnv(gym.Env[str, str]):
         self,
         *,
         requested: dict[str, float],
+        splits: tuple[Split, ...] = ("train", "test"),
         reward_density: float = 0.0,
         reward_scale: RewardScale = "unit",
         split: Split = "train",
@@ -96,7 +98,7 @@ class TextAgentEnv(gym.Env[str, str]):
     ) -> None:
         check_number("reward_density", reward_density, 0, 1)
         check_choice("reward_scale", reward_scale, ("unit", "native"))
-        check_choice("split", split, ("train", "test"))
+        check_choice("split", split, splits)
         if max_steps is not None:
             check_integer("max_steps", max_steps, low=1)
         check_integer("history", history, low=0)
@@ -157,6 +159,13 @@ class TextAgentEnv(gym.Env[str, str]):
     @abstractmethod
     def _restore_backend(self, task: Task, snapshot: Any) -> None:
         """Goes back to a snapshot of the backend."""
+
+    def plan(self) -> tuple[str, ...] | None:
+        """Commands that solve the task from here, as few as the planner finds, or None where it knows no way.
+
+        For experts that correct a learner wherever it went; `agents.ReplanningAgent` plays them.
+        """
+        return None
 
     def _unreadable(self, command: str) -> str | None:
         """Why the backend cannot read `command`, or None where it can."""

@@ -21,6 +21,15 @@ TEXTWORLD_TIERS: dict[str, dict[str, Any]] = {
     "Extreme": {"state_space_size": 12, "action_space_size": 24, "solution_length": 30, "instructions": "goal"},
 }
 
+ALFWORLD = "textagent_gym.envs.alfworld.env:ALFWorldEnv"
+
+ALFWORLD_TIERS: dict[str, dict[str, Any]] = {
+    "Easy": {"state_space_size": 6, "action_space_size": 6, "solution_length": 4},
+    "Medium": {"state_space_size": 12, "action_space_size": 18, "solution_length": 8},
+    "Hard": {"state_space_size": 18, "action_space_size": 30, "solution_length": 16},
+    "Extreme": {"state_space_size": 24, "action_space_size": 40, "solution_length": 30},
+}
+
 TEXTWORLD_LITERATURE: dict[str, dict[str, Any]] = {
     f"w{w}-o{o}-q{q}": {"state_space_size": w, "action_space_size": o, "solution_length": q, "exact": False}
     for w, o, q in ((2, 3, 4), (8, 3, 4), (2, 12, 4), (8, 12, 4), (4, 6, 8))
@@ -38,12 +47,15 @@ def environment_specs() -> dict[str, tuple[str, dict[str, Any]]]:
             specs[f"TextWorld-{name}-{density}-v0"] = TEXTWORLD, {**knobs, "reward_density": DENSITIES[density]}
     for density in DENSITIES:
         specs[f"TextWorld-Simple-{density}-v0"] = TEXTWORLD, {"challenge": "simple", "rewards": density.lower()}
+    for tier, knobs in ALFWORLD_TIERS.items():
+        for density, share in DENSITIES.items():
+            specs[f"ALFWorld-{tier}-{density}-v0"] = ALFWORLD, {**knobs, "reward_density": share}
     return specs
 
 
 def file_specs() -> dict[str, tuple[str, dict[str, Any]]]:
-    """Id -> (entry point, constructor arguments) of the environments that need a file: `game=PATH` and the like."""
-    return {"TextWorld-Custom-v0": (TEXTWORLD, {"challenge": "file"})}
+    """Id -> (entry point, constructor arguments) of the environments that need files: `game=PATH`, or `ALFWORLD_DATA`."""
+    return {"TextWorld-Custom-v0": (TEXTWORLD, {"challenge": "file"}), "ALFWorld-v0": (ALFWORLD, {"games": "real"})}
 
 
 def register_all() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from textagent_gym.envs.textworld.engine import Reply
+    from textagent_gym.engines import Reply
     from textagent_gym.envs.textworld.tasks import TextWorldTask
 
 Player = Callable[["Reply"], str | None]

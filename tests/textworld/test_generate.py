@@ -7,7 +7,7 @@ import pytest
 
 from textagent_gym.envs.textworld.generate import draft, give_instructions, make_simple
 from textagent_gym.envs.textworld.logic import GroundGame
-from textagent_gym.envs.textworld.package import import_textworld, undisturbed
+from textagent_gym.packages import import_textworld, undisturbed
 from textagent_gym.planning import Planner
 
 

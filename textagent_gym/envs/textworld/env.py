@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 
 from textagent_gym.contract import EpisodeOptions, Task, Turn
 from textagent_gym.core import TextAgentEnv
-from textagent_gym.envs.textworld.engine import Engine, Reply
+from textagent_gym.engines import Engine, Reply
 from textagent_gym.envs.textworld.files import file_task
 from textagent_gym.envs.textworld.generate import Instructions
 from textagent_gym.envs.textworld.inform7 import Inform7Engine
@@ -189,7 +189,7 @@ class TextWorldEnv(TextAgentEnv):
             )
         super().__init__(requested=requested, reward_density=density, **options)
         self._backend: Backend = backend
-        self._engine: Engine = NativeEngine() if backend == "native" else Inform7Engine()
+        self._engine: Engine[TextWorldTask] = NativeEngine() if backend == "native" else Inform7Engine()
 
     @property
     def backend(self) -> str:
@@ -214,6 +214,11 @@ class TextWorldEnv(TextAgentEnv):
         if self._recipe is None:
             raise ValueError("expected an environment that draws games, got one that plays a game file")
         return self._drawn(self._recipe, np_random(seed)[0])
+
+    def plan(self) -> tuple[str, ...] | None:
+        """Commands that win from here, proved to be as few as can be wherever the search closes."""
+        plan = cast(TextWorldTask, self._running_task()).planner.plan(self._engine.state)
+        return None if plan is None else tuple(operator.name for operator in plan.operators)
 
     def _new_task(self) -> Task:
         if self._file_task is not None:

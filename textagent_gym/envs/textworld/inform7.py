@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from textagent_gym.data import cache_folder, keep
-from textagent_gym.envs.textworld.engine import Reply
-from textagent_gym.envs.textworld.package import import_textworld, undisturbed
+from textagent_gym.engines import Reply
 from textagent_gym.envs.textworld.tasks import TextWorldTask
+from textagent_gym.packages import import_textworld, undisturbed
 
 _FOLDER = "textworld-stories-1"
 """Name of the cache's folder of compiled games."""
@@ -37,6 +37,7 @@ class Inform7Engine:
         self._env: Any = None
         self._task: TextWorldTask | None = None
         self._commands: list[str] = []
+        self.state = 0
 
     def load(self, task: TextWorldTask) -> None:
         """Compiles the game where that was not done before, and starts the interpreter."""
@@ -61,7 +62,7 @@ class Inform7Engine:
         self._commands.append(command)
         game_state, _, _ = self._env.step(command)
         valid = _CARRIED_OUT.search(game_state["raw"]) is not None
-        return self._reply(game_state, game_state["feedback"], self._state, valid)
+        return self._reply(game_state, game_state["feedback"], self.state, valid)
 
     def snapshot(self) -> tuple[str, ...]:
         """The commands typed so far, which is all that an interpreter without chance depends on."""
@@ -81,10 +82,10 @@ class Inform7Engine:
 
     def _reply(self, game_state: Any, printed: str, previous: int, valid: bool) -> Reply:
         assert self._task is not None
-        self._state = self._task.ground.state(game_state["_facts"], previous)
+        self.state = self._task.ground.state(game_state["_facts"], previous)
         return Reply(
             text=spoken(printed),
-            state=self._state,
+            state=self.state,
             admissible=tuple(game_state["admissible_commands"]),
             valid=valid,
             score=int(game_state["score"] or 0),

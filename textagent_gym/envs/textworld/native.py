@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from textagent_gym.engines import Reply
 from textagent_gym.envs.textworld.actions import ACTIONS, act, look, told_score
 from textagent_gym.envs.textworld.cooking import kitchen_of
-from textagent_gym.envs.textworld.engine import Reply
 from textagent_gym.envs.textworld.grammar import NUMBER_WORDS
 from textagent_gym.envs.textworld.parser import Parser
 from textagent_gym.envs.textworld.plain import plain_commands

@@ -23,8 +23,8 @@ from textagent_gym.envs.textworld.generate import (
 )
 from textagent_gym.envs.textworld.logic import GroundGame, as_fact
 from textagent_gym.envs.textworld.names import is_playable
-from textagent_gym.envs.textworld.package import import_textworld
 from textagent_gym.envs.textworld.recipes import Recipe
+from textagent_gym.packages import import_textworld
 from textagent_gym.planning import Planner
 
 if TYPE_CHECKING:

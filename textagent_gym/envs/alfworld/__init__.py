@@ -1,0 +1,1 @@
+"""Household tasks of ALFWorld: its real games, and new ones to order."""

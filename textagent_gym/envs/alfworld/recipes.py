@@ -1,0 +1,70 @@
+"""The names of generated tasks: everything that a task depends on, in one line that can be read back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Literal, cast, get_args
+
+from textagent_gym.contract import Split
+
+TaskType = Literal[
+    "pick_and_place_simple",
+    "look_at_obj_in_light",
+    "pick_clean_then_place_in_recep",
+    "pick_heat_then_place_in_recep",
+    "pick_cool_then_place_in_recep",
+    "pick_two_obj_and_place",
+]
+"""ALFWorld's six types of task, in the order in which it numbers them from 1."""
+
+TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that a generated task depends on; the same recipe makes the same task everywhere.
+
+    Attributes:
+        num_receptacles: Places for objects.
+        num_objects: Portable objects.
+        solution_length: Steps of the shortest solution.
+        task_types: Types of its errands, in the order of `TASK_TYPES`.
+        split: "train" or "test".
+        seed: Seed of the draws, in [0, 2**31).
+    """
+
+    num_receptacles: int
+    num_objects: int
+    solution_length: int
+    task_types: tuple[TaskType, ...] = TASK_TYPES
+    split: Split = "train"
+    seed: int = 0
+
+    def drawn_with(self, *, split: Split, seed: int) -> Recipe:
+        """This recipe for another split and seed."""
+        return replace(self, split=split, seed=seed)
+
+    @property
+    def name(self) -> str:
+        """A file name that `parse` reads back."""
+        types = "".join(str(1 + TASK_TYPES.index(kind)) for kind in self.task_types)
+        shape = f"r{self.num_receptacles}-o{self.num_objects}-q{self.solution_length}"
+        return f"{shape}-t{types}-{self.split}-{self.seed}"
+
+    @classmethod
+    def parse(cls, name: str) -> Recipe | None:
+        """The recipe of that name, or None where it names none."""
+        found = re.fullmatch(r"r(\d{1,3})-o(\d{1,3})-q(\d{1,3})-t([1-6]{1,6})-(train|test)-(\d{1,10})", name)
+        if found is None:
+            return None
+        receptacles, objects, length, types, split, seed = found.groups()
+        recipe = cls(
+            num_receptacles=int(receptacles),
+            num_objects=int(objects),
+            solution_length=int(length),
+            task_types=tuple(TASK_TYPES[int(number) - 1] for number in sorted(set(types))),
+            split=cast(Split, split),
+            seed=int(seed),
+        )
+        return recipe if recipe.name == name and recipe.seed < 2**31 else None

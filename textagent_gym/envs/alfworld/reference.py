@@ -1,0 +1,70 @@
+"""The reference: games played by ALFWorld's own path (textworld's `PddlEnv` under `AlfredDemangler`, without shuffling)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from textagent_gym.engines import Reply
+from textagent_gym.envs.alfworld.facts import Facts
+from textagent_gym.packages import import_alfworld, import_textworld, undisturbed
+
+if TYPE_CHECKING:
+    from textagent_gym.envs.alfworld.tasks import AlfworldTask
+
+
+class ReferenceEngine:
+    """Plays one game at a time; a snapshot is the list of commands that led there, and restoring plays them again.
+
+    Attributes:
+        state: What is true now.
+    """
+
+    def load(self, task: AlfworldTask) -> None:
+        """Makes `task` the game that `reset` starts."""
+        self._task = task
+        textworld, alfworld = import_textworld(), import_alfworld()
+        with undisturbed():
+            infos = textworld.EnvInfos(won=True, admissible_commands=True)
+            self._env = alfworld.AlfredDemangler(textworld.envs.pddl.PddlEnv(infos), shuffle=False)
+            self._env.load(dict(task.data))
+
+    def reset(self) -> Reply:
+        """Starts the loaded game from its beginning."""
+        self._past: tuple[str, ...] = ()
+        with undisturbed():
+            return self._reply(self._env.reset(), valid=True)
+
+    def step(self, command: str) -> Reply:
+        """Plays one command, which must be one of the admissible ones to the letter."""
+        valid = command.strip() in self._told["admissible_commands"]
+        self._past += (command,)
+        with undisturbed():
+            return self._reply(self._env.step(command)[0], valid=valid)
+
+    def snapshot(self) -> tuple[str, ...]:
+        """The current point of the game, for `restore` of an engine that has loaded the same task."""
+        return self._past
+
+    def restore(self, snapshot: tuple[str, ...]) -> None:
+        """Goes back to `snapshot`."""
+        self.reset()
+        for command in snapshot:
+            self.step(command)
+
+    def close(self) -> None:
+        """Frees nothing: a closed engine can load again."""
+
+    def _reply(self, state: Any, valid: bool) -> Reply:
+        self._told = state
+        self.state = self._facts()
+        won = bool(state["won"])
+        return Reply(state["feedback"], self.state, tuple(state["admissible_commands"]), valid, int(won), won, False)
+
+    def _facts(self) -> Facts | None:
+        """What is true now, in the form that the planner reads, or None where there is no planner."""
+        if self._task.game is None:
+            return None
+        rows: dict[str, list[tuple[str, ...]]] = {}
+        for fact in self._told["_facts"]:
+            rows.setdefault(fact.name, []).append(tuple(argument.name for argument in fact.arguments))
+        return Facts(rows, self._task.game.logic.fluents)

@@ -109,7 +109,8 @@ def bench(
     ),
     steps: int = 1_000,
     tasks: int = 5,
-    against: Literal["inform7"] | None = None,
+    against: Literal["inform7", "alfworld"] | None = None,
+    env_kwargs: KwargsJson = "{}",
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Measure steps per second, reset time and memory per id, on this machine, with random play.
@@ -118,18 +119,20 @@ def bench(
         env_ids: Ids to measure.
         steps: Steps to time per id.
         tasks: Tasks to draw per id.
-        against: Time a reference as well, on the same games and commands: "inform7" for ids of TextWorld.
+        against: Time a reference as well, on the same games and commands: "inform7" for TextWorld, "alfworld" for ALFWorld.
+        env_kwargs: Constructor options as JSON.
         as_json: Print JSON instead of a table.
     """
     from textagent_gym.bench import compare, describe_machine, measure
 
     rows = []
     for env_id in env_ids:
-        _make(env_id, "{}").close()
+        _make(env_id, env_kwargs).close()
+        options = _options(env_kwargs)
         if against is None:
-            rows.append(measure(env_id, num_steps=steps, num_tasks=tasks))
+            rows.append(measure(env_id, num_steps=steps, num_tasks=tasks, env_kwargs=options))
         else:
-            rows.append(compare(env_id, num_steps=steps))
+            rows.append(compare(env_id, num_steps=steps, reference=against, env_kwargs=options))
     if as_json:
         console.print_json(data={"machine": describe_machine(), "results": rows})
         return
@@ -208,8 +211,12 @@ _MEASURED = {
 }
 _COMPARED = {
     "steps_per_s": "steps/s",
-    "reference_steps_per_s": "textworld's own steps/s",
+    "reference_steps_per_s": "reference",
     "ratio": "ratio",
+    "reset_ms": "reset ms",
+    "again_ms": "again ms",
+    "reference_reset_ms": "reference",
+    "reset_ratio": "ratio",
     "num_games": "games",
 }
 
@@ -223,7 +230,7 @@ def _make(env_id: str, env_kwargs: str, **more: Any) -> gym.Env[str, str]:
     options = _options(env_kwargs)
     try:
         return gym.make(env_id, **{**options, **more})
-    except (UnregisteredEnv, DependencyNotInstalled, ValueError, TypeError) as error:
+    except (UnregisteredEnv, DependencyNotInstalled, ValueError, TypeError, OSError) as error:
         _fail(str(error))
 
 

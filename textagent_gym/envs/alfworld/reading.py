@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from textagent_gym.envs.alfworld.facts import Facts
 from textagent_gym.envs.alfworld.game import Game
-from textagent_gym.envs.alfworld.plans import STATIONS
+from textagent_gym.envs.alfworld.house import STATIONS
 
 _PUT = re.compile(r"(?:put|place|insert|move)\s+(.+?)\s+(?:in/on|into|onto|in|on|to)\s+(.+)")
 _ARTICLES = re.compile(r"\b(?:the|an?)\s+")

@@ -121,7 +121,6 @@ class TextAgentEnv(gym.Env[str, str]):
         self._expose_solution = expose_solution
         self._memory = Memory(history)
         self._task: Task | None = None
-        self._steps = 0
         self._over = True
         self._seen = ""
 
@@ -261,7 +260,8 @@ class TextAgentEnv(gym.Env[str, str]):
 
     @property
     def steps(self) -> int:
-        """Steps taken in the current episode, 0 before the first."""
+        """Steps taken in the current episode."""
+        _ = self.task  # raises where there is none
         return self._steps
 
     def snapshot(self) -> Snapshot:

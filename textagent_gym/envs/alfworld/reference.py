@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from textagent_gym.engines import Reply
 from textagent_gym.envs.alfworld.facts import Facts
-from textagent_gym.packages import import_alfworld, import_textworld, undisturbed
+from textagent_gym.envs.packages import import_alfworld, import_textworld, undisturbed
 
 if TYPE_CHECKING:
     from textagent_gym.envs.alfworld.tasks import AlfworldTask

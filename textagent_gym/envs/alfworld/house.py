@@ -1,9 +1,8 @@
-"""A household as a planner sees it: what matters of a state, what could be done next, and at least how long it will take."""
+"""A household as a planner sees it: what matters of a state, and what could be done next."""
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from typing import NamedTuple
@@ -11,12 +10,29 @@ from typing import NamedTuple
 from textagent_gym.envs.alfworld.errands import Errand, Looking, Placing
 from textagent_gym.envs.alfworld.facts import Facts
 
-STATIONS: dict[str, tuple[str, frozenset[str], str, frozenset[str]]] = {
-    "isclean": ("cleanable", frozenset({"sinkbasintype", "sinktype"}), "cleanobject", frozenset()),
-    "ishot": ("heatable", frozenset({"microwavetype"}), "heatobject", frozenset({"iscool"})),
-    "iscool": ("coolable", frozenset({"fridgetype"}), "coolobject", frozenset({"ishot"})),
+
+class Treatment(NamedTuple):
+    """How an object gets a state.
+
+    Attributes:
+        action: What is done to it, in hand.
+        ability: The predicate that says that it can be done to an object.
+        stations: Types of the receptacles where it is done.
+        ends: The states that it takes away.
+    """
+
+    action: str
+    ability: str
+    stations: frozenset[str]
+    ends: frozenset[str] = frozenset()
+
+
+TREATMENTS: dict[str, Treatment] = {
+    "isclean": Treatment("cleanobject", "cleanable", frozenset({"sinkbasintype", "sinktype"})),
+    "ishot": Treatment("heatobject", "heatable", frozenset({"microwavetype"}), ends=frozenset({"iscool"})),
+    "iscool": Treatment("coolobject", "coolable", frozenset({"fridgetype"}), ends=frozenset({"ishot"})),
 }
-"""State of an object -> ability that it takes, types of receptacles that give it, action, and the states that it ends."""
+"""State of an object -> how it gets it, as in alfworld's `alfred.pddl`."""
 
 Step = tuple[str, dict[str, str]]
 """An action and the values of its parameters."""
@@ -29,7 +45,7 @@ class Situation(NamedTuple):
         location: Where the agent is.
         held: What it holds, or None.
         places: For each candidate (a thing that an errand could use), the receptacles that it is in.
-        states: For each candidate, what is true of it among `STATIONS`.
+        states: For each candidate, what is true of it among `TREATMENTS`.
         opened: The open receptacles.
         used: The lamps that were used.
     """
@@ -48,71 +64,87 @@ class House:
     Args:
         facts: Any state.
         errands: What has to be done.
+
+    Attributes:
+        errands: What has to be done.
+        location: Receptacle -> the place from which it is used.
+        openable: The receptacles that can be closed.
+        candidates: The things that an errand could use, sorted.
+        errands_for: Thing -> the errands that could use it.
+        numbers: Errand -> the numbers of its candidates.
+        targets: Errand -> the receptacles in which it is done.
+        lamps: Errand -> its lamps, with the receptacles that they are in.
+        stations: State -> the receptacles where an object gets it.
+        visited: The receptacles to which errands lead, wherever things are.
+        shared: The locations of several of them.
+        ends: The locations where things are brought.
     """
 
     def __init__(self, facts: Facts, errands: tuple[Errand, ...]) -> None:
         self.errands = errands
         ((self._agent, _),) = facts.rows("atlocation")
-        self._location = {row[0]: row[1] for row in facts.rows("receptacleatlocation")}
-        self._receptacles = sorted(self._location)
-        self._openable = {receptacle for (receptacle,) in facts.rows("openable")}
+        self.location = {row[0]: row[1] for row in facts.rows("receptacleatlocation")}
+        self._receptacles = sorted(self.location)
+        self.openable = {receptacle for (receptacle,) in facts.rows("openable")}
         self._object_types = facts.index("objecttype", (0,))
         self._receptacle_types = facts.index("receptacletype", (0,))
         self._can_contain = facts.rows("cancontain")
-        self._abilities = {name: facts.rows(name) for name, *_ in STATIONS.values()}
+        self._abilities = {way.ability: facts.rows(way.ability) for way in TREATMENTS.values()}
         self._fits: dict[tuple[str, str], tuple[str, str] | None] = {}
         movable = {thing for (thing,) in facts.rows("pickupable")}
-        self._errands_for = {thing: [errand for errand in errands if self._suits(thing, errand)] for thing in movable}
-        self.candidates = sorted(thing for thing, found in self._errands_for.items() if found)
-        self._numbers = {
-            errand: [number for number, thing in enumerate(self.candidates) if errand in self._errands_for[thing]]
+        self.errands_for = {thing: [errand for errand in errands if self._suits(thing, errand)] for thing in movable}
+        self.candidates = sorted(thing for thing, found in self.errands_for.items() if found)
+        self.numbers = {
+            errand: [number for number, thing in enumerate(self.candidates) if errand in self.errands_for[thing]]
             for errand in errands
         }
-        self._targets = {
+        self.targets = {
             errand: [place for place in self._receptacles if self._is(place, errand.receptacle_type)]
             for errand in errands
             if isinstance(errand, Placing)
         }
         in_place = facts.index("inreceptacle", (0,))
-        self._lamps = {
+        self.lamps = {
             errand: sorted(
                 (lamp, place)
                 for (lamp,) in facts.rows("toggleable")
                 if (lamp, errand.lamp_type) in facts.rows("objecttype") and lamp not in movable
                 for _, place in in_place.get(lamp, ())
-                if place in self._location
+                if place in self.location
             )
             for errand in errands
             if isinstance(errand, Looking)
         }
         wanted_states = {state for errand in errands if isinstance(errand, Placing) for state in errand.states}
-        self._stations = {
-            state: [place for place in self._receptacles if any(self._is(place, kind) for kind in kinds)]
-            for state, (_, kinds, _, _) in STATIONS.items()
+        self.stations = {
+            state: [place for place in self._receptacles if any(self._is(place, kind) for kind in way.stations)]
+            for state, way in TREATMENTS.items()
         }
-        self._visited = frozenset(
+        self.visited = frozenset(
             itertools.chain(
-                itertools.chain.from_iterable(self._targets.values()),
-                (place for lamps in self._lamps.values() for _, place in lamps),
-                (place for state in wanted_states for place in self._stations[state]),
+                itertools.chain.from_iterable(self.targets.values()),
+                (place for lamps in self.lamps.values() for _, place in lamps),
+                (place for state in wanted_states for place in self.stations[state]),
             )
         )
-        visits = Counter(self._location[place] for place in self._visited)
-        self._shared = {location for location, number in visits.items() if number > 1}
+        visits = Counter(self.location[place] for place in self.visited)
+        self.shared = {location for location, number in visits.items() if number > 1}
         self._holders: dict[str, list[str]] = {}
-        self._ends = {self._location[place] for places in self._targets.values() for place in places}
-        self._estimates: dict[object, float] = {}
+        self.ends = {self.location[place] for places in self.targets.values() for place in places}
 
     def situation(self, facts: Facts) -> Situation:
         """What matters of a state."""
         ((_, location),) = facts.rows("atlocation")
         held = next((thing for _, thing in facts.rows("holds")), None)
         places = facts.index("inreceptacle", (0,))
-        changed = [(state, facts.rows(state)) for state in STATIONS if facts.rows(state)]
+        changed = [(state, facts.rows(state)) for state in TREATMENTS if facts.rows(state)]
         return Situation(
             location,
             held,
-            tuple(frozenset(place for _, place in places.get(thing, ())) for thing in self.candidates),
+            tuple(
+                frozenset(place for _, place in places.get(thing, ()) if place in self.location)
+                for thing in self.candidates
+            ),
             tuple(frozenset(state for state, rows in changed if (thing,) in rows) for thing in self.candidates),
             frozenset(place for (place,) in facts.rows("opened")),
             frozenset(lamp for (lamp,) in facts.rows("istoggled")),
@@ -135,9 +167,9 @@ class House:
             return _moved(situation._replace(held=None), number, frozenset({values["?r"]}), taken=False)
         if number is None:
             return situation
-        state, ended = next((state, ended) for state, (_, _, name, ended) in STATIONS.items() if name == action)
+        state = next(state for state, way in TREATMENTS.items() if way.action == action)
         states = list(situation.states)
-        states[number] = states[number] - ended | {state}
+        states[number] = states[number] - TREATMENTS[state].ends | {state}
         return situation._replace(states=tuple(states))
 
     def digest(self, situation: Situation) -> Hashable:
@@ -145,18 +177,18 @@ class House:
 
         All places that no errand can use are alike, but for how soon a thing can be put down there.
         """
-        places = self._visited.union(*situation.places)
+        places = self.visited.union(*situation.places)
         held: Hashable = situation.held
         if situation.held is not None:
             nearest = self._nearest_drop(situation, places)
             kinds = frozenset(kind for _, kind in self._object_types.get(situation.held, ()))
             held = situation.held if situation.held in self.candidates else kinds, nearest and nearest[0]
-        location = self._told_apart(situation.location, places)
+        location = self.told_apart(situation.location, places)
         return location, held, situation.places, situation.states, situation.opened & places, situation.used
 
-    def _told_apart(self, location: str, places: frozenset[str]) -> str | None:
+    def told_apart(self, location: str, places: frozenset[str]) -> str | None:
         """A location where one of `places` is; None for all others."""
-        return location if any(self._location[place] == location for place in places) else None
+        return location if any(self.location[place] == location for place in places) else None
 
     def undone(self, situation: Situation, errands: tuple[Errand, ...]) -> list[Errand]:
         """The errands that are not done."""
@@ -168,42 +200,22 @@ class House:
         placings = [errand for errand in undone if isinstance(errand, Placing)]
         wanted: list[Errand] = [*placings] if placings else undone
         if situation.held is None:
-            for number in sorted({number for errand in wanted for number in self._numbers[errand]}):
+            for number in sorted({number for errand in wanted for number in self.numbers[errand]}):
                 for place in sorted(situation.places[number]):
                     yield [*self._reach(situation, place), self._step("pickupobject", place, self.candidates[number])]
             return
         thing = situation.held
         for errand in wanted:
-            if self._serves(thing, errand):
+            if self.serves(thing, errand):
                 yield from self._uses(situation, thing, errand)
         if at_start:
             for place in self._drops(situation):
                 yield [*self._reach(situation, place), self._step("putobject", place, thing)]
 
-    def estimate(self, situation: Situation, errands: tuple[Errand, ...]) -> float:
-        """A lower bound of the steps that remain, infinite where nothing can help."""
-        undone = self.undone(situation, errands)
-        placings = [errand for errand in undone if isinstance(errand, Placing)]
-        wanted: list[Errand] = [*placings] if placings else undone
-        in_use = situation.held is not None and any(self._serves(situation.held, errand) for errand in wanted)
-        usable = situation.held if in_use else None
-        # A thing may serve all errands that ask for its type: of those only the longest counts.
-        longest: dict[str, float] = {}
-        for errand in undone:
-            cost = self._errand_cost(situation, errand, usable, alone=len(undone) == 1)
-            longest[errand.object_type] = max(cost, longest.get(errand.object_type, 0))
-        to_put_down = situation.held is not None and bool(undone) and not in_use
-        return sum(longest.values()) + to_put_down
-
-    def is_exact(self, situation: Situation, errands: tuple[Errand, ...]) -> bool:
-        """Whether `estimate` is known to be the number of steps that remain: at most one thing has to be fetched."""
-        undone = self.undone(situation, errands)
-        return not undone or (situation.held is None and len(undone) == 1 and _num_trips(undone[0]) == 1)
-
     def _drops(self, situation: Situation) -> Iterator[str]:
         """Where what is held could be put down: where errands lead, and the nearest of all other places."""
         assert situation.held is not None
-        places = self._visited.union(*situation.places)
+        places = self.visited.union(*situation.places)
         yield from (place for place in self._fitting(situation.held) if place in places)
         nearest = self._nearest_drop(situation, places)
         if nearest is not None:
@@ -216,174 +228,69 @@ class House:
         return min(((self._steps_to(situation, place), place) for place in others), default=None)
 
     def _steps_to(self, situation: Situation, place: str) -> int:
-        closed = place in self._openable and place not in situation.opened
-        return (self._location[place] != situation.location) + closed
+        closed = place in self.openable and place not in situation.opened
+        return (self.location[place] != situation.location) + closed
 
     def _fitting(self, thing: str) -> list[str]:
         """The receptacles that can hold a thing, sorted."""
         if thing not in self._holders:
-            self._holders[thing] = [place for place in self._receptacles if self._fit(thing, place)]
+            self._holders[thing] = [place for place in self._receptacles if self.fit(thing, place)]
         return self._holders[thing]
 
     def _uses(self, situation: Situation, thing: str, errand: Errand) -> Iterator[list[Step]]:
         """What to do next with the thing in hand."""
         if isinstance(errand, Looking):
-            for lamp, place in self._lamps[errand]:
+            for lamp, place in self.lamps[errand]:
                 walk = self._walk(situation, place)
                 yield walk if lamp in situation.used else [*walk, self._step("toggleobject", place, lamp)]
             return
         missing = errand.states - situation.states[self.candidates.index(thing)]
         for state in sorted(missing):
-            ability, _, action, _ = STATIONS[state]
-            if (thing,) in self._abilities[ability]:
-                for place in self._stations[state]:
-                    yield [*self._walk(situation, place), self._step(action, place, thing)]
+            way = TREATMENTS[state]
+            if (thing,) in self._abilities[way.ability]:
+                for place in self.stations[state]:
+                    yield [*self._walk(situation, place), self._step(way.action, place, thing)]
         if not missing:
-            for place in self._different_targets(situation, errand):
-                if self._fit(thing, place):
+            for place in self.different_targets(situation, errand):
+                if self.fit(thing, place):
                     yield [*self._reach(situation, place), self._step("putobject", place, thing)]
 
-    def _errand_cost(self, situation: Situation, errand: Errand, held: str | None, *, alone: bool) -> float:
-        """A lower bound of the steps that only this errand takes.
-
-        `held` is the thing in hand, if it can be used at once; `alone` tells that all other errands are done.
-        """
-        places = self._visited.union(*situation.places)
-        key = (
-            errand,
-            self._told_apart(situation.location, places),
-            held,
-            alone,
-            situation.held if errand in self._errands_for.get(situation.held or "", ()) else None,
-            situation.places,
-            tuple(situation.states[number] for number in self._numbers[errand]),
-            situation.opened & places,
-            situation.used,
-        )
-        cost = self._estimates.get(key)
-        if cost is None:
-            if isinstance(errand, Looking):
-                cost = self._looking_cost(situation, errand, held, alone)
-            else:
-                cost = self._placing_cost(situation, errand, held, alone)
-            self._estimates[key] = cost
-        return cost
-
-    def _looking_cost(self, situation: Situation, errand: Looking, held: str | None, alone: bool) -> float:
-        best = math.inf
-        for number in self._numbers[errand]:
-            for source in self._sources(situation, number, held, errand, alone):
-                for lamp, place in self._lamps[errand]:
-                    walk = source.location not in (None, self._location[place])
-                    best = min(best, source.cost + len(source.opens) + walk + (lamp not in situation.used))
-        return best
-
-    def _placing_cost(self, situation: Situation, errand: Placing, held: str | None, alone: bool) -> float:
-        best = math.inf
-        for target in self._different_targets(situation, errand):
-            options = [
-                list(self._deliveries(situation, errand, number, target, held, alone))
-                for number in self._numbers[errand]
-            ]
-            for group in itertools.combinations(options, errand.num_objects):
-                for choice in itertools.product(*group):
-                    opens = frozenset().union(*(needed for _, needed in choice))
-                    best = min(best, sum(cost for cost, _ in choice) + len(opens))
-        return best
-
-    def _different_targets(self, situation: Situation, errand: Placing) -> list[str]:
+    def different_targets(self, situation: Situation, errand: Placing) -> list[str]:
         """The targets of an errand, one of each set that is alike: empty, equally closed, and on the way to nothing else."""
         occupied = frozenset().union(*situation.places)
-        special = self._shared | {self._location[place] for place in occupied} | {situation.location}
+        special = self.shared | {self.location[place] for place in occupied} | {situation.location}
         different = []
         seen = set()
-        for target in self._targets[errand]:
-            if target in occupied or self._location[target] in special:
+        for target in self.targets[errand]:
+            if target in occupied or self.location[target] in special:
                 different.append(target)
-            elif (closed := target in self._openable and target not in situation.opened) not in seen:
+            elif (closed := target in self.openable and target not in situation.opened) not in seen:
                 seen.add(closed)
                 different.append(target)
         return different
-
-    def _deliveries(
-        self, situation: Situation, errand: Placing, number: int, target: str, held: str | None, alone: bool
-    ) -> Iterator[tuple[float, frozenset[str]]]:
-        """Ways to have one candidate ready in `target`: the steps, and what has to be opened."""
-        missing = errand.states - situation.states[number]
-        if not missing and target in situation.places[number]:
-            yield 0, frozenset()
-            return
-        for source in self._sources(situation, number, held, errand, alone):
-            if target in source.places_left:  # some things lie in two receptacles at once, and stay in one when taken
-                yield source.cost + self._carry(source.location, missing, None), source.opens
-            if self._fit(self.candidates[number], target):
-                cost = source.cost + self._carry(source.location, missing, self._location[target]) + 1
-                yield cost, source.opens | self._closed(situation, target, alone)
-
-    def _sources(
-        self, situation: Situation, number: int, held: str | None, errand: Errand, alone: bool
-    ) -> Iterator[_Source]:
-        """Ways to have a candidate in hand."""
-        places = situation.places[number]
-        if self.candidates[number] == held:
-            yield _Source(situation.location, 0, frozenset(), places)
-        elif self.candidates[number] == situation.held:
-            yield _Source(None, 1, frozenset(), places)  # it has to be put down first, anywhere, and taken again
-        # What is fetched second may lie where the first was brought.
-        ends = set() if alone and _num_trips(errand) == 1 else self._ends
-        for place in places:
-            location = self._location[place]
-            enters = location != situation.location and location not in ends
-            yield _Source(location, 1 + enters, self._closed(situation, place, alone), places - {place})
-
-    def _carry(self, start: str | None, missing: frozenset[str], end: str | None) -> float:
-        """Steps to give a thing the missing states on the way from `start` to `end` (None: from or to anywhere)."""
-        if not missing:
-            return None not in (start, end) and start != end
-        return min(
-            (
-                1
-                + (start not in (None, self._location[place]))
-                + self._carry(self._location[place], missing - {state}, end)
-                for state in missing
-                for place in self._stations[state]
-            ),
-            default=math.inf,
-        )
-
-    def _closed(self, situation: Situation, place: str, alone: bool) -> frozenset[str]:
-        """`place`, if it has to be opened for one errand alone; what several could share is counted for none."""
-        if place not in self._openable or place in situation.opened:
-            return frozenset()
-        if alone:
-            return frozenset({place})
-        users: set[Errand] = {errand for errand, places in self._targets.items() if place in places}
-        for number, places in enumerate(situation.places):
-            if place in places:
-                users.update(self._errands_for[self.candidates[number]])
-        return frozenset({place}) if len(users) <= 1 else frozenset()
 
     def _is_done(self, situation: Situation, errand: Errand) -> bool:
         if isinstance(errand, Looking):
             return (
                 situation.held is not None
-                and self._serves(situation.held, errand)
+                and self.serves(situation.held, errand)
                 and any(
-                    lamp in situation.used and self._location[place] == situation.location
-                    for lamp, place in self._lamps[errand]
+                    lamp in situation.used and self.location[place] == situation.location
+                    for lamp, place in self.lamps[errand]
                 )
             )
         ready = [
-            situation.places[number] for number in self._numbers[errand] if errand.states <= situation.states[number]
+            situation.places[number] for number in self.numbers[errand] if errand.states <= situation.states[number]
         ]
-        right = [places for places in ready if not places.isdisjoint(self._targets[errand])]
+        right = [places for places in ready if not places.isdisjoint(self.targets[errand])]
         if len(right) < errand.num_objects:
             return False
-        filled = Counter(place for places in right for place in places if place in self._targets[errand])
+        filled = Counter(place for places in right for place in places if place in self.targets[errand])
         return max(filled.values()) >= errand.num_objects
 
-    def _serves(self, thing: str, errand: Errand) -> bool:
-        return errand in self._errands_for.get(thing, ())
+    def serves(self, thing: str, errand: Errand) -> bool:
+        """Whether an errand could use a thing."""
+        return errand in self.errands_for.get(thing, ())
 
     def _suits(self, thing: str, errand: Errand) -> bool:
         if (thing, errand.object_type) not in self._object_types.get(thing, ()):
@@ -393,7 +300,7 @@ class House:
     def _is(self, place: str, kind: str) -> bool:
         return (place, kind) in self._receptacle_types.get(place, ())
 
-    def _fit(self, thing: str, place: str) -> tuple[str, str] | None:
+    def fit(self, thing: str, place: str) -> tuple[str, str] | None:
         """The types by which a receptacle can hold a thing."""
         key = thing, place
         if key not in self._fits:
@@ -403,38 +310,23 @@ class House:
         return self._fits[key]
 
     def _walk(self, situation: Situation, place: str) -> list[Step]:
-        start, end = situation.location, self._location[place]
+        start, end = situation.location, self.location[place]
         if start == end:
             return []
         return [("gotolocation", {"?a": self._agent, "?lstart": start, "?lend": end, "?r": place})]
 
     def _reach(self, situation: Situation, place: str) -> list[Step]:
         walk = self._walk(situation, place)
-        closed = place in self._openable and place not in situation.opened
-        return (
-            [*walk, ("openobject", {"?a": self._agent, "?l": self._location[place], "?r": place})] if closed else walk
-        )
+        closed = place in self.openable and place not in situation.opened
+        return [*walk, ("openobject", {"?a": self._agent, "?l": self.location[place], "?r": place})] if closed else walk
 
     def _step(self, action: str, place: str, thing: str) -> Step:
-        values = {"?a": self._agent, "?l": self._location[place], "?o": thing, "?r": place}
+        values = {"?a": self._agent, "?l": self.location[place], "?o": thing, "?r": place}
         if action == "putobject":
-            fit = self._fit(thing, place)
+            fit = self.fit(thing, place)
             assert fit is not None
             values["?ot"], values["?rt"] = fit
         return action, values
-
-
-class _Source(NamedTuple):
-    """A way to have a thing in hand: where one stands then, the steps it takes, what has to be opened, where it still is."""
-
-    location: str | None
-    cost: float
-    opens: frozenset[str]
-    places_left: frozenset[str]
-
-
-def _num_trips(errand: Errand) -> int:
-    return errand.num_objects if isinstance(errand, Placing) else 1
 
 
 def _moved(situation: Situation, number: int | None, place: frozenset[str], *, taken: bool) -> Situation:

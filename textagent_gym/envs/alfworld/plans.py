@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 from textagent_gym.envs.alfworld.errands import Errand
+from textagent_gym.envs.alfworld.estimate import Estimate
 from textagent_gym.envs.alfworld.facts import Facts
 from textagent_gym.envs.alfworld.house import House, Situation, Step
 
@@ -54,6 +55,7 @@ class Planner:
     def __init__(self, facts: Facts, errands: tuple[Errand, ...], node_budget: int = NODE_BUDGET) -> None:
         self.errands = errands
         self._house = House(facts, errands)
+        self._estimate = Estimate(self._house)
         self._node_budget = node_budget
         self._known: dict[Hashable, int | None] = {}
         start = self._house.situation(facts)
@@ -68,7 +70,7 @@ class Planner:
         situation = self._house.situation(facts)
         digest = self._house.digest(situation)
         if digest not in self._known:
-            found, closed = self._search(situation, self.errands, self._house.is_exact)
+            found, closed = self._search(situation, self.errands, self._estimate.is_exact)
             if not closed:
                 plan = self._plan(situation)
                 return None if plan is None else len(plan.steps)
@@ -109,7 +111,7 @@ class Planner:
         costs = {start: 0}
         parents: dict[Situation, tuple[Situation, list[Step]]] = {}
         order = itertools.count()
-        queue = [(house.estimate(start, errands), 0, next(order), start)]
+        queue = [(self._estimate.of(start, errands), 0, next(order), start)]
         expanded = 0
         while queue:
             bound, minus_cost, _, situation = heapq.heappop(queue)
@@ -131,7 +133,7 @@ class Planner:
                 if total < costs.get(after, math.inf):
                     costs[after] = total
                     parents[after] = situation, trip
-                    heapq.heappush(queue, (total + house.estimate(after, errands), -total, next(order), after))
+                    heapq.heappush(queue, (total + self._estimate.of(after, errands), -total, next(order), after))
         return None, True
 
 

@@ -11,12 +11,21 @@ import textagent_gym  # noqa: F401
 from textagent_gym.agents import ExpertAgent, RandomAgent
 from textagent_gym.testing import play
 
-GOLDEN_IDS = ("TextWorld-Easy-Dense-v0", "TextWorld-Medium-Balanced-v0", "TextWorld-w2-o3-q4-Sparse-v0")
+GOLDEN_IDS = {
+    "TextWorld-Easy-Dense-v0": "inform7",
+    "TextWorld-Medium-Balanced-v0": "inform7",
+    "TextWorld-w2-o3-q4-Sparse-v0": "inform7",
+    "ALFWorld-Easy-Dense-v0": "alfworld",
+    "ALFWorld-Medium-Balanced-v0": "alfworld",
+}
+"""Id -> the backend that is its reference."""
 
 
-def digests(backend: str = "native") -> dict[str, str]:
+def digests(*, by_reference: bool = False) -> dict[str, str]:
     """Id -> SHA-256 of an expert's and a random agent's episode on seed 0, without paths and the backend's name."""
-    return {env_id: _digest(env_id, backend) for env_id in GOLDEN_IDS}
+    return {
+        env_id: _digest(env_id, reference if by_reference else "native") for env_id, reference in GOLDEN_IDS.items()
+    }
 
 
 def _digest(env_id: str, backend: str) -> str:

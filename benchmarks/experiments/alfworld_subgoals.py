@@ -24,15 +24,21 @@ from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings
 
 ENV_ID = "textagent_gym:ALFWorld-Easy-Sparse-v0"
 OPTIONS: dict[str, Any] = {
-    "preamble": False, "by_number": True, "state_space_size": 5, "action_space_size": 4, "max_steps": 10,
-}  # fmt: skip
+    "task_types": ["pick_and_place_simple"],
+    "state_space_size": 4,
+    "action_space_size": 2,
+    "max_steps": 10,
+    "preamble": False,
+}
+"""Two objects in four receptacles: the expert knows where things are, the learner has to look for them."""
+
 REWARDS: dict[str, dict[str, Any]] = {
     "success": {},
     "steps": {"reward_density": 1.0, "subgoals": "steps"},
     "stages": {"reward_density": 1.0, "subgoals": "stages"},
 }
 FIRST_TEST_SEED = 1_000_000
-ROLLOUT = RolloutSettings(max_context_tokens=2048, max_new_tokens=4)
+ROLLOUT = RolloutSettings(max_context_tokens=1536, max_new_tokens=16)
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,14 @@ class Config:
     """Folder for the results."""
     seeds: tuple[int, ...] = (1, 2, 3)
     """Each seeds weights, sampling and the order of the games."""
-    num_demos: int = 100
+    num_demos: int = 400
     """Games that the expert demonstrates."""
-    sft_epochs: int = 6
+    sft_epochs: int = 8
     """Passes over the demonstrations."""
     grpo_iterations: int = 20
     """Rounds of rollout and update."""
+    groups_per_batch: int = 12
+    """Training games of one round."""
     num_train_games: int = 1000
     """Games from which GRPO draws."""
     num_test_games: int = 400
@@ -81,7 +89,7 @@ def main() -> None:
                     env_kwargs={**OPTIONS, **options, "split": "train"},
                     model=str(cloned.model_folder),
                     num_iterations=config.grpo_iterations,
-                    groups_per_batch=16,
+                    groups_per_batch=config.groups_per_batch,
                     num_train_seeds=config.num_train_games,
                     rollout=ROLLOUT,
                     optimiser=OptimiserSettings(learning_rate=1e-4),

@@ -12,11 +12,12 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from textagent_gym.envs.alfworld.errands import Errand, Looking, Placing
 from textagent_gym.envs.alfworld.facts import Facts
+from textagent_gym.envs.alfworld.pddl import Row
 
 STATIONS: dict[str, tuple[str, frozenset[str], str, frozenset[str]]] = {
     "isclean": ("cleanable", frozenset({"sinkbasintype", "sinktype"}), "cleanobject", frozenset()),
@@ -172,10 +173,15 @@ class House:
     Args:
         facts: Any state.
         errands: What has to be done.
+
+    Raises:
+        ValueError: There is not one agent at one location.
     """
 
     def __init__(self, facts: Facts, errands: tuple[Errand, ...]) -> None:
         self.errands = errands
+        if len(facts.rows("atlocation")) != 1:
+            raise ValueError(f"expected one agent at one location, got {sorted(facts.rows('atlocation'))}")
         ((self._agent, _),) = facts.rows("atlocation")
         self._location = {row[0]: row[1] for row in facts.rows("receptacleatlocation")}
         self._receptacles = sorted(self._location)
@@ -225,11 +231,15 @@ class House:
         return Situation(
             location,
             held,
-            tuple(frozenset(place for _, place in places.get(thing, ())) for thing in self.candidates),
+            tuple(self._known_places(places.get(thing, ())) for thing in self.candidates),
             tuple(frozenset(state for state in STATIONS if facts.holds(state, thing)) for thing in self.candidates),
             frozenset(place for (place,) in facts.rows("opened")),
             frozenset(lamp for (lamp,) in facts.rows("istoggled")),
         )
+
+    def _known_places(self, rows: Iterable[Row]) -> frozenset[str]:
+        """The receptacles of `inreceptacle` rows; one that is at no location cannot be reached."""
+        return frozenset(place for _, place in rows if place in self._location)
 
     def after(self, situation: Situation, step: Step) -> Situation:
         """The situation after a step that applies."""

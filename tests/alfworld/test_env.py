@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 import textagent_gym  # noqa: F401
 from textagent_gym.agents import ExpertAgent, RandomAgent, ReplanningAgent
+from textagent_gym.envs.alfworld.engine import NativeEngine
+from textagent_gym.envs.alfworld.plans import House
+from textagent_gym.envs.alfworld.recipes import TASK_TYPES, Recipe, TaskType
+from textagent_gym.envs.alfworld.tasks import make_task
 from textagent_gym.testing import check_text_env, play
+
+VERBS = {"go", "open", "take", "move", "heat", "cool", "clean"}
 
 
 def make(env_id: str, **kwargs: Any) -> gym.Env[str, str]:
@@ -141,7 +147,31 @@ def test_replanning_solves_from_anywhere_in_the_steps_that_remain(tier: str) -> 
         assert num_steps <= len(plan)
 
 
-@settings(max_examples=150, deadline=None)
+def test_what_the_planner_foresees_is_what_the_engine_does() -> None:
+    kinds: tuple[TaskType, ...] = tuple(kind for kind in TASK_TYPES if "_then_" in kind)
+    recipe = Recipe(num_receptacles=12, num_objects=12, solution_length=7, task_types=kinds)
+    commands = set()
+    for seed in range(8):
+        task = make_task(recipe.drawn_with(split="train", seed=seed))
+        assert task.game is not None and task.planner is not None
+        house = House(task.game.initial, task.planner.errands)
+        engine, rng = NativeEngine(), np.random.default_rng(seed)
+        engine.load(task)
+        reply = engine.reset()
+        for _ in range(150):
+            useful = [command for command in reply.admissible if command.split()[0] in VERBS]
+            rare = [command for command in useful if command.split()[0] not in ("go", "examine")]
+            command = str(rng.choice(rare if rare and rng.random() < 0.6 else useful))
+            rule, row = engine._commands[command]
+            step = rule.name, dict(zip(rule.parameters, row, strict=True))
+            foreseen = house.after(house.situation(engine.state), step)
+            reply = engine.step(command)
+            commands.add(command.split()[0])
+            assert house.situation(engine.state) == foreseen
+    assert commands == VERBS
+
+
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.text(max_size=60), max_size=4), st.booleans())
 def test_any_text_is_answered_and_wins_nothing(actions: list[str], explain: bool) -> None:
     env = make("ALFWorld-Easy-Dense-v0", explain=explain, max_steps=5)
@@ -158,7 +188,7 @@ WORDS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.lists(WORDS, max_size=6).map(" ".join), min_size=1, max_size=4))
 def test_any_words_of_the_game_are_answered(actions: list[str]) -> None:
     env = make("ALFWorld-Easy-Dense-v0", explain=True, max_steps=5)

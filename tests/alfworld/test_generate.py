@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import gymnasium as gym
 import pytest
@@ -9,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import textagent_gym  # noqa: F401
+from tests.alfworld.rooms import HOT_APPLE
 from textagent_gym.agents import ExpertAgent
 from textagent_gym.contract import Split
+from textagent_gym.envs.alfworld import tasks as tasks_module
 from textagent_gym.envs.alfworld.floorplans import FLOOR_PLANS, OPENABLE, floor_plan, may_hold
 from textagent_gym.envs.alfworld.game import entity_names
 from textagent_gym.envs.alfworld.generate import LAMP_PLACES, MAX_COPIES, SHAPES, fitting_plans, plans_of
@@ -81,6 +84,9 @@ def test_everything_lies_where_it_may(tier: str, split: Split) -> None:
             allowed = holds[places[place]] if thing in portable else set()
             assert kinds[thing] in allowed or (kinds[thing] == "desklamp" and places[place] in lamp_places)
             assert (thing, locations[place]) in facts["objectatlocation"]
+        coolable = {thing for (thing,) in facts.get("coolable", ())}
+        chilled = {thing for thing, place in facts["inreceptacle"] if places[place] == "fridge"} & coolable
+        assert {thing for (thing,) in facts.get("iscool", ())} == chilled
         named = [kinds[thing] for thing in portable]
         assert max(map(named.count, named)) <= MAX_COPIES
         assert facts.keys().isdisjoint({"opened", "holds", "holdsany", "istoggled", "isclean", "ishot"})
@@ -174,6 +180,18 @@ def test_what_cannot_be_is_refused_with_what_can(recipe: Recipe, feasible: str) 
         make_task(recipe)
     for asked in (recipe.num_receptacles, recipe.num_objects, recipe.solution_length):
         assert re.search(rf"={asked}\b", str(told.value))
+
+
+def test_a_draw_of_another_length_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks_module, "draw", lambda recipe, rng: HOT_APPLE)
+    monkeypatch.setattr(tasks_module, "MAX_DRAWS", 3)
+    recipe = Recipe(num_receptacles=7, num_objects=5, solution_length=7, seed=77)
+    make_task.cache_clear()
+    assert make_task(recipe).solution[-2:] == ("open fridge 1", "move apple 1 to fridge 1")
+    for length in (6, 8):
+        with pytest.raises(ValueError, match="expected a feasible task, got none in 3 draws"):
+            make_task(replace(recipe, solution_length=length))
+    make_task.cache_clear()
 
 
 def test_largest_rooms_are_found_only_where_they_are() -> None:

@@ -59,7 +59,7 @@ def enumerated(
     return sorted(found)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     rows=FACTS,
     typical=FACTS,
@@ -117,7 +117,7 @@ CHANGES = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(rows=FACTS, changes=CHANGES)
 def test_indexes_follow_every_change(rows: dict[str, list[Row]], changes: list[tuple[object, ...]]) -> None:
     original = Facts(rows, FLUENTS)

@@ -117,6 +117,7 @@ REASONS = [
     ((*APPLE, "go to sinkbasin 1"), "clean bread 1 with sinkbasin 1", "you are not carrying the bread 1."),
     ((*KNIFE, "go to microwave 1"), "heat knife 1 with microwave 1", "the knife 1 cannot be heated."),
     (("go to desk 1",), "put apple 1 on desk 1", "you are not carrying the apple 1."),
+    (("go to fridge 1",), "put apple 1 in fridge 1", "you are not carrying the apple 1."),
     ((*APPLE, "go to fridge 1"), "put apple 1 in fridge 1", "the fridge 1 is closed."),
     ((*APPLE, "go to shelf 1"), "put apple 1 on shelf 1", "the shelf 1 is no place for the apple 1."),
     (("go to cabinet 1",), "take mug 1 from cabinet 1", "the cabinet 1 is closed."),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import textagent_gym  # noqa: F401
-from tests.alfworld.rooms import household, write_room
+from tests.alfworld.rooms import PLACES, household, write_room
 from textagent_gym.agents import ExpertAgent
 from textagent_gym.envs.alfworld.engine import NativeEngine
 from textagent_gym.envs.alfworld.errands import Looking, Placing
@@ -118,6 +118,22 @@ def test_two_things_count_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for place, (found, held, walked, put) in {"desk": (1, 2, 2, 3), "dresser": (4, 5, 5, 6)}.items():
         way = [f"go to {place} 1", f"take {names[place]} from {place} 1", "go to shelf 1"]
         assert done_after(env, [*way, f"move {names[place]} to shelf 1"]) == [found, held, walked, put]
+
+
+def test_of_several_things_that_would_do_the_furthest_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = household("pick_and_place_simple", "Book", "Shelf")
+    one.objects.append(("Book_bar_2", "Book", PLACES["Cabinet"]))
+    write_room(tmp_path, one)
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
+    env = gym.make("ALFWorld-v0", reward_density=1.0, subgoals="stages", max_steps=100)
+    env.reset(seed=0)
+    assert done_after(env, ["go to desk 1", "take book 2 from desk 1", "go to cabinet 1", "open cabinet 1"]) == [
+        1,
+        2,
+        2,
+        2,
+    ]
+    assert done_after(env, ["go to shelf 1", "move book 2 to shelf 1"]) == [2, 3]
 
 
 @settings(max_examples=15, deadline=None)

@@ -10,11 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import textagent_gym  # noqa: F401
+from tests.alfworld.rooms import HOT_APPLE
 from textagent_gym.agents import ExpertAgent, RandomAgent, ReplanningAgent
+from textagent_gym.engines import Reply
 from textagent_gym.envs.alfworld.engine import NativeEngine
+from textagent_gym.envs.alfworld.errands import read_errands
+from textagent_gym.envs.alfworld.game import read_game
 from textagent_gym.envs.alfworld.plans import House
 from textagent_gym.envs.alfworld.recipes import TASK_TYPES, Recipe, TaskType
 from textagent_gym.envs.alfworld.tasks import make_task
+from textagent_gym.envs.alfworld.writing import game_data
 from textagent_gym.testing import check_text_env, play
 
 VERBS = {"go", "open", "take", "move", "heat", "cool", "clean"}
@@ -162,13 +167,30 @@ def test_what_the_planner_foresees_is_what_the_engine_does() -> None:
             useful = [command for command in reply.admissible if command.split()[0] in VERBS]
             rare = [command for command in useful if command.split()[0] not in ("go", "examine")]
             command = str(rng.choice(rare if rare and rng.random() < 0.6 else useful))
-            rule, row = engine._commands[command]
-            step = rule.name, dict(zip(rule.parameters, row, strict=True))
-            foreseen = house.after(house.situation(engine.state), step)
-            reply = engine.step(command)
+            reply = foreseen(engine, house, command)
             commands.add(command.split()[0])
-            assert house.situation(engine.state) == foreseen
     assert commands == VERBS
+
+
+def test_the_planner_knows_that_heat_and_cold_end_each_other() -> None:
+    game = read_game(game_data(HOT_APPLE))
+    errands = read_errands(game.problem.goal)
+    assert errands is not None
+    engine = NativeEngine()
+    engine.open(game)
+    engine.reset()
+    for command in ("go to countertop 1", "take apple 1 from countertop 1", *2 * ("go to microwave 1",
+                    "heat apple 1 with microwave 1", "go to fridge 1", "cool apple 1 with fridge 1")):  # fmt: skip
+        assert foreseen(engine, House(game.initial, errands), command).valid
+
+
+def foreseen(engine: NativeEngine, house: House, command: str) -> Reply:
+    """Plays a command, once the planner has said to what it leads."""
+    rule, row = engine._commands[command]
+    expected = house.after(house.situation(engine.state), (rule.name, dict(zip(rule.parameters, row, strict=True))))
+    reply = engine.step(command)
+    assert house.situation(engine.state) == expected
+    return reply
 
 
 @settings(max_examples=80, deadline=None)

@@ -183,8 +183,9 @@ def _read(text: str) -> list[SExpression]:
 def _action(parts: list[SExpression]) -> ActionSchema:
     name, *rest = _headed(parts)
     fields = {_shown(key): value for key, value in zip(rest[::2], rest[1::2], strict=False)}
-    if not {":parameters", ":effect"} <= set(fields):
-        raise UnknownPddlError(f"expected the action {name} to have :parameters and an :effect, got {_shown(rest)}")
+    known = {":parameters", ":precondition", ":effect"}
+    if len(rest) % 2 or not known - {":precondition"} <= set(fields) <= known:
+        raise UnknownPddlError(f"expected the action {name} to have {', '.join(sorted(known))}, got {_shown(rest)}")
     adds: list[Literal] = []
     deletes: list[Literal] = []
     conditional = []

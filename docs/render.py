@@ -12,11 +12,13 @@ from pathlib import Path
 
 from textagent_gym.contract import Info, TaskCard
 from textagent_gym.core import TextAgentEnv
+from textagent_gym.envs.alfworld.env import ALFWorldEnv
 from textagent_gym.envs.textworld.env import TextWorldEnv
 from textagent_gym.registration import environment_specs
 
 DOCS = Path(__file__).parent
 NOTE = "<!-- Made by docs/render.py from the code; edit the docstring, then run `make docs`. -->"
+DOMAINS: dict[str, type[TextAgentEnv]] = {"TextWorld": TextWorldEnv, "ALFWorld": ALFWorldEnv}
 KNOBS = ("state_space_size", "action_space_size", "solution_length")
 
 
@@ -24,17 +26,18 @@ def pages() -> dict[Path, str]:
     """Path -> content of every page that is made from the code."""
     readme = DOCS.parent / "README.md"
     return {
-        DOCS / "textworld.md": page("TextWorld", TextWorldEnv),
+        DOCS / "textworld.md": page("TextWorld"),
+        DOCS / "alfworld.md": page("ALFWorld"),
         DOCS / "environment.md": environment_page(),
-        readme: with_table(readme.read_text(), id_table("TextWorld")),
+        readme: with_table(readme.read_text(), "\n\n".join(map(id_table, DOMAINS))),
     }
 
 
-def page(domain: str, env_class: type[TextAgentEnv]) -> str:
+def page(domain: str) -> str:
     """The page of one domain; `docs/<domain>_notes.md` follows the docstring where it exists."""
     notes = DOCS / f"{domain.lower()}_notes.md"
     more = f"\n{notes.read_text()}" if notes.exists() else ""
-    return f"{NOTE}\n\n# {domain}\n\n{docstring(env_class)}\n\n## Ids\n\n{id_table(domain)}\n{more}"
+    return f"{NOTE}\n\n# {domain}\n\n{docstring(DOMAINS[domain])}\n\n## Ids\n\n{id_table(domain)}\n{more}"
 
 
 def environment_page() -> str:
@@ -70,11 +73,16 @@ def id_table(domain: str) -> str:
         name, density, version = env_id.rsplit("-", 2)
         if env_id.startswith(domain):
             rows.setdefault(f"{name}-{{}}-{version}", ([], kwargs))[0].append(density)
-    lines = ["| id | rooms | objects | solution length | instructions |", "| --- | --- | --- | --- | --- |"]
+    units = [DOMAINS[domain].units[knob] for knob in KNOBS[:2]]
+    # What a game gives away of its solution is a choice in TextWorld alone.
+    instructions = "instructions" in inspect.signature(DOMAINS[domain]).parameters
+    titles = ["id", *units, "solution length", *(["instructions"] if instructions else [])]
+    lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
     for pattern, (densities, kwargs) in rows.items():
-        env_id = pattern.format("{" + ",".join(densities) + "}")
-        cells = [str(kwargs.get(knob, "fixed")) for knob in KNOBS]
-        lines.append(f"| `{env_id}` | {' | '.join(cells)} | {kwargs.get('instructions', 'steps')} |")
+        cells = [f"`{pattern.format('{' + ','.join(densities) + '}')}`"]
+        cells += [str(kwargs.get(knob, "fixed")) for knob in KNOBS]
+        cells += [str(kwargs.get("instructions", "steps"))] if instructions else []
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

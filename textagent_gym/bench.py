@@ -8,11 +8,15 @@ import resource
 import statistics
 import time
 from importlib.metadata import version
+from typing import Any, Literal, cast
 
 import gymnasium as gym
-import numpy as np
 
 from textagent_gym.agents import RandomAgent
+from textagent_gym.core import TextAgentEnv
+
+Reference = Literal["inform7", "alfworld"]
+"""The packages against which speed is measured: textworld's interpreter, and ALFWorld's own path."""
 
 
 class Stopwatch:
@@ -32,20 +36,21 @@ class Stopwatch:
         self.seconds.append(time.perf_counter() - self._started)
 
 
-def measure(env_id: str, *, num_steps: int, num_tasks: int) -> dict[str, float | str]:
+def measure(env_id: str, *, num_steps: int, num_tasks: int, env_kwargs: dict[str, Any]) -> dict[str, float | str]:
     """Times resets and steps of one id.
 
     Args:
         env_id: A registered id.
         num_steps: Steps to time.
         num_tasks: Tasks to draw, with seeds 0, 1, ...
+        env_kwargs: Constructor options.
 
     Returns:
         `steps_per_s` (admissible commands in info, agent's time excluded), `step_ms` (median), `first_reset_ms` (mean; a
         game that is not in the cache folder is generated and prepared), `reset_ms` (median; the task is at hand) and
         `memory_mb` (the process's peak so far).
     """
-    env = gym.make(env_id)
+    env = gym.make(env_id, **env_kwargs)
     first, again, step_times = Stopwatch(), Stopwatch(), Stopwatch()
     agent = RandomAgent()
     for seed in range(num_tasks):
@@ -74,54 +79,80 @@ def measure(env_id: str, *, num_steps: int, num_tasks: int) -> dict[str, float |
     }
 
 
-def compare(env_id: str, *, num_steps: int) -> dict[str, float | str]:
-    """Times the native engine of a TextWorld id against the textworld package, on the same games and the same commands.
+def compare(env_id: str, *, num_steps: int, reference: Reference, env_kwargs: dict[str, Any]) -> dict[str, float | str]:
+    """Times the native engine of an id against the package that it replaces, on the same games and the same commands.
 
     Every game is played once, at random, so that nothing was stepped before. The native engine is timed through `gym.make`,
-    rewards and admissible commands included; the package through its own `textworld.gym`, asked for admissible commands
-    only. Drawing and compiling games is not timed.
+    rewards and admissible commands included; the package through its own environment, asked for admissible commands
+    only. The reference's reset does not include the compilation of a TextWorld game.
 
     Args:
-        env_id: An id of TextWorld.
+        env_id: An id of the reference's domain.
         num_steps: Steps to time on each side.
+        reference: "inform7" for TextWorld, "alfworld" for ALFWorld.
+        env_kwargs: Constructor options.
 
     Returns:
-        `steps_per_s`, `reference_steps_per_s`, `ratio`, and `num_games`.
+        `steps_per_s`, `reference_steps_per_s` and their `ratio`; `reset_ms` (median; the task is not at hand: it is drawn or
+        read), `again_ms` (median; it is at hand), `reference_reset_ms` (median), `reset_ratio`; and `num_games`.
     """
-    from textagent_gym.envs.textworld.inform7 import bare_gym
-    from textagent_gym.envs.textworld.tasks import find_task
-
-    env, rng = gym.make(env_id), np.random.default_rng(0)
-    native, reference = Stopwatch(), Stopwatch()
-    num_games = total = 0
-    while total < num_steps:
-        _, info = env.reset(seed=num_games)
+    env = gym.make(env_id, **env_kwargs)
+    agent = RandomAgent()
+    steps, resets, again = Stopwatch(), Stopwatch(), Stopwatch()
+    reference_steps, reference_resets = Stopwatch(), Stopwatch()
+    num_games = 0
+    while len(steps.seconds) < num_steps:
+        with resets:
+            observation, info = env.reset(seed=num_games)
+        agent.reset(info, num_games)
         num_games += 1
-        task = find_task(info["task_id"])
-        commands = task.ground.random_commands(info["task_card"]["max_steps"], rng)
-        total += len(commands)
-        with native:
-            for command in commands:
-                env.step(command)
-        bare = bare_gym(task)
-        bare.reset()
-        with reference:
-            for command in commands:
+        commands: list[str] = []
+        over = False
+        while not over:
+            commands.append(agent.act(observation, info))
+            with steps:
+                observation, _, terminated, truncated, info = env.step(commands[-1])
+            over = terminated or truncated
+        with again:
+            env.reset(options={"task_id": info["task_id"]})
+        bare = _start(reference, cast(TextAgentEnv, env.unwrapped).task)
+        with reference_resets:
+            bare.reset()
+        for command in commands:
+            with reference_steps:
                 bare.step(command)
         bare.close()
     env.close()
-    ours, theirs = (total / sum(watch.seconds) for watch in (native, reference))
+    ours, theirs = (len(watch.seconds) / sum(watch.seconds) for watch in (steps, reference_steps))
+    first, second, other = (1e3 * statistics.median(watch.seconds) for watch in (resets, again, reference_resets))
     return {
         "env_id": env_id,
         "steps_per_s": ours,
         "reference_steps_per_s": theirs,
         "ratio": ours / theirs,
+        "reset_ms": first,
+        "again_ms": second,
+        "reference_reset_ms": other,
+        "reset_ratio": other / first,
         "num_games": num_games,
     }
 
 
+def _start(reference: Reference, task: Any) -> Any:
+    """The package's own environment of a task; it has `reset`, `step` and `close`."""
+    if reference == "inform7":
+        from textagent_gym.envs.textworld.inform7 import bare_gym
+
+        return bare_gym(task)
+    from textagent_gym.envs.alfworld.reference import SpeedReference
+
+    return SpeedReference(task)
+
+
 def describe_machine() -> str:
     """Processor, system and versions, in one line."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("textagent-gym", "gymnasium", "textworld", "numpy"))
+    packages = ", ".join(
+        f"{name} {version(name)}" for name in ("textagent-gym", "gymnasium", "textworld", "alfworld", "numpy")
+    )
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
     return f"{machine}, Python {platform.python_version()}, {packages}"

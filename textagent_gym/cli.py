@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, cast
 
 import gymnasium as gym
@@ -12,11 +13,12 @@ import tyro
 from gymnasium.error import DependencyNotInstalled, UnregisteredEnv
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from textagent_gym.contract import Snapshot
+from textagent_gym.contract import Snapshot, Split
 from textagent_gym.core import TextAgentEnv
-from textagent_gym.registration import environment_specs
+from textagent_gym.registration import environment_specs, file_specs
 
 app = tyro.extras.SubcommandApp()
 console = Console(highlight=False)
@@ -33,9 +35,11 @@ def list_ids() -> None:
     for env_id, (_, kwargs) in environment_specs().items():
         knobs = [kwargs.get(name) for name in ("state_space_size", "action_space_size", "solution_length")]
         density = kwargs.get("reward_density", kwargs.get("rewards", 0.0))
-        cells = [*knobs, density, kwargs.get("instructions", "steps")]
+        instructions = kwargs.get("instructions", "steps" if env_id.startswith("TextWorld") else "goal")
+        cells = [*knobs, density, instructions]
         table.add_row(env_id, *("fixed" if cell is None else str(cell) for cell in cells))
     console.print(table)
+    console.print(f"[dim]With files of one's own: {', '.join(file_specs())}[/dim]")
 
 
 @app.command
@@ -109,7 +113,8 @@ def bench(
     ),
     steps: int = 1_000,
     tasks: int = 5,
-    against: Literal["inform7"] | None = None,
+    against: Literal["inform7", "alfworld"] | None = None,
+    env_kwargs: KwargsJson = "{}",
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Measure steps per second, reset time and memory per id, on this machine, with random play.
@@ -118,18 +123,20 @@ def bench(
         env_ids: Ids to measure.
         steps: Steps to time per id.
         tasks: Tasks to draw per id.
-        against: Time a reference as well, on the same games and commands: "inform7" for ids of TextWorld.
+        against: Time a reference as well, on the same games and commands: "inform7" for TextWorld, "alfworld" for ALFWorld.
+        env_kwargs: Constructor options as JSON.
         as_json: Print JSON instead of a table.
     """
     from textagent_gym.bench import compare, describe_machine, measure
 
     rows = []
     for env_id in env_ids:
-        _make(env_id, "{}").close()
+        _make(env_id, env_kwargs).close()
+        options = _options(env_kwargs)
         if against is None:
-            rows.append(measure(env_id, num_steps=steps, num_tasks=tasks))
+            rows.append(measure(env_id, num_steps=steps, num_tasks=tasks, env_kwargs=options))
         else:
-            rows.append(compare(env_id, num_steps=steps))
+            rows.append(compare(env_id, num_steps=steps, reference=against, env_kwargs=options))
     if as_json:
         console.print_json(data={"machine": describe_machine(), "results": rows})
         return
@@ -143,15 +150,20 @@ def bench(
 
 @app.command
 def data(
-    domain: Annotated[Literal["textworld"], tyro.conf.Positional],
+    domain: Annotated[Literal["textworld", "alfworld"], tyro.conf.Positional],
     ids: tuple[str, ...],
     count: int = 1_000,
     first_seed: int = 0,
-    split: Literal["train", "test"] = "train",
+    split: Split = "train",
     workers: int | None = None,
+    out: Path | None = None,
     env_kwargs: KwargsJson = "{}",
 ) -> None:
-    """Make games ahead of time, over processes; a second call makes what is still missing.
+    """Prepare games ahead of time; a second call does what is still missing.
+
+    TextWorld: games are generated into the cache folder, over processes. ALFWorld: the real games of `ALFWorld-v0` are
+    found and measured once; generated ones, which are drawn faster than they could be read, are written to `out` as game
+    files, laid out so that `ALFWORLD_DATA=out` serves them to the alfworld package and to `ALFWorld-v0`.
 
     Args:
         domain: Whose games.
@@ -160,24 +172,50 @@ def data(
         first_seed: The first seed.
         split: Which tasks.
         workers: Processes; as many as there are cores by default.
+        out: Folder for the game files of generated ALFWorld tasks.
         env_kwargs: Constructor options as JSON.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    options = {**_options(env_kwargs), "split": split}
+    seeds = range(first_seed, first_seed + count)
+    for env_id in ids:
+        env = _make(env_id, env_kwargs, split=split)
+        try:
+            if domain == "textworld":
+                _generate(env_id, options, seeds, workers or os.cpu_count() or 1)
+            elif (task_ids := cast(TextAgentEnv, env.unwrapped).task_ids) is not None:
+                console.print(f"{env_id}: {len(task_ids)} games of the split {split!r} are ready")
+            else:
+                _write_games(env_id, options, seeds, out)
+        except (ValueError, OSError) as error:
+            _fail(str(error))
 
+
+def _generate(env_id: str, options: dict[str, Any], seeds: range, workers: int) -> None:
     from textagent_gym.envs.textworld.pool import missing_recipes, prepare
 
-    options = {**_options(env_kwargs), "split": split}
-    for env_id in ids:
-        _make(env_id, env_kwargs).close()
-        try:
-            recipes = missing_recipes(env_id, options, range(first_seed, first_seed + count))
-            columns = (TextColumn(env_id), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            with Progress(*columns, console=console) as progress:
-                bar = progress.add_task(env_id, total=count, completed=count - len(recipes))
-                for _ in prepare(recipes, workers or os.cpu_count() or 1):
-                    progress.advance(bar)
-        except ValueError as error:
-            _fail(str(error))
+    recipes = missing_recipes(env_id, options, seeds)
+    with _progress(env_id) as progress:
+        bar = progress.add_task(env_id, total=len(seeds), completed=len(seeds) - len(recipes))
+        for _ in prepare(recipes, workers):
+            progress.advance(bar)
+
+
+def _write_games(env_id: str, options: dict[str, Any], seeds: range, out: Path | None) -> None:
+    from textagent_gym.envs.alfworld.export import write_game
+
+    if out is None:
+        raise ValueError(f"expected --out FOLDER for the game files of {env_id}, got none")
+    with _progress(env_id) as progress:
+        bar = progress.add_task(env_id, total=len(seeds))
+        env = gym.make(env_id, **options)
+        for seed in seeds:
+            env.reset(seed=seed)
+            write_game(cast(TextAgentEnv, env.unwrapped).task, out)
+            progress.advance(bar)
+
+
+def _progress(name: str) -> Progress:
+    return Progress(TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console)
 
 
 @app.command
@@ -208,8 +246,12 @@ _MEASURED = {
 }
 _COMPARED = {
     "steps_per_s": "steps/s",
-    "reference_steps_per_s": "textworld's own steps/s",
+    "reference_steps_per_s": "reference",
     "ratio": "ratio",
+    "reset_ms": "reset ms",
+    "again_ms": "again ms",
+    "reference_reset_ms": "reference",
+    "reset_ratio": "ratio",
     "num_games": "games",
 }
 
@@ -223,7 +265,7 @@ def _make(env_id: str, env_kwargs: str, **more: Any) -> gym.Env[str, str]:
     options = _options(env_kwargs)
     try:
         return gym.make(env_id, **{**options, **more})
-    except (UnregisteredEnv, DependencyNotInstalled, ValueError, TypeError) as error:
+    except (UnregisteredEnv, DependencyNotInstalled, ValueError, TypeError, OSError) as error:
         _fail(str(error))
 
 

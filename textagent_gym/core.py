@@ -243,20 +243,31 @@ class TextAgentEnv(gym.Env[str, str]):
         return self._seen if self.render_mode == "ansi" else None
 
     @property
+    def task(self) -> Task:
+        """The task of the current episode.
+
+        Raises:
+            gymnasium.error.ResetNeeded: None was started.
+        """
+        if self._task is None:
+            raise ResetNeeded("expected reset() first: no episode is running")
+        return self._task
+
+    @property
     def max_steps(self) -> int:
         """Step budget of the current episode."""
-        return self._max_steps_asked or 3 * len(self._running_task().solution)
+        return self._max_steps_asked or 3 * len(self.task.solution)
 
     @property
     def steps(self) -> int:
         """Steps taken in the current episode."""
-        self._running_task()
+        _ = self.task  # raises where there is none
         return self._steps
 
     def snapshot(self) -> Snapshot:
         """The current point of the episode, to be given to `restore` of this or an equal environment."""
         return Snapshot(
-            task=self._running_task(),
+            task=self.task,
             turn=self._turn,
             steps=self._steps,
             paid=self._reward.paid,
@@ -276,11 +287,6 @@ class TextAgentEnv(gym.Env[str, str]):
         self._memory.restore(memory)
         self._reward = MilestoneReward(snapshot.task.subgoals_total, self._reward_density)
         self._reward.paid = snapshot.paid
-
-    def _running_task(self) -> Task:
-        if self._task is None:
-            raise ResetNeeded("expected reset() first: no episode is running")
-        return self._task
 
     def _read(self, action: str) -> tuple[str, str | None]:
         """The command in `action`, and the complaint that answers it where it must not reach the backend."""
@@ -310,7 +316,7 @@ class TextAgentEnv(gym.Env[str, str]):
         return f"{self.rules} {FORM_RULES[self._action_format]}{number}"
 
     def _solution(self) -> tuple[str, ...]:
-        task = self._running_task()
+        task = self.task
         if self._by_number and task.solution_numbers is not None:
             commands = tuple(map(str, task.solution_numbers))
         else:
@@ -318,14 +324,14 @@ class TextAgentEnv(gym.Env[str, str]):
         return tuple(as_action(command, self._action_format) for command in commands)
 
     def _subgoals_done(self) -> int:
-        total = self._running_task().subgoals_total
+        total = self.task.subgoals_total
         if self._turn.won:
             return total
         # A finished world that is not won has nothing; one that is not finished lacks at least one sub-goal.
         return 0 if self._turn.lost else min(max(self._turn.subgoals_done, 0), total - 1)
 
     def _info(self, subgoals_done: int) -> Info:
-        task = self._running_task()
+        task = self.task
         return Info(
             task_id=task.task_id,
             success=self._turn.won,
@@ -336,7 +342,7 @@ class TextAgentEnv(gym.Env[str, str]):
         )
 
     def _card(self) -> TaskCard:
-        task = self._running_task()
+        task = self.task
         counts = task.admissible_counts
         return TaskCard(
             requested=self._requested,

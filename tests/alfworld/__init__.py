@@ -1,1 +1,1 @@
-"""Tests of ALFWorld, generated and real."""
+"""Tests of the ALFWorld domain."""

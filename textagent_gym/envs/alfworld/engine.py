@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 from textagent_gym.engines import Reply
 from textagent_gym.envs.alfworld.facts import Mark
-from textagent_gym.envs.alfworld.game import Game
-from textagent_gym.envs.alfworld.logic import Rule
-from textagent_gym.envs.alfworld.pddl import Row
+from textagent_gym.envs.alfworld.game import Action, Game
 
 if TYPE_CHECKING:
     from textagent_gym.envs.alfworld.tasks import AlfworldTask
@@ -34,9 +32,7 @@ class NativeEngine:
         self.state = game.initial.copy()
         self._household = game.household(self.state)
         self._start = self.state.mark()
-        self._commands: dict[str, tuple[Rule, Row]] = {}
-        self._wording: dict[tuple[str, Row], str] = {}
-        self._kept: dict[tuple[str, frozenset[Row]], dict[str, tuple[Rule, Row]]] = {}
+        self._commands: dict[str, Action] = {}
 
     def reset(self) -> Reply:
         """Starts the loaded game from its beginning."""
@@ -59,36 +55,17 @@ class NativeEngine:
     def restore(self, snapshot: Mark) -> None:
         """Goes back to `snapshot`."""
         self.state.go_to(snapshot)
-        self._commands = self._admissible()
+        self._look_around()
 
     def close(self) -> None:
         """Frees nothing: a closed engine can load again."""
 
     def _reply(self, text: str, valid: bool) -> Reply:
-        self._commands = self._admissible()
-        won = self._game.is_won(self.state)
-        return Reply(text, self.state, tuple(sorted(self._commands)), valid, int(won), won, False)
+        if valid:
+            self._look_around()
+        return Reply(text, self.state, self._admissible, valid, int(self._won), self._won, False)
 
-    def _admissible(self) -> dict[str, tuple[Rule, Row]]:
-        """Command -> what it does now. Where two actions share a command, the first is meant."""
-        found: dict[str, tuple[Rule, Row]] = {}
-        for rule in self._game.logic.rules:
-            if len(rule.reads) == 1:  # what depends on one predicate, such as where the agent is, comes back often
-                key = rule.name, frozenset(self.state.rows(rule.reads[0]))
-                commands = self._kept.get(key)
-                if commands is None:
-                    commands = self._kept[key] = self._instances(rule)
-            else:
-                commands = self._instances(rule)
-            found = {**commands, **found}
-        return found
-
-    def _instances(self, rule: Rule) -> dict[str, tuple[Rule, Row]]:
-        commands: dict[str, tuple[Rule, Row]] = {}
-        for row in rule.instances(self.state, self._game.types):
-            word = rule.name, row
-            command = self._wording.get(word)
-            if command is None:
-                command = self._wording[word] = rule.command(self._household, row)
-            commands.setdefault(command, (rule, row))
-        return commands
+    def _look_around(self) -> None:
+        self._commands = self._game.commands(self.state)
+        self._admissible = tuple(sorted(self._commands))
+        self._won = self._game.is_won(self.state)

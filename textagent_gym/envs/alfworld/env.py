@@ -196,7 +196,7 @@ class ALFWorldEnv(TextAgentEnv):
 
     def plan(self) -> tuple[str, ...] | None:
         """Commands that solve the task from here, proved to be as few as can be wherever the search closes."""
-        task = cast(AlfworldTask, self._running_task())
+        task = cast(AlfworldTask, self.task)
         plan = task.planner.plan(self._engine.state) if task.planner is not None else None
         if plan is None or task.game is None:
             return None
@@ -229,7 +229,7 @@ class ALFWorldEnv(TextAgentEnv):
         return self._turn_of(self._engine.reset())
 
     def _play(self, command: str) -> Turn:
-        task, admissible = cast(AlfworldTask, self._task), self._turn.admissible or ()
+        task, admissible = cast(AlfworldTask, self.task), self._turn.admissible or ()
         if not self._strict and command not in admissible:
             command = meant(command, admissible)
         reply = self._engine.step(command)
@@ -262,7 +262,7 @@ class ALFWorldEnv(TextAgentEnv):
         )
 
     def _num_done(self, facts: Facts) -> int:
-        task = cast(AlfworldTask, self._task)
+        task = cast(AlfworldTask, self.task)
         if task.planner is None:
             return 0
         if self._subgoals == "stages":

@@ -14,35 +14,41 @@ Mark = tuple[frozenset[Row], ...]
 """The rows of all fluent predicates at some moment."""
 
 
+_NO_ROWS: set[Row] = set()
+
+
 class Facts:
     """The true atoms of one state. Predicates that never change share their rows with the state they were copied from.
 
     Args:
         rows: Predicate -> rows that hold.
         fluents: Predicates that may change, in the order in which a mark lists them.
+
+    Attributes:
+        table: Predicate -> its rows; not to be changed but by `add` and `remove`.
     """
 
     def __init__(self, rows: Mapping[str, Iterable[Row]], fluents: tuple[str, ...]) -> None:
         self.fluents = fluents
-        self._rows: dict[str, set[Row]] = {name: set(found) for name, found in rows.items()}
+        self.table: dict[str, set[Row]] = {name: set(found) for name, found in rows.items()}
         self._static_indexes: dict[tuple[str, tuple[int, ...]], Index] = {}
         self._start_again({})
 
     def _start_again(self, changing: dict[str, set[Row]]) -> None:
-        self._rows = {**self._rows, **{name: changing.get(name, self._rows.get(name, set())) for name in self.fluents}}
+        self.table = {**self.table, **{name: changing.get(name, self.table.get(name, set())) for name in self.fluents}}
         self._indexes: dict[tuple[str, tuple[int, ...]], Index] = {}
         self._following: dict[str, list[tuple[tuple[int, ...], Index]]] = {name: [] for name in self.fluents}
 
     def copy(self) -> Facts:
         """Facts that change apart from these."""
         other = object.__new__(Facts)
-        other.fluents, other._rows, other._static_indexes = self.fluents, self._rows, self._static_indexes
-        other._start_again({name: set(self._rows[name]) for name in self.fluents})
+        other.fluents, other.table, other._static_indexes = self.fluents, self.table, self._static_indexes
+        other._start_again({name: set(self.table[name]) for name in self.fluents})
         return other
 
     def rows(self, predicate: str) -> set[Row]:
         """The rows of a predicate; not to be changed."""
-        return self._rows.get(predicate) or set()
+        return self.table.get(predicate, _NO_ROWS)
 
     def holds(self, predicate: str, *arguments: str) -> bool:
         """Whether one atom is true."""
@@ -65,13 +71,13 @@ class Facts:
 
     def add(self, predicate: str, row: Row) -> None:
         """Makes a fluent atom true."""
-        self._rows[predicate].add(row)
+        self.table[predicate].add(row)
         for positions, index in self._following[predicate]:
             index.setdefault(_key(row, positions), set()).add(row)
 
     def remove(self, predicate: str, row: Row) -> None:
         """Makes a fluent atom false."""
-        rows = self._rows[predicate]
+        rows = self.table[predicate]
         if row in rows:
             rows.remove(row)
             for positions, index in self._following[predicate]:
@@ -82,12 +88,12 @@ class Facts:
 
     def mark(self) -> Mark:
         """What is true now of all that can change."""
-        return tuple(frozenset(self._rows[name]) for name in self.fluents)
+        return tuple(frozenset(self.table[name]) for name in self.fluents)
 
     def go_to(self, mark: Mark) -> None:
         """Makes true what was true at `mark`, and nothing else of what can change."""
         for name, wanted in zip(self.fluents, mark, strict=True):
-            present = self._rows[name]
+            present = self.table[name]
             for row in present - wanted:
                 self.remove(name, row)
             for row in wanted - present:

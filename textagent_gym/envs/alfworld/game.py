@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from textagent_gym.envs.alfworld.facts import Facts
 from textagent_gym.envs.alfworld.grammar import Household, split_task
-from textagent_gym.envs.alfworld.logic import Logic, Types, logic_of
-from textagent_gym.envs.alfworld.pddl import Problem, UnknownPddlError, read_problem
-from textagent_gym.envs.alfworld.plans import Step
+from textagent_gym.envs.alfworld.house import Step
+from textagent_gym.envs.alfworld.logic import Logic, Rule, Types, logic_of
+from textagent_gym.envs.alfworld.pddl import Problem, Row, UnknownPddlError, read_problem
 from textagent_gym.envs.alfworld.queries import compile_query
+
+Action = tuple[Rule, Row]
+"""A rule and the values of its parameters."""
 
 
 @dataclass(frozen=True)
 class Game:
-    """A game file's content, ready to be played.
+    """A game file's content, ready to be played; engines share it.
 
     Attributes:
         problem: The PDDL problem.
@@ -36,10 +39,37 @@ class Game:
     task: str
     initial: Facts
     is_won: Callable[[Facts], bool]
+    _wording: dict[tuple[str, Hashable], str] = field(default_factory=dict, repr=False)
+    _kept: dict[tuple[str, frozenset[Row]], dict[str, Action]] = field(default_factory=dict, repr=False)
 
     def household(self, facts: Facts) -> Household:
         """What texts about a state are made of."""
         return Household(facts, self.types, self.names, self.task)
+
+    def commands(self, facts: Facts) -> dict[str, Action]:
+        """Command -> what it does, of all that can be done in a state; the first rule is meant where two share a command."""
+        found: dict[str, Action] = {}
+        for rule in reversed(self.logic.rules):
+            if len(rule.reads) != 1:
+                self._add_instances(rule, facts, found)
+                continue
+            # What depends on one predicate, such as where the agent is, comes back often.
+            key = rule.name, frozenset(facts.rows(rule.reads[0]))
+            kept = self._kept.get(key)
+            if kept is None:
+                kept = {}
+                self._add_instances(rule, facts, kept)
+                self._kept[key] = kept
+            found.update(kept)
+        return found
+
+    def _add_instances(self, rule: Rule, facts: Facts, found: dict[str, Action]) -> None:
+        for row in rule.instances(facts, self.types):
+            key = rule.name, rule.wording(row)
+            command = self._wording.get(key)
+            if command is None:
+                command = self._wording[key] = rule.command(self.household(facts), row)
+            found[command] = rule, row
 
     def command_of(self, step: Step) -> str:
         """The command that performs a step of a plan."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import operator
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 from textagent_gym.envs.alfworld.facts import Facts
 from textagent_gym.envs.alfworld.grammar import Bound, Grammar, Household, Renderer, UnknownGrammarError
@@ -42,6 +41,7 @@ class Rule:
         parameters: Its variables.
         reads: The predicates among those that may change on which it depends whether the action applies.
         feedback: The answer to the command.
+        wording: The part of a row on which the command depends.
     """
 
     def __init__(self, schema: ActionSchema, grammar: Grammar, facts: Facts, recorded: frozenset[str]) -> None:
@@ -51,6 +51,7 @@ class Rule:
         bound: Bound = tuple(schema.parameters.items())
         self.name = schema.name
         self.parameters = tuple(schema.parameters)
+        self.wording = _wording(text.template, self.parameters)
         self._template = grammar.renderer(text.template, bound)
         self.feedback: Renderer = grammar.renderer(text.feedback, bound)
         self._queries = tuple(
@@ -67,10 +68,12 @@ class Rule:
     def instances(self, facts: Facts, types: Types) -> list[Row]:
         """The values of the parameters with which the action applies."""
         rows = self._queries[0](facts, types)
-        if len(self._queries) > 1:
-            others = (query(facts, types) for query in self._queries[1:])
-            rows = list(dict.fromkeys(itertools.chain(rows, *others)))
-        return rows if self._still is None else [row for row in rows if not self._is_still(row, self._still)]
+        for query in self._queries[1:]:
+            if others := query(facts, types):
+                rows = list(dict.fromkeys([*rows, *others]))
+        if self._still is None:
+            return rows
+        return [row for row in rows if any(row[i] != row[j] for i, j in self._still)]
 
     def command(self, household: Household, row: Row) -> str:
         """The command that performs the action."""
@@ -83,11 +86,6 @@ class Rule:
             effect.delete(facts, row)
         for effect in happening:
             effect.add(facts, row)
-
-    @staticmethod
-    def _is_still(row: Row, still: Stillness) -> bool:
-        """Whether the action changes nothing wherever it applies; Fast Downward knows no such operators."""
-        return all(any(all(row[i] == row[j] for i, j in pairs) for pairs in choices) for choices in still)
 
 
 class _Effect:
@@ -179,8 +177,11 @@ _lock = threading.Lock()
 
 _Pick = Callable[[Row], Row]
 
-Stillness = list[list[list[tuple[int, int]]]]
-"""For each effect the alternatives that make it vain, each as pairs of parameters that have to be equal."""
+
+def _wording(template: str, parameters: tuple[str, ...]) -> Callable[[Row], Hashable]:
+    names = re.findall(r"\w+", template)
+    places = [place for place, name in enumerate(parameters) if "#" in template or name[1:] in names]
+    return operator.itemgetter(*places) if places else lambda row: ()
 
 
 def _picker(literal: Literal, places: Mapping[str, int]) -> _Pick:
@@ -220,23 +221,24 @@ def _check_texts(schema: ActionSchema, asked: set[str], recorded: frozenset[str]
             raise UnknownGrammarError(f"expected {schema.name} to delete {literal.predicate} only where it holds")
 
 
-def _stillness(schema: ActionSchema) -> Stillness | None:
-    """When an instance changes nothing, None where none can: it adds only what it needs and deletes only what it adds."""
+def _stillness(schema: ActionSchema) -> list[tuple[int, int]] | None:
+    """Pairs of parameters; an instance in which they are equal adds what it needs and deletes what it adds: nothing.
+
+    Fast Downward knows no such operators. None for a schema that has none.
+    """
     places = {name: place for place, name in enumerate(schema.parameters)}
-
-    def equal(literal: Literal, candidates: Iterable[Literal]) -> list[list[tuple[int, int]]]:
-        return [
-            [(places[a], places[b]) for a, b in zip(literal.arguments, other.arguments, strict=True) if a != b]
-            for other in candidates
-            if other.predicate == literal.predicate
-            and other.positive
-            and all(name in places for name in other.arguments)
-        ]
-
     adds = [add._replace(positive=True) for add in schema.adds]
-    found = [equal(add, schema.condition[0].literals) for add in adds] + [equal(gone, adds) for gone in schema.deletes]
-    if schema.conditional or not all(found):
-        return None
-    if len(schema.condition) > 1:
-        raise UnknownPddlError(f"expected one condition of {schema.name}, which may change nothing, got alternatives")
-    return found
+    needs = [literal for literal in schema.condition[0].literals if literal.positive]
+    pairs: set[tuple[int, int]] = set()
+    for effect, kept in (*((add, needs) for add in adds), *((gone, adds) for gone in schema.deletes)):
+        alike = [literal for literal in kept if literal.predicate == effect.predicate]
+        if not alike or schema.conditional:
+            return None
+        if len(alike) > 1 or len(schema.condition) > 1:
+            raise UnknownPddlError(f"expected one way in which {schema.name} changes nothing, got several")
+        for one, other in zip(effect.arguments, alike[0].arguments, strict=True):
+            if one != other and not {one, other} <= set(places):
+                return None
+            if one != other:
+                pairs.add((min(places[one], places[other]), max(places[one], places[other])))
+    return sorted(pairs)

@@ -108,13 +108,20 @@ class _Writer:
     def finish(self, wanted: Sequence[str]) -> Query:
         """The compiled function."""
         values = "".join(self._value(name) + ", " for name in wanted)
-        head = f"def query({', '.join(['facts', 'types', *self.parameters])}):"
-        body = [f"    {name} = {source}" for source, name in self.prelude.items()]
-        source = "\n".join(
-            [head, "    found = []", *body, *self.body, f"{'    ' * self.depth}found.append(({values}))"]
-        )
+        looked_up = [f"    {name} = {source}" for source, name in self.prelude.items()]
+        if self.body and self.body[0].startswith("    for") and looked_up and looked_up[0].startswith("    rows"):
+            looked_up.insert(1, "    if not rows0:\n        return []")  # most conditions of most commands end here
+        lines = [
+            f"def query({', '.join(['facts', 'types', *self.parameters])}):",
+            "    table = facts.table",
+            *looked_up,
+            "    found = []",
+            *self.body,
+            f"{'    ' * self.depth}found.append(({values}))",
+            "    return found\n",
+        ]
         space: dict[str, Any] = {"NOTHING": NOTHING}
-        exec(compile(source + "\n    return found\n", "<query>", "exec"), space)
+        exec(compile("\n".join(lines), "<query>", "exec"), space)
         query: Query = space["query"]
         return query
 
@@ -140,9 +147,11 @@ class _Writer:
 
     def _local(self, kind: str, *what: Any) -> str:
         """A local name for what is looked up once per call."""
-        source = {"rows": "facts.rows({!r})", "index": "facts.index({!r}, {!r})", "type": "types.get({!r}, NOTHING)"}[
-            kind
-        ]
+        source = {
+            "rows": "table.get({!r}, NOTHING)",
+            "index": "facts.index({!r}, {!r})",
+            "type": "types.get({!r}, NOTHING)",
+        }[kind]
         return self.prelude.setdefault(source.format(*what), f"{kind}{len(self.prelude)}")
 
     def _value(self, argument: str) -> str:

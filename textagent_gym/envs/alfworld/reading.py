@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from textagent_gym.envs.alfworld.facts import Facts
 from textagent_gym.envs.alfworld.game import Game
-from textagent_gym.envs.alfworld.plans import STATIONS
+from textagent_gym.envs.alfworld.house import TREATMENTS
 
 _PUT = re.compile(r"(?:put|place|insert|move)\s+(.+?)\s+(?:in/on|into|onto|in|on|to)\s+(.+)")
 _ARTICLES = re.compile(r"\b(?:the|an?)\s+")
@@ -98,8 +98,8 @@ class _Reasons:
             state = "open" if is_open else "closed"
             return f"the {where} is already {state}." if can_close else f"the {where} cannot be opened or closed."
         if form in _STATE_OF:
-            _, kinds, _, _ = STATIONS[_STATE_OF[form]]
-            if not any(self._facts.holds("receptacletype", place, kind) for kind in kinds):
+            stations = TREATMENTS[_STATE_OF[form]].stations
+            if not any(self._facts.holds("receptacletype", place, kind) for kind in stations):
                 return f"nothing can be {_PARTICIPLES[form]} with the {where}."
             return self._not_held(thing) or f"the {name} cannot be {_PARTICIPLES[form]}."
         if form == "put":

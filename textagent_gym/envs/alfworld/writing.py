@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -118,8 +117,3 @@ def _goal(errand: Errand) -> str:
 
 def _exists(variables: str, atoms: Iterable[str]) -> str:
     return f"            (exists ({variables})\n                (and {' '.join(f'({atom})' for atom in atoms)}))"
-
-
-def as_file(data: dict[str, Any]) -> bytes:
-    """The bytes of a game file."""
-    return json.dumps(data, indent=1).encode()

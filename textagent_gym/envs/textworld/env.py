@@ -217,7 +217,7 @@ class TextWorldEnv(TextAgentEnv):
 
     def plan(self) -> tuple[str, ...] | None:
         """Commands that win from here, proved to be as few as can be wherever the search closes."""
-        plan = cast(TextWorldTask, self._running_task()).planner.plan(self._engine.state)
+        plan = cast(TextWorldTask, self.task).planner.plan(self._engine.state)
         return None if plan is None else tuple(operator.name for operator in plan.operators)
 
     def _new_task(self) -> Task:
@@ -241,7 +241,7 @@ class TextWorldEnv(TextAgentEnv):
         return self._turn_of(self._engine.reset(), cast(TextWorldTask, task))
 
     def _play(self, command: str) -> Turn:
-        return self._turn_of(self._engine.step(command), cast(TextWorldTask, self._task))
+        return self._turn_of(self._engine.step(command), cast(TextWorldTask, self.task))
 
     def _snapshot_backend(self) -> Any:
         return self._engine.snapshot()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from textagent_gym.envs.packages import import_textworld
 from textagent_gym.envs.textworld.tasks import TextWorldTask, split_of, task_of
-from textagent_gym.packages import import_textworld
 
 
 def file_task(name: str) -> TextWorldTask:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from textagent_gym.packages import import_textworld, undisturbed
+from textagent_gym.envs.packages import import_textworld, undisturbed
 
 if TYPE_CHECKING:
     from numpy.random import RandomState

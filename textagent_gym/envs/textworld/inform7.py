@@ -11,8 +11,8 @@ from typing import Any
 
 from textagent_gym.data import cache_folder, keep
 from textagent_gym.engines import Reply
+from textagent_gym.envs.packages import import_textworld, undisturbed
 from textagent_gym.envs.textworld.tasks import TextWorldTask
-from textagent_gym.packages import import_textworld, undisturbed
 
 _FOLDER = "textworld-stories-1"
 """Name of the cache's folder of compiled games."""

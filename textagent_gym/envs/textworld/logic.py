@@ -10,8 +10,6 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from textagent_gym.planning import Goal, Operator, Problem
 
 if TYPE_CHECKING:
@@ -72,17 +70,6 @@ class GroundGame:
     def commands(self, state: int) -> tuple[str, ...]:
         """The admissible commands in `state`, sorted."""
         return tuple(dict.fromkeys([op.name for op in self.problem.applicable(state)]))  # operators are sorted by name
-
-    def random_commands(self, max_steps: int, rng: np.random.Generator) -> list[str]:
-        """Admissible commands of one episode, drawn uniformly, up to its end or `max_steps` of them."""
-        state = self.problem.initial
-        commands: list[str] = []
-        while len(commands) < max_steps and not self.problem.is_won(state) and not self.problem.is_lost(state):
-            operators = self.problem.applicable(state)
-            operator = operators[int(rng.integers(len(operators)))]
-            commands.append(operator.name)
-            state = self.problem.successor(state, operator)
-        return commands
 
     def facts(self, state: int) -> list[Fact]:
         """The facts that hold in `state`."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from textagent_gym.contract import Split, Task
 from textagent_gym.data import cache_folder, keep
+from textagent_gym.envs.packages import import_textworld
 from textagent_gym.envs.textworld.generate import (
     Draft,
     draft,
@@ -24,7 +25,6 @@ from textagent_gym.envs.textworld.generate import (
 from textagent_gym.envs.textworld.logic import GroundGame, as_fact
 from textagent_gym.envs.textworld.names import is_playable
 from textagent_gym.envs.textworld.recipes import Recipe
-from textagent_gym.packages import import_textworld
 from textagent_gym.planning import Planner
 
 if TYPE_CHECKING:

@@ -1,0 +1,90 @@
+"""The native engine says what ALFWorld says, byte for byte."""
+
+import os
+
+import pytest
+
+from tests.alfworld.differential import (
+    Source,
+    Tally,
+    careless_player,
+    compare,
+    random_player,
+    tasks_of,
+    walkthrough_player,
+)
+from textagent_gym.envs.alfworld.engine import NativeEngine
+from textagent_gym.envs.alfworld.reference import ReferenceEngine
+from textagent_gym.envs.alfworld.tasks import AlfworldTask, file_task
+
+needs_games = pytest.mark.skipif(
+    "ALFWORLD_DATA" not in os.environ, reason="ALFWORLD_DATA names no folder of real games"
+)
+
+
+def play(task: AlfworldTask, seed: int, num_steps: int) -> Tally:
+    tally = Tally()
+    for player in (walkthrough_player(task), random_player(seed), careless_player(seed)):
+        tally.add(compare(task, player, num_steps))
+    return tally
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_generated_game_is_played_as_alfworld_plays_it(number: int) -> None:
+    (task,) = tasks_of("generated", number, 1)
+    tally = play(task, number, num_steps=12)
+    assert tally.lines > 30
+    assert tally.examples == []
+
+
+@needs_games
+def test_real_games_are_played_as_alfworld_plays_them() -> None:
+    looking, cleaning, cooling = (next(tasks_of("valid_seen", first, 1)) for first in (3, 48, 70))
+    assert play(looking, 3, num_steps=15).examples == []
+    assert compare(cleaning, walkthrough_player(cleaning), num_steps=20).examples == []
+    assert compare(cooling, random_player(70), num_steps=15).examples == []
+
+
+@needs_games
+@pytest.mark.slow
+@pytest.mark.parametrize(("source", "num_games"), [("valid_seen", 140), ("train", 60)])
+def test_all_games_are_played_as_alfworld_plays_them(source: Source, num_games: int) -> None:
+    for number, task in enumerate(tasks_of(source, 0, num_games)):
+        assert play(task, number, num_steps=50).examples == []
+
+
+def test_alfworld_itself_solves_a_generated_game_with_our_plan() -> None:
+    (task,) = tasks_of("generated", 3, 1)  # Extreme: several errands
+    reference = ReferenceEngine()
+    reference.load(task)
+    reply = reference.reset()
+    for command in task.solution:
+        assert not reply.won
+        assert command in reply.admissible
+        reply = reference.step(command)
+    assert reply.won
+
+
+def test_a_snapshot_leads_back_from_anywhere() -> None:
+    (task,) = tasks_of("generated", 1, 1)
+    engine = NativeEngine()
+    engine.load(task)
+    engine.reset()
+    for command in task.solution[:3]:
+        engine.step(command)
+    snapshot = engine.snapshot()
+    seen = [engine.step(command) for command in task.solution[3:]]
+    engine.restore(snapshot)
+    assert [engine.step(command)._replace(state=None) for command in task.solution[3:]] == [
+        reply._replace(state=None) for reply in seen
+    ]
+
+
+def test_a_grammar_that_is_not_known_is_played_by_alfworld_and_the_card_says_so() -> None:
+    (known,) = tasks_of("generated", 0, 1)
+    grammar = known.data["grammar"].replace("You open the {r.name}.", "You open the {r.name.upper()}.")
+    data = {**known.data, "grammar": grammar, "walkthrough": known.solution}
+    task = file_task(data, task_id="odd", task_type="pick_and_place_simple", split="train", game_file="odd")
+    assert task.game is None
+    assert "r.name.upper()" in task.details["backend_reason"]
+    assert task.measured == known.measured

@@ -81,7 +81,10 @@ class Facts:
         if row in rows:
             rows.remove(row)
             for positions, index in self._following[predicate]:
-                index[_key(row, positions)].remove(row)
+                key = _key(row, positions)
+                index[key].remove(row)
+                if not index[key]:
+                    del index[key]
 
     def mark(self) -> Mark:
         """What is true now of all that can change."""

@@ -121,7 +121,7 @@ def floor_plan(number: int) -> FloorPlan:
     places = json.loads((folder / f"FloorPlan{number}-openable.json").read_bytes())
     receptacles = {Receptacle(_mangled(name), _kind(name), _location(*point)) for name, point in places.items()}
     missing = (types & set(may_hold())) - {receptacle.kind for receptacle in receptacles}
-    receptacles |= {Receptacle(f"{kind}_bar_{number}", kind, f"loc_bar_{kind}") for kind in missing}
+    receptacles |= {Receptacle(_unplaced(kind, number), kind, f"loc_bar_{kind}") for kind in missing}
     portable = frozenset().union(*may_hold().values())
     return FloorPlan(
         number,
@@ -140,6 +140,12 @@ def _constants() -> dict[str, Any]:
 def _kind(name: str) -> str:
     first, *_, last = name.split("|")
     return last if last in {"SinkBasin", "BathtubBasin"} else first
+
+
+def _unplaced(kind: str, number: int) -> str:
+    """An identifier; a basin is named by the sink or bathtub that it is in, as in ALFWorld's own."""
+    holder = kind.removesuffix("Basin")
+    return f"{kind}_bar_{number}" if holder == kind else f"{holder}_bar_{number}_bar_{kind}"
 
 
 def _mangled(name: str) -> str:

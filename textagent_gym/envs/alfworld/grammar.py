@@ -221,6 +221,11 @@ def _json(block: str) -> dict[str, list[dict[str, str]]]:
         rules: dict[str, list[dict[str, str]]] = json.loads("\n".join(lines))
     except json.JSONDecodeError as error:
         raise UnknownGrammarError(f"expected rules as JSON ({error})") from error
+    if not isinstance(rules, dict) or not all(isinstance(choices, list) for choices in rules.values()):
+        raise UnknownGrammarError(f"expected rules as a JSON object of lists, got {rules!r:.80}")
+    for choice in (choice for choices in rules.values() for choice in choices):
+        if not isinstance(choice, dict) or "rhs" not in choice or not all(isinstance(v, str) for v in choice.values()):
+            raise UnknownGrammarError(f'expected an alternative with an "rhs", got {choice!r:.80}')
     return rules
 
 
@@ -234,10 +239,12 @@ def _symbols(text: str) -> list[str]:
     symbols: list[str] = []
     position = 0
     while True:
-        while position < len(text) and (text[position] == "\t" or _starts_line(text, position)):
-            if text.startswith("//", position):
-                raise UnknownGrammarError(f"expected no comment in {text!r}")
+        while position < len(text) and (
+            text[position] == "\t" or (text[position].isspace() and _starts_line(text, position))
+        ):
             position += 1
+        if text.startswith("//", position) and _starts_line(text, position):
+            raise UnknownGrammarError(f"expected no comment in {text!r}")
         if position >= len(text):
             return symbols
         symbol = _SYMBOL.match(text, position)
@@ -248,9 +255,8 @@ def _symbols(text: str) -> list[str]:
 
 
 def _starts_line(text: str, position: int) -> bool:
-    return text[position].isspace() and (
-        text[:position].rstrip(" \t") == "" or text[:position].rstrip(" \t")[-1] == "\n"
-    )
+    before = text[:position].rstrip(" \t")
+    return not before or before[-1] == "\n"
 
 
 def _split(symbol: str) -> tuple[str, str]:

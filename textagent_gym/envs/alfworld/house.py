@@ -82,6 +82,8 @@ class House:
 
     def __init__(self, facts: Facts, errands: tuple[Errand, ...]) -> None:
         self.errands = errands
+        if len(facts.rows("atlocation")) != 1:
+            raise ValueError(f"expected one agent at one location, got {sorted(facts.rows('atlocation'))}")
         ((self._agent, _),) = facts.rows("atlocation")
         self.location = {row[0]: row[1] for row in facts.rows("receptacleatlocation")}
         self._receptacles = sorted(self.location)

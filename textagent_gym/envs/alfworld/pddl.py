@@ -99,11 +99,11 @@ def read_problem(text: str) -> Problem:
         UnknownPddlError: The text is cut short, is not a problem, or uses something that is not understood here.
     """
     sections = {section[0]: section[1:] for section in _sections(text, "problem")}
-    missing = {":objects", ":init", ":goal"} - set(sections)
+    missing = {":objects", ":init", ":goal"} - {name for name, parts in sections.items() if parts or name != ":goal"}
     if missing:
         raise UnknownPddlError(f"expected a PDDL problem with {', '.join(sorted(missing))}, got one without")
     facts: dict[str, dict[Row, None]] = {}
-    for atom in sections[":init"]:
+    for atom in map(_headed, sections[":init"]):
         if atom[0] == "=":
             continue  # distances and the total cost
         if any(not isinstance(part, str) for part in atom):
@@ -126,13 +126,14 @@ def _alternatives(formula: SExpression, names: dict[str, str], fresh: Iterator[i
     """As `alternatives`; `names` are those that the variables bound so far go by, none of them used twice."""
     if not formula:
         return (Conjunction((), {}),)
-    head, rest = formula[0], formula[1:]
+    head, *rest = _headed(formula)
     if head == "and":
         parts = [_alternatives(part, names, fresh) for part in rest]
         return tuple(_joined(choice) for choice in itertools.product(*parts))
     if head == "or":
         return tuple(choice for part in rest for choice in _alternatives(part, names, fresh))
     if head == "exists":
+        _check_length(formula, 3)
         types = _typed(rest[0])
         inner = {name: f"{name}.{next(fresh)}" for name in types}
         bound = {inner[name]: kind for name, kind in types.items()}
@@ -156,10 +157,7 @@ def _sections(text: str, kind: str) -> Iterator[list[SExpression]]:
     tree = _read(text)
     if len(tree) < 2 or tree[0] != "define" or tree[1][:1] != [kind]:
         raise UnknownPddlError(f"expected (define ({kind} ...) ...), got {text.strip()[:40]!r}")
-    for section in tree[2:]:
-        if not isinstance(section, list) or not section:
-            raise UnknownPddlError(f"expected a section of a PDDL {kind}, got {_shown(section)}")
-        yield section
+    yield from map(_headed, tree[2:])
 
 
 def _read(text: str) -> list[SExpression]:
@@ -183,12 +181,17 @@ def _read(text: str) -> list[SExpression]:
 
 
 def _action(parts: list[SExpression]) -> ActionSchema:
-    name, fields = parts[0], dict(zip(parts[1::2], parts[2::2], strict=True))
+    name, *rest = _headed(parts)
+    fields = {_shown(key): value for key, value in zip(rest[::2], rest[1::2], strict=False)}
+    known = {":parameters", ":precondition", ":effect"}
+    if len(rest) % 2 or not known - {":precondition"} <= set(fields) <= known:
+        raise UnknownPddlError(f"expected the action {name} to have {', '.join(sorted(known))}, got {_shown(rest)}")
     adds: list[Literal] = []
     deletes: list[Literal] = []
     conditional = []
     for effect in _flat(fields[":effect"]):
         if effect[0] == "when":
+            _check_length(effect, 3)
             then = [_literal(part) for part in _flat(effect[2])]
             yes, no = tuple(lit for lit in then if lit.positive), tuple(lit for lit in then if not lit.positive)
             conditional.append((alternatives(effect[1]), yes, no))
@@ -200,15 +203,29 @@ def _action(parts: list[SExpression]) -> ActionSchema:
 
 
 def _flat(effect: SExpression) -> list[SExpression]:
-    return list(effect[1:]) if effect[0] == "and" else [effect]
+    return [*map(_headed, effect[1:])] if _headed(effect)[0] == "and" else [effect]
 
 
 def _literal(formula: SExpression) -> Literal:
-    positive = formula[0] != "not"
-    atom = formula if positive else formula[1]
+    positive = _headed(formula)[0] != "not"
+    if not positive:
+        _check_length(formula, 2)
+    atom = _headed(formula if positive else formula[1])
     if atom[0] in {"forall", "imply", "and", "or", "exists", "when"} or not all(isinstance(part, str) for part in atom):
         raise UnknownPddlError(f"expected an atom, got {_shown(formula)}")
     return Literal(atom[0], tuple(atom[1:]), positive)
+
+
+def _headed(expression: SExpression) -> list[SExpression]:
+    """The expression, once it is known to be a list that starts with a word."""
+    if not isinstance(expression, list) or not expression or not isinstance(expression[0], str):
+        raise UnknownPddlError(f"expected (word ...), got {_shown(expression)}")
+    return expression
+
+
+def _check_length(expression: list[SExpression], length: int) -> None:
+    if len(expression) != length:
+        raise UnknownPddlError(f"expected {expression[0]} with {length - 1} parts, got {_shown(expression)}")
 
 
 def _typed(words: list[str]) -> dict[str, str]:
@@ -217,6 +234,8 @@ def _typed(words: list[str]) -> dict[str, str]:
     A comma is a letter like any other: ALFWorld's domain says `?l - location, ?r - receptacle` in what lets one examine an
     object that lies somewhere, and since nothing is of the type `location,` only what is held can be examined.
     """
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise UnknownPddlError(f"expected names and their types, got {_shown(words)}")
     types: dict[str, str] = {}
     waiting: list[str] = []
     rest = iter(words)

@@ -132,8 +132,8 @@ class _Reasons:
 
     def _here(self, thing: str) -> str:
         places = [place for _, place in self._facts.index("inreceptacle", (0,)).get(thing, ())]
-        reachable = any(self._facts.holds("receptacleatlocation", place, self._location) for place in places)
-        return "" if reachable else f"there is no {self._names[thing]} where you are."
+        in_sight = any(not self._not_at(place) and not self._closed(place) for place in places)
+        return "" if in_sight else f"there is no {self._names[thing]} where you are."
 
 
 _PARTICIPLES = {"clean": "cleaned", "heat": "heated", "cool": "cooled"}

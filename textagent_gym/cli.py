@@ -182,10 +182,10 @@ def data(
         try:
             if domain == "textworld":
                 _generate(env_id, options, seeds, workers or os.cpu_count() or 1)
-            elif (task_ids := cast(TextAgentEnv, env.unwrapped).task_ids) is not None:
-                console.print(f"{env_id}: {len(task_ids)} games of the split {split!r} are ready")
-            else:
+            elif cast(TextAgentEnv, env.unwrapped).task_ids is None:
                 _write_games(env_id, options, seeds, out)
+            else:
+                console.print(f"{env_id}: {_num_measured(split)} games of the split {split!r} are ready")
         except (ValueError, OSError) as error:
             _fail(str(error))
 
@@ -198,6 +198,12 @@ def _generate(env_id: str, options: dict[str, Any], seeds: range, workers: int) 
         bar = progress.add_task(env_id, total=len(seeds), completed=len(seeds) - len(recipes))
         for _ in prepare(recipes, workers):
             progress.advance(bar)
+
+
+def _num_measured(split: Split) -> int:
+    from textagent_gym.envs.alfworld import dataset
+
+    return len(dataset.index(cast(dataset.RealSplit, split), anew=True))
 
 
 def _write_games(env_id: str, options: dict[str, Any], seeds: range, out: Path | None) -> None:

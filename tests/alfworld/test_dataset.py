@@ -117,9 +117,9 @@ BAD_GAMES: dict[str, tuple[Callable[[str], str], str]] = {
     "foreign": (lambda whole: '{"name": "zork"}', "expected a game with 'pddl_domain'"),
     "number": (lambda whole: json.dumps({**json.loads(whole), "grammar": 3}), "expected a game with 'grammar'"),
     "unsolvable": (lambda whole: json.dumps({**json.loads(whole), "solvable": False}), "marked as unsolvable"),
-    "no way": (lambda whole: whole.replace("canContain", "couldContain"), "none was found"),
+    "no way": (lambda whole: whole.replace("canContain", "couldContain"), "no plan was found"),
     "no way told": (lambda whole: whole[:-1] + ', "walkthrough": ["look"]}', "expected a solution"),
-    "pddl cut": (lambda whole: whole.replace("(:goal", "(:gaol"), "none was found"),
+    "pddl cut": (lambda whole: whole.replace("(:goal", "(:gaol"), "PDDL problem with :goal"),
 }
 
 

@@ -71,11 +71,11 @@ def split_folder(split: RealSplit) -> Path:
     )
 
 
-def index(split: RealSplit) -> tuple[Entry, ...]:
+def index(split: RealSplit, *, anew: bool = False) -> tuple[Entry, ...]:
     """All playable games of a split, sorted by name: from memory, from the cache folder, or read one by one.
 
     A file that is no playable game is reported by a warning and left out. The list is made anew where the folder of the
-    split has changed.
+    split has changed, and with `anew`, for changes further down.
 
     Raises:
         FileNotFoundError: The data is missing, or holds not one playable game.
@@ -84,6 +84,10 @@ def index(split: RealSplit) -> tuple[Entry, ...]:
     folder = split_folder(split)
     try:
         changed = folder.stat().st_mtime_ns
+        if anew:
+            _index_file(folder, split, changed).unlink(missing_ok=True)
+            _index.cache_clear()
+            _load.cache_clear()
         return _index(folder, split, changed)
     except PermissionError as error:
         raise PermissionError(
@@ -93,8 +97,7 @@ def index(split: RealSplit) -> tuple[Entry, ...]:
 
 @functools.lru_cache(maxsize=8)
 def _index(folder: Path, split: RealSplit, changed: int) -> tuple[Entry, ...]:
-    name = hashlib.sha256(f"{folder.resolve()} {changed}".encode()).hexdigest()[:16]
-    path = cache_folder() / _FORMAT / f"{split}-{name}.json"
+    path = _index_file(folder, split, changed)
     entries = _read_index(path)
     if entries is None:
         entries = tuple(_measured(folder, split))
@@ -105,6 +108,11 @@ def _index(folder: Path, split: RealSplit, changed: int) -> tuple[Entry, ...]:
             f"expected games ({GAME_FILE}) in {folder}, found not one that can be played: run `alfworld-download`"
         )
     return entries
+
+
+def _index_file(folder: Path, split: RealSplit, changed: int) -> Path:
+    name = hashlib.sha256(f"{folder.resolve()} {changed}".encode()).hexdigest()[:16]
+    return cache_folder() / _FORMAT / f"{split}-{name}.json"
 
 
 def load(split: RealSplit, entry: Entry) -> AlfworldTask:

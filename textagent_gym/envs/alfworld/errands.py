@@ -51,7 +51,7 @@ def read_errands(goal: tuple[Conjunction, ...]) -> tuple[Errand, ...] | None:
     found: list[Errand] = []
     held: list[str] = []
     lamps: list[str] = []
-    for part in _apart(goal[0].literals):
+    for part in (list(conjunction.literals) for conjunction in goal[0].parts()):
         types = {lit.arguments[0]: lit.arguments[1] for lit in part if lit.predicate == "objecttype"}
         predicates = {literal.predicate for literal in part}
         if predicates == {"objecttype", "holds"} and len(types) == 1:
@@ -92,21 +92,3 @@ def _placing(part: list[Literal], types: dict[str, str]) -> Placing | None:
     return Placing(
         next(iter(types.values())), receptacle_type, predicates & _STATES, predicates & _ABILITIES, len(objects)
     )
-
-
-def _apart(literals: tuple[Literal, ...]) -> list[list[Literal]]:
-    """The literals in groups that share no variable, in the order in which the groups begin."""
-    groups: list[tuple[set[str], list[Literal]]] = []
-    for literal in literals:
-        touching = [group for group in groups if group[0] & set(literal.variables)]
-        if not touching:
-            groups.append((set(literal.variables), [literal]))
-            continue
-        first = touching[0]
-        first[0].update(literal.variables)
-        first[1].append(literal)
-        for other in touching[1:]:
-            first[0].update(other[0])
-            first[1].extend(other[1])
-            groups.remove(other)
-    return [group for _, group in groups]

@@ -97,10 +97,13 @@ def read_game(data: Mapping[str, Any]) -> Game:
     if strangers:
         raise UnknownPddlError(f"expected facts about objects of the problem, got {min(strangers)}")
     initial = Facts(problem.facts, logic.fluents)
-    goals = [compile_query(part.literals, part.local, facts=initial) for part in problem.goal]
+    goals = [
+        [compile_query(part.literals, part.local, facts=initial) for part in alternative.parts()]
+        for alternative in problem.goal
+    ]
 
     def is_won(facts: Facts) -> bool:
-        return any(goal(facts, types) for goal in goals)
+        return any(all(part(facts, types) for part in parts) for parts in goals)
 
     return Game(problem, logic, types, entity_names(things), task, initial, is_won)
 

@@ -207,7 +207,9 @@ def describe_feasible(split: Split, task_types: Sequence[TaskType]) -> str:
                 f"{kind} in a {room}: {fewest} to {most} receptacles, {shape.num_objects} to {objects} objects, "
                 f"{shortest} to {longest} steps an errand"
             )
-    several = f"; up to {MAX_ERRANDS} errands, each with receptacles of its own, make longer tasks"
+    several = (
+        f"; up to {MAX_ERRANDS} errands with receptacles of their own, at most one of them to look, make longer tasks"
+    )
     return ("; ".join(found) or "none of these types in this split") + several
 
 

@@ -46,6 +46,18 @@ class Conjunction(NamedTuple):
     literals: tuple[Literal, ...]
     local: dict[str, str]
 
+    def parts(self) -> list[Conjunction]:
+        """The same as conjunctions that share no variable, in the order of their first literals."""
+        groups: list[tuple[set[str], list[Literal]]] = []
+        for literal in self.literals:
+            group = set(literal.variables), [literal]
+            for other in [other for other in groups if other[0] & group[0]]:
+                groups.remove(other)
+                group = other[0] | group[0], other[1] + group[1]
+            groups.append(group)
+        ordered = sorted(groups, key=lambda group: self.literals.index(group[1][0]))
+        return [Conjunction(tuple(found), {name: self.local[name] for name in names}) for names, found in ordered]
+
 
 @dataclass(frozen=True)
 class ActionSchema:

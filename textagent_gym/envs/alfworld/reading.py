@@ -112,7 +112,8 @@ class _Reasons:
         if not self._facts.holds("pickupable", thing):
             return f"the {self._names[thing]} cannot be taken."
         held = next((other for _, other in self._facts.rows("holds")), None)
-        return f"your hands are full: you are carrying the {self._names[held]}." if held else "nothing came of it."
+        assert held is not None  # or it could be taken
+        return f"your hands are full: you are carrying the {self._names[held]}."
 
     def _is_place(self, thing: str) -> bool:
         return thing in self._facts.index("receptacleatlocation", (0,))

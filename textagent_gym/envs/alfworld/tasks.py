@@ -29,7 +29,7 @@ MIN_SOLUTION_LENGTH = 3
 MAX_RECEPTACLES, MAX_OBJECTS, MAX_SOLUTION_LENGTH = 51, 80, 60
 """Largest requests: the largest floor plan, and what still fits into it."""
 
-MAX_DRAWS = 300
+MAX_DRAWS = 3000
 """Draws after which a request is given up."""
 
 
@@ -112,7 +112,8 @@ def file_task(data: Mapping[str, Any], *, task_id: str, task_type: str, split: S
         planner = None
     walkthrough = tuple(data.get("walkthrough") or ())
     if planner is None and not walkthrough:
-        raise ValueError("expected a game with a plan: none was found, and the file brings no walkthrough")
+        reason = details.get("backend_reason", "no plan was found")
+        raise ValueError(f"expected a game with a walkthrough or one that can be planned, got neither ({reason})")
     return _task(task_id, split, data, game, planner, walkthrough=walkthrough, game_file=game_file, details=details)
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from textagent_gym.envs.alfworld.chores import Chore
 from textagent_gym.envs.alfworld.floorplans import FloorPlan, Receptacle
-from textagent_gym.envs.alfworld.generate import Errand, Household
+from textagent_gym.envs.alfworld.generate import Household
 from textagent_gym.envs.alfworld.recipes import TaskType
 from textagent_gym.envs.alfworld.writing import game_data
 
@@ -24,13 +25,13 @@ def household(kind: TaskType, thing: str, target: str, places: Iterable[str] = P
     """The room with one errand and some of its places."""
     receptacles = [PLACES[place] for place in places]
     lamp_place = PLACES["Desk"] if kind == "look_at_obj_in_light" else None
-    errand = Errand(kind, thing, (PLACES[THINGS[thing]],), target, f"see to the {thing.lower()}", lamp_place)
+    chore = Chore(kind, thing, (PLACES[THINGS[thing]],), target, f"see to the {thing.lower()}", lamp_place)
     plan = FloorPlan(1, "kitchen", tuple(receptacles), tuple(sorted(THINGS)), ("DeskLamp",))
     objects = [
         (f"{thing}_bar_1", thing, PLACES[place]) for thing, place in THINGS.items() if PLACES[place] in receptacles
     ]
     lamps = [("DeskLamp_bar_1", "DeskLamp", PLACES["Desk"])] if PLACES["Desk"] in receptacles else []
-    return Household(plan, [errand], receptacles, objects, lamps)
+    return Household(plan, [chore], receptacles, objects, lamps)
 
 
 HOT_APPLE = household("pick_heat_then_place_in_recep", "Apple", "Fridge")
@@ -48,4 +49,4 @@ def write_game(
 
 def write_room(data_folder: Path, room: Household, **where: str) -> Path:
     """Writes a room as a game file."""
-    return write_game(data_folder, game_data(room), room.errands[0].kind, **where)
+    return write_game(data_folder, game_data(room), room.chores[0].kind, **where)

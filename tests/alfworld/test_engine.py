@@ -1,6 +1,6 @@
 """The native engine says what ALFWorld says, byte for byte."""
 
-import os
+from pathlib import Path
 
 import pytest
 
@@ -16,10 +16,6 @@ from tests.alfworld.differential import (
 from textagent_gym.envs.alfworld.engine import NativeEngine
 from textagent_gym.envs.alfworld.reference import ReferenceEngine
 from textagent_gym.envs.alfworld.tasks import AlfworldTask, file_task
-
-needs_games = pytest.mark.skipif(
-    "ALFWORLD_DATA" not in os.environ, reason="ALFWORLD_DATA names no folder of real games"
-)
 
 
 def play(task: AlfworldTask, seed: int, num_steps: int) -> Tally:
@@ -37,18 +33,16 @@ def test_a_generated_game_is_played_as_alfworld_plays_it(number: int) -> None:
     assert tally.examples == []
 
 
-@needs_games
-def test_real_games_are_played_as_alfworld_plays_them() -> None:
+def test_real_games_are_played_as_alfworld_plays_them(real_data: Path) -> None:
     looking, cleaning, cooling = (next(tasks_of("valid_seen", first, 1)) for first in (3, 48, 70))
     assert play(looking, 3, num_steps=15).examples == []
     assert compare(cleaning, walkthrough_player(cleaning), num_steps=20).examples == []
     assert compare(cooling, random_player(70), num_steps=15).examples == []
 
 
-@needs_games
 @pytest.mark.slow
 @pytest.mark.parametrize(("source", "num_games"), [("valid_seen", 140), ("train", 60)])
-def test_all_games_are_played_as_alfworld_plays_them(source: Source, num_games: int) -> None:
+def test_all_games_are_played_as_alfworld_plays_them(real_data: Path, source: Source, num_games: int) -> None:
     for number, task in enumerate(tasks_of(source, 0, num_games)):
         assert play(task, number, num_steps=50).examples == []
 

@@ -97,7 +97,7 @@ def test_bad_knobs_name_the_range(kwargs: dict[str, Any], error: type[Exception]
 
 def test_an_impossible_request_is_refused_at_reset() -> None:
     env = make("ALFWorld-Easy-Dense-v0", task_types=["pick_two_obj_and_place"], solution_length=5)
-    with pytest.raises(ValueError, match=r"Feasible: pick_two_obj_and_place in a kitchen: .* 8 to 11 steps an errand"):
+    with pytest.raises(ValueError, match=r"Feasible: pick_two_obj_and_place in a kitchen: .* 8 to 11 steps a chore"):
         env.reset(seed=0)
 
 

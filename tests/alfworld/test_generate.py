@@ -138,7 +138,7 @@ def test_a_type_of_task_alone_is_what_comes_out(kind: TaskType, split: Split) ->
         for seed in range(4):
             recipe = Recipe(num_receptacles=5, num_objects=8, solution_length=steps, task_types=(kind,), split=split)
             task = make_task(recipe.drawn_with(split=split, seed=seed))
-            assert (task.details["task_type"], task.details["errands"]) == (kind, [kind])
+            assert (task.details["task_type"], task.details["chores"]) == (kind, [kind])
             assert len(task.solution) == steps
             assert task.details["room"] in SHAPES[kind].rooms
             verbs = {command.split()[0] for command in task.solution}
@@ -151,7 +151,7 @@ def test_a_type_of_task_alone_is_what_comes_out(kind: TaskType, split: Split) ->
 def test_every_type_of_task_is_drawn_when_none_is_named() -> None:
     recipe = Recipe(num_receptacles=8, num_objects=8, solution_length=8)
     drawn = {
-        kind for seed in range(60) for kind in make_task(recipe.drawn_with(split="train", seed=seed)).details["errands"]
+        kind for seed in range(60) for kind in make_task(recipe.drawn_with(split="train", seed=seed)).details["chores"]
     }
     assert drawn == set(TASK_TYPES)
 
@@ -163,15 +163,15 @@ def test_every_type_of_task_is_drawn_when_none_is_named() -> None:
         (Recipe(num_receptacles=52, num_objects=50, solution_length=4, split="test"), r"2 to \d+ receptacles"),
         (
             Recipe(num_receptacles=6, num_objects=6, solution_length=5, task_types=("pick_heat_then_place_in_recep",)),
-            r"pick_heat_then_place_in_recep in a kitchen: 3 to \d+ receptacles, 1 to \d+ objects, 6 to 8 steps an errand",
+            r"pick_heat_then_place_in_recep in a kitchen: 3 to \d+ receptacles, 1 to \d+ objects, 6 to 8 steps a chore",
         ),
         (
             Recipe(num_receptacles=6, num_objects=1, solution_length=8, task_types=("pick_two_obj_and_place",)),
-            r"pick_two_obj_and_place in a bathroom: 2 to \d+ receptacles, 2 to \d+ objects, 8 to 11 steps an errand",
+            r"pick_two_obj_and_place in a bathroom: 2 to \d+ receptacles, 2 to \d+ objects, 8 to 11 steps a chore",
         ),
         (
             Recipe(num_receptacles=6, num_objects=6, solution_length=6, task_types=("look_at_obj_in_light",)),
-            r"look_at_obj_in_light in a bedroom: 2 to \d+ receptacles, 1 to \d+ objects, 3 to 5 steps an errand",
+            r"look_at_obj_in_light in a bedroom: 2 to \d+ receptacles, 1 to \d+ objects, 3 to 5 steps a chore",
         ),
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from textagent_gym.envs.alfworld.facts import Facts
-from textagent_gym.envs.alfworld.grammar import Bound, Grammar, Household, UnknownGrammarError, split_task
+from textagent_gym.envs.alfworld.grammar import Bound, Grammar, Scene, UnknownGrammarError, split_task
 from textagent_gym.envs.alfworld.writing import package_texts
 
 GRAMMAR = r'''
@@ -52,7 +52,7 @@ def text(start: str, *facts: tuple[str, ...], grammar: str = GRAMMAR, bound: Bou
     state = Facts(rows, FLUENTS)
     types = {"place": frozenset({"box_1", "bag_1"}), "thing": frozenset({"cup_1", "jug_1", "pan_1"})}
     names = {thing: thing.replace("_", " ") for kind in types.values() for thing in kind}
-    household = Household(state, types, names, "Your task is to: rest.")
+    household = Scene(state, types, names, "Your task is to: rest.")
     values = ("box_1",) if bound else ()
     return Grammar(grammar, Facts({}, FLUENTS)).renderer(start, bound)(household, values)
 

@@ -1,6 +1,6 @@
 """The planner's plans are shortest, from every state."""
 
-import os
+from pathlib import Path
 from typing import cast
 
 import gymnasium as gym
@@ -10,10 +10,6 @@ from tests.alfworld.exhaustive import disagreements, small_game
 from textagent_gym.agents import RandomAgent, ReplanningAgent
 from textagent_gym.core import TextAgentEnv
 from textagent_gym.envs.alfworld.plans import Planner
-
-needs_games = pytest.mark.skipif(
-    "ALFWORLD_DATA" not in os.environ, reason="ALFWORLD_DATA names no folder of real games"
-)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 4, 7, 9])
@@ -27,8 +23,7 @@ def test_remaining_steps_are_those_of_an_exhaustive_search(seed: int) -> None:
     assert wrong == []
 
 
-@needs_games
-def test_no_real_game_has_a_walkthrough_that_is_shorter() -> None:
+def test_no_real_game_has_a_walkthrough_that_is_shorter(real_data: Path) -> None:
     env = gym.make("ALFWorld-v0", split="valid_seen")
     for task_id in env.unwrapped.task_ids:  # type: ignore[attr-defined]
         env.reset(options={"task_id": task_id})

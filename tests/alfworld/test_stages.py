@@ -63,7 +63,7 @@ def test_stages_of_several_errands_never_exceed_their_number(tier: str) -> None:
     env = gym.make(f"ALFWorld-{tier}-Dense-v0", subgoals="stages", expose_solution=True)
     for seed in range(4):
         seen = play(env, ExpertAgent(), seed)
-        kinds = seen[0][4]["task_card"]["details"]["errands"]
+        kinds = seen[0][4]["task_card"]["details"]["chores"]
         total = sum(STAGES[kind] for kind in kinds)
         done = [step[4]["subgoals_done"] for step in seen]
         assert seen[0][4]["subgoals_total"] == total

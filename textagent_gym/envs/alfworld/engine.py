@@ -30,14 +30,14 @@ class NativeEngine:
         """Makes `game` the one that `reset` starts."""
         self._game = game
         self.state = game.initial.copy()
-        self._household = game.household(self.state)
+        self._scene = game.scene(self.state)
         self._start = self.state.mark()
         self._commands: dict[str, Action] = {}
 
     def reset(self) -> Reply:
         """Starts the loaded game from its beginning."""
         self.state.go_to(self._start)
-        return self._reply(self._game.logic.intro(self._household, ()), valid=True)
+        return self._reply(self._game.logic.intro(self._scene, ()), valid=True)
 
     def step(self, command: str) -> Reply:
         """Plays one command, which must be one of the admissible ones to the letter."""
@@ -46,7 +46,7 @@ class NativeEngine:
             return self._reply(NOTHING_HAPPENS, valid=False)
         rule, row = action
         rule.apply(self.state, self._game.types, row)
-        return self._reply(rule.feedback(self._household, row), valid=True)
+        return self._reply(rule.feedback(self._scene, row), valid=True)
 
     def snapshot(self) -> Mark:
         """The current point of the game, for `restore` of an engine that has loaded the same task."""

@@ -17,15 +17,15 @@ FOLDERS: dict[str, RealSplit] = {"train": "train", "test": "valid_unseen"}
 def write_game(task: Task, folder: Path) -> Path:
     """Writes a generated task as ALFWorld's data is laid out, and returns the path of its game file.
 
-    A task of several errands stands under the type of its first.
+    A task of several chores stands under the type of its first.
 
     Raises:
         ValueError: The task is not a generated one of ALFWorld.
         OSError: The folder cannot be written.
     """
-    if not isinstance(task, AlfworldTask) or "errands" not in task.details:
+    if not isinstance(task, AlfworldTask) or "chores" not in task.details:
         raise ValueError(f"expected a generated task of ALFWorld, got {task.task_id}")
-    kind, name = task.details["errands"][0], task.task_id.replace(".", "-")
+    kind, name = task.details["chores"][0], task.task_id.replace(".", "-")
     game = folder / "json_2.1.1" / FOLDERS[task.split] / f"{kind}-{task.details['floor_plan']}" / f"trial_{name}"
     game.mkdir(parents=True, exist_ok=True)
     write_atomic(game / "traj_data.json", json.dumps({"task_type": kind}).encode())

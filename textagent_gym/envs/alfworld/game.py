@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from textagent_gym.envs.alfworld.facts import Facts
-from textagent_gym.envs.alfworld.grammar import Household, split_task
+from textagent_gym.envs.alfworld.grammar import Scene, split_task
 from textagent_gym.envs.alfworld.house import Step
 from textagent_gym.envs.alfworld.logic import Logic, Rule, Types, logic_of
 from textagent_gym.envs.alfworld.pddl import Problem, Row, UnknownPddlError, read_problem
@@ -42,9 +42,9 @@ class Game:
     _wording: dict[tuple[str, Hashable], str] = field(default_factory=dict, repr=False)
     _kept: dict[tuple[str, frozenset[Row]], dict[str, Action]] = field(default_factory=dict, repr=False)
 
-    def household(self, facts: Facts) -> Household:
+    def scene(self, facts: Facts) -> Scene:
         """What texts about a state are made of."""
-        return Household(facts, self.types, self.names, self.task)
+        return Scene(facts, self.types, self.names, self.task)
 
     def commands(self, facts: Facts) -> dict[str, Action]:
         """Command -> what it does, of all that can be done in a state; the first rule is meant where two share a command."""
@@ -68,14 +68,14 @@ class Game:
             key = rule.name, rule.wording(row)
             command = self._wording.get(key)
             if command is None:
-                command = self._wording[key] = rule.command(self.household(facts), row)
+                command = self._wording[key] = rule.command(self.scene(facts), row)
             found[command] = rule, row
 
     def command_of(self, step: Step) -> str:
         """The command that performs a step of a plan."""
         action, values = step
         rule = next(rule for rule in self.logic.rules if rule.name == action)
-        return rule.command(self.household(self.initial), tuple(values[name] for name in rule.parameters))
+        return rule.command(self.scene(self.initial), tuple(values[name] for name in rule.parameters))
 
 
 def read_game(data: Mapping[str, Any]) -> Game:

@@ -23,7 +23,7 @@ Bound = tuple[tuple[str, str], ...]
 """(variable, type) of the variables that have a value, in the order in which the values are given."""
 
 
-class Household(NamedTuple):
+class Scene(NamedTuple):
     """What a text is about.
 
     Attributes:
@@ -39,8 +39,8 @@ class Household(NamedTuple):
     task: str
 
 
-Renderer = Callable[[Household, Row], str]
-"""`renderer(household, values)`, with one value for each bound variable."""
+Renderer = Callable[[Scene, Row], str]
+"""`renderer(scene, values)`, with one value for each bound variable."""
 
 
 class UnknownGrammarError(ValueError):
@@ -93,7 +93,7 @@ class Grammar:
         parts = [self._symbol(symbol, bound) for symbol in _symbols(text)]
         if len(parts) == 1:
             return parts[0]
-        return lambda household, values: "".join([part(household, values) for part in parts])
+        return lambda scene, values: "".join([part(scene, values) for part in parts])
 
     def _symbol(self, symbol: str, bound: Bound) -> Renderer:
         if symbol.startswith("#"):
@@ -105,11 +105,11 @@ class Grammar:
             expression, condition = _split(symbol[1:-1])
             between = [self.renderer(f"#list_{name}#", bound) for name in ("empty", "separator", "last_separator")]
             return self._list(expression, condition, bound, between=between)
-        return lambda household, values: symbol
+        return lambda scene, values: symbol
 
     def _rule(self, name: str, bound: Bound) -> Renderer:
         if name == "task":
-            return lambda household, values: household.task
+            return lambda scene, values: scene.task
         if name not in self._rules:
             raise UnknownGrammarError(f"expected a rule {name!r}, got none")
         choices: list[tuple[Query | None, Renderer]] = []
@@ -122,10 +122,10 @@ class Grammar:
         else:
             raise UnknownGrammarError(f"expected the rule {name!r} to end with an alternative without condition")
 
-        def render(household: Household, values: Row) -> str:
+        def render(scene: Scene, values: Row) -> str:
             for query, texts in choices:
-                if query is None or query(household.facts, household.types, *values):
-                    return texts(household, values)
+                if query is None or query(scene.facts, scene.types, *values):
+                    return texts(scene, values)
             raise AssertionError("the last alternative has no condition")
 
         return render
@@ -135,17 +135,17 @@ class Grammar:
         query, found, pick = self._query(literals, types, bound) if literals else (None, bound, [])
         item = self.renderer(expression, found) if expression.startswith("#") else _expression(expression, found)
 
-        def render(household: Household, values: Row) -> str:
+        def render(scene: Scene, values: Row) -> str:
             rows = [values]
             if query is not None:  # textworld tries the facts of each literal in turn, sorted
-                matches = sorted(query(household.facts, household.types, *values))
+                matches = sorted(query(scene.facts, scene.types, *values))
                 rows = [(*values, *(row[i] for i in pick)) for row in matches]
-            items = [item(household, row) for row in rows]
+            items = [item(scene, row) for row in rows]
             if between is None:
                 return "".join(items)
             if len(items) < 2:
-                return items[0] if items else between[0](household, values)
-            comma, last = between[1](household, values), between[2](household, values)
+                return items[0] if items else between[0](scene, values)
+            comma, last = between[1](scene, values), between[2](scene, values)
             return f"{comma.join(items[:-1])}{last}{items[-1]}"
 
         return render
@@ -289,15 +289,13 @@ def _expression(source: str, bound: Bound) -> Renderer:
     def compiled(node: ast.expr) -> Renderer:
         match node:
             case ast.Constant(value=str(text)):
-                return lambda household, values: text
+                return lambda scene, values: text
             case ast.BinOp(left=left, op=ast.Add(), right=right):
                 first, second = compiled(left), compiled(right)
-                return lambda household, values: first(household, values) + second(household, values)
+                return lambda scene, values: first(scene, values) + second(scene, values)
             case ast.BoolOp(op=ast.Or(), values=nodes):
                 choices = [compiled(choice) for choice in nodes]
-                return lambda household, values: next(
-                    filter(None, (choice(household, values) for choice in choices)), ""
-                )
+                return lambda scene, values: next(filter(None, (choice(scene, values) for choice in choices)), "")
             case ast.Name(id=name) if f"?{name}" in places:
                 return _property(places[f"?{name}"], "name")
             case ast.Attribute(value=ast.Name(id=name), attr=attribute) if f"?{name}" in places:
@@ -312,13 +310,13 @@ def _expression(source: str, bound: Bound) -> Renderer:
 
 def _property(place: int, attribute: str) -> Renderer:
     if attribute == "name":
-        return lambda household, values: household.names[values[place]]
+        return lambda scene, values: scene.names[values[place]]
     if attribute == "id":
-        return lambda household, values: values[place]
+        return lambda scene, values: values[place]
     if attribute not in _ARTICLES:
         raise UnknownGrammarError(f"expected a name, an id or an article, got .{attribute}")
     article = _ARTICLES[attribute]
-    return lambda household, values: article
+    return lambda scene, values: article
 
 
 _ARTICLES = {"indefinite": "a", "definite": "the"}

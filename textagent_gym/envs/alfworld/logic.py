@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Hashable, Mapping
 
 from textagent_gym.envs.alfworld.facts import Facts
-from textagent_gym.envs.alfworld.grammar import Bound, Grammar, Household, Renderer, UnknownGrammarError
+from textagent_gym.envs.alfworld.grammar import Bound, Grammar, Renderer, Scene, UnknownGrammarError
 from textagent_gym.envs.alfworld.pddl import (
     ActionSchema,
     Conjunction,
@@ -75,9 +75,9 @@ class Rule:
             return rows
         return [row for row in rows if any(row[i] != row[j] for i, j in self._still)]
 
-    def command(self, household: Household, row: Row) -> str:
+    def command(self, scene: Scene, row: Row) -> str:
         """The command that performs the action."""
-        return self._template(household, row)
+        return self._template(scene, row)
 
     def apply(self, facts: Facts, types: Types, row: Row) -> None:
         """Makes the effects true; where an atom is both deleted and added, it is true afterwards."""

@@ -131,11 +131,11 @@ def check_content(data: Any) -> None:
 def _generated(
     recipe: Recipe, household: Household, data: dict[str, Any], game: Game, planner: Planner
 ) -> AlfworldTask:
-    kinds = [errand.kind for errand in household.errands]
+    kinds = [chore.kind for chore in household.chores]
     digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
     details = {
         "task_type": kinds[0] if len(kinds) == 1 else "several",
-        "errands": kinds,
+        "chores": kinds,
         "floor_plan": household.plan.number,
         "room": household.plan.room,
     }

@@ -6,8 +6,9 @@ import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from textagent_gym.envs.alfworld.chores import SHAPES, Chore
 from textagent_gym.envs.alfworld.floorplans import OPENABLE, Receptacle, able, holders, may_hold, package_folder
-from textagent_gym.envs.alfworld.generate import SHAPES, Errand, Household
+from textagent_gym.envs.alfworld.generate import Household
 
 ABILITIES = ("cleanable", "heatable", "coolable", "sliceable")
 
@@ -38,7 +39,7 @@ def problem_text(household: Household) -> str:
     """The PDDL problem, with the sections and predicates of ALFWorld's own."""
     objects = "\n".join(f"        {name} - {kind}" for name, kind in _objects(household))
     facts = "\n".join(f"        ({' '.join(fact)})" for fact in _facts(household))
-    goals = "\n".join(_goal(errand) for errand in household.errands)
+    goals = "\n".join(_goal(chore) for chore in household.chores)
     return f"""(define (problem plan_{household.plan.number})
     (:domain alfred)
     (:objects
@@ -97,10 +98,10 @@ def _placed(name: str, thing: str, place: Receptacle) -> Iterator[tuple[str, ...
     yield "objectAtLocation", name, place.location
 
 
-def _goal(errand: Errand) -> str:
+def _goal(chore: Chore) -> str:
     """The formula of ALFWorld's goals of that type (`gen/goal_library.py`)."""
-    thing, target, shape = f"{errand.thing}Type", f"{errand.target}Type", SHAPES[errand.kind]
-    if errand.lamp_place is not None:
+    thing, target, shape = f"{chore.thing}Type", f"{chore.target}Type", SHAPES[chore.kind]
+    if chore.lamp_place is not None:
         lamp = ["objectType ?ot " + target, "toggleable ?ot", "isToggled ?ot", "receptacleAtLocation ?r ?l"]
         lamp += ["atLocation ?a ?l", "inReceptacle ?ot ?r"]
         held = [f"objectType ?o {thing}", "holds ?a ?o"]

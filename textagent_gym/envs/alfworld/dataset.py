@@ -16,6 +16,7 @@ from gymnasium import logger
 from textagent_gym.data import cache_folder, keep
 from textagent_gym.envs.alfworld.recipes import TASK_TYPES, TaskType
 from textagent_gym.envs.alfworld.tasks import AlfworldTask, file_task
+from textagent_gym.knobs import check_integer
 
 RealSplit = Literal["train", "valid_seen", "valid_unseen"]
 """The splits of ALFWorld's own games."""
@@ -27,6 +28,10 @@ GAME_FILE = "game.tw-pddl"
 
 _FORMAT = "alfworld-index-1"
 """Name of the cache folder; to be changed with whatever changes the entries."""
+
+
+Range = tuple[int | None, int | None, int | None]
+"""What is asked of a knob: exactly, at least, at most."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,47 @@ def _index(folder: Path, split: RealSplit, changed: int) -> tuple[Entry, ...]:
 def _index_file(folder: Path, split: RealSplit, changed: int) -> Path:
     name = hashlib.sha256(f"{folder.resolve()} {changed}".encode()).hexdigest()[:16]
     return cache_folder() / _FORMAT / f"{split}-{name}.json"
+
+
+def select(split: RealSplit, task_types: tuple[TaskType, ...], ranges: dict[str, Range]) -> dict[str, Entry]:
+    """The real games of a split that have what was asked for, by name.
+
+    Args:
+        split: Where to look.
+        task_types: Types that will do.
+        ranges: Knob -> what is asked of it.
+
+    Raises:
+        ValueError: No game has it; the message says what there is.
+        FileNotFoundError: As in `index`.
+    """
+    wanted = []
+    for name, (exact, low, high) in ranges.items():
+        for label, bound in ((name, exact), (f"min_{name}", low), (f"max_{name}", high)):
+            if bound is not None:
+                check_integer(label, bound, low=1)
+                wanted.append(f"{label}={bound}")
+    games = index(split)
+
+    def fits(entry: Entry) -> bool:
+        return entry.task_type in task_types and all(
+            exact in (None, getattr(entry, name))
+            and (low is None or getattr(entry, name) >= low)
+            and (high is None or getattr(entry, name) <= high)
+            for name, (exact, low, high) in ranges.items()
+        )
+
+    found = {entry.task_id: entry for entry in games if fits(entry)}
+    if not found:
+        have = "; ".join(
+            f"{name} {min(getattr(entry, name) for entry in games)} to {max(getattr(entry, name) for entry in games)}"
+            for name in ranges
+        )
+        raise ValueError(
+            f"expected games of {split!r} with task_types {', '.join(task_types)}"
+            f"{''.join(', ' + wish for wish in wanted)}, found none among {len(games)}, which have {have}"
+        )
+    return found
 
 
 def load(split: RealSplit, entry: Entry) -> AlfworldTask:

@@ -27,7 +27,7 @@ from textagent_gym.envs.alfworld.tasks import (
     find_task,
     make_task,
 )
-from textagent_gym.knobs import Knobs, check_choice, check_integer
+from textagent_gym.knobs import Knobs, check_choice
 
 Backend = Literal["native", "alfworld"]
 """What plays the games: the engine of this package, or the alfworld package."""
@@ -177,7 +177,7 @@ class ALFWorldEnv(TextAgentEnv):
                 reward_density=reward_density,
                 **options,
             )
-            self._entries = _selected(cast(dataset.RealSplit, self.split), types, ranges)
+            self._entries = dataset.select(cast(dataset.RealSplit, self.split), types, ranges)
         self._subgoals: Subgoals = subgoals
         self._strict = strict
         self._explain = explain
@@ -271,10 +271,6 @@ class ALFWorldEnv(TextAgentEnv):
         return 0 if remaining is None else task.subgoals_total - remaining
 
 
-Range = tuple[int | None, int | None, int | None]
-"""What is asked of a knob: exactly, at least, at most."""
-
-
 def _checked_types(task_types: Sequence[TaskType] | None) -> tuple[TaskType, ...]:
     if task_types is None:
         return TASK_TYPES
@@ -285,7 +281,7 @@ def _checked_types(task_types: Sequence[TaskType] | None) -> tuple[TaskType, ...
     return tuple(kind for kind in TASK_TYPES if kind in task_types)
 
 
-def _knobs(ranges: dict[str, Range], reward_density: float) -> Knobs:
+def _knobs(ranges: dict[str, dataset.Range], reward_density: float) -> Knobs:
     """The knobs of generated games."""
     for name, (_, low, high) in ranges.items():
         if low is not None or high is not None:
@@ -299,40 +295,3 @@ def _knobs(ranges: dict[str, Range], reward_density: float) -> Knobs:
         action_space_size=(1, MAX_OBJECTS),
         solution_length=(MIN_SOLUTION_LENGTH, MAX_SOLUTION_LENGTH),
     )
-
-
-def _selected(
-    split: dataset.RealSplit, task_types: tuple[TaskType, ...], ranges: dict[str, Range]
-) -> dict[str, dataset.Entry]:
-    """The real games of a split that have what was asked for, by name.
-
-    Raises:
-        ValueError: None has; the message says what there is.
-    """
-    wanted = []
-    for name, (exact, low, high) in ranges.items():
-        for label, bound in ((name, exact), (f"min_{name}", low), (f"max_{name}", high)):
-            if bound is not None:
-                check_integer(label, bound, low=1)
-                wanted.append(f"{label}={bound}")
-    games = dataset.index(split)
-
-    def fits(entry: dataset.Entry) -> bool:
-        return entry.task_type in task_types and all(
-            exact in (None, getattr(entry, name))
-            and (low is None or getattr(entry, name) >= low)
-            and (high is None or getattr(entry, name) <= high)
-            for name, (exact, low, high) in ranges.items()
-        )
-
-    found = {entry.task_id: entry for entry in games if fits(entry)}
-    if not found:
-        have = "; ".join(
-            f"{name} {min(getattr(entry, name) for entry in games)} to {max(getattr(entry, name) for entry in games)}"
-            for name in ranges
-        )
-        raise ValueError(
-            f"expected games of {split!r} with task_types {', '.join(task_types)}"
-            f"{''.join(', ' + wish for wish in wanted)}, found none among {len(games)}, which have {have}"
-        )
-    return found

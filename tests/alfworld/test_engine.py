@@ -14,6 +14,7 @@ from tests.alfworld.differential import (
     walkthrough_player,
 )
 from textagent_gym.envs.alfworld.engine import NativeEngine
+from textagent_gym.envs.alfworld.reading import meant
 from textagent_gym.envs.alfworld.reference import ReferenceEngine
 from textagent_gym.envs.alfworld.tasks import AlfworldTask, file_task
 
@@ -82,3 +83,13 @@ def test_a_grammar_that_is_not_known_is_played_by_alfworld_and_the_card_says_so(
     assert task.game is None
     assert "r.name.upper()" in task.details["backend_reason"]
     assert task.measured == known.measured
+
+
+def test_an_older_grammar_is_played_as_alfworld_plays_it_and_the_newer_words_are_understood() -> None:
+    (newer,) = tasks_of("generated", 0, 1)
+    grammar = newer.data["grammar"].replace('template :: "move {o} to {r}"', 'template :: "put {o} in/on {r}"')
+    data = {**newer.data, "grammar": grammar}
+    task = file_task(data, task_id="old", task_type="pick_and_place_simple", split="train", game_file="old")
+    assert task.solution[-1].startswith("put ")
+    assert compare(task, walkthrough_player(task), num_steps=10).examples == []
+    assert meant(newer.solution[-1], task.solution) == task.solution[-1]

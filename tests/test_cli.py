@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,20 +27,22 @@ def test_list_names_every_id() -> None:
     assert all(env_id in done.stdout for env_id in environment_specs())
 
 
-def test_card_shows_what_was_asked_and_what_is() -> None:
-    done = run("card", "TextWorld-Easy-Dense-v0", "--seed", "0")
+@pytest.mark.parametrize("env_id", ["TextWorld-Easy-Dense-v0", "ALFWorld-Easy-Dense-v0"])
+def test_card_shows_what_was_asked_and_what_is(env_id: str) -> None:
+    done = run("card", env_id, "--seed", "0")
     assert done.returncode == 0
     for word in ("requested", "measured", "solution_is_shortest", "native"):
         assert word in done.stdout
 
 
-def test_a_person_can_win_take_back_and_ask() -> None:
+@pytest.mark.parametrize("env_id", ["TextWorld-Easy-Dense-v0", "ALFWorld-Easy-Dense-v0"])
+def test_a_person_can_win_take_back_and_ask(env_id: str) -> None:
     import gymnasium as gym
 
-    _, info = gym.make("TextWorld-Easy-Dense-v0", expose_solution=True).reset(seed=0)
+    _, info = gym.make(env_id, expose_solution=True).reset(seed=0)
     first, *rest = info["solution"]
     lines = ["undo", "help", "hint", "", first, "undo", "sing", first, *rest]
-    done = run("play", "TextWorld-Easy-Dense-v0", "--seed", "0", typed="\n".join(lines) + "\n")
+    done = run("play", env_id, "--seed", "0", typed="\n".join(lines) + "\n")
     assert done.returncode == 0, done.stderr
     assert "There is nothing to take back." in done.stdout
     assert first in done.stdout
@@ -77,3 +80,25 @@ def test_bench_measures_and_prints_json() -> None:
     (row,) = printed["results"]
     assert row["env_id"] == "TextWorld-Easy-Dense-v0"
     assert all(row[key] > 0 for key in ("steps_per_s", "step_ms", "first_reset_ms", "reset_ms", "memory_mb"))
+
+
+def test_bench_compares_with_alfworld_itself() -> None:
+    done = run("bench", "ALFWorld-Easy-Dense-v0", "--steps", "5", "--against", "alfworld", "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["results"]
+    assert row["ratio"] == pytest.approx(row["steps_per_s"] / row["reference_steps_per_s"])
+    assert row["reset_ratio"] == pytest.approx(row["reference_reset_ms"] / row["reset_ms"])
+
+
+def test_data_writes_games_that_the_real_games_id_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run("data", "alfworld", "--ids", "ALFWorld-Easy-Dense-v0", "--count", "3", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.rglob("game.tw-pddl"))) == 3
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
+    found = run("data", "alfworld", "--ids", "ALFWorld-v0")
+    assert "3 games of the split 'train' are ready" in found.stdout
+    missing = run("data", "alfworld", "--ids", "ALFWorld-v0", "--split", "valid_seen")
+    assert missing.returncode == 2
+    assert f"expected ALFWorld's games in {tmp_path}/json_2.1.1/valid_seen" in missing.stderr
+    assert "alfworld-download" in missing.stderr
+    assert missing.stderr.count("\n") == 1

@@ -29,6 +29,7 @@ OPTIONS: dict[str, Any] = {
     "action_space_size": 2,
     "max_steps": 10,
     "preamble": False,
+    "show_admissible": True,
 }
 """Two objects in four receptacles: the expert knows where things are, the learner has to look for them."""
 
@@ -49,13 +50,13 @@ class Config:
     """Folder for the results."""
     seeds: tuple[int, ...] = (1, 2, 3)
     """Each seeds weights, sampling and the order of the games."""
-    num_demos: int = 400
+    num_demos: int = 200
     """Games that the expert demonstrates."""
-    sft_epochs: int = 8
+    sft_epochs: int = 6
     """Passes over the demonstrations."""
-    grpo_iterations: int = 20
+    grpo_iterations: int = 24
     """Rounds of rollout and update."""
-    groups_per_batch: int = 12
+    groups_per_batch: int = 16
     """Training games of one round."""
     num_train_games: int = 1000
     """Games from which GRPO draws."""

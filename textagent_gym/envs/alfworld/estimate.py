@@ -10,6 +10,9 @@ from typing import NamedTuple
 from textagent_gym.envs.alfworld.errands import Errand, Looking, Placing
 from textagent_gym.envs.alfworld.house import House, Situation
 
+MAX_COSTS = 50_000
+"""Costs of single errands that are kept before all are forgotten."""
+
 
 class Estimate:
     """A lower bound of the steps that remain, for the search.
@@ -65,13 +68,16 @@ class Estimate:
             situation.opened & places,
             situation.used,
         )
-        cost = self._costs.get(key)
+        if len(self._costs) > MAX_COSTS:
+            self._costs = {}
+        costs = self._costs
+        cost = costs.get(key)
         if cost is None:
             if isinstance(errand, Looking):
                 cost = self._looking_cost(situation, errand, held, alone)
             else:
                 cost = self._placing_cost(situation, errand, held, alone)
-            self._costs[key] = cost
+            costs[key] = cost
         return cost
 
     def _looking_cost(self, situation: Situation, errand: Looking, held: str | None, alone: bool) -> float:

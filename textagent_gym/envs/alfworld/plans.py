@@ -24,6 +24,10 @@ NODE_BUDGET = 20_000
 """States that a search may expand before it settles for a plan that need not be the shortest."""
 
 
+MAX_KNOWN = 50_000
+"""Answers that a planner keeps before it forgets them all, so that a task played for days takes no more memory."""
+
+
 class Plan(NamedTuple):
     """Steps that complete all errands.
 
@@ -58,24 +62,30 @@ class Planner:
         self._estimate = Estimate(self._house)
         self._node_budget = node_budget
         self._known: dict[Hashable, int | None] = {}
+        self._on_reference: dict[Hashable, int] = {}
         start = self._house.situation(facts)
         self.reference = self._plan(start)
         steps = self.reference.steps if self.reference is not None else ()
         for done, step in enumerate(steps):
-            self._known[self._house.digest(start)] = len(steps) - done
+            self._on_reference[self._house.digest(start)] = len(steps) - done
             start = self._house.after(start, step)
 
     def remaining(self, facts: Facts) -> int | None:
         """Steps of the plan from a state, 0 where all errands are done, None where they cannot be done any more."""
         situation = self._house.situation(facts)
         digest = self._house.digest(situation)
-        if digest not in self._known:
+        if digest in self._on_reference:
+            return self._on_reference[digest]
+        if len(self._known) > MAX_KNOWN:
+            self._known = {}
+        known = self._known
+        if digest not in known:
             found, closed = self._search(situation, self.errands, self._estimate.is_exact)
             if not closed:
                 plan = self._plan(situation)
                 return None if plan is None else len(plan.steps)
-            self._known[digest] = None if found is None else found.length
-        return self._known[digest]
+            known[digest] = None if found is None else found.length
+        return known[digest]
 
     def plan(self, facts: Facts) -> Plan | None:
         """A plan from a state, None where the errands cannot be done any more."""

@@ -129,6 +129,11 @@ class House:
                 (place for state in wanted_states for place in self.stations[state]),
             )
         )
+        beside: dict[str, set[str]] = {}
+        for place, location in self.location.items():
+            beside.setdefault(location, set()).add(place)
+        self._beside = {place: frozenset(beside[location]) for place, location in self.location.items()}
+        self._beside_visited = frozenset().union(*(self._beside[place] for place in self.visited))
         visits = Counter(self.location[place] for place in self.visited)
         self.shared = {location for location, number in visits.items() if number > 1}
         self._holders: dict[str, list[str]] = {}
@@ -179,7 +184,7 @@ class House:
 
         All places that no errand can use are alike, but for how soon a thing can be put down there.
         """
-        places = self.visited.union(*situation.places)
+        places = self._within_reach(situation)
         held: Hashable = situation.held
         if situation.held is not None:
             nearest = self._nearest_drop(situation, places)
@@ -187,6 +192,10 @@ class House:
             held = situation.held if situation.held in self.candidates else kinds, nearest and nearest[0]
         location = self.told_apart(situation.location, places)
         return location, held, situation.places, situation.states, situation.opened & places, situation.used
+
+    def _within_reach(self, situation: Situation) -> frozenset[str]:
+        """The receptacles at all locations to which errands may lead."""
+        return self._beside_visited.union(*(self._beside[place] for places in situation.places for place in places))
 
     def told_apart(self, location: str, places: frozenset[str]) -> str | None:
         """A location where one of `places` is; None for all others."""
@@ -217,7 +226,7 @@ class House:
     def _drops(self, situation: Situation) -> Iterator[str]:
         """Where what is held could be put down: where errands lead, and the nearest of all other places."""
         assert situation.held is not None
-        places = self.visited.union(*situation.places)
+        places = self._within_reach(situation)
         yield from (place for place in self._fitting(situation.held) if place in places)
         nearest = self._nearest_drop(situation, places)
         if nearest is not None:

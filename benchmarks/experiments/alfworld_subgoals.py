@@ -48,15 +48,15 @@ class Config:
 
     out: Path = Path("alfworld_subgoals")
     """Folder for the results."""
-    seeds: tuple[int, ...] = (1, 2, 3)
+    seeds: tuple[int, ...] = (1, 2)
     """Each seeds weights, sampling and the order of the games."""
-    num_demos: int = 200
+    num_demos: int = 500
     """Games that the expert demonstrates."""
     sft_epochs: int = 6
     """Passes over the demonstrations."""
-    grpo_iterations: int = 24
+    grpo_iterations: int = 18
     """Rounds of rollout and update."""
-    groups_per_batch: int = 16
+    groups_per_batch: int = 12
     """Training games of one round."""
     num_train_games: int = 1000
     """Games from which GRPO draws."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NoReturn, cast
 import gymnasium as gym
 import tyro
 from gymnasium.error import DependencyNotInstalled, UnregisteredEnv
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -142,7 +143,7 @@ def bench(
         return
     console.print(f"[dim]{describe_machine()}[/dim]")
     titles = _COMPARED if against else _MEASURED
-    table = Table("id", *titles.values())
+    table = Table(Column("id", no_wrap=True), *titles.values(), box=SIMPLE, padding=0)
     for row in rows:
         table.add_row(str(row["env_id"]), *(f"{row[key]:,.1f}" for key in titles))
     console.print(table)
@@ -252,11 +253,11 @@ _MEASURED = {
 }
 _COMPARED = {
     "steps_per_s": "steps/s",
-    "reference_steps_per_s": "reference",
+    "reference_steps_per_s": "theirs",
     "ratio": "ratio",
     "reset_ms": "reset ms",
-    "again_ms": "again ms",
-    "reference_reset_ms": "reference",
+    "again_ms": "again",
+    "reference_reset_ms": "theirs",
     "reset_ratio": "ratio",
     "num_games": "games",
 }

@@ -56,10 +56,10 @@ class Estimate:
 
         `held` is the thing in hand, if it can be used at once; `alone` tells that all other errands are done.
         """
-        places = self._house.visited.union(*situation.places)
+        places, locations = self._house.around(situation)
         key = (
             errand,
-            self._house.told_apart(situation.location, places),
+            situation.location if situation.location in locations else None,
             held,
             alone,
             situation.held if errand in self._house.errands_for.get(situation.held or "", ()) else None,

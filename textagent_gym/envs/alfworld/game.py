@@ -39,7 +39,7 @@ class Game:
     task: str
     initial: Facts
     is_won: Callable[[Facts], bool]
-    _wording: dict[tuple[str, Hashable], str] = field(default_factory=dict, repr=False)
+    _wording: dict[str, dict[Hashable, str]] = field(default_factory=dict, repr=False)
     _kept: dict[tuple[str, frozenset[Row]], dict[str, Action]] = field(default_factory=dict, repr=False)
 
     def scene(self, facts: Facts) -> Scene:
@@ -50,6 +50,8 @@ class Game:
         """Command -> what it does, of all that can be done in a state; the first rule is meant where two share a command."""
         found: dict[str, Action] = {}
         for rule in reversed(self.logic.rules):
+            if not all(map(facts.table.get, rule.gates)):
+                continue
             if len(rule.reads) != 1:
                 self._add_instances(rule, facts, found)
                 continue
@@ -64,11 +66,12 @@ class Game:
         return found
 
     def _add_instances(self, rule: Rule, facts: Facts, found: dict[str, Action]) -> None:
+        commands = self._wording.setdefault(rule.name, {})
         for row in rule.instances(facts, self.types):
-            key = rule.name, rule.wording(row)
-            command = self._wording.get(key)
+            words = rule.wording(row)
+            command = commands.get(words)
             if command is None:
-                command = self._wording[key] = rule.command(self.scene(facts), row)
+                command = commands[words] = rule.command(self.scene(facts), row)
             found[command] = rule, row
 
     def command_of(self, step: Step) -> str:

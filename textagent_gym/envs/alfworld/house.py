@@ -58,6 +58,22 @@ class Situation(NamedTuple):
     used: frozenset[str]
 
 
+class Around(NamedTuple):
+    """Where errands may lead.
+
+    Attributes:
+        places: The receptacles that they may need, and those beside them.
+        locations: The locations of these.
+    """
+
+    places: frozenset[str]
+    locations: frozenset[str]
+
+
+MAX_AROUND = 10_000
+"""Answers of `House.around` that are kept before all are forgotten."""
+
+
 class House:
     """The part of a household that never changes, and what can be done in it.
 
@@ -137,6 +153,7 @@ class House:
         visits = Counter(self.location[place] for place in self.visited)
         self.shared = {location for location, number in visits.items() if number > 1}
         self._holders: dict[str, list[str]] = {}
+        self._around: dict[tuple[frozenset[str], ...], Around] = {}
         self.ends = {self.location[place] for places in self.targets.values() for place in places}
 
     def situation(self, facts: Facts) -> Situation:
@@ -184,22 +201,26 @@ class House:
 
         All places that no errand can use are alike, but for how soon a thing can be put down there.
         """
-        places = self._within_reach(situation)
+        places, locations = self.around(situation)
         held: Hashable = situation.held
         if situation.held is not None:
             nearest = self._nearest_drop(situation, places)
             kinds = frozenset(kind for _, kind in self._object_types.get(situation.held, ()))
             held = situation.held if situation.held in self.candidates else kinds, nearest and nearest[0]
-        location = self.told_apart(situation.location, places)
+        location = situation.location if situation.location in locations else None
         return location, held, situation.places, situation.states, situation.opened & places, situation.used
 
-    def _within_reach(self, situation: Situation) -> frozenset[str]:
-        """The receptacles at all locations to which errands may lead."""
-        return self._beside_visited.union(*(self._beside[place] for places in situation.places for place in places))
-
-    def told_apart(self, location: str, places: frozenset[str]) -> str | None:
-        """A location where one of `places` is; None for all others."""
-        return location if any(self.location[place] == location for place in places) else None
+    def around(self, situation: Situation) -> Around:
+        """Where errands may lead."""
+        found = self._around.get(situation.places)
+        if found is None:
+            beside = (self._beside[place] for places in situation.places for place in places)
+            places = self._beside_visited.union(*beside)
+            found = Around(places, frozenset(self.location[place] for place in places))
+            if len(self._around) > MAX_AROUND:
+                self._around = {}
+            self._around[situation.places] = found
+        return found
 
     def undone(self, situation: Situation, errands: tuple[Errand, ...]) -> list[Errand]:
         """The errands that are not done."""
@@ -226,7 +247,7 @@ class House:
     def _drops(self, situation: Situation) -> Iterator[str]:
         """Where what is held could be put down: where errands lead, and the nearest of all other places."""
         assert situation.held is not None
-        places = self._within_reach(situation)
+        places, _ = self.around(situation)
         yield from (place for place in self._fitting(situation.held) if place in places)
         nearest = self._nearest_drop(situation, places)
         if nearest is not None:

@@ -39,6 +39,7 @@ class Rule:
     Attributes:
         name: The name of the schema.
         parameters: Its variables.
+        gates: Predicates that are empty in the typical facts, and as long as they are the action does not apply.
         reads: The predicates among those that may change on which it depends whether the action applies.
         feedback: The answer to the command.
         wording: The part of a row on which the command depends.
@@ -60,6 +61,10 @@ class Rule:
         )
         literals = [literal for part in schema.condition for literal in part.literals]
         self.reads = tuple(name for name in facts.fluents if any(literal.predicate == name for literal in literals))
+        always = set.intersection(
+            *({lit.predicate for lit in part.literals if lit.positive} for part in schema.condition)
+        )
+        self.gates = tuple(name for name in facts.fluents if name in always and not facts.rows(name))
         self._effects = [_Effect(None, schema.adds, schema.deletes, schema.parameters, facts, recorded)]
         for condition, adds, deletes in schema.conditional:
             self._effects.append(_Effect(condition, adds, deletes, schema.parameters, facts, recorded))
@@ -71,9 +76,9 @@ class Rule:
         for query in self._queries[1:]:
             if others := query(facts, types):
                 rows = list(dict.fromkeys([*rows, *others]))
-        if self._still is None:
-            return rows
-        return [row for row in rows if any(row[i] != row[j] for i, j in self._still)]
+        for i, j in self._still:
+            rows = [row for row in rows if row[i] != row[j]]
+        return rows
 
     def command(self, scene: Scene, row: Row) -> str:
         """The command that performs the action."""
@@ -221,10 +226,10 @@ def _check_texts(schema: ActionSchema, asked: set[str], recorded: frozenset[str]
             raise UnknownGrammarError(f"expected {schema.name} to delete {literal.predicate} only where it holds")
 
 
-def _stillness(schema: ActionSchema) -> list[tuple[int, int]] | None:
-    """Pairs of parameters; an instance in which they are equal adds what it needs and deletes what it adds: nothing.
+def _stillness(schema: ActionSchema) -> list[tuple[int, int]]:
+    """The pair of parameters that, where equal, make an action add what it needs and delete what it adds: nothing.
 
-    Fast Downward knows no such operators. None for a schema that has none.
+    Fast Downward knows no such operators. Empty for a schema that always changes something.
     """
     places = {name: place for place, name in enumerate(schema.parameters)}
     adds = [add._replace(positive=True) for add in schema.adds]
@@ -233,12 +238,14 @@ def _stillness(schema: ActionSchema) -> list[tuple[int, int]] | None:
     for effect, kept in (*((add, needs) for add in adds), *((gone, adds) for gone in schema.deletes)):
         alike = [literal for literal in kept if literal.predicate == effect.predicate]
         if not alike or schema.conditional:
-            return None
+            return []
         if len(alike) > 1 or len(schema.condition) > 1:
             raise UnknownPddlError(f"expected one way in which {schema.name} changes nothing, got several")
         for one, other in zip(effect.arguments, alike[0].arguments, strict=True):
             if one != other and not {one, other} <= set(places):
-                return None
+                return []
             if one != other:
                 pairs.add((min(places[one], places[other]), max(places[one], places[other])))
+    if len(pairs) != 1:
+        raise UnknownPddlError(f"expected one pair of parameters that decides whether {schema.name} changes anything")
     return sorted(pairs)

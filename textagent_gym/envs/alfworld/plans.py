@@ -143,7 +143,10 @@ class Planner:
                 if total < costs.get(after, math.inf):
                     costs[after] = total
                     parents[after] = situation, trip
-                    heapq.heappush(queue, (total + self._estimate.of(after, errands), -total, next(order), after))
+                    after_bound = total + self._estimate.of(after, errands)
+                    if after_bound <= bound and arrived(after, errands):  # nothing else can take fewer steps
+                        return _Found(int(after_bound), _path(parents, after)), True
+                    heapq.heappush(queue, (after_bound, -total, next(order), after))
         return None, True
 
 

@@ -59,7 +59,7 @@ class Config:
     groups_per_batch: int = 12
     """Training games of one round."""
     learning_rate: float = 3e-5
-    """Of GRPO; 1e-4 lowered every one of the three in a first run."""
+    """Of GRPO; 1e-4 lowered the dense ones in a first run."""
     num_train_games: int = 1000
     """Games from which GRPO draws."""
     num_test_games: int = 400

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, cast
+from typing import Annotated, Any, Literal, NoReturn, cast, get_args
 
 import gymnasium as gym
 import tyro
@@ -19,6 +19,7 @@ from rich.table import Column, Table
 
 from textagent_gym.contract import Snapshot, Split
 from textagent_gym.core import TextAgentEnv
+from textagent_gym.knobs import check_choice
 from textagent_gym.registration import environment_specs, file_specs
 
 app = tyro.extras.SubcommandApp()
@@ -179,14 +180,16 @@ def data(
     options = {**_options(env_kwargs), "split": split}
     seeds = range(first_seed, first_seed + count)
     for env_id in ids:
-        env = _make(env_id, env_kwargs, split=split)
         try:
+            if domain == "alfworld" and env_id in file_specs():
+                console.print(f"{env_id}: {_num_measured(split)} games of the split {split!r} are ready")
+                continue
+            env = _make(env_id, env_kwargs, split=split)
             if domain == "textworld":
                 _generate(env_id, options, seeds, workers or os.cpu_count() or 1)
-            elif cast(TextAgentEnv, env.unwrapped).task_ids is None:
-                _write_games(env_id, options, seeds, out)
             else:
-                console.print(f"{env_id}: {_num_measured(split)} games of the split {split!r} are ready")
+                _write_games(env_id, cast(TextAgentEnv, env.unwrapped), seeds, out)
+            env.close()
         except (ValueError, OSError) as error:
             _fail(str(error))
 
@@ -204,20 +207,20 @@ def _generate(env_id: str, options: dict[str, Any], seeds: range, workers: int) 
 def _num_measured(split: Split) -> int:
     from textagent_gym.envs.alfworld import dataset
 
+    check_choice("split", split, get_args(dataset.RealSplit))
     return len(dataset.index(cast(dataset.RealSplit, split), anew=True))
 
 
-def _write_games(env_id: str, options: dict[str, Any], seeds: range, out: Path | None) -> None:
+def _write_games(env_id: str, env: TextAgentEnv, seeds: range, out: Path | None) -> None:
     from textagent_gym.envs.alfworld.export import write_game
 
     if out is None:
         raise ValueError(f"expected --out FOLDER for the game files of {env_id}, got none")
     with _progress(env_id) as progress:
         bar = progress.add_task(env_id, total=len(seeds))
-        env = gym.make(env_id, **options)
         for seed in seeds:
             env.reset(seed=seed)
-            write_game(cast(TextAgentEnv, env.unwrapped).task, out)
+            write_game(env.task, out)
             progress.advance(bar)
 
 

@@ -1,7 +1,8 @@
 """Which sub-goals train better in ALFWorld: steps of the shortest remaining plan, or stages of the task?
 
 One policy is cloned from the expert per seed; GRPO goes on from it under each reward, on the same games; all play the same
-held-out floor plans. The table gives success rates with 95 % bootstrap intervals, and paired differences to success alone.
+held-out floor plans. The table gives success rates with 95 % bootstrap intervals, and paired differences to the
+cloned policy.
 
     python -m benchmarks.experiments.alfworld_subgoals --out alfworld_subgoals
 """

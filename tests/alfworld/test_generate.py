@@ -196,7 +196,7 @@ def test_a_draw_of_another_length_is_not_taken(monkeypatch: pytest.MonkeyPatch) 
 
 def test_largest_rooms_are_found_only_where_they_are() -> None:
     recipe = Recipe(num_receptacles=40, num_objects=40, solution_length=8)
-    assert {plan.number for plan in fitting_plans(recipe)} == {
+    assert {plan.number for plan in fitting_plans(recipe.split, recipe.num_receptacles, recipe.task_types)} == {
         plan.number for plan in plans_of("train") if len(plan.receptacles) >= 40
     }
     assert len(problem_of(make_task(recipe)).facts["receptacletype"]) == 40

@@ -39,8 +39,32 @@ class Looking(NamedTuple):
 
 Errand = Placing | Looking
 
-_STATES = frozenset({"isclean", "ishot", "iscool"})
-_ABILITIES = frozenset({"cleanable", "heatable", "coolable"})
+
+class Treatment(NamedTuple):
+    """How an object gets a state.
+
+    Attributes:
+        action: What is done to it, in hand.
+        ability: The predicate that says that it can be done to an object.
+        stations: Types of the receptacles where it is done.
+        ends: The states that it takes away.
+    """
+
+    action: str
+    ability: str
+    stations: frozenset[str]
+    ends: frozenset[str] = frozenset()
+
+
+TREATMENTS: dict[str, Treatment] = {
+    "isclean": Treatment("cleanobject", "cleanable", frozenset({"sinkbasintype", "sinktype"})),
+    "ishot": Treatment("heatobject", "heatable", frozenset({"microwavetype"}), ends=frozenset({"iscool"})),
+    "iscool": Treatment("coolobject", "coolable", frozenset({"fridgetype"}), ends=frozenset({"ishot"})),
+}
+"""State of an object -> how it gets it, as in alfworld's `alfred.pddl`."""
+
+_STATES = frozenset(TREATMENTS)
+_ABILITIES = frozenset(way.ability for way in TREATMENTS.values())
 _LAMP = {"toggleable", "istoggled", "receptacleatlocation", "atlocation", "inreceptacle", "objecttype"}
 
 

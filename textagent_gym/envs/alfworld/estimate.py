@@ -29,8 +29,7 @@ class Estimate:
     def of(self, situation: Situation, errands: tuple[Errand, ...]) -> float:
         """A lower bound of the steps that remain, infinite where nothing can help."""
         undone = self._house.undone(situation, errands)
-        placings = [errand for errand in undone if isinstance(errand, Placing)]
-        wanted: list[Errand] = [*placings] if placings else undone
+        wanted = self._house.wanted(undone)
         in_use = situation.held is not None and any(self._house.serves(situation.held, errand) for errand in wanted)
         usable = situation.held if in_use else None
         # A thing may serve all errands that ask for its type: of those only the longest counts.

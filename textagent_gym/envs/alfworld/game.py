@@ -133,6 +133,6 @@ def entity_names(things: Iterable[str]) -> dict[str, str]:
 def _kind(thing: str) -> str:
     """The kind of a thing; a basin is told from the sink or bathtub that it is in."""
     for mangled, sign in (("_minus_", "-"), ("_plus_", "+"), ("_dot_", "."), ("_comma_", ",")):
-        thing = thing.replace(mangled, sign) if "_bar_" not in thing else thing
+        thing = thing.replace(mangled, sign)
     kind, bar, _ = thing.partition("_bar_")
     return f"{kind}basin" if bar and "basin" in thing else kind

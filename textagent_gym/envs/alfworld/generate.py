@@ -6,6 +6,7 @@ asked for is drawn anew.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -61,7 +62,7 @@ class Household:
 
 def draw(recipe: Recipe, rng: np.random.Generator) -> Household | None:
     """A household that should be what the recipe asks for, or None where the draw came to nothing."""
-    plans = fitting_plans(recipe)
+    plans = fitting_plans(recipe.split, recipe.num_receptacles, recipe.task_types)
     if not plans:
         return None
     plan = plans[rng.integers(len(plans))]
@@ -79,13 +80,14 @@ def draw(recipe: Recipe, rng: np.random.Generator) -> Household | None:
     return household if _stock(household, recipe.num_objects, rng) else None
 
 
-def fitting_plans(recipe: Recipe) -> list[FloorPlan]:
-    """The floor plans of the split that are large enough and have one of the types of task."""
-    return [
+@functools.lru_cache(maxsize=64)
+def fitting_plans(split: Split, num_receptacles: int, task_types: tuple[TaskType, ...]) -> tuple[FloorPlan, ...]:
+    """The floor plans of a split that are large enough and have one of the types of task; the same for every draw."""
+    return tuple(
         plan
-        for plan in plans_of(recipe.split)
-        if len(plan.receptacles) >= recipe.num_receptacles and possible_types(plan, recipe.task_types)
-    ]
+        for plan in plans_of(split)
+        if len(plan.receptacles) >= num_receptacles and possible_types(plan, task_types)
+    )
 
 
 def plans_of(split: Split) -> Iterator[FloorPlan]:

@@ -7,32 +7,8 @@ from collections import Counter
 from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
-from textagent_gym.envs.alfworld.errands import Errand, Looking, Placing
+from textagent_gym.envs.alfworld.errands import TREATMENTS, Errand, Looking, Placing
 from textagent_gym.envs.alfworld.facts import Facts
-
-
-class Treatment(NamedTuple):
-    """How an object gets a state.
-
-    Attributes:
-        action: What is done to it, in hand.
-        ability: The predicate that says that it can be done to an object.
-        stations: Types of the receptacles where it is done.
-        ends: The states that it takes away.
-    """
-
-    action: str
-    ability: str
-    stations: frozenset[str]
-    ends: frozenset[str] = frozenset()
-
-
-TREATMENTS: dict[str, Treatment] = {
-    "isclean": Treatment("cleanobject", "cleanable", frozenset({"sinkbasintype", "sinktype"})),
-    "ishot": Treatment("heatobject", "heatable", frozenset({"microwavetype"}), ends=frozenset({"iscool"})),
-    "iscool": Treatment("coolobject", "coolable", frozenset({"fridgetype"}), ends=frozenset({"ishot"})),
-}
-"""State of an object -> how it gets it, as in alfworld's `alfred.pddl`."""
 
 Step = tuple[str, dict[str, str]]
 """An action and the values of its parameters."""
@@ -226,11 +202,14 @@ class House:
         """The errands that are not done."""
         return [errand for errand in errands if not self._is_done(situation, errand)]
 
+    def wanted(self, undone: list[Errand]) -> list[Errand]:
+        """Those errands that can be done now: to look comes last, since it ends with a thing in hand."""
+        placings: list[Errand] = [errand for errand in undone if isinstance(errand, Placing)]
+        return placings or undone
+
     def trips(self, situation: Situation, errands: tuple[Errand, ...], at_start: bool) -> Iterator[list[Step]]:
         """What could be done next: each a walk, with what it leads to."""
-        undone = self.undone(situation, errands)
-        placings = [errand for errand in undone if isinstance(errand, Placing)]
-        wanted: list[Errand] = [*placings] if placings else undone
+        wanted = self.wanted(self.undone(situation, errands))
         if situation.held is None:
             for number in sorted({number for errand in wanted for number in self.numbers[errand]}):
                 for place in sorted(situation.places[number]):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from textagent_gym.envs.alfworld.errands import TREATMENTS
 from textagent_gym.envs.alfworld.facts import Facts
 from textagent_gym.envs.alfworld.game import Game
-from textagent_gym.envs.alfworld.house import TREATMENTS
 
 _PUT = re.compile(r"(?:put|place|insert|move)\s+(.+?)\s+(?:in/on|into|onto|in|on|to)\s+(.+)")
 _ARTICLES = re.compile(r"\b(?:the|an?)\s+")

@@ -13,12 +13,13 @@ from pathlib import Path
 from textagent_gym.contract import Info, TaskCard
 from textagent_gym.core import TextAgentEnv
 from textagent_gym.envs.alfworld.env import ALFWorldEnv
+from textagent_gym.envs.swe.env import SWEGymEnv
 from textagent_gym.envs.textworld.env import TextWorldEnv
 from textagent_gym.registration import environment_specs
 
 DOCS = Path(__file__).parent
 NOTE = "<!-- Made by docs/render.py from the code; edit the docstring, then run `make docs`. -->"
-DOMAINS: dict[str, type[TextAgentEnv]] = {"TextWorld": TextWorldEnv, "ALFWorld": ALFWorldEnv}
+DOMAINS: dict[str, type[TextAgentEnv]] = {"TextWorld": TextWorldEnv, "ALFWorld": ALFWorldEnv, "SWEGym": SWEGymEnv}
 KNOBS = ("state_space_size", "action_space_size", "solution_length")
 
 
@@ -28,6 +29,7 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "textworld.md": page("TextWorld"),
         DOCS / "alfworld.md": page("ALFWorld"),
+        DOCS / "swegym.md": page("SWEGym"),
         DOCS / "environment.md": environment_page(),
         readme: with_table(readme.read_text(), "\n\n".join(map(id_table, DOMAINS))),
     }
@@ -80,10 +82,18 @@ def id_table(domain: str) -> str:
     lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
     for pattern, (densities, kwargs) in rows.items():
         cells = [f"`{pattern.format('{' + ','.join(densities) + '}')}`"]
-        cells += [str(kwargs.get(knob, "fixed")) for knob in KNOBS]
+        cells += [size(knob, kwargs) for knob in KNOBS]
         cells += [str(kwargs.get("instructions", "steps"))] if instructions else []
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def size(knob: str, kwargs: dict[str, object]) -> str:
+    """What an id asks of a knob: a number, a range, or nothing that can be asked."""
+    low, high = kwargs.get(f"min_{knob}"), kwargs.get(f"max_{knob}")
+    if low is None and high is None:
+        return str(kwargs.get(knob, "fixed"))
+    return f"{low} to {high}" if high is not None else f"{low} and more"
 
 
 def with_table(text: str, table: str) -> str:

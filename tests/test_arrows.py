@@ -69,6 +69,7 @@ def test_shared_rooms_import_no_domain_library() -> None:
 def test_importing_the_package_is_light_and_silent() -> None:
     code = (
         "import textagent_gym, textagent_gym.envs.textworld.env, textagent_gym.envs.alfworld.env;"
+        "import textagent_gym.envs.swe.env;"
         "import textagent_gym.testing, sys;"
         "sys.exit(', '.join({'textworld', 'alfworld', 'torch', 'transformers', 'jericho'} & set(sys.modules)) or 0)"
     )

@@ -55,23 +55,29 @@ class RandomAgent:
 
     Args:
         by_number: Whether it says the number of the command, for environments made with `by_number=True`.
+        action_space: Where it draws from in domains without such a list.
     """
 
-    def __init__(self, *, by_number: bool = False) -> None:
+    def __init__(self, *, by_number: bool = False, action_space: gym.Space[str] | None = None) -> None:
         self._by_number = by_number
+        self._action_space = action_space
         self._rng = np.random.default_rng(0)
 
     def reset(self, info: dict[str, Any], seed: int | None = None) -> None:
         """Starts an episode; the same `seed` draws the same commands."""
         self._rng = np.random.default_rng(seed)
+        if self._action_space is not None:
+            self._action_space.seed(0 if seed is None else seed)
 
     def act(self, observation: str, info: dict[str, Any]) -> str:
-        """One admissible command.
+        """One admissible command, or a sample of the action space where the domain has no list of them.
 
         Raises:
-            ValueError: The environment does not say what is admissible.
+            ValueError: There is nothing to draw from.
         """
         commands = info.get("admissible_commands")
+        if commands is None and self._action_space is not None:
+            return self._action_space.sample()
         if not commands:
             raise ValueError("expected info['admissible_commands'], got none: this domain has no list to draw from")
         drawn = int(self._rng.integers(len(commands)))

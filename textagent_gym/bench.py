@@ -143,6 +143,37 @@ def compare(env_id: str, *, num_steps: int, reference: Reference, env_kwargs: di
     }
 
 
+def compare_repairs(
+    env_id: str, *, reference: str, num_steps: int, num_tasks: int, env_kwargs: dict[str, Any]
+) -> dict[str, float | str]:
+    """Times an id of SWEGym: what a task costs at first, a command, and a step that the tests decide.
+
+    Args:
+        env_id: An id of SWEGym.
+        reference: "subprocess", or "swerex" to time the local runtime of swe-rex as well.
+        num_steps: Commands to time, at most 200.
+        num_tasks: Tasks to reset and to repair.
+        env_kwargs: Constructor options.
+
+    Returns:
+        Medians in milliseconds: `first_reset_ms` (a task not made ready yet), `reset_ms` (made ready), `shell_ms` (`ls` in
+        the repository through `env.step`), `subprocess_ms` (`bash -c ls` in the same files), `swerex_ms`, `graded_ms` (an
+        edit whose verdict nobody remembers, tests included), `again_ms` (one that is remembered).
+
+    Raises:
+        ValueError: The id is not one of SWEGym.
+    """
+    from textagent_gym.envs.swe.speed import measure_repairs
+
+    return measure_repairs(
+        env_id,
+        with_swerex=reference == "swerex",
+        num_commands=min(num_steps, 200),
+        num_tasks=num_tasks,
+        env_kwargs=env_kwargs,
+    )
+
+
 def _start(reference: Reference, task: Any) -> Any:
     """The package's own environment of a task; it has `reset`, `step` and `close`."""
     if reference == "inform7":

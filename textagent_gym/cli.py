@@ -35,13 +35,18 @@ def list_ids() -> None:
     names = Column("id", no_wrap=True, min_width=max(map(len, environment_specs())))
     table = Table(names, "state space", "action space", "solution length", "reward density", "instructions")
     for env_id, (_, kwargs) in environment_specs().items():
-        knobs = [kwargs.get(name) for name in ("state_space_size", "action_space_size", "solution_length")]
+        knobs = [_asked(kwargs, name) for name in ("state_space_size", "action_space_size", "solution_length")]
         density = kwargs.get("reward_density", kwargs.get("rewards", 0.0))
         instructions = kwargs.get("instructions", "steps" if env_id.startswith("TextWorld") else "goal")
         cells = [*knobs, density, instructions]
         table.add_row(env_id, *("fixed" if cell is None else str(cell) for cell in cells))
     console.print(table)
-    console.print(f"[dim]With files of one's own: {', '.join(file_specs())}[/dim]")
+    console.print(f"[dim]Whose tasks are given: {', '.join(file_specs())}[/dim]")
+
+
+def _asked(kwargs: dict[str, Any], name: str) -> Any:
+    low, high = kwargs.get(f"min_{name}"), kwargs.get(f"max_{name}")
+    return kwargs.get(name) if low is None and high is None else f"{low or ''}-{high or ''}"
 
 
 @app.command
@@ -66,6 +71,8 @@ def card(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
 @app.command
 def play(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
     """Play a task in the terminal: `help`, `hint`, `undo` and `quit` are answered here, all else by the world.
+
+    A domain may answer more outside the world: `issue`, `files` and `diff` in SWEGym.
 
     Args:
         env_id: A registered id, for example TextWorld-Easy-Dense-v0.
@@ -95,9 +102,11 @@ def play(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
             console.print(escape(observation))
         elif command == "undo":
             console.print("There is nothing to take back.")
+        elif (told := env.look_up(command)) is not None:
+            console.print(escape(told))
         else:
             past.append((env.snapshot(), observation, info, total))
-            observation, reward, terminated, truncated, info = env.step(command)
+            observation, reward, terminated, truncated, info = env.step(env.typed(command))
             total += reward
             console.print(escape(observation))
             if terminated or truncated:
@@ -115,7 +124,7 @@ def bench(
     ),
     steps: int = 1_000,
     tasks: int = 5,
-    against: Literal["inform7", "alfworld"] | None = None,
+    against: Literal["inform7", "alfworld", "subprocess", "swerex"] | None = None,
     env_kwargs: KwargsJson = "{}",
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
@@ -125,17 +134,22 @@ def bench(
         env_ids: Ids to measure.
         steps: Steps to time per id.
         tasks: Tasks to draw per id.
-        against: Time a reference as well, on the same games and commands: "inform7" for TextWorld, "alfworld" for ALFWorld.
+        against: Time a reference as well, on the same games and commands: "inform7" for TextWorld, "alfworld" for ALFWorld;
+            for SWEGym "subprocess", a plain one, or "swerex", the local runtime of swe-rex (and a plain subprocess).
         env_kwargs: Constructor options as JSON.
         as_json: Print JSON instead of a table.
     """
-    from textagent_gym.bench import compare, describe_machine, measure
+    from textagent_gym.bench import compare, compare_repairs, describe_machine, measure
 
     rows = []
     for env_id in env_ids:
         _make(env_id, env_kwargs).close()
         options = _options(env_kwargs)
-        if against is None:
+        if against == "subprocess" or against == "swerex":
+            rows.append(
+                compare_repairs(env_id, reference=against, num_steps=steps, num_tasks=tasks, env_kwargs=options)
+            )
+        elif against is None:
             rows.append(measure(env_id, num_steps=steps, num_tasks=tasks, env_kwargs=options))
         else:
             rows.append(compare(env_id, num_steps=steps, reference=against, env_kwargs=options))
@@ -143,16 +157,16 @@ def bench(
         console.print_json(data={"machine": describe_machine(), "results": rows})
         return
     console.print(f"[dim]{describe_machine()}[/dim]")
-    titles = _COMPARED if against else _MEASURED
+    titles = _REPAIRED if against in ("subprocess", "swerex") else _COMPARED if against else _MEASURED
     table = Table(Column("id", no_wrap=True), *titles.values(), box=SIMPLE, padding=0)
     for row in rows:
-        table.add_row(str(row["env_id"]), *(f"{row[key]:,.1f}" for key in titles))
+        table.add_row(str(row["env_id"]), *(f"{row[key]:,.1f}" if key in row else "-" for key in titles))
     console.print(table)
 
 
 @app.command
 def data(
-    domain: Annotated[Literal["textworld", "alfworld"], tyro.conf.Positional],
+    domain: Annotated[Literal["textworld", "alfworld", "swe"], tyro.conf.Positional],
     ids: tuple[str, ...],
     count: int = 1_000,
     first_seed: int = 0,
@@ -165,7 +179,9 @@ def data(
 
     TextWorld: games are generated into the cache folder, over processes. ALFWorld: the real games of `ALFWorld-v0` are
     found and measured once; generated ones, which are drawn faster than they could be read, are written to `out` as game
-    files, laid out so that `ALFWORLD_DATA=out` serves them to the alfworld package and to `ALFWorld-v0`.
+    files, laid out so that `ALFWORLD_DATA=out` serves them to the alfworld package and to `ALFWorld-v0`. SWEGym: new
+    combinations of bugs, validated by running the tests, are written to the .jsonl file `out`, which `SWEGym-Custom-v0`
+    plays with `tasks=out`.
 
     Args:
         domain: Whose games.
@@ -174,7 +190,7 @@ def data(
         first_seed: The first seed.
         split: Which tasks.
         workers: Processes; as many as there are cores by default.
-        out: Folder for the game files of generated ALFWorld tasks.
+        out: Folder for the game files of generated ALFWorld tasks, or file for the records of SWEGym tasks.
         env_kwargs: Constructor options as JSON.
     """
     options = {**_options(env_kwargs), "split": split}
@@ -187,6 +203,8 @@ def data(
             env = _make(env_id, env_kwargs, split=split)
             if domain == "textworld":
                 _generate(env_id, options, seeds, workers or os.cpu_count() or 1)
+            elif domain == "swe":
+                _make_repairs(env_id, env, seeds, workers or os.cpu_count() or 1, out)
             else:
                 _write_games(env_id, cast(TextAgentEnv, env.unwrapped), seeds, out)
             env.close()
@@ -221,6 +239,18 @@ def _write_games(env_id: str, env: TextAgentEnv, seeds: range, out: Path | None)
         for seed in seeds:
             env.reset(seed=seed)
             write_game(env.task, out)
+            progress.advance(bar)
+
+
+def _make_repairs(env_id: str, env: gym.Env[str, str], seeds: range, workers: int, out: Path | None) -> None:
+    from textagent_gym.envs.swe.making import make_records, missing_seeds
+
+    if out is None:
+        raise ValueError(f"expected --out FILE.jsonl for the records of {env_id}, got none")
+    missing = missing_seeds(env, seeds, out)
+    with _progress(env_id) as progress:
+        bar = progress.add_task(env_id, total=len(seeds), completed=len(seeds) - len(missing))
+        for _ in make_records(env, missing, workers, out):
             progress.advance(bar)
 
 
@@ -263,6 +293,17 @@ _COMPARED = {
     "reference_reset_ms": "theirs",
     "reset_ratio": "ratio",
     "num_games": "games",
+}
+
+
+_REPAIRED = {
+    "first_reset_ms": "first reset ms",
+    "reset_ms": "reset ms",
+    "shell_ms": "shell ms",
+    "subprocess_ms": "subprocess",
+    "swerex_ms": "swerex",
+    "graded_ms": "graded step ms",
+    "again_ms": "again",
 }
 
 

@@ -124,7 +124,8 @@ class Turn(NamedTuple):
         text: The backend's own words.
         subgoals_done: Sub-goals that stand now; need not be clamped.
         won: Whether the task is solved.
-        lost: Whether it can be neither solved nor played on.
+        lost: Whether it can be neither solved nor played on; it is worth nothing.
+        ended: Whether the agent ended the episode itself; it is worth what stands.
         valid: Whether the command was carried out.
         admissible: Commands that do something now, sorted, or None where not known.
         points: The domain's own score, for `reward_scale="native"`.
@@ -134,6 +135,7 @@ class Turn(NamedTuple):
     subgoals_done: int
     won: bool = False
     lost: bool = False
+    ended: bool = False
     valid: bool = True
     admissible: tuple[str, ...] | None = None
     points: float = 0.0

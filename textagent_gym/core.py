@@ -72,7 +72,7 @@ class TextAgentEnv(gym.Env[str, str]):
     units: ClassVar[dict[str, str]]
     """What each size knob counts in this domain."""
 
-    rules: ClassVar[str]
+    rules: str
     """The preamble's description of the world and of its commands."""
 
     barred_verbs: ClassVar[frozenset[str]] = frozenset()
@@ -167,6 +167,14 @@ class TextAgentEnv(gym.Env[str, str]):
         """
         return None
 
+    def typed(self, line: str) -> str:
+        """The action that a person means who plays by hand and types `line`."""
+        return line
+
+    def look_up(self, word: str) -> str | None:
+        """What a person who plays by hand can ask for outside the world, at no cost; None where `word` asks for nothing."""
+        return None
+
     def _unreadable(self, command: str) -> str | None:
         """Why the backend cannot read `command`, or None where it can."""
         return None
@@ -225,7 +233,7 @@ class TextAgentEnv(gym.Env[str, str]):
             text = complaint
         turn = self._turn
         self._steps += 1
-        terminated = turn.won or turn.lost
+        terminated = turn.won or turn.lost or turn.ended
         truncated = not terminated and self._steps >= self.max_steps
         self._over = terminated or truncated
         done = self._subgoals_done()
@@ -299,6 +307,10 @@ class TextAgentEnv(gym.Env[str, str]):
             commands = self._turn.admissible
             chosen = choose_command(command, commands)
             return ("", unchosen_message(commands)) if chosen is None else (chosen, None)
+        return self._checked(command)
+
+    def _checked(self, command: str) -> tuple[str, str | None]:
+        """The command as the backend takes it, and the complaint that answers it where it must not get there."""
         command = re.sub(r"[\s.]+$", "", command)
         return command, refusal(command, self.barred_verbs) or self._unreadable(command)
 

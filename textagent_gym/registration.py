@@ -30,6 +30,17 @@ ALFWORLD_TIERS: dict[str, dict[str, Any]] = {
     "Extreme": {"state_space_size": 24, "action_space_size": 40, "solution_length": 30},
 }
 
+SWEGYM = "textagent_gym.envs.swe.env:SWEGymEnv"
+
+SWEGYM_TIERS: dict[str, dict[str, Any]] = {
+    "Easy": {"origin": "bundled", "state_space_size": 4, "action_space_size": 6, "solution_length": 2, "hint_level": 3},
+    "Medium": {"min_state_space_size": 5, "max_state_space_size": 9, "action_space_size": 7, "solution_length": 3,
+               "hint_level": 2},
+    "Hard": {"min_state_space_size": 10, "max_state_space_size": 16, "action_space_size": 8, "solution_length": 4,
+             "hint_level": 1},
+    "Extreme": {"min_state_space_size": 20, "action_space_size": 9, "solution_length": 6, "hint_level": 0},
+}  # fmt: skip
+
 TEXTWORLD_LITERATURE: dict[str, dict[str, Any]] = {
     f"w{w}-o{o}-q{q}": {"state_space_size": w, "action_space_size": o, "solution_length": q, "exact": False}
     for w, o, q in ((2, 3, 4), (8, 3, 4), (2, 12, 4), (8, 12, 4), (4, 6, 8))
@@ -50,12 +61,23 @@ def environment_specs() -> dict[str, tuple[str, dict[str, Any]]]:
     for tier, knobs in ALFWORLD_TIERS.items():
         for density, share in DENSITIES.items():
             specs[f"ALFWorld-{tier}-{density}-v0"] = ALFWORLD, {**knobs, "reward_density": share}
+    for tier, knobs in SWEGYM_TIERS.items():
+        for density, share in DENSITIES.items():
+            specs[f"SWEGym-{tier}-{density}-v0"] = SWEGYM, {**knobs, "reward_density": share}
     return specs
 
 
 def file_specs() -> dict[str, tuple[str, dict[str, Any]]]:
-    """Id -> (entry point, constructor arguments) of the environments that need files: `game=PATH`, or `ALFWORLD_DATA`."""
-    return {"TextWorld-Custom-v0": (TEXTWORLD, {"challenge": "file"}), "ALFWorld-v0": (ALFWORLD, {"games": "real"})}
+    """Id -> (entry point, constructor arguments) of the environments whose tasks are not drawn but given.
+
+    They come from files (`game=PATH`, `ALFWORLD_DATA`, `tasks=PATH`), or from releases of real projects.
+    """
+    return {
+        "TextWorld-Custom-v0": (TEXTWORLD, {"challenge": "file"}),
+        "ALFWorld-v0": (ALFWORLD, {"games": "real"}),
+        "SWEGym-Release-v0": (SWEGYM, {"origin": "release"}),
+        "SWEGym-Custom-v0": (SWEGYM, {"origin": "dataset"}),
+    }
 
 
 def register_all() -> None:

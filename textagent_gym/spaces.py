@@ -15,14 +15,18 @@ class AnyText(Text):
     Args:
         max_length: Longest member, in characters.
         seed: Seed of `sample`.
+        examples: Members that mean something; where there are any, samples are drawn from them.
     """
 
-    def __init__(self, max_length: int, seed: int | None = None) -> None:
+    def __init__(self, max_length: int, seed: int | None = None, examples: tuple[str, ...] = ()) -> None:
         super().__init__(max_length, min_length=0, charset=string.ascii_letters + string.digits + " ", seed=seed)
+        self.examples = examples
 
     def sample(self, mask: Any = None, probability: Any = None) -> str:
         """A random string; `mask` and `probability` are those of `gymnasium.spaces.Text`."""
         if mask is None and probability is None:
+            if self.examples:
+                return self.examples[int(self.np_random.integers(len(self.examples)))]
             mask = (int(self.np_random.integers(min(self.max_length, 40) + 1)), None)
         return super().sample(mask=mask, probability=probability)
 

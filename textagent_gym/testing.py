@@ -104,9 +104,11 @@ def _check_repeatable(env_id: str, seed: int, kwargs: dict[str, Any]) -> None:
     """The same seed gives the same bytes, in a second environment, and leaves the global generators alone."""
     before = _global_generators()
     first, second = gym.make(env_id, **kwargs), gym.make(env_id, **kwargs)
-    one = play(first, RandomAgent(), seed)
-    _expect(one == play(second, RandomAgent(), seed), "the same episode from the same seed", env_id)
-    _expect(one == play(first, RandomAgent(), seed), "the same episode from a used environment", env_id)
+    one = play(first, RandomAgent(action_space=first.action_space), seed)
+    again = play(second, RandomAgent(action_space=second.action_space), seed)
+    _expect(one == again, "the same episode from the same seed", env_id)
+    again = play(first, RandomAgent(action_space=first.action_space), seed)
+    _expect(one == again, "the same episode from a used environment", env_id)
     after = _global_generators()
     _expect(before == after, "the global random generators untouched", env_id)
     task_id = one[0][4]["task_id"]

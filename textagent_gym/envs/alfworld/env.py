@@ -120,7 +120,7 @@ class ALFWorldEnv(TextAgentEnv):
         "action_space_size": "portable objects",
         "solution_length": "steps",
     }
-    rules: ClassVar[str] = (
+    rules: str = (
         "You are in a room and have a household task to do. Commands look like these: look, inventory, go to cabinet 1, "
         "open cabinet 1, take apple 1 from cabinet 1, move apple 1 to table 1, clean apple 1 with sinkbasin 1, "
         "heat apple 1 with microwave 1, cool apple 1 with fridge 1, use desklamp 1, examine apple 1."

@@ -103,7 +103,7 @@ class TextWorldEnv(TextAgentEnv):
         "action_space_size": "objects",
         "solution_length": "steps",
     }
-    rules: ClassVar[str] = (
+    rules: str = (
         "You are playing a text adventure; reach its objective. Commands look like these: look, inventory, go north, "
         "open chest, examine table, take key, take key from chest, unlock door with key, put book on table, "
         "insert book into chest, drop book, eat apple."

@@ -1,0 +1,199 @@
+"""The index fits the sources, and a sample of it is what it claims: the repair resolves, nothing does not."""
+
+import hashlib
+import io
+import json
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from textagent_gym.envs.swe import sdists, tasks
+from textagent_gym.envs.swe.grading import examine, tree_digest
+from textagent_gym.envs.swe.patches import num_hunks
+from textagent_gym.envs.swe.projects import INDEX, projects
+from textagent_gym.envs.swe.records import Origin, Sdist, TaskRecord
+from textagent_gym.envs.swe.releases import flat, nested
+from textagent_gym.envs.swe.sandbox import Sandbox
+from textagent_gym.envs.swe.tasks import indexed_record, listed, problem
+from textagent_gym.envs.swe.trees import texts, with_changes
+
+ORIGINS: tuple[Origin, ...] = ("bundled", "mutation", "release")
+
+
+def check(record: TaskRecord, sandbox: Sandbox) -> None:
+    """The reference repair resolves, the untouched tree is worth nothing, both by running the tests."""
+    ready = problem(record, sandbox)
+    start = texts(ready.exam.start)
+    for edit in ready.edits:
+        text = start.get(edit.path, "")
+        start[edit.path] = text.replace(edit.old, edit.new, 1) if edit.old else edit.new
+    changes: dict[str, bytes | None] = {edit.path: start[edit.path].encode() for edit in ready.edits}
+    repaired = examine(ready.exam, changes, sandbox)
+    assert repaired.resolved, (record.instance_id, repaired)
+    untouched = examine(ready.exam, {}, sandbox)
+    assert not untouched.resolved, record.instance_id
+    assert not any(untouched.groups_done), record.instance_id
+    assert untouched.num_broken == 0, (record.instance_id, untouched)
+
+
+def sample(origin: Origin, step: int) -> list[str]:
+    return list(listed(origin))[::step]
+
+
+@pytest.mark.parametrize("name", sample("bundled", 60))
+def test_a_sample_of_the_bundled_tasks_is_sound(name: str, sandbox: Sandbox) -> None:
+    check(indexed_record("bundled", name), sandbox)
+
+
+@pytest.mark.parametrize(("origin", "name"), [("mutation", name) for name in sample("mutation", 90)]
+                         + [("release", name) for name in sample("release", 20)])  # fmt: skip
+def test_a_sample_of_the_fetched_tasks_is_sound(origin: Origin, name: str, sandbox: Sandbox) -> None:
+    try:
+        record = indexed_record(origin, name)
+    except sdists.IndexUnreachableError as error:
+        pytest.skip(f"the package index cannot be reached: {error}")
+    check(record, sandbox)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_every_task_of_the_index_is_sound(origin: Origin, sandbox: Sandbox) -> None:
+    for name in listed(origin):
+        check(indexed_record(origin, name), sandbox)
+
+
+def test_the_index_is_as_large_as_promised() -> None:
+    assert len(listed("mutation")) >= 200
+    assert len(listed("release")) >= 40
+    assert len({task.project for origin in ORIGINS for task in listed(origin).values()}) >= 12
+
+
+def test_no_project_is_in_both_splits() -> None:
+    splits: dict[str, set[str]] = {}
+    for origin in ORIGINS:
+        for task in listed(origin).values():
+            splits.setdefault(task.project, set()).add(task.split)
+    assert all(len(found) == 1 for found in splits.values())
+    bundled = {task.split for task in listed("bundled").values()}
+    assert bundled == {"train", "test"}
+
+
+def test_the_bundled_libraries_are_those_that_were_indexed() -> None:
+    for name, project in projects().items():
+        if project.sdist is None:
+            entry = json.loads((INDEX / "mutation" / f"{name.replace('/', '-')}.json").read_text())
+            assert entry["tree"] == tree_digest(project.tree), f"{name} has changed: make its index anew"
+
+
+def test_each_bug_has_a_function_and_a_group_of_its_own() -> None:
+    for name in sample("bundled", 10):
+        record = indexed_record("bundled", name)
+        places = [(bug.file, bug.function) for bug in record.bugs]
+        assert len(set(places)) == len(places) == num_hunks(record.patch)
+        groups = [set(bug.tests) for bug in record.bugs]
+        assert all(groups)
+        assert sum(map(len, groups)) == len(set().union(*groups))
+        assert set().union(*groups) <= set(record.FAIL_TO_PASS)
+        assert not set(record.FAIL_TO_PASS) & set(record.PASS_TO_PASS)
+
+
+def test_an_unknown_task_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a task of origin 'bundled'"):
+        indexed_record("bundled", "nothing.m1")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"patch": "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"}, "that fit its tree"),
+        ({"FAIL_TO_PASS": ("tests/none.py::test_x",)}, "got no tests/none.py"),
+        ({"repo": "nobody/nothing"}, "to name an sdist"),
+    ],
+)
+def test_an_unsound_record_is_refused(change: dict[str, object], message: str, sandbox: Sandbox) -> None:
+    record = indexed_record("bundled", next(iter(listed("bundled"))))
+    with pytest.raises(ValueError, match=message):
+        problem(replace(record, **change), sandbox)  # type: ignore[arg-type]
+
+
+def test_a_repair_that_does_not_repair_is_refused(sandbox: Sandbox) -> None:
+    record = indexed_record("bundled", next(iter(listed("bundled"))))
+    ready = problem(record, sandbox)
+    assert with_changes(ready.visible, {}) == ready.visible
+    test = record.PASS_TO_PASS[0].partition("::")[0] + "::test_that_is_not_there"
+    with pytest.raises(ValueError, match="test_that_is_not_there, got a failure"):
+        problem(replace(record, FAIL_TO_PASS=(*record.FAIL_TO_PASS, test)), sandbox)
+
+
+def test_groups_of_a_release_are_at_most_ten() -> None:
+    record = TaskRecord(
+        instance_id="x", repo="x", base_commit="x", problem_statement="", patch="", test_patch="",
+        FAIL_TO_PASS=tuple(f"t.py::test_{number:02}" for number in range(23)), PASS_TO_PASS=(),
+    )  # fmt: skip
+    groups = tasks.groups_of(record)
+    assert len(groups) == 10
+    assert sorted(sum(groups, ())) == sorted(record.FAIL_TO_PASS)
+    assert {len(group) for group in groups} == {2, 3}
+
+
+def test_nested_names_are_flat_again() -> None:
+    tests = ["a.py::test_x", "a.py::T::test_y[b::c]", "b.py::test_z"]
+    assert flat(nested(tests)) == tuple(sorted(tests))
+
+
+# Source distributions, against an index of our own.
+
+
+def archive(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        link = tarfile.TarInfo("demo-1.0/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    return buffer.getvalue()
+
+
+def test_an_archive_is_read_without_its_links_and_its_top_folder() -> None:
+    content = archive({"demo-1.0/src/x.py": b"x", "demo-1.0/PKG-INFO": b"i"})
+    assert sdists.unpack("demo-1.0.tar.gz", content) == {"src/x.py": b"x", "PKG-INFO": b"i"}
+
+
+@pytest.mark.parametrize("name", ["demo-1.0/../../x", "/etc/x"])
+def test_an_archive_that_leaves_its_folder_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="expected paths inside"):
+        sdists.unpack("demo-1.0.tar.gz", archive({name: b"x"}))
+
+
+def test_a_damaged_archive_is_refused() -> None:
+    with pytest.raises(ValueError, match="damaged"):
+        sdists.unpack("demo-1.0.tar.gz", b"no archive")
+
+
+def test_a_wrong_hash_is_one_sentence_and_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = archive({"demo-1.0/x.py": b"x"})
+    right = Sdist(project="demo", version="1.0", filename="demo-1.0.tar.gz", sha256=hashlib.sha256(content).hexdigest())
+    wrong = replace(right, sha256="0" * 64)
+    offered = sdists.Release(sdist=right, url="http://127.0.0.1/demo-1.0.tar.gz", uploaded="")
+    monkeypatch.setenv("TEXTAGENT_GYM_CACHE", str(tmp_path))
+    monkeypatch.setattr(sdists, "releases", lambda project: (offered,))
+    monkeypatch.setattr(sdists, "_get", lambda url: content)
+    with pytest.raises(OSError, match="expected demo-1.0.tar.gz with sha256 0000"):
+        sdists.fetch(wrong)
+    assert not list(tmp_path.rglob("*.tar.gz"))
+    assert sdists.fetch(right) == content
+    monkeypatch.setattr(sdists, "releases", None)
+    assert sdists.fetch(right) == content
+
+
+def test_an_index_that_cannot_be_reached_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    sdists.releases.cache_clear()
+    with pytest.raises(OSError, match="is the package index reachable") as caught:
+        sdists.releases("demo")
+    assert "\n" not in str(caught.value)

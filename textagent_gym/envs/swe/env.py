@@ -1,0 +1,517 @@
+"""SWEGym as a Gymnasium environment."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, cast, get_args
+
+from typing_extensions import Unpack
+
+from textagent_gym.contract import EpisodeOptions, Task, Turn
+from textagent_gym.core import MAX_ACTION, TextAgentEnv
+from textagent_gym.envs.swe import tools
+from textagent_gym.envs.swe.choice import Choices
+from textagent_gym.envs.swe.grading import Verdict, grade, time_limit
+from textagent_gym.envs.swe.patches import make_patch
+from textagent_gym.envs.swe.protection import choose_sandbox
+from textagent_gym.envs.swe.records import Origin, TaskRecord
+from textagent_gym.envs.swe.sandbox import Limits, Sandbox
+from textagent_gym.envs.swe.shell import Shell
+from textagent_gym.envs.swe.statements import HINT_LEVELS, statement
+from textagent_gym.envs.swe.tasks import Listed, Problem, indexed_record, listed, num_edits, problem
+from textagent_gym.envs.swe.trees import Tree, texts
+from textagent_gym.envs.swe.workspace import Workspace
+from textagent_gym.knobs import check_choice, check_integer, check_number
+from textagent_gym.spaces import AnyText
+
+Interface = Literal["tools", "bash", "choice"]
+"""What an action is: a call of a tool as JSON, a command line, or the number of an edit on offer."""
+
+SUBMIT_MARK = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
+"""What a command of the bash interface prints on its first line to submit, as in mini-swe-agent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweTask(Task):
+    """A repair task as it is played.
+
+    Attributes:
+        problem: The record, made ready.
+        base: The tree that the agent starts with.
+        choices: The edits on offer, with `interface="choice"` alone.
+    """
+
+    problem: Problem
+    base: Tree
+    choices: Choices | None
+
+    def __hash__(self) -> int:
+        return hash(self.task_id)
+
+
+class SWEGymEnv(TextAgentEnv):
+    """Software repair: real Python projects with bugs in them, their own tests to judge, no container engine needed.
+
+    A task is a repository whose tests fail. The agent reads, edits and tests it with tools, with a shell, or by choosing
+    among edits on offer, and submits. There are four origins:
+
+    - **bundled** (`SWEGym-Easy-...`): bugs put into three small libraries that come with this package; nothing is fetched.
+    - **mutation** (`SWEGym-Medium-...` and above): bugs put into unmodified source distributions of real projects, which
+      are fetched once, by hash, from the package index that pip uses.
+    - **release** (`SWEGym-Release-v0`): what a real release repaired, between two consecutive source distributions.
+    - **dataset** (`SWEGym-Custom-v0` with `tasks=PATH_OR_HUB_ID`): rows of SWE-Gym, SWE-bench and the like, or tasks that
+      `textagent-gym data swe` made.
+
+    Everything that an agent causes to run, runs in a sandbox; what protects an episode stands in its task card.
+
+    ## Action space
+
+    With `interface="tools"`, one JSON object such as `{"tool": "view", "path": "src/x.py"}`; the first observation lists the
+    tools. With `"bash"`, one command for bash in the repository; `submit` submits, as does printing
+    `COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT` on the first line. With `"choice"`, the number of an edit on the list, which
+    makes it or, where it is made already, takes it back; or `submit`.
+
+    ## Observation space
+
+    At reset the task in words, with hints as `hint_level` says; then what the tool, the command or the tests said. The
+    middle of an observation of more than 10,000 characters is left out.
+
+    ## Rewards
+
+    The sub-goals are the groups of tests that the bugs break, one group a bug (for releases and data sets the failing
+    tests, in at most ten groups). A group counts while all its tests pass and every test that passed at the start still
+    does: breaking something takes all credit away until it works again. The last sub-goal completes at `submit`, if
+    everything is green. So submitting at once returns 0, the reference repair exactly 1, and what was repaired in
+    part is paid as `reward_density` says.
+
+    ## Episode end
+
+    Terminated by `submit`, whatever the tests say, and by nothing else; truncated after `max_steps`.
+
+    ## Knobs
+
+    | knob | unit |
+    | --- | --- |
+    | `state_space_size` | source files of the repository: a selection among projects |
+    | `action_space_size` | the first of the tools edit, submit, view, test, search, list, create, undo, bash; or edits on offer |
+    | `solution_length` | bugs; hunks of the reference repair for releases and data sets |
+    | `reward_density` | share of the sub-goals that pay when reached |
+
+    Args:
+        origin: Where tasks come from: "bundled", "mutation" or "release"; with `tasks`, "dataset".
+        tasks: File, folder or hub id of tasks of one's own (.jsonl, .json, .parquet, a swebench task folder).
+        interface: What an action is: "tools", "bash" or "choice".
+        state_space_size: Source files, exactly; default any number.
+        action_space_size: Tools or candidate edits; default 9 tools, or 8 candidates.
+        solution_length: Bugs (hunks), exactly; default any number.
+        min_state_space_size: Fewest source files.
+        max_state_space_size: Most source files.
+        min_solution_length: Fewest bugs (hunks).
+        max_solution_length: Most bugs (hunks).
+        reward_density: Share of the sub-goals that pay when reached; default 0.
+        hint_level: 0 nothing, 1 also the files with bugs, 2 also the functions, 3 also the failing tests, 4 also the kind of
+            each bug.
+        tests_visible: Whether the tests that judge are among the files. Without, their files are missing, or are as they
+            were before the repair that brought them.
+        sandbox: "local", or "docker" for tasks that live in a container image.
+        allow_weaker: Whether Landlock alone may protect the host where bubblewrap cannot run.
+        allow_unsafe: Whether nothing at all may protect the host where neither can.
+        command_seconds: Time limit of one command, in seconds.
+        **options: The options of every environment, see `textagent_gym.core.TextAgentEnv`.
+
+    Raises:
+        TypeError: An argument is unknown or has the wrong type.
+        ValueError: An argument is out of its range, or no task has what was asked for.
+        gymnasium.error.DependencyNotInstalled: The extra `swe` is not installed.
+        textagent_gym.envs.swe.sandbox.SandboxError: Nothing here can protect the host, and no weaker way was allowed.
+        OSError: A source distribution cannot be fetched (at reset).
+    """
+
+    units: ClassVar[dict[str, str]] = {
+        "state_space_size": "source files",
+        "action_space_size": "tools",
+        "solution_length": "bugs or hunks",
+    }
+
+    def __init__(
+        self,
+        *,
+        origin: Origin = "mutation",
+        tasks: str | None = None,
+        interface: Interface = "tools",
+        state_space_size: int | None = None,
+        action_space_size: int | None = None,
+        solution_length: int | None = None,
+        min_state_space_size: int | None = None,
+        max_state_space_size: int | None = None,
+        min_solution_length: int | None = None,
+        max_solution_length: int | None = None,
+        reward_density: float = 0.0,
+        hint_level: int = 0,
+        tests_visible: bool = True,
+        sandbox: Literal["local", "docker"] = "local",
+        allow_weaker: bool = False,
+        allow_unsafe: bool = False,
+        command_seconds: float = 30.0,
+        **options: Unpack[EpisodeOptions],
+    ) -> None:
+        check_choice("interface", interface, get_args(Interface))
+        if tasks is None and origin == "dataset":
+            raise ValueError("expected tasks=PATH_OR_HUB_ID for SWEGym-Custom-v0, got none")
+        check_choice("origin", origin, ("bundled", "mutation", "release") if tasks is None else get_args(Origin))
+        check_integer("hint_level", hint_level, 0, len(HINT_LEVELS) - 1)
+        check_choice("tests_visible", tests_visible, (True, False))
+        check_choice("sandbox", sandbox, ("local", "docker"))
+        check_number("command_seconds", command_seconds, 0.1, 3600)
+        if interface == "choice" and (tasks is not None or origin == "release"):
+            raise ValueError(
+                "expected interface='choice' with mutation tasks of the index, whose wrong edits are known"
+            )
+        sizes = {"state_space_size": state_space_size, "solution_length": solution_length}
+        bounds = {
+            "min_state_space_size": min_state_space_size,
+            "max_state_space_size": max_state_space_size,
+            "min_solution_length": min_solution_length,
+            "max_solution_length": max_solution_length,
+        }
+        for name, value in {**sizes, **bounds}.items():
+            if value is not None:
+                check_integer(name, value, low=1)
+        self._size = _actions_asked(interface, action_space_size)
+        self._interface: Interface = interface
+        self._tools = tools.TOOLS[: self._size] if interface == "tools" else ()
+        self.rules = self._rules_of(interface)
+        asked = {**sizes, "action_space_size": self._size, **bounds, "reward_density": reward_density}
+        requested: dict[str, float] = {name: value for name, value in asked.items() if value is not None}
+        super().__init__(requested=requested, reward_density=reward_density, **options)
+        if interface != "choice":
+            shown = (
+                tools.examples(self._tools)
+                if interface == "tools"
+                else ("ls", "git --version", "cat README.md", "submit")
+            )
+            self.action_space = AnyText(MAX_ACTION, examples=shown)
+        self._records = _custom_records(tasks)
+        self._origin: Origin = origin
+        self._listed = self._select(sizes, bounds) if tasks is None else self._select_custom(sizes, bounds)
+        self._hint_level = hint_level
+        self._tests_visible = tests_visible
+        self._allowed = {"allow_weaker": allow_weaker, "allow_unsafe": allow_unsafe}
+        self._sandbox_kind = sandbox
+        self._limits = Limits(seconds=command_seconds)
+        self._sandbox: Sandbox = choose_sandbox(**self._allowed)
+        self._workspace = Workspace({})
+        self._applied: frozenset[str] = frozenset()
+        self._verdict: Verdict | None = None
+
+    @property
+    def backend(self) -> str:
+        """What protects the host."""
+        return self._sandbox.protection.name
+
+    @property
+    def task_ids(self) -> tuple[str, ...] | None:
+        """The tasks that were selected, in the order of the index."""
+        return tuple(self._listed)
+
+    @property
+    def kinds(self) -> tuple[Origin, ...]:
+        """Origins of the tasks that were selected, sorted."""
+        return tuple(sorted({task.origin for task in self._listed.values()}))
+
+    @property
+    def shapes(self) -> tuple[tuple[str, int], ...]:
+        """Project and number of edits of the tasks that were selected, each pair once, sorted."""
+        return tuple(sorted({(task.project, task.num_edits) for task in self._listed.values()}))
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the grader found about the files as they are, or None before anything was changed."""
+        return self._verdict
+
+    @property
+    def patch(self) -> str:
+        """What the agent has changed, as a unified diff of the files that are text."""
+        return make_patch(texts(self._workspace.base), texts(self._workspace.files))
+
+    def typed(self, line: str) -> str:
+        """A call of a tool from words, such as `view src/x.py 10 40`."""
+        return tools.typed_call(line, self._tools)
+
+    def look_up(self, word: str) -> str | None:
+        """`issue`, `files` and `diff`: the task, the repository's files, and what was changed so far."""
+        task = cast(SweTask, self.task)
+        if word == "issue":
+            return statement(task.problem.record, self._hint_level)
+        if word == "files":
+            return "\n".join(sorted(self._workspace.files))
+        if word == "diff":
+            return self.patch or "Nothing was changed yet."
+        return None
+
+    def _select(self, sizes: dict[str, int | None], bounds: dict[str, int | None]) -> dict[str, Listed]:
+        tasks = {name: task for name, task in listed(self._origin).items() if task.split == self.split}
+        return _within(tasks, sizes, bounds, f"origin {self._origin!r} in the split {self.split!r}")
+
+    def _select_custom(self, sizes: dict[str, int | None], bounds: dict[str, int | None]) -> dict[str, Listed]:
+        tasks = {
+            record.instance_id: Listed(
+                instance_id=record.instance_id,
+                origin=record.origin,
+                project=record.repo,
+                split=self.split,
+                num_files=int(record.extra.get("source_files", 0)),
+                num_edits=num_edits(record),
+            )
+            for record in self._records.values()
+        }
+        return _within(tasks, sizes, bounds, "these tasks")
+
+    def _new_task(self) -> Task:
+        names = tuple(self._listed)
+        return self._find_task(names[self.np_random.integers(len(names))])
+
+    def _find_task(self, task_id: str) -> Task:
+        if task_id not in self._listed:
+            raise ValueError(
+                f"expected one of the {len(self._listed)} task_ids of this environment, got {task_id!r:.120}"
+            )
+        record = self._records.get(task_id) or indexed_record(self._origin, task_id)
+        return self._task_of(problem(record, self._sandbox))
+
+    def _task_of(self, ready: Problem) -> SweTask:
+        record = ready.record
+        choices = Choices(record, self._size) if self._interface == "choice" else None
+        solution = self._solve(ready, choices)
+        offered = len(choices.commands) + 1 if choices is not None else None
+        return SweTask(
+            task_id=record.instance_id,
+            solution=solution,
+            solution_is_shortest=False,
+            subgoals_total=len(ready.exam.groups),
+            measured={
+                "state_space_size": ready.num_files,
+                "action_space_size": self._size,
+                "solution_length": num_edits(record),
+            },
+            split=self.split,
+            admissible_counts=None if offered is None else (offered,) * len(solution),
+            solution_numbers=None
+            if choices is None
+            else tuple(
+                [choices.commands.index(command) + 1 for command in choices.repairs] + [len(choices.commands) + 1]
+            ),
+            game_file=None,
+            details={
+                "origin": record.origin,
+                "repo": record.repo,
+                "version": record.version,
+                "licence": record.licence,
+                "interface": self._interface,
+                "hint_level": self._hint_level,
+                "tests_visible": self._tests_visible,
+                "num_fail_to_pass": len(ready.exam.fail_to_pass),
+                "num_pass_to_pass": len(ready.exam.pass_to_pass),
+                "num_aliased": len(ready.exam.aliased),
+                "num_twinned": len(ready.exam.twinned),
+                "test_seconds": record.seconds,
+                "sandbox": self._sandbox.protection.name,
+                "sandbox_detail": self._sandbox.protection.detail,
+                "sandbox_gaps": list(self._sandbox.protection.gaps),
+            },
+            problem=ready,
+            base=ready.visible if self._tests_visible else ready.hidden,
+            choices=choices,
+        )
+
+    def _solve(self, ready: Problem, choices: Choices | None) -> tuple[str, ...]:
+        """The reference repair as actions."""
+        if choices is not None:
+            return (*choices.repairs, "submit")
+        if self._interface == "bash":
+            return (*(_edit_command(edit.path, edit.old, edit.new) for edit in ready.edits), "submit")
+        actions: list[str] = []
+        for edit in ready.edits:
+            if "view" in self._tools and edit.old:
+                first = max(1, edit.line - 10)
+                actions.append(_call("view", path=edit.path, start=first, end=edit.line + 10))
+            actions.append(_call("edit", path=edit.path, old=edit.old, new=edit.new))
+        if "test" in self._tools:
+            actions.append(_call("test"))
+        return (*actions, _call("submit"))
+
+    def _begin(self, task: Task) -> Turn:
+        task = cast(SweTask, task)
+        self._enter(task)
+        record = task.problem.record
+        text = f"Repository: {record.repo} {record.version}".rstrip() + f" ({task.problem.num_files} source files)\n\n"
+        text += statement(record, self._hint_level)
+        if task.choices is not None:
+            text += f"\n\nEdits:\n{task.choices.listing(frozenset())}"
+        return self._turn_of(text, done=0)
+
+    def _enter(self, task: SweTask) -> None:
+        """Opens the task's files."""
+        seconds = time_limit(task.problem.exam.seconds)
+        self._workspace = Workspace(task.base)
+        self._shell = Shell(self._workspace, self._sandbox, self._limits, seconds)
+        self._toolbox = tools.Toolbox(self._workspace, self._shell)
+        self._applied = frozenset()
+        self._verdict = None
+
+    def _checked(self, command: str) -> tuple[str, str | None]:
+        """Actions of this domain may hold anything; what is wrong with one is said by the tool."""
+        return command, None
+
+    def _play(self, command: str) -> Turn:
+        if self._interface == "choice":
+            return self._choose(command)
+        if self._interface == "bash":
+            return self._run(command)
+        call = tools.read_call(command, self._tools)
+        if isinstance(call, str):
+            return self._turn_of(f"Nothing was done: {call}.", valid=False)
+        name, arguments = call
+        if name == "submit":
+            return self._submit()
+        answer = self._toolbox.call(name, arguments)
+        return self._turn_of(answer.text, valid=answer.valid)
+
+    def _run(self, command: str) -> Turn:
+        if command.strip() == "submit":
+            return self._submit()
+        if not command.strip() or "\0" in command:
+            return self._turn_of("Nothing was done: expected a command for bash.", valid=False)
+        ran = self._shell.run(command)
+        if ran.returncode == 0 and ran.output.lstrip().partition("\n")[0].strip() == SUBMIT_MARK:
+            return self._submit()
+        return self._turn_of(tools.shortened(ran.told))
+
+    def _choose(self, command: str) -> Turn:
+        task = cast(SweTask, self.task)
+        assert task.choices is not None
+        if command.strip().lower() == "submit":
+            return self._submit()
+        chosen = task.choices.chosen(command)
+        if chosen is None:
+            last = len(task.choices.commands)
+            text = f"Nothing was done: expected the number of an edit, from 1 to {last}, or submit."
+            return self._turn_of(text, valid=False)
+        made = chosen not in self._applied
+        self._applied ^= {chosen}
+        self._workspace.become(task.choices.changes(self._workspace.base, self._applied))
+        verdict = self._grade()
+        told = (
+            f"Edit {chosen} is {'made' if made else 'taken back'}. Of the tests that failed {verdict.num_failing} still "
+            f"fail; of those that passed {verdict.num_broken} are broken."
+        )
+        return self._turn_of(f"{told}\n\nEdits:\n{task.choices.listing(self._applied)}")
+
+    def _submit(self) -> Turn:
+        verdict = self._grade()
+        done = sum(verdict.groups_done)
+        told = "all tests pass" if verdict.resolved else f"{done} of {len(verdict.groups_done)} parts are repaired"
+        why = f" ({verdict.reason})" if verdict.reason else ""
+        return self._turn_of(f"Submitted: {told}{why}.", done=done, won=verdict.resolved, ended=True)
+
+    def _turn_of(
+        self, text: str, *, done: int | None = None, valid: bool = True, won: bool = False, ended: bool = False
+    ) -> Turn:
+        if done is None:
+            done = sum(self._grade().groups_done)
+        task = cast(SweTask, self.task)
+        offered = None if task.choices is None else (*task.choices.commands, "submit")
+        return Turn(text, done, won=won, ended=ended, valid=valid, admissible=offered, points=float(won))
+
+    def _grade(self) -> Verdict:
+        task = cast(SweTask, self.task)
+        exam = task.problem.exam
+        # Hidden tests are missing from the agent's tree; that is no change of the agent's.
+        self._verdict = grade(exam, self._workspace.changes, self._sandbox)
+        return self._verdict
+
+    def _snapshot_backend(self) -> Any:
+        return self._workspace.snapshot(), self._applied
+
+    def _restore_backend(self, task: Task, snapshot: Any) -> None:
+        self._enter(cast(SweTask, task))
+        files, self._applied = snapshot
+        self._workspace.restore(files)
+
+    def _rules_of(self, interface: Interface) -> str:
+        if interface == "tools":
+            return tools.rules(self._tools)
+        if interface == "bash":
+            return (
+                "You repair a software repository with bash: each action is one command, run in the repository's top folder "
+                "in a fresh shell without network. Change the source, never the tests: only source counts. The command "
+                "submit ends the episode."
+            )
+        return (
+            "You repair a software repository by choosing edits: some repair it, the others break more. The number of an "
+            "edit makes it, or takes it back; submit ends the episode. Submit when all tests pass."
+        )
+
+
+def _actions_asked(interface: Interface, action_space_size: int | None) -> int:
+    if interface == "bash":
+        return 1
+    low, high, default = (2, len(tools.TOOLS), len(tools.TOOLS)) if interface == "tools" else (2, 40, 8)
+    if action_space_size is None:
+        return default
+    check_integer("action_space_size", action_space_size, low, high)
+    return action_space_size
+
+
+def _within(
+    tasks: dict[str, Listed], sizes: dict[str, int | None], bounds: dict[str, int | None], where: str
+) -> dict[str, Listed]:
+    """The tasks whose measures lie within what was asked for.
+
+    Raises:
+        ValueError: There is none; the message names what there is.
+    """
+
+    def fits(task: Listed) -> bool:
+        for name, value in (("state_space_size", task.num_files), ("solution_length", task.num_edits)):
+            exact, low, high = sizes[name], bounds[f"min_{name}"], bounds[f"max_{name}"]
+            if (exact is not None and value != exact) or (low is not None and value < low):
+                return False
+            if high is not None and value > high:
+                return False
+        return True
+
+    found = {name: task for name, task in tasks.items() if fits(task)}
+    if not found:
+        there = sorted({(task.num_files, task.num_edits) for task in tasks.values()})
+        shown = ", ".join(f"{files} files with {edits}" for files, edits in there[:40]) or "none"
+        asked = ", ".join(f"{name}={value}" for name, value in {**sizes, **bounds}.items() if value is not None)
+        raise ValueError(f"expected tasks with {asked or 'anything'} of {where}, got none. Feasible: {shown} edits")
+    return found
+
+
+def _custom_records(tasks: str | None) -> dict[str, TaskRecord]:
+    if tasks is None:
+        return {}
+    from textagent_gym.envs.swe.formats import read_records
+
+    return {record.instance_id: replace(record) for record in read_records(tasks)}
+
+
+def _call(name: str, **arguments: Any) -> str:
+    return json.dumps({"tool": name, **arguments})
+
+
+def _edit_command(path: str, old: str, new: str) -> str:
+    """A command that replaces one text by another in a file."""
+    return (
+        "python3 - <<'END_OF_EDIT'\n"
+        f"from pathlib import Path\npath = Path({path!r})\n"
+        + (
+            f"text = path.read_text()\npath.write_text(text.replace({old!r}, {new!r}, 1))\n"
+            if old
+            else f"path.parent.mkdir(parents=True, exist_ok=True)\npath.write_text({new!r})\n"
+        )
+        + "END_OF_EDIT"
+    )

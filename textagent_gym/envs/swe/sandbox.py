@@ -1,0 +1,117 @@
+"""What a sandbox is: one command in a fresh room, of which nothing is left but what it wrote into the work tree.
+
+The tiers are `bubblewrap.py` (the default), `container.py` (an image of one's own), `landlock.py` (weaker, asked for) and
+`unprotected.py` (none, asked for); `protection.py` chooses among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+TESTBED = "/testbed"
+"""Where a command finds its work tree, and where it starts."""
+
+RUNTIME = "/runtime"
+"""Where a command finds pytest and what pytest needs, and nothing else."""
+
+Stop = Literal["time", "output", "memory", "disk", "processes"]
+"""The limit that ended a command."""
+
+
+class SandboxError(RuntimeError):
+    """The sandbox itself failed, or is not to be had here; what a command does wrong is an `Outcome` instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one command may use before it is ended, with everything that it started.
+
+    Attributes:
+        seconds: Wall-clock time, in seconds.
+        output_bytes: Standard output and error together; what goes beyond is cut, and the command ended.
+        memory_bytes: Resident memory of all processes together; half as much again may be touched for an instant.
+        disk_bytes: Growth of the work tree; /tmp and /dev/shm are sized by a quarter of it each at most.
+        num_files: Growth of the work tree in files and folders.
+        num_processes: Processes and threads alive at a time.
+    """
+
+    seconds: float = 30.0
+    output_bytes: int = 1_000_000
+    memory_bytes: int = 2 << 30
+    disk_bytes: int = 256 << 20
+    num_files: int = 20_000
+    num_processes: int = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a command ended.
+
+    Attributes:
+        returncode: Exit status, 128 + the signal where a signal ended it; -1 where a limit did.
+        output: Standard output and error in the order in which they came, at most `Limits.output_bytes`.
+        stopped: The limit that ended the command, or None where it ended by itself.
+    """
+
+    returncode: int
+    output: bytes
+    stopped: Stop | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protection:
+    """What stands between a command and the host, for the task card.
+
+    Attributes:
+        name: The tier: "bubblewrap", "container", "landlock" or "none".
+        detail: The program and version behind it, in a few words.
+        gaps: What remains possible, a sentence each.
+    """
+
+    name: str
+    detail: str
+    gaps: tuple[str, ...] = field(default=())
+
+
+class Sandbox(Protocol):
+    """Runs commands on a work tree of the host, each in a room of its own.
+
+    Promises of every tier but "none": no network, nothing of the host can be written but the work tree, the limits hold, no
+    process outlives the command. What a tier cannot promise stands in `protection.gaps`.
+    """
+
+    @property
+    def protection(self) -> Protection:
+        """What protects the host."""
+
+    @property
+    def python(self) -> str:
+        """The Python interpreter, as a path inside."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        worktree: Path,
+        mounts: Mapping[str, Path],
+        environment: Mapping[str, str],
+        stdin: bytes = b"",
+        limits: Limits,
+    ) -> Outcome:
+        """Runs one command in `/testbed`, with standard input closed after `stdin`.
+
+        Args:
+            argv: The program and its arguments; paths are those inside.
+            worktree: Folder of the host that is `/testbed`, the only place whose changes stay. It belongs to this call
+                while it runs; the sandbox may change who owns its files, and puts that back.
+            mounts: Path inside -> file or folder of the host that can be read there.
+            environment: All variables but `PATH`, `HOME`, `LANG` and `TMPDIR`, which the sandbox sets.
+            stdin: What the command can read.
+            limits: What it may use.
+
+        Raises:
+            SandboxError: The sandbox could not be set up; the command did not run.
+        """

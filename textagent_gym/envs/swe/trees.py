@@ -1,0 +1,242 @@
+"""Trees of files as mappings from paths to bytes: what is source, what is test, and how a tree gets to disk and back."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+Tree = Mapping[str, bytes]
+"""Path in the repository, with `/` -> content."""
+
+Changes = dict[str, bytes | None]
+"""Path -> new content, or None where the file was deleted; against some tree that both sides know."""
+
+MAX_FILE_BYTES = 1_000_000
+"""Largest file that an agent can leave behind, in bytes; a larger one is not kept."""
+
+MAX_CHANGED_BYTES = 8_000_000
+"""Most that an agent can leave behind in all, in bytes."""
+
+_IGNORED = {".git", ".hg", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".tox", ".eggs"}
+_NO_SOURCE = {"doc", "docs", "example", "examples", "bench", "benchmark", "benchmarks", "fuzz", "scripts", "tools", "build",
+              "ci"}  # fmt: skip
+_NO_SOURCE_FILES = {
+    "setup.py",
+    "conftest.py",
+    "noxfile.py",
+    "tasks.py",
+    "fabfile.py",
+    "runtests.py",
+    "versioneer.py",
+    "conf.py",
+    "benchmark.py",
+}
+_TEST_FOLDERS = {"test", "tests", "testing", "test_utils"}
+
+
+def is_test(path: str) -> bool:
+    """Whether a file decides what the tests say: tests, what lies beside them, and what steers pytest or Python."""
+    *folders, name = PurePosixPath(path).parts
+    if set(folders) & _TEST_FOLDERS or name in _STEERING:
+        return True
+    return bool(re.fullmatch(r"test_.*\.py|.*_tests?\.py|tests?\.py|.*\.(pyc|pyo|pth|so|pyd)", name))
+
+
+_STEERING = {
+    "conftest.py",
+    "sitecustomize.py",
+    "usercustomize.py",
+    "pytest.ini",
+    ".pytest.ini",
+    "tox.ini",
+    "pytest.toml",
+}
+
+
+def is_source(path: str) -> bool:
+    """Whether a file is Python source of the project itself."""
+    *folders, name = PurePosixPath(path).parts
+    if not name.endswith(".py") or is_test(path) or set(folders) & (_NO_SOURCE | _IGNORED):
+        return False
+    return not (name in _NO_SOURCE_FILES and not folders)
+
+
+def source_files(tree: Tree) -> tuple[str, ...]:
+    """The project's own Python files, sorted."""
+    return tuple(sorted(path for path in tree if is_source(path)))
+
+
+def as_text(content: bytes) -> str | None:
+    """The text in `content`, or None where it is binary."""
+    if b"\0" in content:
+        return None
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def texts(tree: Tree) -> dict[str, str]:
+    """The files of a tree that are text."""
+    return {path: text for path, content in tree.items() if (text := as_text(content)) is not None}
+
+
+def with_changes(tree: Tree, changes: Mapping[str, bytes | None]) -> dict[str, bytes]:
+    """A tree after changes."""
+    files = {**tree, **{path: content for path, content in changes.items() if content is not None}}
+    for path in [path for path, content in changes.items() if content is None]:
+        files.pop(path, None)
+    return files
+
+
+def write_tree(tree: Tree, folder: Path) -> None:
+    """Writes a tree into an empty folder."""
+    made: set[str] = set()
+    base = str(folder)
+    for path, content in tree.items():
+        parent = path.rpartition("/")[0]
+        if parent and parent not in made:
+            os.makedirs(f"{base}/{parent}", exist_ok=True)
+            made.add(parent)
+        handle = os.open(f"{base}/{path}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        try:
+            os.write(handle, content) if len(content) < 1 << 20 else _write_all(handle, content)
+        finally:
+            os.close(handle)
+
+
+def _write_all(handle: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(handle, content) :]
+
+
+def read_changes(folder: Path, tree: Tree) -> tuple[Changes, tuple[str, ...]]:
+    """What differs between a folder that held `tree` and `tree`: regular files alone, no link is followed.
+
+    Returns:
+        The changes, and the paths of files that were left out since they are too large.
+    """
+    changes: Changes = {}
+    refused: list[str] = []
+    seen: set[str] = set()
+    budget = MAX_CHANGED_BYTES
+    for path, entry in sorted(_regular_files(folder)):
+        seen.add(path)
+        known = tree.get(path)
+        size = entry.stat(follow_symlinks=False).st_size
+        if size > MAX_FILE_BYTES and (known is None or size != len(known)):
+            refused.append(path)
+            continue
+        content = _read_regular(entry.path, size)
+        if content is None or content == known:
+            continue
+        budget -= len(content)
+        if budget < 0:
+            refused.append(path)
+        else:
+            changes[path] = content
+    for path in tree:
+        if path not in seen:
+            changes[path] = None
+    return changes, tuple(refused)
+
+
+def _regular_files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    waiting = [("", str(folder))]
+    while waiting:
+        prefix, place = waiting.pop()
+        try:
+            entries = list(os.scandir(place))
+        except OSError:
+            continue  # a folder that the command made unreadable holds nothing that can be kept
+        for entry in entries:
+            path = f"{prefix}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name not in _IGNORED:
+                    waiting.append((f"{path}/", entry.path))
+            elif entry.is_file(follow_symlinks=False) and path.isprintable() and not path.endswith((".pyc", ".pyo")):
+                yield path, entry
+
+
+def _read_regular(path: str, size: int) -> bytes | None:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(handle, "rb") as file:
+        return file.read(size + 1) if stat.S_ISREG(os.fstat(handle).st_mode) else None
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """An empty folder for the length of the block.
+
+    It lies in a folder of this process, locked as long as the process lives; the first use in a process removes what
+    killed ones left behind.
+    """
+    folder = Path(tempfile.mkdtemp(dir=_own_folder()))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        remove(folder)
+
+
+_own: tuple[int, Path, int] | None = None
+
+
+def _own_folder() -> Path:
+    global _own
+    if _own is not None and _own[0] == os.getpid() and _own[1].exists():
+        return _own[1]
+    base = Path(tempfile.gettempdir()) / f"textagent_gym-swe-{os.getuid()}"
+    base.mkdir(mode=0o700, exist_ok=True)
+    if base.is_symlink() or base.stat().st_uid != os.getuid():
+        raise PermissionError(f"expected {base} to be a folder of this user, got somebody else's: remove it")
+    _sweep(base)
+    folder = Path(tempfile.mkdtemp(dir=base, prefix=".new-"))
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    ready = base / folder.name.removeprefix(".new-")
+    folder.rename(ready)
+    _own = os.getpid(), ready, lock
+    return ready
+
+
+def _sweep(base: Path) -> None:
+    """Removes the folders of processes that are no more; a folder without a lock file yet is a process starting."""
+    for folder in base.iterdir():
+        try:
+            lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove(folder)
+        except BlockingIOError:
+            pass  # its process lives
+        finally:
+            os.close(lock)
+
+
+def remove(folder: Path) -> None:
+    """Removes a folder whatever modes a command gave to what is in it."""
+
+    def open_up(function: object, path: str, problem: object) -> None:
+        parent = os.path.dirname(path)
+        for place in (parent, path):
+            if os.path.isdir(place) and not os.path.islink(place):
+                os.chmod(place, 0o700)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path, ignore_errors=True)
+        elif os.path.lexists(path):
+            os.unlink(path)
+
+    shutil.rmtree(folder, onerror=open_up)

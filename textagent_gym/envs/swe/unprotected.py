@@ -1,0 +1,173 @@
+"""No sandbox at all: a plain subprocess with limits, for machines that are themselves thrown away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from textagent_gym.envs.swe import surroundings
+from textagent_gym.envs.swe.occupancy import measure, take_back
+from textagent_gym.envs.swe.sandbox import TESTBED, Limits, Outcome, Protection
+from textagent_gym.envs.swe.supervise import exceeds, processes_below, supervise
+from textagent_gym.envs.swe.translation import Translation
+from textagent_gym.envs.swe.trees import scratch_folder
+
+PYTHON = "/python"
+"""Where a command finds an interpreter of its own, in tiers that cannot hide the packages of another."""
+
+_EXEC = 'ulimit -c 0 -n 1024 -f "$1" -v "$2"; shift 2; exec -- "$@"'
+
+
+class UnprotectedSandbox:
+    """Runs each command as a plain subprocess of the user's own, with limits and without protection."""
+
+    @property
+    def protection(self) -> Protection:
+        """What protects the host: nothing."""
+        return Protection(
+            name="none",
+            detail="a plain subprocess",
+            gaps=(
+                "A command can read, change and delete whatever the user can, and reach the network.",
+                "A command can see and end the user's other processes.",
+                "A process that leaves its parents outlives the command.",
+                "Only the size of a file and of a process's memory, and open files, are limited by the kernel; all else is "
+                "looked at every twentieth of a second, so that it can be exceeded for a moment.",
+                "Paths such as /testbed are replaced in arguments, variables, input and output alone, not in files.",
+            ),
+        )
+
+    @property
+    def python(self) -> str:
+        """The Python interpreter, as a path inside."""
+        return f"{PYTHON}/bin/python3"
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        worktree: Path,
+        mounts: Mapping[str, Path],
+        environment: Mapping[str, str],
+        stdin: bytes = b"",
+        limits: Limits,
+    ) -> Outcome:
+        """Runs one command; see `Sandbox.run`."""
+        before = measure(worktree)
+        with private_folders(worktree, mounts) as private:
+            outcome = supervise(
+                [
+                    *(
+                        "/bin/bash",
+                        "-c",
+                        _EXEC,
+                        "sandbox",
+                        str(limits.disk_bytes >> 10),
+                        str(limits.memory_bytes >> 10),
+                    ),
+                    *map(private.paths.to_host, argv),
+                ],
+                room=_Descendants(),
+                worktree=worktree,
+                before=before,
+                limits=limits,
+                stdin=private.paths.bytes_to_host(stdin),
+                environment=private.variables(environment),
+                folder=str(worktree),
+            )
+        return finished(outcome, worktree, private, exceeded=exceeds(take_back(worktree, None), before, limits))
+
+
+class _Descendants:
+    def hear(self, text: bytes) -> None:
+        """Nothing reports."""
+
+    def num_files(self) -> int:
+        """Not known: /tmp is everybody's."""
+        return 0
+
+    def empty(self, process: subprocess.Popen[bytes]) -> None:
+        """Kills what can be found: the process group, and descendants that kept their parents."""
+        kill_all(processes_below(process.pid))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        for _ in range(1000):
+            if not _group_lives(process.pid):
+                return
+            time.sleep(0.001)
+
+
+def _group_lives(group: int) -> bool:
+    """Whether a process group has members other than its dead leader, who is still to be buried."""
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return len(processes_below(group)) > 1
+
+
+def kill_all(pids: Sequence[int]) -> None:
+    """Kills processes."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Private:
+    """What a command has to itself where nothing can be mounted.
+
+    Attributes:
+        folder: Removed afterwards.
+        paths: From the command's paths to those of the host.
+    """
+
+    folder: Path
+    paths: Translation
+
+    @property
+    def temporary(self) -> Path:
+        """The command's /tmp, by `TMPDIR` and `HOME` alone."""
+        return self.folder / "tmp"
+
+    def variables(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """All variables of the command, with the host's paths."""
+        own = {name: self.paths.to_host(value) for name, value in environment.items()}
+        place = str(self.temporary)
+        path = f"{self.folder}/python/bin:/usr/bin:/bin"
+        return {**own, "PATH": path, "HOME": place, "TMPDIR": place, "LANG": "C.UTF-8"}
+
+
+@contextlib.contextmanager
+def private_folders(worktree: Path, mounts: Mapping[str, Path]) -> Iterator[Private]:
+    """A temporary folder and a Python without packages, for the length of the block.
+
+    The Python is a virtual environment of a link and two lines: it leaves out the packages of the one that it comes from,
+    also with `-I`, which is deaf to variables.
+    """
+    with scratch_folder() as folder:
+        programs = folder / "python" / "bin"
+        programs.mkdir(parents=True)
+        (folder / "tmp").mkdir()
+        real = Path(surroundings.executable())
+        for name in dict.fromkeys(("python", "python3", real.name)):
+            (programs / name).symlink_to(real)
+        (folder / "python" / "pyvenv.cfg").write_text(f"home = {real.parent}\ninclude-system-site-packages = false\n")
+        try:
+            yield Private(folder, Translation({TESTBED: worktree, PYTHON: folder / "python", **mounts}))
+        finally:
+            take_back(folder, os.geteuid() if os.geteuid() == 0 else None)
+
+
+def finished(outcome: Outcome, worktree: Path, private: Private, *, exceeded: bool) -> Outcome:
+    """The outcome with the command's own paths, and the limit on the work tree looked at once more."""
+    outcome = replace(outcome, output=private.paths.to_command(outcome.output))
+    if outcome.stopped is None and exceeded:
+        return replace(outcome, returncode=-1, stopped="disk")
+    return outcome

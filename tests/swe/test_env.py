@@ -32,7 +32,9 @@ def test_the_expert_repairs_through_every_interface(interface: str, split: str) 
     assert seen[0][4]["solution"][-1] in ("submit", call("submit"))
 
 
-@pytest.mark.parametrize(("density", "paid"), [("Sparse", [0, 0, 1]), ("Balanced", [0, 0, 1]), ("Dense", [0.5, 0, 0.5])])
+@pytest.mark.parametrize(
+    ("density", "paid"), [("Sparse", [0, 0, 1]), ("Balanced", [0, 0, 1]), ("Dense", [0.5, 0, 0.5])]
+)
 def test_the_last_sub_goal_is_paid_at_submit(density: str, paid: list[float]) -> None:
     env = make(f"SWEGym-Easy-{density}-v0", action_space_size=2)
     _, info = env.reset(seed=0)
@@ -98,7 +100,9 @@ def test_deleting_the_tests_changes_nothing() -> None:
 
 
 def test_densities_play_the_same_tasks() -> None:
-    names = [make(f"SWEGym-Easy-{density}-v0").reset(seed=5)[1]["task_id"] for density in ("Sparse", "Balanced", "Dense")]
+    names = [
+        make(f"SWEGym-Easy-{density}-v0").reset(seed=5)[1]["task_id"] for density in ("Sparse", "Balanced", "Dense")
+    ]
     assert len(set(names)) == 1
 
 

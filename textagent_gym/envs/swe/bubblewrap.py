@@ -31,7 +31,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from textagent_gym.envs.swe import seccomp, surroundings
-from textagent_gym.envs.swe.occupancy import hand_over, measure, take_back
+from textagent_gym.envs.swe.occupancy import Occupancy, hand_over, measure, take_back
 from textagent_gym.envs.swe.sandbox import TESTBED, Limits, Outcome, Protection, SandboxError
 from textagent_gym.envs.swe.supervise import exceeds, supervise
 from textagent_gym.envs.swe.users import free_user
@@ -189,17 +189,17 @@ class _Namespace:
         """Whether bubblewrap ended without having run the command."""
         return outcome.stopped is None and outcome.returncode != 126 and b'"exit-code"' not in self._heard
 
-    def num_files(self) -> int:
-        """Files in /tmp and /dev/shm: their size is limited by the mount, their number is not."""
-        total = 0
+    def elsewhere(self) -> Occupancy:
+        """Files in /tmp and /dev/shm: the mounts limit their size, and not their number."""
+        found = Occupancy()
         root = f"/proc/{self._first}/root"
         if self._first is None or not os.path.isdir(f"{root}{TESTBED}"):
-            return 0  # not set up yet: its root is still that of the host
+            return found  # not set up yet: its root is still that of the host
         for place in ("/tmp", "/dev/shm"):
             with contextlib.suppress(OSError):
                 space = os.statvfs(root + place)
-                total += space.f_files - space.f_ffree
-        return total
+                found.num_files += space.f_files - space.f_ffree
+        return found
 
     def empty(self, process: subprocess.Popen[bytes]) -> None:
         """Kills the namespace; its first process is gone only when all others are.

@@ -94,7 +94,7 @@ class SWEGymEnv(TextAgentEnv):
     | knob | unit |
     | --- | --- |
     | `state_space_size` | source files of the repository: a selection among projects |
-    | `action_space_size` | the first of the tools edit, submit, view, test, search, list, create, undo, bash; or edits on offer |
+    | `action_space_size` | the first of edit, submit, view, test, search, list, create, undo, bash; or edits on offer |
     | `solution_length` | bugs; hunks of the reference repair for releases and data sets |
     | `reward_density` | share of the sub-goals that pay when reached |
 
@@ -114,6 +114,8 @@ class SWEGymEnv(TextAgentEnv):
             each bug.
         tests_visible: Whether the tests that judge are among the files. Without, their files are missing, or are as they
             were before the repair that brought them.
+        rebase: Whether rows of `tasks` that live in an image are moved to the nearest earlier source distribution, when they
+            are played first: see `textagent_gym.envs.swe.rebase`. Scores on them are not those of the data set.
         sandbox: "local", or "docker" for tasks that live in a container image.
         allow_weaker: Whether Landlock alone may protect the host where bubblewrap cannot run.
         allow_unsafe: Whether nothing at all may protect the host where neither can.
@@ -150,6 +152,7 @@ class SWEGymEnv(TextAgentEnv):
         reward_density: float = 0.0,
         hint_level: int = 0,
         tests_visible: bool = True,
+        rebase: bool = False,
         sandbox: Literal["local", "docker"] = "local",
         allow_weaker: bool = False,
         allow_unsafe: bool = False,
@@ -162,7 +165,12 @@ class SWEGymEnv(TextAgentEnv):
         check_choice("origin", origin, ("bundled", "mutation", "release") if tasks is None else get_args(Origin))
         check_integer("hint_level", hint_level, 0, len(HINT_LEVELS) - 1)
         check_choice("tests_visible", tests_visible, (True, False))
+        check_choice("rebase", rebase, (True, False))
         check_choice("sandbox", sandbox, ("local", "docker"))
+        if rebase and (tasks is None or sandbox == "docker"):
+            raise ValueError(
+                "expected rebase=True with tasks=PATH_OR_HUB_ID and sandbox='local', got another combination"
+            )
         check_number("command_seconds", command_seconds, 0.1, 3600)
         if interface == "choice" and (tasks is not None or origin == "release"):
             raise ValueError(
@@ -192,15 +200,15 @@ class SWEGymEnv(TextAgentEnv):
                 else ("ls", "git --version", "cat README.md", "submit")
             )
             self.action_space = AnyText(MAX_ACTION, examples=shown)
-        self._records = _custom_records(tasks)
+        self._records = _custom_records(tasks, rebase)
+        self._rebase = rebase
         self._origin: Origin = origin
         self._listed = self._select(sizes, bounds) if tasks is None else self._select_custom(sizes, bounds)
         self._hint_level = hint_level
         self._tests_visible = tests_visible
-        self._allowed = {"allow_weaker": allow_weaker, "allow_unsafe": allow_unsafe}
         self._sandbox_kind = sandbox
         self._limits = Limits(seconds=command_seconds)
-        self._sandbox: Sandbox = choose_sandbox(**self._allowed)
+        self._sandbox: Sandbox = choose_sandbox(allow_weaker=allow_weaker, allow_unsafe=allow_unsafe)
         self._workspace = Workspace({})
         self._applied: frozenset[str] = frozenset()
         self._verdict: Verdict | None = None
@@ -278,6 +286,10 @@ class SWEGymEnv(TextAgentEnv):
                 f"expected one of the {len(self._listed)} task_ids of this environment, got {task_id!r:.120}"
             )
         record = self._records.get(task_id) or indexed_record(self._origin, task_id)
+        if self._rebase and record.origin == "dataset" and record.sdist is None:
+            from textagent_gym.envs.swe.rebase import rebased
+
+            record = self._records[task_id] = rebased(record, self._sandbox)
         return self._task_of(problem(record, self._sandbox))
 
     def _task_of(self, ready: Problem) -> SweTask:
@@ -355,7 +367,7 @@ class SWEGymEnv(TextAgentEnv):
         """Opens the task's files."""
         seconds = time_limit(task.problem.exam.seconds)
         self._workspace = Workspace(task.base)
-        self._shell = Shell(self._workspace, self._sandbox, self._limits, seconds)
+        self._shell = Shell(self._workspace, self._sandbox, self._limits, seconds, task.problem.exam.requirements)
         self._toolbox = tools.Toolbox(self._workspace, self._shell)
         self._applied = frozenset()
         self._verdict = None
@@ -491,12 +503,18 @@ def _within(
     return found
 
 
-def _custom_records(tasks: str | None) -> dict[str, TaskRecord]:
+def _custom_records(tasks: str | None, rebase: bool) -> dict[str, TaskRecord]:
+    """The tasks of a file by name; of those that are to be moved to an sdist and were before, what they became."""
     if tasks is None:
         return {}
     from textagent_gym.envs.swe.formats import read_records
 
-    return {record.instance_id: replace(record) for record in read_records(tasks)}
+    records = {record.instance_id: replace(record) for record in read_records(tasks)}
+    if rebase:
+        from textagent_gym.envs.swe.rebase import remembered
+
+        records = {name: remembered(record) or record for name, record in records.items()}
+    return records
 
 
 def _call(name: str, **arguments: Any) -> str:

@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from textagent_gym.envs.swe.trees import Tree, as_text, is_test, texts, with_cha
 
 VERSION = 1
 """Of what the grader does; a change makes every remembered verdict anew."""
+
+MAX_REMEMBERED = 10_000
+"""Verdicts that are kept in memory."""
 
 MIN_SECONDS = 10.0
 """Least time limit of a run of tests, in seconds."""
@@ -118,10 +122,11 @@ def grade(exam: Exam, changes: Mapping[str, bytes | None], sandbox: Sandbox) -> 
         known = examine(exam, counted, sandbox)
         if known.stopped is None:
             _write(name, known)
-    _remembered[name] = known
-    _remembered.move_to_end(name)
-    if len(_remembered) > 10_000:
-        _remembered.popitem(last=False)
+    with _lock:
+        _remembered[name] = known
+        _remembered.move_to_end(name)
+        if len(_remembered) > MAX_REMEMBERED:
+            _remembered.popitem(last=False)
     return known
 
 
@@ -353,6 +358,7 @@ def forget(*, read_cache: bool) -> None:
     _reads_cache = read_cache
 
 
+_lock = threading.Lock()
 _remembered: OrderedDict[str, Verdict] = OrderedDict()
 _reads_cache = True
 

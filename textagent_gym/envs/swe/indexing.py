@@ -1,7 +1,7 @@
 """Rebuilds the index of mutation tasks: `python -m textagent_gym.envs.swe.indexing`.
 
-A project that has a file is left alone. The index holds no line of anybody's code: names of tests, places of changes, and what
-a run of the tests said of them.
+A project that has a file is left alone. The index holds no line of anybody's code: names of tests, places of changes, and
+what a run of the tests said of them.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from textagent_gym.envs.swe import seccomp, surroundings
-from textagent_gym.envs.swe.occupancy import hand_over, measure, take_back
+from textagent_gym.envs.swe.occupancy import Occupancy, hand_over, measure, take_back
 from textagent_gym.envs.swe.sandbox import Limits, Outcome, Protection, SandboxError
 from textagent_gym.envs.swe.supervise import exceeds, supervise
 from textagent_gym.envs.swe.unprotected import PYTHON, Private, finished, private_folders
@@ -98,7 +98,7 @@ class LandlockSandbox:
             before = measure(worktree) if user is None else hand_over(worktree, user)
             if user is not None:
                 os.chown(private.temporary, user, user)
-            room = _Supervised()
+            room = _Supervised(private.temporary)
             try:
                 job = self._job(argv, worktree, mounts, environment, limits, user, private)
                 with _file(json.dumps(job).encode()) as description:
@@ -167,16 +167,17 @@ class LandlockSandbox:
 class _Supervised:
     """A command by its supervisor."""
 
-    def __init__(self) -> None:
+    def __init__(self, temporary: Path) -> None:
+        self._temporary = temporary
         self.problem = b""
 
     def hear(self, text: bytes) -> None:
         """Takes what the supervisor says, which it does only when it cannot start the command."""
         self.problem += text
 
-    def num_files(self) -> int:
-        """Not known: the command's temporary folder is limited in no way but by the size of a file."""
-        return 0
+    def elsewhere(self) -> Occupancy:
+        """What lies in the command's temporary folder."""
+        return measure(self._temporary)
 
     def empty(self, process: subprocess.Popen[bytes]) -> None:
         """Has the supervisor kill what is left; a supervisor that has ended has done so."""

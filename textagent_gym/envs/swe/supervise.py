@@ -30,8 +30,8 @@ class Room(Protocol):
     def hear(self, text: bytes) -> None:
         """Takes what came on the status pipe, if the tier has one."""
 
-    def num_files(self) -> int:
-        """Files outside the work tree that count towards `Limits.num_files`."""
+    def elsewhere(self) -> Occupancy:
+        """What the command has written outside of the work tree, where that is not limited already."""
 
     def empty(self, process: subprocess.Popen[bytes]) -> None:
         """Kills everything that is left of the command, and returns when nothing runs any more."""
@@ -205,11 +205,17 @@ class _Run:
             return "processes"
         if memory_of(pids, limits.memory_bytes) > limits.memory_bytes:
             return "memory"
-        most = before.num_files + limits.num_files - self._room.num_files()
+        return "disk" if self._grown_too_much(before, pids) else None
+
+    def _grown_too_much(self, before: Occupancy, pids: Sequence[int]) -> bool:
+        elsewhere = self._room.elsewhere()
+        most = before.num_files + self._limits.num_files - elsewhere.num_files
         now = measure(self._worktree, most)
-        if exceeds(now, before, limits) or now.num_files > most:
-            return "disk"
-        return "disk" if now.disk_bytes + _unnamed_bytes(pids) - before.disk_bytes > limits.disk_bytes else None
+        now.num_files += elsewhere.num_files
+        now.disk_bytes += elsewhere.disk_bytes
+        if not exceeds(now, before, self._limits):
+            now.disk_bytes += _unnamed_bytes(pids)
+        return exceeds(now, before, self._limits)
 
     def _end(self) -> None:
         if self._status is not None and select.select([self._status], [], [], 0)[0]:

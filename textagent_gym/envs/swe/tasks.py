@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,11 @@ from textagent_gym.envs.swe.building import FoundBug
 from textagent_gym.envs.swe.canaries import split_id
 from textagent_gym.envs.swe.grading import Exam, gold_run, test_files, time_limit
 from textagent_gym.envs.swe.mutation import Mutation, apply_all, mutations
-from textagent_gym.envs.swe.patches import PatchError, apply_patch, make_patch, num_hunks, reverse_patch
+from textagent_gym.envs.swe.patches import PatchError, apply_patch, make_patch, num_hunks, patched_files, reverse_patch
 from textagent_gym.envs.swe.projects import INDEX, Project, installed_tree, project_tree, projects, read_index
 from textagent_gym.envs.swe.records import Bug, Origin, TaskRecord
 from textagent_gym.envs.swe.repairs import Edit, edits_of
+from textagent_gym.envs.swe.runtime import distribution_name, required_name, runtime_folder
 from textagent_gym.envs.swe.sandbox import Sandbox
 from textagent_gym.envs.swe.statements import mutation_statement
 from textagent_gym.envs.swe.trees import Tree, is_test, source_files, texts, with_changes
@@ -208,12 +210,14 @@ def problem(record: TaskRecord, sandbox: Sandbox) -> Problem:
     known = _problems.get(key)
     if known is None:
         known = _problem(record, sandbox)
-        _problems[key] = known
-        while len(_problems) > 512:
-            _problems.pop(next(iter(_problems)))
+        with _lock:
+            _problems[key] = known
+            while len(_problems) > 512:
+                _problems.pop(next(iter(_problems)))
     return known
 
 
+_lock = threading.Lock()
 _problems: dict[tuple[str, str], Problem] = {}
 
 
@@ -231,19 +235,22 @@ def _problem(record: TaskRecord, sandbox: Sandbox) -> Problem:
     missing = [path for path in files if path not in gold]
     if missing:
         raise ValueError(f"expected the tests of {record.instance_id} in its tree, got no {missing[0]}")
-    run = gold_run(gold, files, sandbox=sandbox, seconds=time_limit(record.seconds or 12.0))
+    requirements = requirements_of(record, start)
+    seconds = time_limit(record.seconds or 12.0)
+    run = gold_run(gold, files, sandbox=sandbox, seconds=seconds, requirements=requirements)
     if not wanted <= run.passed:
         test = sorted(wanted - run.passed)[0]
         raise ValueError(f"expected the reference repair of {record.instance_id} to pass {test}, got a failure here")
     exam = Exam(
         start=start,
-        tests={path: content for path, content in gold.items() if is_test(path)},
+        tests={**{path: content for path, content in gold.items() if is_test(path)}, **_test_data(record, visible)},
         groups=groups_of(record),
         fail_to_pass=wanted,
         pass_to_pass=frozenset(record.PASS_TO_PASS) & run.passed,
         seconds=record.seconds or 2.0,
         aliased=wanted & run.aliased,
         twinned=wanted & run.twinned,
+        requirements=requirements,
     )
     return Problem(
         record=record,
@@ -268,8 +275,45 @@ def base_tree(record: TaskRecord) -> Tree:
         return project_tree(projects()[record.repo])
     raise ValueError(
         f"expected {record.instance_id} to name an sdist, got a record without one: it lives in an image "
-        "(sandbox='docker'), or can be moved to an sdist (see `rebase`)"
+        "(sandbox='docker'), or may be moved to the nearest earlier sdist (rebase=True)"
     )
+
+
+def requirements_of(record: TaskRecord, start: Tree) -> tuple[str, ...]:
+    """Wheels that a record's tests need besides pytest: its column `requirements`, seen not to hold the code under repair.
+
+    Raises:
+        OSError: A wheel cannot be installed.
+        ValueError: The column is no list of "name==version", or a wheel, or pytest itself, brings a module of `start`.
+    """
+    named = record.extra.get("requirements", [])
+    if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
+        raise ValueError(
+            f"expected requirements of {record.instance_id} as a list of 'name==version', got {named!r:.120}"
+        )
+    requirements = tuple(named)
+    if record.origin not in ("dataset", "rebased"):
+        return requirements
+    project = record.sdist.project if record.sdist is not None else record.repo.rpartition("/")[2]
+    if distribution_name(project) in {required_name(one) for one in requirements}:
+        raise ValueError(f"expected requirements without the code under repair, got {project}")
+    brought = {path.name.removesuffix(".py") for path in runtime_folder(requirements).iterdir()}
+    shared = sorted(brought & {_module(path) for path in source_files(start)})
+    if shared:
+        raise ValueError(f"expected pytest and requirements without the code under repair, got a module {shared[0]}")
+    return requirements
+
+
+def _module(path: str) -> str:
+    """The top-level module that a source file belongs to."""
+    parts = path.split("/")
+    return parts[1 if parts[0] in ("src", "lib") and len(parts) > 1 else 0].removesuffix(".py")
+
+
+def _test_data(record: TaskRecord, visible: Tree) -> dict[str, bytes]:
+    """What the test patch brings, whatever its names, but for files that the repair changes, too."""
+    paths = set(patched_files(record.test_patch)) - set(patched_files(record.patch))
+    return {path: visible[path] for path in sorted(paths) if path in visible}
 
 
 def patched(tree: Tree, patch: str) -> Tree:

@@ -85,8 +85,10 @@ def run_tests(
         "before": [RUNTIME],
         "paths": import_folders(tree),
         "arguments": list(targets),
-        # A failure told in pytest's own style costs a parse of its file: 50 ms each in a long one.
+        # A failure told in pytest's own style costs a parse of its file, and assertions that tell their values twice the
+        # time of a short run; where nobody reads what failed, neither is wanted.
         "traceback": "short" if num_messages else "native",
+        "assertions": "rewrite" if num_messages else "plain",
         "report": report_name,
         "num_messages": num_messages,
         "message_length": message_length,

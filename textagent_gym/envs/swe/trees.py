@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import re
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -181,7 +183,8 @@ def scratch_folder() -> Iterator[Path]:
     It lies in a folder of this process, locked as long as the process lives; the first use in a process removes what
     killed ones left behind.
     """
-    folder = Path(tempfile.mkdtemp(dir=_own_folder()))
+    with _lock:
+        folder = Path(tempfile.mkdtemp(dir=_own_folder()))
     folder.chmod(0o755)
     try:
         yield folder
@@ -189,6 +192,7 @@ def scratch_folder() -> Iterator[Path]:
         remove(folder)
 
 
+_lock = threading.Lock()
 _own: tuple[int, Path, int] | None = None
 
 
@@ -207,7 +211,14 @@ def _own_folder() -> Path:
     ready = base / folder.name.removeprefix(".new-")
     folder.rename(ready)
     _own = os.getpid(), ready, lock
+    atexit.register(_leave, os.getpid(), ready)
     return ready
+
+
+def _leave(process: int, folder: Path) -> None:
+    """Removes the folder of a process that ends; one that was forked from it leaves it alone."""
+    if os.getpid() == process and folder.exists():
+        remove(folder)
 
 
 def _sweep(base: Path) -> None:

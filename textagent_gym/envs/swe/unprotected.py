@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from textagent_gym.envs.swe import surroundings
-from textagent_gym.envs.swe.occupancy import measure, take_back
+from textagent_gym.envs.swe.occupancy import Occupancy, measure, take_back
 from textagent_gym.envs.swe.sandbox import TESTBED, Limits, Outcome, Protection
 from textagent_gym.envs.swe.supervise import exceeds, processes_below, supervise
 from textagent_gym.envs.swe.translation import Translation
@@ -73,7 +73,7 @@ class UnprotectedSandbox:
                     ),
                     *map(private.paths.to_host, argv),
                 ],
-                room=_Descendants(),
+                room=_Descendants(private.temporary),
                 worktree=worktree,
                 before=before,
                 limits=limits,
@@ -85,38 +85,37 @@ class UnprotectedSandbox:
 
 
 class _Descendants:
+    def __init__(self, temporary: Path) -> None:
+        self._temporary = temporary
+
     def hear(self, text: bytes) -> None:
         """Nothing reports."""
 
-    def num_files(self) -> int:
-        """Not known: /tmp is everybody's."""
-        return 0
+    def elsewhere(self) -> Occupancy:
+        """What lies in the command's temporary folder; what it wrote to other places is not known."""
+        return measure(self._temporary)
 
     def empty(self, process: subprocess.Popen[bytes]) -> None:
         """Kills what can be found: the process group, and descendants that kept their parents."""
-        kill_all(processes_below(process.pid))
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        for _ in range(1000):
-            if not _group_lives(process.pid):
-                return
-            time.sleep(0.001)
+        found = [pid for pid in processes_below(process.pid) if pid != process.pid]
+        with contextlib.ExitStack() as stack:
+            handles = [handle for pid in found if (handle := _handle(pid, stack)) is not None]
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            for handle in handles:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+            for handle in handles:
+                select.select([handle], [], [], 1.0)
 
 
-def _group_lives(group: int) -> bool:
-    """Whether a process group has members other than its dead leader, who is still to be buried."""
+def _handle(pid: int, stack: contextlib.ExitStack) -> int | None:
     try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return len(processes_below(group)) > 1
-
-
-def kill_all(pids: Sequence[int]) -> None:
-    """Kills processes."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+        handle = os.pidfd_open(pid)
+    except OSError:
+        return None  # gone already
+    stack.callback(os.close, handle)
+    return handle
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,11 @@ def test_list_names_every_id() -> None:
     assert all(env_id in done.stdout for env_id in environment_specs())
 
 
-@pytest.mark.parametrize("env_id", ["TextWorld-Easy-Dense-v0", "ALFWorld-Easy-Dense-v0"])
+@pytest.mark.parametrize("env_id", ["TextWorld-Easy-Dense-v0", "ALFWorld-Easy-Dense-v0", "SWEGym-Easy-Dense-v0"])
 def test_card_shows_what_was_asked_and_what_is(env_id: str) -> None:
     done = run("card", env_id, "--seed", "0")
     assert done.returncode == 0
-    for word in ("requested", "measured", "solution_is_shortest", "native"):
+    for word in ("requested", "measured", "solution_is_shortest", "bubblewrap" if "SWE" in env_id else "native"):
         assert word in done.stdout
 
 
@@ -63,6 +63,10 @@ def test_play_ends_where_the_input_ends(typed: str) -> None:
         (("card", "TextWorld-Easy-Dense-v0", "--env-kwargs", "[]"), "expected --env-kwargs to be a JSON object"),
         (("card", "TextWorld-Easy-Dense-v0", "--env-kwargs", '{"solution_length": 99}'), r"in [1, 40], got 99"),
         (("play", "TextWorld-Easy-Dense-v0", "--env-kwargs", '{"nonsense": 1}'), "nonsense"),
+        (("card", "SWEGym-Custom-v0"), "tasks=PATH_OR_HUB_ID"),
+        (("card", "SWEGym-Custom-v0", "--env-kwargs", '{"tasks": "no.jsonl"}'), "no.jsonl"),
+        (("data", "swe", "--ids", "SWEGym-Easy-Dense-v0"), "--out FILE.jsonl"),
+        (("data", "swe", "--ids", "SWEGym-Easy-Dense-v0", "--out", "x.csv"), "x.csv"),
     ],
 )
 def test_mistakes_are_one_line(arguments: tuple[str, ...], message: str) -> None:
@@ -102,3 +106,40 @@ def test_data_writes_games_that_the_real_games_id_finds(tmp_path: Path, monkeypa
     assert f"expected ALFWorld's games in {tmp_path}/json_2.1.1/valid_seen" in missing.stderr
     assert "alfworld-download" in missing.stderr
     assert missing.stderr.count("\n") == 1
+
+
+def test_a_person_can_repair_with_words_and_look_at_the_diff() -> None:
+    import gymnasium as gym
+
+    _, info = gym.make("SWEGym-Easy-Dense-v0", expose_solution=True).reset(seed=0)
+    edits = [action for action in info["solution"] if '"edit"' in action]
+    lines = ["issue", "files", "diff", "view README.md 1 3", edits[0], "diff", "undo", *edits, "submit"]
+    done = run("play", "SWEGym-Easy-Dense-v0", "--seed", "0", typed="\n".join(lines) + "\n")
+    assert done.returncode == 0, done.stderr
+    for words in ("bugs were put into", "Nothing was changed yet.", "README.md, lines 1 to 3", "diff --git a/src/"):
+        assert words in done.stdout
+    assert "solved after 4 steps, return 1.000" in done.stdout
+
+
+def test_data_makes_repairs_that_can_be_played_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    import gymnasium as gym
+
+    from textagent_gym.agents import ExpertAgent
+    from textagent_gym.testing import play
+
+    out = tmp_path / "tasks.jsonl"
+    for count in ("1", "2"):
+        made = run("data", "swe", "--ids", "SWEGym-Easy-Dense-v0", "--count", count, "--out", str(out), "--workers", "1")
+        assert made.returncode == 0, made.stderr
+        assert len(out.read_text().splitlines()) == int(count)
+    env = gym.make("SWEGym-Custom-v0", tasks=str(out), expose_solution=True)
+    seen = play(env, ExpertAgent(), seed=0)
+    assert seen[-1][4]["success"]
+    assert sum(step[1] for step in seen) == pytest.approx(1)
+
+
+def test_bench_times_a_repair_beside_a_plain_subprocess() -> None:
+    done = run("bench", "SWEGym-Easy-Dense-v0", "--against", "subprocess", "--steps", "3", "--tasks", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["results"]
+    assert all(row[key] > 0 for key in ("first_reset_ms", "reset_ms", "shell_ms", "subprocess_ms", "graded_ms", "again_ms"))

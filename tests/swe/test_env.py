@@ -119,7 +119,7 @@ def test_hints_say_more_from_level_to_level(level: int) -> None:
 
 def test_tests_can_be_hidden_and_judge_all_the_same() -> None:
     env = make(tests_visible=False, action_space_size=9)
-    _, info = env.reset(seed=0)
+    env.reset(seed=0)
     task = cast(SweTask, env.task)
     files = {test.partition("::")[0] for test in task.problem.record.FAIL_TO_PASS}
     assert files
@@ -163,14 +163,14 @@ def test_a_snapshot_leads_back(interface: str) -> None:
 def test_choices_can_be_made_and_taken_back() -> None:
     env = make(interface="choice", action_space_size=8)
     text, info = env.reset(seed=0)
-    assert text.count("[ ]") == 8
+    assert text.count(" => ") == 8
     assert info["admissible_commands"] == ("1", "2", "3", "4", "5", "6", "7", "8", "submit")
     right = info["solution"][0]
     wrong = next(command for command in info["admissible_commands"] if command not in info["solution"])
     assert env.step(right)[1] == pytest.approx(0.5)
     text, reward, *_ = env.step(wrong)
     assert reward == pytest.approx(-0.5)
-    assert text.count("[x]") == 2
+    assert text.endswith(f"Edits that are made: {', '.join(sorted((right, wrong)))}.")
     text, reward, *_ = env.step(f" {wrong}. ")
     assert reward == pytest.approx(0.5)
     assert "is taken back" in text
@@ -181,7 +181,7 @@ def test_choices_can_be_made_and_taken_back() -> None:
 
 def test_a_random_agent_scores_what_chance_allows() -> None:
     env = make(interface="choice")
-    returns = [sum(step[1] for step in play(env, RandomAgent(), seed)) for seed in range(20)]
+    returns = [sum(step[1] for step in play(env, RandomAgent(), seed)) for seed in range(5)]
     assert all(-1e-9 <= value <= 1 + 1e-9 for value in returns)
     tools = make()
     for seed in range(3):

@@ -190,6 +190,9 @@ def test_verdicts_are_remembered_by_content(
 class NoSandbox:
     """Fails where anything is run."""
 
+    brings_pytest = False
+    identity = ""
+
 
 def test_tests_that_fail_without_the_copies_are_not_judged_by(sandbox: Sandbox) -> None:
     gold = gold_run(

@@ -21,10 +21,12 @@ from textagent_gym.envs.swe.formats import read_records, to_row, write_records
 from textagent_gym.envs.swe.patches import make_patch, num_hunks
 from textagent_gym.envs.swe.records import Sdist, TaskRecord
 from textagent_gym.envs.swe.runtime import WheelError, runtime_folder
-from textagent_gym.envs.swe.sandbox import Sandbox
+from textagent_gym.envs.swe.sandbox import Limits, Sandbox
 from textagent_gym.envs.swe.sdists import Release
+from textagent_gym.envs.swe.shell import Shell
 from textagent_gym.envs.swe.tasks import problem, requirements_of
 from textagent_gym.envs.swe.testruns import run_tests
+from textagent_gym.envs.swe.workspace import Workspace
 from textagent_gym.testing import play
 
 WORDS = """
@@ -133,8 +135,7 @@ def test_a_row_moves_to_the_nearest_earlier_sdist(index: Index, sandbox: Sandbox
     ids = {f"{calc.TEST_FILE}::{name}" for name in ("test_add", "test_table", "test_words[2 3 5]", "test_words[4 1 5]")}
     assert set(found.FAIL_TO_PASS) == ids
     assert found.PASS_TO_PASS == (calc.MUL,)  # the others fail, or are not there
-    assert "@@ -1,5 +1,5 @@" in ROW.patch.replace("@@ -1,11 +1,11 @@", "@@ -1,5 +1,5 @@")
-    assert found.patch != ROW.patch  # two lines further down
+    assert ("@@ -7,4 " in ROW.patch, "@@ -9,4 " in found.patch) == (True, True)  # two lines further down
     assert found.test_patch == ROW.test_patch
     assert num_hunks(found.patch) == num_hunks(ROW.patch)
     write_records([found], tmp_path / "rows.jsonl")
@@ -189,19 +190,29 @@ def test_without_rebase_the_error_says_how(index: Index, tmp_path: Path) -> None
     [
         ({"created_at": "2019-12-31"}, "expected a source distribution of calc from before 2019-12-31, got none"),
         ({"created_at": "soon"}, "expected a date in ISO 8601"),
-        ({"patch": ROW.patch.replace("a - b", "a // b")}, "fit calc 1.10, got one that does not: expected hunk 1 of 1"),
+        ({"patch": ROW.patch.replace("a - b", "a // b")}, "fit calc 1.10, got one that does not: expected hunk 1 of 2"),
         (
             {"test_patch": ROW.test_patch.replace(calc.TEST_FILE, "tests/test_no.py")},
             "expected tests/test_no.py to exist",
         ),
         ({"patch": make_patch({calc.SOURCE: "# A line\n# more.\n" + START}, {})}, "changes and adds files alone"),
+        (
+            {"test_patch": make_patch({calc.TEST_FILE: OLD_TESTS}, {calc.TEST_FILE: f"import absent\n{NEW_TESTS}"})},
+            "test_add to pass with the repair, got no such test: E   ModuleNotFoundError: No module named 'absent'",
+        ),
+        (
+            {"test_patch": make_patch({}, {"tests/conftest.py": "import absent\n"})},
+            "test_add to pass with the repair, got no such test: .*ModuleNotFoundError: No module named 'absent'",
+        ),
         ({"FAIL_TO_PASS": (calc.MUL,)}, "to fail before the repair, got .*test_mul that passes"),
         ({"FAIL_TO_PASS": (f"{calc.TEST_FILE}::test_elsewhere",)}, "to pass with the repair, got that it failed"),
         ({"FAIL_TO_PASS": (f"{calc.TEST_FILE}::test_gone",)}, "test_gone to pass with the repair, got no such test"),
+        ({"FAIL_TO_PASS": (f"{calc.TEST_FILE}::test_",)}, "got no such test: none, or several, have that name"),
         ({"FAIL_TO_PASS": ("tests/test_gone.py::test",)}, "in the source distribution, got no tests/test_gone.py"),
         ({"extra": {"requirements": ["calc==2.0"]}}, "expected requirements without the code under repair, got calc"),
         ({"extra": {"requirements": ["--index-url=x"]}}, "expected a requirement 'name==version', got '--index-url=x'"),
         ({"extra": {"requirements": ["Packaging==25.0"]}}, "that do not come with pytest, got Packaging==25.0"),
+        ({"FAIL_TO_PASS": ()}, "got an empty FAIL_TO_PASS"),
         ({"origin": "rebased"}, "expected a row of a data set without an sdist"),
     ],
 )
@@ -263,10 +274,13 @@ def test_wheels_are_beside_pytest_without_what_they_need(wheels: Path, sandbox: 
     with_it = run_tests(test, ["test_x.py"], sandbox=sandbox, seconds=20, requirements=("tinywheel==1.0",))
     assert with_it.passed == {"test_x.py::test_x"}
     assert not run_tests(test, ["test_x.py"], sandbox=sandbox, seconds=20).passed
+    shell = Shell(Workspace(test), sandbox, Limits(), 20, ("tinywheel==1.0",))
+    assert shell.test() == "1 passed"
+    assert shell.run("python3 -m pytest -q test_x.py").returncode == 0
 
 
 def test_nothing_is_ever_built(wheels: Path) -> None:
-    with pytest.raises(WheelError, match="expected pip to install wheels of calc==2.0"):
+    with pytest.raises(WheelError, match=r"expected pip to install wheels of calc==2\.0"):
         runtime_folder(("calc==2.0",))
     assert not (wheels / "built").exists()
     assert not list((wheels / "cache" / "swe").iterdir())

@@ -97,6 +97,8 @@ def room(kind: Any) -> Iterator[Room]:
         inside = Room(sandbox, worktree)
         yield inside
         # Whatever a test did: nothing is left of it, and the next command works.
+        if kind == "none":
+            assert soon(lambda: not inside.processes())
         assert inside.processes() == []
         assert inside.run("echo fine").output == b"fine\n"
 
@@ -207,8 +209,10 @@ def test_modes_and_owners_outside_stay(room: Room, outside: Path) -> None:
 def test_secrets_of_the_host_are_not_read(room: Room, outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEY", "hidden treasure")
     home = Path.home()
-    places = f"{outside}/secret /proc/{os.getpid()}/environ /proc/1/environ /etc/shadow /etc/gshadow {home}/.bashrc"
-    outcome = room.run(f"env; for f in {places}; do cat $f && echo READ $f; done; ls {home} {outside} && echo LISTED")
+    places = f"{outside}/secret /proc/{os.getpid()}/environ /etc/shadow /etc/gshadow {home}/.bashrc"
+    outcome = room.run(
+        f"env; cat /proc/*/environ; for f in {places}; do cat $f && echo READ $f; done; ls {home} {outside} && echo LISTED"
+    )
     assert not any(word in outcome.output for word in (b"treasure", b"READ", b"LISTED"))
 
 
@@ -483,14 +487,14 @@ def test_one_large_file(room: Room) -> None:
 
 MANY = {
     "full": 'for i in $(seq 4000); do head -c 1000000 /dev/zero > "$WHERE/$i"; done; echo all',
-    "empty": 'while :; do touch "$WHERE"/{1..200}-$((n++)); done',
-    "folders": 'while :; do mkdir "$WHERE"/{1..200}-$((n++)); done',
+    "empty": 'while :; do touch "$WHERE"/{1..100}-$((n++)); done',
+    "folders": 'while :; do mkdir "$WHERE"/{1..100}-$((n++)); done',
 }
 
 
 @pytest.mark.parametrize("what", MANY)
 def test_many_files(room: Room, what: str) -> None:
-    outcome = room.run(f"WHERE=.; {MANY[what]}", disk_bytes=8 * MEGABYTE, num_files=400)
+    outcome = room.run(f"WHERE=.; {MANY[what]}", disk_bytes=8 * MEGABYTE, num_files=200)
     assert (outcome.returncode, outcome.stopped) == (-1, "disk")
     assert measure(room.worktree).disk_bytes < 300 * MEGABYTE
 
@@ -511,22 +515,17 @@ for place in sys.argv[1:]:
 
 @protected
 def test_large_files_elsewhere(room: Room) -> None:
-    places = ["$TMPDIR", "/dev/shm", "/tmp", "/dev", "/dev/pts", "/", "/usr", "/etc", "/var/tmp", "/proc"]
+    sized = room.sandbox.protection.name == "bubblewrap"  # under Landlock, /tmp is looked at: see the next test
+    places = ["/dev", "/dev/pts", "/", "/usr", "/etc", "/var/tmp", "/proc", "/dev/shm", "/tmp"]
     outcome = room.python(ELSEWHERE, *places, disk_bytes=8 * MEGABYTE)
-    written = dict(line.rsplit(" ", 1) for line in outcome.output.decode().splitlines() if "Error" not in line)
-    # Under Landlock it is looked at now and then, and this is too quick to be seen.
-    allowed = 2 if room.sandbox.protection.name == "bubblewrap" else 12
-    assert int(written.pop("$TMPDIR")) <= allowed
-    if room.sandbox.protection.name == "bubblewrap":
-        assert int(written.pop("/dev/shm")) <= 2
-        assert int(written.pop("/tmp")) <= 2  # the same files
-    assert set(written.values()) == {"0"}
+    written = [int(line.split()[1]) for line in outcome.output.decode().splitlines()]
+    assert written == [0, 0, 0, 0, 0, 0, 0, 2 * sized, 2 * sized]
 
 
 @protected
 @pytest.mark.parametrize("what", ["full", "empty"])
 def test_many_files_elsewhere(room: Room, what: str) -> None:
-    outcome = room.run(f'WHERE="$TMPDIR"; {MANY[what]}', disk_bytes=8 * MEGABYTE, num_files=400, seconds=5)
+    outcome = room.run(f'WHERE="$TMPDIR"; {MANY[what]}', disk_bytes=8 * MEGABYTE, num_files=200, seconds=5)
     assert outcome.stopped == "disk"
 
 
@@ -609,6 +608,11 @@ def python_for_all() -> str | None:
             if subprocess.run(probe, user=65534, group=65534, extra_groups=[], capture_output=True).returncode == 0:
                 return name
     return None
+
+
+WHO_RUNS_MATTERS = (
+    "(bubblewrap or landlock) and not (statuses or much_input or threads or waiting or output or many_files)"
+)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="these tests run as an ordinary user already")

@@ -183,7 +183,7 @@ def test_a_wrong_hash_is_one_sentence_and_keeps_nothing(tmp_path: Path, monkeypa
     monkeypatch.setenv("TEXTAGENT_GYM_CACHE", str(tmp_path))
     monkeypatch.setattr(sdists, "releases", lambda project: (offered,))
     monkeypatch.setattr(sdists, "_get", lambda url: content)
-    with pytest.raises(OSError, match="expected demo-1.0.tar.gz with sha256 0000"):
+    with pytest.raises(OSError, match=r"expected demo-1\.0\.tar\.gz with sha256 0000"):
         sdists.fetch(wrong)
     assert not list(tmp_path.rglob("*.tar.gz"))
     assert sdists.fetch(right) == content

@@ -58,6 +58,9 @@ class BubblewrapSandbox:
         SandboxError: A program that this needs is not installed.
     """
 
+    brings_pytest = False
+    identity = ""
+
     def __init__(self) -> None:
         self._bwrap = find_bwrap()
         self._as_root = os.geteuid() == 0
@@ -74,6 +77,8 @@ class BubblewrapSandbox:
         gaps = [
             "The kernel is the host's; its own memory for sockets and pipes is limited for each process, not in sum."
         ]
+        if not self._as_root:
+            gaps.append("A command made for it can outlive this process, should this process be killed meanwhile.")
         if self._filter is None:
             gaps.append("No system call is refused: there is no filter for this processor.")
         return Protection(
@@ -185,6 +190,13 @@ class _Namespace:
             with contextlib.suppress(ProcessLookupError):
                 self._handle = os.pidfd_open(self._first)
 
+    def _is_ours(self, bwrap: int) -> bool:
+        named = json.loads(self._heard.partition(b"\n")[0]).get("pid-namespace")
+        with contextlib.suppress(OSError):
+            if named is not None and os.readlink(f"/proc/{self._first}/ns/pid") == f"pid:[{named}]":
+                return True
+        return _parent(self._first) == bwrap
+
     def failed(self, outcome: Outcome) -> bool:
         """Whether bubblewrap ended without having run the command."""
         return outcome.stopped is None and outcome.returncode != 126 and b'"exit-code"' not in self._heard
@@ -210,9 +222,9 @@ class _Namespace:
         if self._handle is None:
             process.kill()
             return
-        # Signalled only where it is bubblewrap's child for sure, and not a stranger who got the number of one long gone;
-        # where bubblewrap is gone, the kernel is killing it.
-        if _parent(self._first) == process.pid:
+        # Not a stranger who got the number of one long gone. Nor is it left to the kernel, though bubblewrap asks for that:
+        # an ordinary user's command can reach into this process, which is the same user's, and ask otherwise.
+        if self._is_ours(process.pid):
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._handle, signal.SIGKILL)
         process.kill()
@@ -262,17 +274,30 @@ def _view(as_root: bool) -> tuple[str, ...]:
         elif os.path.isdir(name):
             options += ["--ro-bind", name, name]
     folders = surroundings.visible_folders()
-    options += _folders_above([*folders, "/etc/alternatives/awk"])
+    options += _folders_above([*folders, "/etc/alternatives/awk", f"{surroundings.PROGRAMS}/python"])
     for folder in folders:
-        options += ["--ro-bind", folder, folder]
+        options += _links(folder) or ["--ro-bind", folder, folder]
     for folder in surroundings.hidden_folders():
         options += ["--perms", "0755", "--size", "4096", "--tmpfs", folder]
         if not as_root:  # then it would belong to the command: memory without a limit on the number of files
             options += ["--remount-ro", folder]
+    for name in ("python", "python3"):  # some systems have the one, some the other, and it may not be this one
+        options += ["--symlink", surroundings.executable(), f"{surroundings.PROGRAMS}/{name}"]
     for link in (f"/etc/alternatives/{name}" for name in _ALTERNATIVES):
         if os.path.islink(link):
             options += ["--symlink", os.readlink(link), link]
     return tuple(options)
+
+
+def _links(folder: str) -> list[str]:
+    """A folder of nothing but links, as /usr/lib64 often is, costs less when they are made anew."""
+    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    if len(entries) > 20 or not all(entry.is_symlink() for entry in entries):
+        return []
+    options = ["--perms", "0755", "--dir", folder]
+    for entry in entries:
+        options += ["--symlink", os.readlink(entry.path), entry.path]
+    return options
 
 
 def _folders_above(paths: Iterable[str]) -> list[str]:
@@ -303,7 +328,7 @@ def _writable_places(worktree: Path, limits: Limits, as_root: bool) -> list[str]
 
 @functools.cache
 def _variables() -> dict[str, str]:
-    path = dict.fromkeys([os.path.dirname(surroundings.executable()), "/usr/bin", "/bin"])
+    path = dict.fromkeys([surroundings.PROGRAMS, os.path.dirname(surroundings.executable()), "/usr/bin", "/bin"])
     return {"PATH": ":".join(path), "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8"}
 
 

@@ -23,6 +23,14 @@ def split_id(test: str) -> tuple[str, str, str]:
     return path, name, bracket + parameters
 
 
+def whole_id(test: str, seen: Collection[str]) -> str | None:
+    """The test of a run that an id stands for, which may end at the first blank of its parameters, or None where that is not one test."""
+    if test in seen:
+        return test
+    longer = [one for one in seen if one.startswith(test) and one[len(test)].isspace()]
+    return longer[0] if len(longer) == 1 else None
+
+
 def renamed(test: str, path: str) -> str:
     """The id of a test in a copy of its file at `path`."""
     _, name, parameters = split_id(test)

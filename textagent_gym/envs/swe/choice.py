@@ -78,13 +78,10 @@ class Choices:
         files = {file: apply_all(self._gold[file], mutations) for file, mutations in active.items()}
         return {file: content for file, content in files.items() if base.get(file) != content}
 
-    def listing(self, applied: frozenset[str]) -> str:
-        """The candidates, one a line, those that are made marked with an x."""
-        lines = []
-        for command, candidate in zip(self.commands, self.candidates, strict=True):
-            mark = "x" if command in applied else " "
-            lines.append(f"{command} [{mark}] {self._describe(candidate)}")
-        return "\n".join(lines)
+    def listing(self) -> str:
+        """The candidates, one a line, with the command that makes each."""
+        pairs = zip(self.commands, self.candidates, strict=True)
+        return "\n".join(f"{command} {self._describe(candidate)}" for command, candidate in pairs)
 
     def _describe(self, candidate: Candidate) -> str:
         mutation = candidate.mutation

@@ -12,6 +12,9 @@ from textagent_gym.contract import EpisodeOptions, Task, Turn
 from textagent_gym.core import MAX_ACTION, TextAgentEnv
 from textagent_gym.envs.swe import tools
 from textagent_gym.envs.swe.choice import Choices
+from textagent_gym.envs.swe.container import container_sandbox
+from textagent_gym.envs.swe.datasets import adapt
+from textagent_gym.envs.swe.engines import engine
 from textagent_gym.envs.swe.grading import Verdict, grade, time_limit
 from textagent_gym.envs.swe.patches import make_patch
 from textagent_gym.envs.swe.protection import choose_sandbox
@@ -116,7 +119,7 @@ class SWEGymEnv(TextAgentEnv):
             were before the repair that brought them.
         rebase: Whether rows of `tasks` that live in an image are moved to the nearest earlier source distribution, when they
             are played first: see `textagent_gym.envs.swe.rebase`. Scores on them are not those of the data set.
-        sandbox: "local", or "docker" for tasks that live in a container image.
+        sandbox: "local", or "docker" for tasks that live in container images, through Docker or podman.
         allow_weaker: Whether Landlock alone may protect the host where bubblewrap cannot run.
         allow_unsafe: Whether nothing at all may protect the host where neither can.
         command_seconds: Time limit of one command, in seconds.
@@ -126,7 +129,8 @@ class SWEGymEnv(TextAgentEnv):
         TypeError: An argument is unknown or has the wrong type.
         ValueError: An argument is out of its range, or no task has what was asked for.
         gymnasium.error.DependencyNotInstalled: The extra `swe` is not installed.
-        textagent_gym.envs.swe.sandbox.SandboxError: Nothing here can protect the host, and no weaker way was allowed.
+        textagent_gym.envs.swe.sandbox.SandboxError: Nothing here can protect the host, and no weaker way was allowed; no
+            container engine answers, or it does not have a task's image (at reset).
         OSError: A source distribution cannot be fetched (at reset).
     """
 
@@ -167,6 +171,8 @@ class SWEGymEnv(TextAgentEnv):
         check_choice("tests_visible", tests_visible, (True, False))
         check_choice("rebase", rebase, (True, False))
         check_choice("sandbox", sandbox, ("local", "docker"))
+        if sandbox == "docker" and tasks is None:
+            raise ValueError("expected sandbox='docker' with tasks=PATH_OR_HUB_ID that live in images, got no tasks")
         if rebase and (tasks is None or sandbox == "docker"):
             raise ValueError(
                 "expected rebase=True with tasks=PATH_OR_HUB_ID and sandbox='local', got another combination"
@@ -201,14 +207,15 @@ class SWEGymEnv(TextAgentEnv):
             )
             self.action_space = AnyText(MAX_ACTION, examples=shown)
         self._records = _custom_records(tasks, rebase)
+        if sandbox == "docker":
+            self._records = _in_images(self._records)
         self._rebase = rebase
         self._origin: Origin = origin
         self._listed = self._select(sizes, bounds) if tasks is None else self._select_custom(sizes, bounds)
         self._hint_level = hint_level
         self._tests_visible = tests_visible
-        self._sandbox_kind = sandbox
         self._limits = Limits(seconds=command_seconds)
-        self._sandbox: Sandbox = choose_sandbox(allow_weaker=allow_weaker, allow_unsafe=allow_unsafe)
+        self._sandbox = self._open_sandbox(sandbox, allow_weaker, allow_unsafe)
         self._workspace = Workspace({})
         self._applied: frozenset[str] = frozenset()
         self._verdict: Verdict | None = None
@@ -216,7 +223,7 @@ class SWEGymEnv(TextAgentEnv):
     @property
     def backend(self) -> str:
         """What protects the host."""
-        return self._sandbox.protection.name
+        return "container" if self._sandbox is None else self._sandbox.protection.name
 
     @property
     def task_ids(self) -> tuple[str, ...] | None:
@@ -289,11 +296,22 @@ class SWEGymEnv(TextAgentEnv):
         if self._rebase and record.origin == "dataset" and record.sdist is None:
             from textagent_gym.envs.swe.rebase import rebased
 
-            record = self._records[task_id] = rebased(record, self._sandbox)
-        return self._task_of(problem(record, self._sandbox))
+            record = self._records[task_id] = rebased(record, self._sandbox_of(record))
+        return self._task_of(problem(record, self._sandbox_of(record)))
+
+    def _open_sandbox(self, kind: str, allow_weaker: bool, allow_unsafe: bool) -> Sandbox | None:
+        """The sandbox of all tasks; None where each has its own, of an engine that has been seen to answer."""
+        if kind != "docker":
+            return choose_sandbox(allow_weaker=allow_weaker, allow_unsafe=allow_unsafe)
+        engine()
+        return None
+
+    def _sandbox_of(self, record: TaskRecord) -> Sandbox:
+        return self._sandbox or container_sandbox(record.image)
 
     def _task_of(self, ready: Problem) -> SweTask:
         record = ready.record
+        protection = self._sandbox_of(record).protection
         choices = Choices(record, self._size) if self._interface == "choice" else None
         solution = self._solve(ready, choices)
         offered = len(choices.commands) + 1 if choices is not None else None
@@ -328,9 +346,10 @@ class SWEGymEnv(TextAgentEnv):
                 "num_aliased": len(ready.exam.aliased),
                 "num_twinned": len(ready.exam.twinned),
                 "test_seconds": record.seconds,
-                "sandbox": self._sandbox.protection.name,
-                "sandbox_detail": self._sandbox.protection.detail,
-                "sandbox_gaps": list(self._sandbox.protection.gaps),
+                "image": "" if self._sandbox else record.image,
+                "sandbox": protection.name,
+                "sandbox_detail": protection.detail,
+                "sandbox_gaps": list(protection.gaps),
             },
             problem=ready,
             base=ready.visible if self._tests_visible else ready.hidden,
@@ -360,14 +379,15 @@ class SWEGymEnv(TextAgentEnv):
         text = f"Repository: {record.repo} {record.version}".rstrip() + f" ({task.problem.num_files} source files)\n\n"
         text += statement(record, self._hint_level)
         if task.choices is not None:
-            text += f"\n\nEdits:\n{task.choices.listing(frozenset())}"
+            text += f"\n\nEdits:\n{task.choices.listing()}"
         return self._turn_of(text, done=0)
 
     def _enter(self, task: SweTask) -> None:
         """Opens the task's files."""
         seconds = time_limit(task.problem.exam.seconds)
         self._workspace = Workspace(task.base)
-        self._shell = Shell(self._workspace, self._sandbox, self._limits, seconds, task.problem.exam.requirements)
+        sandbox = self._sandbox_of(task.problem.record)
+        self._shell = Shell(self._workspace, sandbox, self._limits, seconds, task.problem.exam.requirements)
         self._toolbox = tools.Toolbox(self._workspace, self._shell)
         self._applied = frozenset()
         self._verdict = None
@@ -418,7 +438,8 @@ class SWEGymEnv(TextAgentEnv):
             f"Edit {chosen} is {'made' if made else 'taken back'}. Of the tests that failed {verdict.num_failing} still "
             f"fail; of those that passed {verdict.num_broken} are broken."
         )
-        return self._turn_of(f"{told}\n\nEdits:\n{task.choices.listing(self._applied)}")
+        made_now = ", ".join(sorted(self._applied)) or "none"
+        return self._turn_of(f"{told} Edits that are made: {made_now}.")
 
     def _submit(self) -> Turn:
         verdict = self._grade()
@@ -440,7 +461,7 @@ class SWEGymEnv(TextAgentEnv):
         task = cast(SweTask, self.task)
         exam = task.problem.exam
         # Hidden tests are missing from the agent's tree; that is no change of the agent's.
-        self._verdict = grade(exam, self._workspace.changes, self._sandbox)
+        self._verdict = grade(exam, self._workspace.changes, self._sandbox_of(task.problem.record))
         return self._verdict
 
     def _snapshot_backend(self) -> Any:
@@ -501,6 +522,19 @@ def _within(
         asked = ", ".join(f"{name}={value}" for name, value in {**sizes, **bounds}.items() if value is not None)
         raise ValueError(f"expected tasks with {asked or 'anything'} of {where}, got none. Feasible: {shown} edits")
     return found
+
+
+def _in_images(records: dict[str, TaskRecord]) -> dict[str, TaskRecord]:
+    """The tasks with image, as far as their data sets leave it unsaid.
+
+    Raises:
+        ValueError: One has none.
+    """
+    adapted = {name: adapt(record) for name, record in records.items()}
+    bare = next((name for name, record in adapted.items() if not record.image), None)
+    if bare is not None:
+        raise ValueError(f"expected tasks that live in images with sandbox='docker', got {bare} without an image")
+    return adapted
 
 
 def _custom_records(tasks: str | None, rebase: bool) -> dict[str, TaskRecord]:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import secrets
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,9 +16,8 @@ from gymnasium import logger
 
 from textagent_gym.data import cache_folder, keep
 from textagent_gym.envs.swe.canaries import CANARY, beside, renamed, split_id, test_functions, twin
-from textagent_gym.envs.swe.runtime import runtime_folder
 from textagent_gym.envs.swe.sandbox import Sandbox
-from textagent_gym.envs.swe.testruns import TestReport, run_tests
+from textagent_gym.envs.swe.testruns import TestReport, run_tests, setting
 from textagent_gym.envs.swe.trees import Tree, as_text, is_test, texts, with_changes
 
 VERSION = 1
@@ -64,8 +62,8 @@ class Exam:
 
     @functools.cached_property
     def digest(self) -> bytes:
-        """Hash of everything that the verdict on a change depends on, the change aside."""
-        content = hashlib.sha256(repr((VERSION, sys.version, runtime_folder(self.requirements).name)).encode())
+        """Hash of what the verdict on a change depends on, the change and where the tests run aside."""
+        content = hashlib.sha256()
         for tree in (self.start, self.tests):
             content.update(tree_digest(tree).encode())
         for tests in (self.fail_to_pass, self.pass_to_pass, self.aliased, self.twinned, *self.groups):
@@ -114,7 +112,8 @@ def grade(exam: Exam, changes: Mapping[str, bytes | None], sandbox: Sandbox) -> 
     counted = accepted(changes)
     if not counted:
         return unchanged(exam)
-    name = hashlib.sha256(exam.digest + repr(counted).encode()).hexdigest()
+    where = repr((VERSION, *setting(sandbox, exam.requirements))).encode()
+    name = hashlib.sha256(where + exam.digest + repr(counted).encode()).hexdigest()
     known = _remembered.get(name)
     if known is None:
         known = _read(name)
@@ -284,7 +283,7 @@ def gold_run(
         OSError: A wheel cannot be installed.
         ValueError: The tests do not run to their end.
     """
-    key = repr((VERSION, sys.version, runtime_folder(requirements).name, tree_digest(tree), sorted(files)))
+    key = repr((VERSION, *setting(sandbox, requirements), tree_digest(tree), sorted(files)))
     path = cache_folder() / "swe" / "gold" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
     if path.exists():
         known = json.loads(path.read_bytes())

@@ -47,7 +47,20 @@ def main():  # type: ignore[no-untyped-def]
 
     # Earlier entries win: the repository's folders come before the standard library's, as with PYTHONPATH.
     sys.path[:0] = [os.path.join(here, folder) for folder in job["paths"]]
-    arguments = ["-c", os.devnull, "--rootdir", here, "-p", "no:cacheprovider", "-p", "no:terminal", "-o", "addopts="]
+    arguments = [
+        "-c",
+        os.devnull,
+        "--rootdir",
+        here,
+        "--confcutdir",
+        here,
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:terminal",
+        "-o",
+        "addopts=",
+    ]
     arguments.append("--assert=" + job["assertions"])
     status = pytest.main(arguments + job["arguments"], plugins=[Reporter()])
     report = {"status": int(status), "outcomes": seen, "messages": messages, "broken": broken}

@@ -27,7 +27,7 @@ from textagent_gym.envs.swe import seccomp, surroundings
 from textagent_gym.envs.swe.occupancy import Occupancy, hand_over, measure, take_back
 from textagent_gym.envs.swe.sandbox import Limits, Outcome, Protection, SandboxError
 from textagent_gym.envs.swe.supervise import exceeds, supervise
-from textagent_gym.envs.swe.unprotected import PYTHON, Private, finished, private_folders
+from textagent_gym.envs.swe.unprotected import Private, finished, private_folders
 from textagent_gym.envs.swe.users import are_for_one_command, free_user
 
 _CREATE_RULESET, _VERSION = 444, 1
@@ -45,6 +45,9 @@ class LandlockSandbox:
     Raises:
         SandboxError: The kernel has no Landlock, or not enough of it.
     """
+
+    brings_pytest = False
+    identity = ""
 
     def __init__(self) -> None:
         self._abi = landlock_version()
@@ -80,7 +83,7 @@ class LandlockSandbox:
     @property
     def python(self) -> str:
         """The Python interpreter, as a path inside."""
-        return f"{PYTHON}/bin/python3"
+        return f"{surroundings.PROGRAMS}/python3"
 
     def run(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -60,18 +59,24 @@ def choose_sandbox(kind: Kind = "local", *, allow_weaker: bool = False, allow_un
 @functools.cache
 def _ready(kind: Kind, user: int) -> Sandbox:
     """The sandbox of a kind, tried out; for each user of this process apart, as a server may change who it is."""
-    sandbox = _makers()[kind]()
+    sandbox = _make(kind)
     if kind != "none":
         _try_out(sandbox)
     return sandbox
 
 
-def _makers() -> dict[Kind, Callable[[], Sandbox]]:
-    from textagent_gym.envs.swe.bubblewrap import BubblewrapSandbox
-    from textagent_gym.envs.swe.landlock import LandlockSandbox
+def _make(kind: Kind) -> Sandbox:
+    if kind == "bubblewrap":
+        from textagent_gym.envs.swe.bubblewrap import BubblewrapSandbox
+
+        return BubblewrapSandbox()
+    if kind == "landlock":
+        from textagent_gym.envs.swe.landlock import LandlockSandbox
+
+        return LandlockSandbox()
     from textagent_gym.envs.swe.unprotected import UnprotectedSandbox
 
-    return {"bubblewrap": BubblewrapSandbox, "landlock": LandlockSandbox, "none": UnprotectedSandbox}
+    return UnprotectedSandbox()
 
 
 def _try_out(sandbox: Sandbox) -> None:

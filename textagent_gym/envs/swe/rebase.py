@@ -16,7 +16,7 @@ import re
 import sys
 import sysconfig
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,10 +26,10 @@ import tyro
 from packaging.version import InvalidVersion, Version
 
 from textagent_gym.data import cache_folder, keep
-from textagent_gym.envs.swe.canaries import split_id
+from textagent_gym.envs.swe.canaries import split_id, whole_id
 from textagent_gym.envs.swe.formats import from_row, read_records, to_row, write_records
 from textagent_gym.envs.swe.grading import gold_run, test_files
-from textagent_gym.envs.swe.patches import PatchError, apply_patch, make_patch
+from textagent_gym.envs.swe.patches import apply_patch, make_patch
 from textagent_gym.envs.swe.projects import installed_tree
 from textagent_gym.envs.swe.protection import choose_sandbox
 from textagent_gym.envs.swe.records import Sdist, TaskRecord
@@ -52,8 +52,10 @@ NAMES = {"facebookresearch/hydra": "hydra-core", "pvlib/pvlib-python": "pvlib"}
 
 REQUIREMENTS = {
     "dask": (
+        "click==8.1.7",
         "cloudpickle==2.2.1",
         "fsspec==2022.11.0",
+        "importlib-metadata==6.8.0",
         "locket==1.0.0",
         "numpy==1.23.5",
         "pandas==1.5.3",
@@ -63,10 +65,11 @@ REQUIREMENTS = {
         "pyyaml==6.0.1",
         "six==1.16.0",
         "toolz==0.12.0",
+        "zipp==3.17.0",
     ),
 }
-"""Project -> wheels that its tests need besides pytest, where a row's column `requirements` (a list) does not say. Those of
-dask are of 2022; numpy and pandas of that time have wheels up to Python 3.11."""
+"""Project -> wheels that its tests need besides pytest, where a row's column `requirements` (a list) does not say. Tests of
+dask from 2021.7.0 to 2024.3.0 were seen to pass with these; wheels of this numpy exist up to Python 3.11."""
 
 
 def rebase(record: TaskRecord, sandbox: Sandbox, *, seconds: float = MAX_SECONDS) -> TaskRecord:
@@ -88,18 +91,29 @@ def rebase(record: TaskRecord, sandbox: Sandbox, *, seconds: float = MAX_SECONDS
     """
     if record.origin != "dataset" or record.sdist is not None:
         raise ValueError(f"expected a row of a data set without an sdist, got {record.instance_id} ({record.origin})")
+    if not record.FAIL_TO_PASS:
+        raise ValueError(f"expected {record.instance_id} to name tests that show its repair, got an empty FAIL_TO_PASS")
     sdist = nearest_sdist(project_name(record.repo), record.created_at)
     start = installed_tree(sdist)
-    moved = _moved(record, sdist, start)
+    return _validated(_moved(record, sdist, start), start, sandbox, seconds)
+
+
+def _validated(moved: TaskRecord, start: Tree, sandbox: Sandbox, seconds: float) -> TaskRecord:
+    """The row with the tests that its tree has, once they were run before and after the repair.
+
+    Raises:
+        OSError: A wheel cannot be had.
+        ValueError: A test of FAIL_TO_PASS does not do what it should.
+    """
     requirements = requirements_of(moved, start)
     visible = patched(start, moved.test_patch)
     gold = patched(visible, moved.patch)
-    files = _files_to_run(record, gold)
+    files = _files_to_run(moved, gold)
     started = time.perf_counter()
     repaired = run_tests(gold, files, sandbox=sandbox, seconds=seconds, requirements=requirements)
     took = time.perf_counter() - started
     _check_complete(repaired, "with the repair")
-    wanted = _resolved(record.FAIL_TO_PASS, repaired)
+    wanted = _resolved(moved.FAIL_TO_PASS, repaired)
     unrepaired = run_tests(visible, files, sandbox=sandbox, seconds=seconds, requirements=requirements)
     _check_complete(unrepaired, "without the repair")
     early = sorted(wanted & unrepaired.passed)
@@ -109,7 +123,7 @@ def rebase(record: TaskRecord, sandbox: Sandbox, *, seconds: float = MAX_SECONDS
     unsteady = sorted(wanted - steady)
     if unsteady:
         raise ValueError(f"expected tests that agree from run to run, got {unsteady[0]} that does not")
-    kept = {whole_id(test, repaired.outcomes) for test in record.PASS_TO_PASS}
+    kept = {whole_id(test, repaired.outcomes) for test in moved.PASS_TO_PASS}
     return replace(
         moved,
         FAIL_TO_PASS=tuple(sorted(wanted)),
@@ -165,14 +179,6 @@ def nearest_sdist(project: str, created_at: str) -> Sdist:
     return found[max(found)]
 
 
-def whole_id(test: str, seen: Collection[str]) -> str | None:
-    """The test of a run that an id of a row stands for, or None where that is not one test."""
-    if test in seen:
-        return test
-    longer = [one for one in seen if one.startswith(test) and one[len(test)].isspace()]
-    return longer[0] if len(longer) == 1 else None
-
-
 def _moment(text: str) -> datetime:
     """A date of ISO 8601, in UTC where it does not say."""
     match = re.fullmatch(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?:\.\d+)?)?(Z|[+-]\d\d:?\d\d)?", text.strip())
@@ -194,7 +200,7 @@ def _moved(record: TaskRecord, sdist: Sdist, start: Tree) -> TaskRecord:
     try:
         patch, test_patch = _fitted(before, record.patch), _fitted(before, record.test_patch)
         edits_of(before, patch)
-    except (PatchError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(
             f"expected patches that fit {sdist.project} {sdist.version}, got one that does not: {error}"
         ) from error
@@ -261,13 +267,16 @@ def _resolved(tests: Iterable[str], report: TestReport) -> frozenset[str]:
     for test in tests:
         whole = whole_id(test, report.outcomes)
         if whole is None:
-            path = split_id(test)[0]
-            why = report.messages.get(path, "no test, or several, of that name").strip().rpartition("\n")[2][-300:]
-            raise ValueError(f"expected {test} to pass with the repair, got no such test: {why}")
+            raise ValueError(f"expected {test} to pass with the repair, got no such test: {_why_missing(test, report)}")
         if report.outcomes[whole] != "passed":
             raise ValueError(f"expected {whole} to pass with the repair, got that it {report.outcomes[whole]}")
         found.add(whole)
     return frozenset(found)
+
+
+def _why_missing(test: str, report: TestReport) -> str:
+    told = report.messages.get(split_id(test)[0], "" if report.outcomes else report.output).strip()
+    return told.rpartition("\n")[2][-300:] or "none, or several, have that name"
 
 
 def _place(record: TaskRecord) -> Path:
@@ -316,4 +325,4 @@ def _all_rebased(records: Sequence[TaskRecord], sandbox: Sandbox) -> list[TaskRe
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    tyro.cli(main, prog="python -m textagent_gym.envs.swe.rebase")

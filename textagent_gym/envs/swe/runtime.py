@@ -82,6 +82,7 @@ def _make(folder: Path, found: list[metadata.Distribution], requirements: tuple[
         if requirements:
             _install(requirements, building)
         _fill(building, found)
+        _open_up(building)
     except BaseException:
         shutil.rmtree(building)
         raise
@@ -113,6 +114,15 @@ def _fill(building: Path, found: list[metadata.Distribution]) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(str(distribution.locate_file(file)), target)
     compileall.compile_dir(building, quiet=2, workers=1, ddir="/runtime")
+
+
+def _open_up(folder: Path) -> None:
+    """Lets everybody read, whatever the umask: a sandbox may run as a user of its own."""
+    for place, folders, files in os.walk(folder):
+        for name in folders:
+            os.chmod(os.path.join(place, name), 0o755)
+        for name in files:
+            os.chmod(os.path.join(place, name), 0o644)
 
 
 def _closure(name: str) -> list[metadata.Distribution]:

@@ -91,6 +91,14 @@ class Sandbox(Protocol):
     def python(self) -> str:
         """The Python interpreter, as a path inside."""
 
+    @property
+    def brings_pytest(self) -> bool:
+        """Whether pytest is installed inside, so that none is mounted."""
+
+    @property
+    def identity(self) -> str:
+        """What tests find inside beside the tree: an image's id; empty where that is this installation."""
+
     def run(
         self,
         argv: Sequence[str],

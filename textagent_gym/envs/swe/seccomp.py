@@ -24,7 +24,7 @@ class Machine(NamedTuple):
     calls: Mapping[str, int]
 
 
-_NEWER = {"io_uring_setup": 425, "memfd_secret": 447}
+_NEWER = {"io_uring_setup": 425, "pidfd_getfd": 438, "memfd_secret": 447}
 
 MACHINES = {
     "x86_64": Machine(
@@ -47,7 +47,8 @@ MACHINES = {
 """Processors for which there is a filter; numbers from the kernel's `syscall_64.tbl` and `asm-generic/unistd.h`."""
 
 _REFUSED = ("memfd_create", "memfd_secret", "shmget", "io_uring_setup", "bpf", "userfaultfd", "perf_event_open", "ptrace",
-    "process_vm_writev", "add_key", "request_key", "keyctl", "setns", "unshare", "mount", "open_by_handle_at")  # fmt: skip
+    "process_vm_writev", "pidfd_getfd", "add_key", "request_key", "keyctl", "setns", "unshare", "mount",
+    "open_by_handle_at")  # fmt: skip
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER_AT, _ARCH_AT, _FIRST_ARGUMENT_AT = 0, 4, 16

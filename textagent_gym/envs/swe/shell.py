@@ -6,9 +6,8 @@ import re
 from typing import NamedTuple
 
 from textagent_gym.envs.swe.building import runnable_files
-from textagent_gym.envs.swe.runtime import runtime_folder
-from textagent_gym.envs.swe.sandbox import RUNTIME, Limits, Sandbox
-from textagent_gym.envs.swe.testruns import python_environment, run_tests
+from textagent_gym.envs.swe.sandbox import Limits, Sandbox
+from textagent_gym.envs.swe.testruns import mounted, python_environment, run_tests
 from textagent_gym.envs.swe.trees import read_changes, scratch_folder, write_tree
 from textagent_gym.envs.swe.workspace import FileProblemError, Workspace, clean_path
 
@@ -77,8 +76,8 @@ class Shell:
             outcome = self._sandbox.run(
                 ["bash", "-c", command],
                 worktree=folder,
-                mounts={RUNTIME: runtime_folder(self._requirements)},
-                environment=python_environment(tree),
+                mounts=mounted(self._sandbox, self._requirements),
+                environment=python_environment(tree, self._sandbox),
                 limits=self._limits,
             )
             changes, refused = read_changes(folder, tree)

@@ -117,21 +117,26 @@ class _Run:
         started = time.monotonic()
         stopped: Stop | None = None
         try:
-            self._listen()
-            stopped = self._attend(started, before)
+            try:
+                self._listen()
+                stopped = self._attend(started, before)
+            finally:
+                self._end()
+            stopped = stopped or self._drain()
         finally:
-            self._end()
-        code = self._process.returncode
-        stopped = stopped or self._drain()
-        self._close()
+            self._close()
+        output = bytes(self._output[: self._limits.output_bytes])
         if stopped is not None:
-            return Outcome(returncode=-1, output=bytes(self._output), stopped=stopped)
-        return Outcome(returncode=128 - code if code < 0 else code, output=bytes(self._output))
+            return Outcome(returncode=-1, output=output, stopped=stopped)
+        code = self._process.returncode
+        return Outcome(returncode=128 - code if code < 0 else code, output=output)
 
     def _listen(self) -> None:
         for reading in (self._out, self._dead, *(() if self._status is None else (self._status,))):
             self._poll.register(reading, select.POLLIN)
         os.set_blocking(self._out, False)
+        if self._status is not None:
+            os.set_blocking(self._status, False)
         if self._in is not None:
             os.set_blocking(self._in, False)
             self._poll.register(self._in, select.POLLOUT)
@@ -165,15 +170,20 @@ class _Run:
         if self._out in ready and not self._read():
             self._poll.unregister(self._out)
 
-    def _hear(self) -> None:
+    def _hear(self) -> bool:
+        """Takes what the status pipe has; whether there may be more at once."""
         assert self._status is not None
-        text = os.read(self._status, _CHUNK)
+        try:
+            text = os.read(self._status, _CHUNK)
+        except BlockingIOError:
+            return False
         if text:
             self._room.hear(text)
-        else:
-            self._poll.unregister(self._status)
-            os.close(self._status)
-            self._status = None
+            return True
+        self._poll.unregister(self._status)
+        os.close(self._status)
+        self._status = None
+        return False
 
     def _feed(self) -> None:
         assert self._in is not None
@@ -218,15 +228,18 @@ class _Run:
         return exceeds(now, before, self._limits)
 
     def _end(self) -> None:
-        if self._status is not None and select.select([self._status], [], [], 0)[0]:
-            self._hear()
+        self._hear_out()
         self._room.empty(self._process)
         self._process.wait()
 
+    def _hear_out(self) -> None:
+        # Not until its end: a fork of ours in another thread may hold the other side open.
+        while self._status is not None and self._hear():
+            pass
+
     def _drain(self) -> Stop | None:
         """Reads what is left in the pipe when all who wrote to it are gone."""
-        while self._status is not None:
-            self._hear()
+        self._hear_out()
         while len(self._output) <= self._limits.output_bytes:
             size = len(self._output)
             if not self._read() or len(self._output) == size:
@@ -236,7 +249,6 @@ class _Run:
         return None
 
     def _close(self) -> None:
-        del self._output[self._limits.output_bytes :]
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()

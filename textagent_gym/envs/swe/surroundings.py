@@ -11,10 +11,13 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
+PROGRAMS = "/python/bin"
+"""Where a command finds links to its interpreter, by both of its names."""
+
 # Each place costs half a millisecond a command, so there is what tests and a shell need; and an application below /usr/lib
-# or /usr/share may have brought any package along.
-_LIBRARIES = ("*-linux-*", "git-core", "locale")
-"""What a command gets of /usr/lib where libraries lie in a folder of their architecture."""
+# or /usr/share may have brought any package along. Newer C libraries have the locale C.UTF-8 built in.
+_LIBRARIES = ("*-linux-*", "python3*")
+"""What a command gets of /usr/lib where libraries lie in a folder of their architecture; Python if it is the interpreter."""
 
 _PACKAGE_FOLDERS = {"site-packages", "dist-packages", "python-wheels"}
 
@@ -36,16 +39,25 @@ def executable() -> str:
 def visible_folders() -> tuple[str, ...]:
     """Folders of programs and libraries, the interpreter's among them."""
     base = str(prefix())
-    folders = ["/usr/bin", "/usr/lib32", "/usr/lib64", "/usr/libexec/git-core", "/usr/share/zoneinfo"]
+    folders = ["/usr/bin", "/usr/lib32", "/usr/lib64", "/usr/share/zoneinfo"]
     names = sorted(os.listdir("/usr/lib"))
     if any(fnmatch(name, "libc.so*") for name in names):
         folders.append("/usr/lib")  # libraries lie in it side by side
     else:
-        patterns = (*_LIBRARIES, "python3*") if base == "/usr" else _LIBRARIES
+        patterns = _LIBRARIES if base == "/usr" else _LIBRARIES[:1]
         folders += [f"/usr/lib/{name}" for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+        folders += ["/usr/lib/locale"] if _old_c_library() else []
     if base != "/usr":
         folders += [f"{base}/bin", f"{base}/lib"]
     return tuple(folder for folder in folders if os.path.isdir(folder))
+
+
+def _old_c_library() -> bool:
+    try:
+        name, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
+        return name == "glibc" and tuple(map(int, version.split("."))) < (2, 35)
+    except ValueError:
+        return False  # another C library
 
 
 @functools.cache

@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from textagent_gym.contract import Split
 from textagent_gym.envs.swe.building import FoundBug
-from textagent_gym.envs.swe.canaries import split_id
+from textagent_gym.envs.swe.canaries import split_id, whole_id
 from textagent_gym.envs.swe.grading import Exam, gold_run, test_files, time_limit
+from textagent_gym.envs.swe.images import image_tree
 from textagent_gym.envs.swe.mutation import Mutation, apply_all, mutations
 from textagent_gym.envs.swe.patches import PatchError, apply_patch, make_patch, num_hunks, patched_files, reverse_patch
 from textagent_gym.envs.swe.projects import INDEX, Project, installed_tree, project_tree, projects, read_index
@@ -24,6 +25,9 @@ from textagent_gym.envs.swe.runtime import distribution_name, required_name, run
 from textagent_gym.envs.swe.sandbox import Sandbox
 from textagent_gym.envs.swe.statements import mutation_statement
 from textagent_gym.envs.swe.trees import Tree, is_test, source_files, texts, with_changes
+
+IMAGE_SECONDS = 60.0
+"""Time that tests in an image are taken to need where nobody measured it, in seconds; ten times that is their limit."""
 
 MAX_GROUPS = 10
 """Most sub-goals of a task whose bugs nobody knows."""
@@ -205,8 +209,9 @@ def problem(record: TaskRecord, sandbox: Sandbox) -> Problem:
     Raises:
         OSError: Its archive cannot be fetched.
         ValueError: The record is not sound: a patch does not fit, or the repaired tree fails a test that it should pass.
+        textagent_gym.envs.swe.sandbox.SandboxError: The sandbox failed, or the record's image cannot be had.
     """
-    key = record.instance_id, hashlib.sha256(repr(record).encode()).hexdigest()
+    key = record.instance_id, hashlib.sha256(repr((record, sandbox.identity)).encode()).hexdigest()
     known = _problems.get(key)
     if known is None:
         known = _problem(record, sandbox)
@@ -222,7 +227,7 @@ _problems: dict[tuple[str, str], Problem] = {}
 
 
 def _problem(record: TaskRecord, sandbox: Sandbox) -> Problem:
-    base = base_tree(record)
+    base = base_tree(record, sandbox)
     try:
         start = patched(base, record.setup_patch)
         visible = patched(start, record.test_patch)
@@ -230,14 +235,17 @@ def _problem(record: TaskRecord, sandbox: Sandbox) -> Problem:
         edits = edits_of(texts(start), record.patch)
     except (PatchError, ValueError) as error:
         raise ValueError(f"expected patches of {record.instance_id} that fit its tree: {error}") from error
-    wanted = frozenset(record.FAIL_TO_PASS)
-    files = test_files(wanted | set(record.PASS_TO_PASS))
+    files = test_files({*record.FAIL_TO_PASS, *record.PASS_TO_PASS})
     missing = [path for path in files if path not in gold]
     if missing:
         raise ValueError(f"expected the tests of {record.instance_id} in its tree, got no {missing[0]}")
-    requirements = requirements_of(record, start)
-    seconds = time_limit(record.seconds or 12.0)
+    requirements = () if sandbox.brings_pytest else requirements_of(record, start)
+    in_image = bool(record.image and sandbox.identity)
+    seconds = time_limit(record.seconds or (IMAGE_SECONDS if in_image else 12.0))
     run = gold_run(gold, files, sandbox=sandbox, seconds=seconds, requirements=requirements)
+    if in_image:
+        record = _with_whole_ids(record, run.passed)
+    wanted = frozenset(record.FAIL_TO_PASS)
     if not wanted <= run.passed:
         test = sorted(wanted - run.passed)[0]
         raise ValueError(f"expected the reference repair of {record.instance_id} to pass {test}, got a failure here")
@@ -247,7 +255,7 @@ def _problem(record: TaskRecord, sandbox: Sandbox) -> Problem:
         groups=groups_of(record),
         fail_to_pass=wanted,
         pass_to_pass=frozenset(record.PASS_TO_PASS) & run.passed,
-        seconds=record.seconds or 2.0,
+        seconds=record.seconds or (IMAGE_SECONDS if in_image else 2.0),
         aliased=wanted & run.aliased,
         twinned=wanted & run.twinned,
         requirements=requirements,
@@ -262,13 +270,25 @@ def _problem(record: TaskRecord, sandbox: Sandbox) -> Problem:
     )
 
 
-def base_tree(record: TaskRecord) -> Tree:
-    """The tree of a record's archive or bundled library.
+def _with_whole_ids(record: TaskRecord, passed: Collection[str]) -> TaskRecord:
+    """The record with whole ids in place of those that end at the first blank of their parameters, as in logs."""
+    return replace(
+        record,
+        FAIL_TO_PASS=tuple(dict.fromkeys(whole_id(test, passed) or test for test in record.FAIL_TO_PASS)),
+        PASS_TO_PASS=tuple(dict.fromkeys(whole_id(test, passed) or test for test in record.PASS_TO_PASS)),
+    )
+
+
+def base_tree(record: TaskRecord, sandbox: Sandbox) -> Tree:
+    """The tree of a record's archive or bundled library; of its image, where the sandbox is one of images.
 
     Raises:
         OSError: The archive cannot be fetched.
-        ValueError: The record names neither.
+        ValueError: The record names none of them.
+        textagent_gym.envs.swe.sandbox.SandboxError: The image cannot be had.
     """
+    if record.image and sandbox.identity:
+        return image_tree(record.image)
     if record.sdist is not None:
         return installed_tree(record.sdist)
     if record.origin == "bundled" and record.repo in projects():

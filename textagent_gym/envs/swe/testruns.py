@@ -8,6 +8,7 @@ import hmac
 import json
 import os
 import secrets
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +83,7 @@ def run_tests(
     report_name = f".report-{secrets.token_hex(8)}"
     job = {
         "key": key.hex(),
-        "before": [RUNTIME],
+        "before": [] if sandbox.brings_pytest else [RUNTIME],
         "paths": import_folders(tree),
         "arguments": list(targets),
         # A failure told in pytest's own style costs a parse of its file, and assertions that tell their values twice the
@@ -98,11 +99,12 @@ def run_tests(
         outcome = sandbox.run(
             [sandbox.python, "-I", "-c", _program()],
             worktree=folder,
-            mounts={RUNTIME: runtime_folder(requirements)},
+            mounts=mounted(sandbox, requirements),
             environment={
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "PYTHONHASHSEED": "0",
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                # An image's plugins are there since its tests need them.
+                **({} if sandbox.brings_pytest else {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}),
                 **ONE_THREAD,
             },
             stdin=json.dumps(job).encode(),
@@ -122,14 +124,33 @@ def run_tests(
     )
 
 
+def mounted(sandbox: Sandbox, requirements: tuple[str, ...]) -> dict[str, Path]:
+    """What is mounted for tests: pytest with `requirements`, unless pytest is inside already.
+
+    Raises:
+        OSError: A wheel cannot be installed.
+    """
+    return {} if sandbox.brings_pytest else {RUNTIME: runtime_folder(requirements)}
+
+
+def setting(sandbox: Sandbox, requirements: tuple[str, ...]) -> tuple[str, ...]:
+    """What tests find beside their tree, as names that differ where the interpreter or a package does.
+
+    Raises:
+        OSError: A wheel cannot be installed.
+    """
+    return (sandbox.identity,) if sandbox.identity else (sys.version, runtime_folder(requirements).name)
+
+
 def import_folders(tree: Tree) -> list[str]:
     """The folders of `IMPORT_FOLDERS` that this tree has, in their order."""
     return [folder for folder in IMPORT_FOLDERS if folder == "." or any(path.startswith(f"{folder}/") for path in tree)]
 
 
-def python_environment(tree: Tree) -> dict[str, str]:
+def python_environment(tree: Tree, sandbox: Sandbox) -> dict[str, str]:
     """Variables with which `python -m pytest` in a shell finds pytest and the repository."""
-    places = [RUNTIME, *(TESTBED if folder == "." else f"{TESTBED}/{folder}" for folder in import_folders(tree))]
+    runtime = [] if sandbox.brings_pytest else [RUNTIME]
+    places = [*runtime, *(TESTBED if folder == "." else f"{TESTBED}/{folder}" for folder in import_folders(tree))]
     return {
         "PYTHONPATH": ":".join(places),
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -26,7 +26,9 @@ MAX_FILE_BYTES = 1_000_000
 MAX_CHANGED_BYTES = 8_000_000
 """Most that an agent can leave behind in all, in bytes."""
 
-_IGNORED = {".git", ".hg", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".tox", ".eggs"}
+IGNORED = {".git", ".hg", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".tox", ".eggs"}
+"""Names of folders of which nothing is kept."""
+
 _NO_SOURCE = {"doc", "docs", "example", "examples", "bench", "benchmark", "benchmarks", "fuzz", "scripts", "tools", "build",
               "ci"}  # fmt: skip
 _NO_SOURCE_FILES = {
@@ -65,7 +67,7 @@ _STEERING = {
 def is_source(path: str) -> bool:
     """Whether a file is Python source of the project itself."""
     *folders, name = PurePosixPath(path).parts
-    if not name.endswith(".py") or is_test(path) or set(folders) & (_NO_SOURCE | _IGNORED):
+    if not name.endswith(".py") or is_test(path) or set(folders) & (_NO_SOURCE | IGNORED):
         return False
     return not (name in _NO_SOURCE_FILES and not folders)
 
@@ -161,7 +163,7 @@ def _regular_files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
         for entry in entries:
             path = f"{prefix}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
-                if entry.name not in _IGNORED:
+                if entry.name not in IGNORED:
                     waiting.append((f"{path}/", entry.path))
             elif entry.is_file(follow_symlinks=False) and path.isprintable() and not path.endswith((".pyc", ".pyo")):
                 yield path, entry
@@ -201,13 +203,16 @@ def _own_folder() -> Path:
     if _own is not None and _own[0] == os.getpid() and _own[1].exists():
         return _own[1]
     base = Path(tempfile.gettempdir()) / f"textagent_gym-swe-{os.getuid()}"
-    base.mkdir(mode=0o700, exist_ok=True)
+    # Root's sandboxes give the work tree to a user of its own, who must be able to get there.
+    mode = 0o711 if os.getuid() == 0 else 0o700
+    base.mkdir(mode=mode, exist_ok=True)
     if base.is_symlink() or base.stat().st_uid != os.getuid():
         raise PermissionError(f"expected {base} to be a folder of this user, got somebody else's: remove it")
     _sweep(base)
     folder = Path(tempfile.mkdtemp(dir=base, prefix=".new-"))
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
+    folder.chmod(mode)
     ready = base / folder.name.removeprefix(".new-")
     folder.rename(ready)
     _own = os.getpid(), ready, lock

@@ -18,14 +18,15 @@ from textagent_gym.envs.swe.supervise import exceeds, processes_below, supervise
 from textagent_gym.envs.swe.translation import Translation
 from textagent_gym.envs.swe.trees import scratch_folder
 
-PYTHON = "/python"
-"""Where a command finds an interpreter of its own, in tiers that cannot hide the packages of another."""
-
+_PYTHON = surroundings.PROGRAMS.rpartition("/")[0]
 _EXEC = 'ulimit -c 0 -n 1024 -f "$1" -v "$2"; shift 2; exec -- "$@"'
 
 
 class UnprotectedSandbox:
     """Runs each command as a plain subprocess of the user's own, with limits and without protection."""
+
+    brings_pytest = False
+    identity = ""
 
     @property
     def protection(self) -> Protection:
@@ -46,7 +47,7 @@ class UnprotectedSandbox:
     @property
     def python(self) -> str:
         """The Python interpreter, as a path inside."""
-        return f"{PYTHON}/bin/python3"
+        return f"{surroundings.PROGRAMS}/python3"
 
     def run(
         self,
@@ -159,7 +160,7 @@ def private_folders(worktree: Path, mounts: Mapping[str, Path]) -> Iterator[Priv
             (programs / name).symlink_to(real)
         (folder / "python" / "pyvenv.cfg").write_text(f"home = {real.parent}\ninclude-system-site-packages = false\n")
         try:
-            yield Private(folder, Translation({TESTBED: worktree, PYTHON: folder / "python", **mounts}))
+            yield Private(folder, Translation({TESTBED: worktree, _PYTHON: folder / "python", **mounts}))
         finally:
             take_back(folder, os.geteuid() if os.geteuid() == 0 else None)
 

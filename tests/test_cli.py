@@ -129,7 +129,9 @@ def test_data_makes_repairs_that_can_be_played_and_goes_on_where_it_stopped(tmp_
 
     out = tmp_path / "tasks.jsonl"
     for count in ("1", "2"):
-        made = run("data", "swe", "--ids", "SWEGym-Easy-Dense-v0", "--count", count, "--out", str(out), "--workers", "1")
+        made = run(
+            "data", "swe", "--ids", "SWEGym-Easy-Dense-v0", "--count", count, "--out", str(out), "--workers", "1"
+        )
         assert made.returncode == 0, made.stderr
         assert len(out.read_text().splitlines()) == int(count)
     env = gym.make("SWEGym-Custom-v0", tasks=str(out), expose_solution=True)
@@ -142,4 +144,6 @@ def test_bench_times_a_repair_beside_a_plain_subprocess() -> None:
     done = run("bench", "SWEGym-Easy-Dense-v0", "--against", "subprocess", "--steps", "3", "--tasks", "1", "--json")
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)["results"]
-    assert all(row[key] > 0 for key in ("first_reset_ms", "reset_ms", "shell_ms", "subprocess_ms", "graded_ms", "again_ms"))
+    assert all(
+        row[key] > 0 for key in ("first_reset_ms", "reset_ms", "shell_ms", "subprocess_ms", "graded_ms", "again_ms")
+    )

@@ -1,8 +1,9 @@
 """Can a policy of a million parameters learn to repair software, when it may choose among edits?
 
 `tiny` learns from a few of the expert's episodes what an action looks like; GRPO goes on from there on
-`SWEGym-Easy-Dense-v0` with `interface="choice"`. The table gives returns and success rates with 95 % bootstrap intervals, of a random agent, the
-clone and what GRPO made of it, on the tasks that GRPO played and on those of a library that it never saw.
+`SWEGym-Easy-Dense-v0` with `interface="choice"`. The table gives returns and success rates with 95 % bootstrap intervals, of
+a random agent, the clone and what GRPO made of it, on the tasks that GRPO played and on those of a library that it
+never saw.
 
     python -m benchmarks.experiments.swegym_choice --out swegym_choice
 """
@@ -28,7 +29,15 @@ from baselines.policy import Policy, silence_transformers
 from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings
 
 ENV_ID = "textagent_gym:SWEGym-Easy-Dense-v0"
-OPTIONS: dict[str, Any] = {"interface": "choice", "preamble": False, "hint_level": 0}
+OPTIONS: dict[str, Any] = {
+    "interface": "choice",
+    "action_space_size": 4,
+    "max_steps": 6,
+    "preamble": False,
+    "hint_level": 0,
+}
+"""Two edits that repair and two that break; with all four made and taken back there are 16 trees a task."""
+
 ROLLOUT = RolloutSettings(max_context_tokens=2048, max_new_tokens=4)
 
 
@@ -42,7 +51,7 @@ class Config:
     """Seeds weights, sampling and the order of the tasks."""
     num_demos: int = 32
     """Tasks that the expert demonstrates."""
-    sft_epochs: int = 6
+    sft_epochs: int = 8
     """Passes over the demonstrations."""
     num_train_seeds: int = 16
     """Seeds of the tasks that GRPO plays; a verdict is remembered, so that few tasks soon cost nothing."""
@@ -74,6 +83,7 @@ def run(config: Config) -> list[dict[str, Any]]:
             num_demos=config.num_demos,
             num_epochs=config.sft_epochs,
             batch_size=8,
+            optimiser=OptimiserSettings(learning_rate=1e-3),
             rollout=ROLLOUT,
             run=RunSettings(out=config.out / "sft", seed=config.seed),
         )

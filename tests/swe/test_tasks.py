@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from textagent_gym.envs.swe import sdists, tasks
+from textagent_gym.envs.swe.catalogue import indexed_record, listed
 from textagent_gym.envs.swe.grading import examine, tree_digest
 from textagent_gym.envs.swe.patches import num_hunks
 from textagent_gym.envs.swe.projects import INDEX, projects
 from textagent_gym.envs.swe.records import Origin, Sdist, TaskRecord
 from textagent_gym.envs.swe.releases import flat, nested
 from textagent_gym.envs.swe.sandbox import Sandbox
-from textagent_gym.envs.swe.tasks import indexed_record, listed, problem
+from textagent_gym.envs.swe.tasks import problem
 from textagent_gym.envs.swe.trees import texts, with_changes
 
 ORIGINS: tuple[Origin, ...] = ("bundled", "mutation", "release")

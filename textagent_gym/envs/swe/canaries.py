@@ -24,7 +24,7 @@ def split_id(test: str) -> tuple[str, str, str]:
 
 
 def whole_id(test: str, seen: Collection[str]) -> str | None:
-    """The test of a run that an id stands for, which may end at the first blank of its parameters, or None where that is not one test."""
+    """The test of a run that an id stands for, which may end at the first blank of its parameters; None if not just one."""
     if test in seen:
         return test
     longer = [one for one in seen if one.startswith(test) and one[len(test)].isspace()]

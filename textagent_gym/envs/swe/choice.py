@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from textagent_gym.envs.swe.catalogue import bugs_of, distractors
 from textagent_gym.envs.swe.mutation import Mutation, apply_all
 from textagent_gym.envs.swe.projects import project_tree, projects
 from textagent_gym.envs.swe.records import TaskRecord
-from textagent_gym.envs.swe.tasks import bugs_of, distractors
 from textagent_gym.envs.swe.trees import Changes, Tree
 
 MAX_LINE = 70

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast, get_args
 
 from typing_extensions import Unpack
@@ -11,25 +10,24 @@ from typing_extensions import Unpack
 from textagent_gym.contract import EpisodeOptions, Task, Turn
 from textagent_gym.core import MAX_ACTION, TextAgentEnv
 from textagent_gym.envs.swe import tools
+from textagent_gym.envs.swe.catalogue import Listed, indexed_record, listed, num_edits
 from textagent_gym.envs.swe.choice import Choices
-from textagent_gym.envs.swe.container import container_sandbox
-from textagent_gym.envs.swe.datasets import adapt
-from textagent_gym.envs.swe.engines import engine
 from textagent_gym.envs.swe.grading import Verdict, grade, time_limit
 from textagent_gym.envs.swe.patches import make_patch
-from textagent_gym.envs.swe.protection import choose_sandbox
 from textagent_gym.envs.swe.records import Origin, TaskRecord
 from textagent_gym.envs.swe.sandbox import Limits, Sandbox
+from textagent_gym.envs.swe.sandboxes.container import container_sandbox
+from textagent_gym.envs.swe.sandboxes.engines import engine
+from textagent_gym.envs.swe.sandboxes.protection import choose_sandbox
+from textagent_gym.envs.swe.selection import custom_records, in_images, within
 from textagent_gym.envs.swe.shell import Shell
+from textagent_gym.envs.swe.solutions import Interface, reference_actions
 from textagent_gym.envs.swe.statements import HINT_LEVELS, statement
-from textagent_gym.envs.swe.tasks import Listed, Problem, indexed_record, listed, num_edits, problem
+from textagent_gym.envs.swe.tasks import Problem, problem
 from textagent_gym.envs.swe.trees import Tree, texts
 from textagent_gym.envs.swe.workspace import Workspace
 from textagent_gym.knobs import check_choice, check_integer, check_number
 from textagent_gym.spaces import AnyText
-
-Interface = Literal["tools", "bash", "choice"]
-"""What an action is: a call of a tool as JSON, a command line, or the number of an edit on offer."""
 
 SUBMIT_MARK = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 """What a command of the bash interface prints on its first line to submit, as in mini-swe-agent."""
@@ -206,9 +204,9 @@ class SWEGymEnv(TextAgentEnv):
                 else ("ls", "git --version", "cat README.md", "submit")
             )
             self.action_space = AnyText(MAX_ACTION, examples=shown)
-        self._records = _custom_records(tasks, rebase)
+        self._records = custom_records(tasks, rebase)
         if sandbox == "docker":
-            self._records = _in_images(self._records)
+            self._records = in_images(self._records)
         self._rebase = rebase
         self._origin: Origin = origin
         self._listed = self._select(sizes, bounds) if tasks is None else self._select_custom(sizes, bounds)
@@ -267,7 +265,7 @@ class SWEGymEnv(TextAgentEnv):
 
     def _select(self, sizes: dict[str, int | None], bounds: dict[str, int | None]) -> dict[str, Listed]:
         tasks = {name: task for name, task in listed(self._origin).items() if task.split == self.split}
-        return _within(tasks, sizes, bounds, f"origin {self._origin!r} in the split {self.split!r}")
+        return within(tasks, sizes, bounds, f"origin {self._origin!r} in the split {self.split!r}")
 
     def _select_custom(self, sizes: dict[str, int | None], bounds: dict[str, int | None]) -> dict[str, Listed]:
         tasks = {
@@ -281,7 +279,7 @@ class SWEGymEnv(TextAgentEnv):
             )
             for record in self._records.values()
         }
-        return _within(tasks, sizes, bounds, "these tasks")
+        return within(tasks, sizes, bounds, "these tasks")
 
     def _new_task(self) -> Task:
         names = tuple(self._listed)
@@ -313,7 +311,7 @@ class SWEGymEnv(TextAgentEnv):
         record = ready.record
         protection = self._sandbox_of(record).protection
         choices = Choices(record, self._size) if self._interface == "choice" else None
-        solution = self._solve(ready, choices)
+        solution = reference_actions(ready.edits, self._interface, self._tools, choices)
         offered = len(choices.commands) + 1 if choices is not None else None
         return SweTask(
             task_id=record.instance_id,
@@ -355,22 +353,6 @@ class SWEGymEnv(TextAgentEnv):
             base=ready.visible if self._tests_visible else ready.hidden,
             choices=choices,
         )
-
-    def _solve(self, ready: Problem, choices: Choices | None) -> tuple[str, ...]:
-        """The reference repair as actions."""
-        if choices is not None:
-            return (*choices.repairs, "submit")
-        if self._interface == "bash":
-            return (*(_edit_command(edit.path, edit.old, edit.new) for edit in ready.edits), "submit")
-        actions: list[str] = []
-        for edit in ready.edits:
-            if "view" in self._tools and edit.old:
-                first = max(1, edit.line - 10)
-                actions.append(_call("view", path=edit.path, start=first, end=edit.line + 10))
-            actions.append(_call("edit", path=edit.path, old=edit.old, new=edit.new))
-        if "test" in self._tools:
-            actions.append(_call("test"))
-        return (*actions, _call("submit"))
 
     def _begin(self, task: Task) -> Turn:
         task = cast(SweTask, task)
@@ -495,75 +477,3 @@ def _actions_asked(interface: Interface, action_space_size: int | None) -> int:
         return default
     check_integer("action_space_size", action_space_size, low, high)
     return action_space_size
-
-
-def _within(
-    tasks: dict[str, Listed], sizes: dict[str, int | None], bounds: dict[str, int | None], where: str
-) -> dict[str, Listed]:
-    """The tasks whose measures lie within what was asked for.
-
-    Raises:
-        ValueError: There is none; the message names what there is.
-    """
-
-    def fits(task: Listed) -> bool:
-        for name, value in (("state_space_size", task.num_files), ("solution_length", task.num_edits)):
-            exact, low, high = sizes[name], bounds[f"min_{name}"], bounds[f"max_{name}"]
-            if (exact is not None and value != exact) or (low is not None and value < low):
-                return False
-            if high is not None and value > high:
-                return False
-        return True
-
-    found = {name: task for name, task in tasks.items() if fits(task)}
-    if not found:
-        there = sorted({(task.num_files, task.num_edits) for task in tasks.values()})
-        shown = ", ".join(f"{files} files with {edits}" for files, edits in there[:40]) or "none"
-        asked = ", ".join(f"{name}={value}" for name, value in {**sizes, **bounds}.items() if value is not None)
-        raise ValueError(f"expected tasks with {asked or 'anything'} of {where}, got none. Feasible: {shown} edits")
-    return found
-
-
-def _in_images(records: dict[str, TaskRecord]) -> dict[str, TaskRecord]:
-    """The tasks with image, as far as their data sets leave it unsaid.
-
-    Raises:
-        ValueError: One has none.
-    """
-    adapted = {name: adapt(record) for name, record in records.items()}
-    bare = next((name for name, record in adapted.items() if not record.image), None)
-    if bare is not None:
-        raise ValueError(f"expected tasks that live in images with sandbox='docker', got {bare} without an image")
-    return adapted
-
-
-def _custom_records(tasks: str | None, rebase: bool) -> dict[str, TaskRecord]:
-    """The tasks of a file by name; of those that are to be moved to an sdist and were before, what they became."""
-    if tasks is None:
-        return {}
-    from textagent_gym.envs.swe.formats import read_records
-
-    records = {record.instance_id: replace(record) for record in read_records(tasks)}
-    if rebase:
-        from textagent_gym.envs.swe.rebase import remembered
-
-        records = {name: remembered(record) or record for name, record in records.items()}
-    return records
-
-
-def _call(name: str, **arguments: Any) -> str:
-    return json.dumps({"tool": name, **arguments})
-
-
-def _edit_command(path: str, old: str, new: str) -> str:
-    """A command that replaces one text by another in a file."""
-    return (
-        "python3 - <<'END_OF_EDIT'\n"
-        f"from pathlib import Path\npath = Path({path!r})\n"
-        + (
-            f"text = path.read_text()\npath.write_text(text.replace({old!r}, {new!r}, 1))\n"
-            if old
-            else f"path.parent.mkdir(parents=True, exist_ok=True)\npath.write_text({new!r})\n"
-        )
-        + "END_OF_EDIT"
-    )

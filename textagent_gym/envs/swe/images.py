@@ -18,8 +18,16 @@ from pathlib import PurePosixPath
 from gymnasium import logger
 
 from textagent_gym.data import cache_folder, keep
-from textagent_gym.envs.swe.engines import LABEL, discard, docker_package, engine, find_image, owner, translated
 from textagent_gym.envs.swe.sandbox import TESTBED, SandboxError
+from textagent_gym.envs.swe.sandboxes.engines import (
+    LABEL,
+    discard,
+    docker_package,
+    engine,
+    find_image,
+    owner,
+    translated,
+)
 from textagent_gym.envs.swe.trees import IGNORED
 
 MAX_TREE_BYTES = 500 << 20

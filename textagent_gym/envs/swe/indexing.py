@@ -16,7 +16,7 @@ import numpy as np
 from textagent_gym.envs.swe.building import Combination, FoundBug, Workshop
 from textagent_gym.envs.swe.grading import tree_digest
 from textagent_gym.envs.swe.projects import INDEX, Project, projects
-from textagent_gym.envs.swe.protection import choose_sandbox
+from textagent_gym.envs.swe.sandboxes.protection import choose_sandbox
 from textagent_gym.envs.swe.trees import source_files
 
 

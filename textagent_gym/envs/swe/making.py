@@ -13,11 +13,11 @@ import gymnasium as gym
 import numpy as np
 
 from textagent_gym.envs.swe.building import Workshop
+from textagent_gym.envs.swe.catalogue import bug_pool, mutation_record
 from textagent_gym.envs.swe.env import SWEGymEnv
 from textagent_gym.envs.swe.formats import read_records, to_row
 from textagent_gym.envs.swe.projects import projects
-from textagent_gym.envs.swe.protection import choose_sandbox
-from textagent_gym.envs.swe.tasks import bug_pool, mutation_record
+from textagent_gym.envs.swe.sandboxes.protection import choose_sandbox
 
 MAX_TRIES = 30
 """Combinations that are tried for one task."""

@@ -31,11 +31,11 @@ from textagent_gym.envs.swe.formats import from_row, read_records, to_row, write
 from textagent_gym.envs.swe.grading import gold_run, test_files
 from textagent_gym.envs.swe.patches import apply_patch, make_patch
 from textagent_gym.envs.swe.projects import installed_tree
-from textagent_gym.envs.swe.protection import choose_sandbox
 from textagent_gym.envs.swe.records import Sdist, TaskRecord
 from textagent_gym.envs.swe.repairs import edits_of
 from textagent_gym.envs.swe.runtime import distribution_name
 from textagent_gym.envs.swe.sandbox import Sandbox
+from textagent_gym.envs.swe.sandboxes.protection import choose_sandbox
 from textagent_gym.envs.swe.sdists import releases
 from textagent_gym.envs.swe.tasks import patched, requirements_of
 from textagent_gym.envs.swe.testruns import TestReport, run_tests

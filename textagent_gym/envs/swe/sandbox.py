@@ -1,7 +1,7 @@
 """What a sandbox is: one command in a fresh room, of which nothing is left but what it wrote into the work tree.
 
-The tiers are `bubblewrap.py` (the default), `container.py` (an image of one's own), `landlock.py` (weaker, asked for) and
-`unprotected.py` (none, asked for); `protection.py` chooses among them.
+The tiers are in `sandboxes`: `bubblewrap.py` (the default), `container.py` (an image of the task's own), `landlock.py`
+(weaker, asked for) and `unprotected.py` (none, asked for); `protection.py` chooses among them.
 """
 
 from __future__ import annotations

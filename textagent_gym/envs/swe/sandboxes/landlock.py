@@ -23,12 +23,12 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from textagent_gym.envs.swe import seccomp, surroundings
-from textagent_gym.envs.swe.occupancy import Occupancy, hand_over, measure, take_back
 from textagent_gym.envs.swe.sandbox import Limits, Outcome, Protection, SandboxError
-from textagent_gym.envs.swe.supervise import exceeds, supervise
-from textagent_gym.envs.swe.unprotected import Private, finished, private_folders
-from textagent_gym.envs.swe.users import are_for_one_command, free_user
+from textagent_gym.envs.swe.sandboxes import seccomp, surroundings
+from textagent_gym.envs.swe.sandboxes.occupancy import Occupancy, hand_over, measure, take_back
+from textagent_gym.envs.swe.sandboxes.supervise import exceeds, supervise
+from textagent_gym.envs.swe.sandboxes.unprotected import Private, finished, private_folders
+from textagent_gym.envs.swe.sandboxes.users import are_for_one_command, free_user
 
 _CREATE_RULESET, _VERSION = 444, 1
 _PROGRAM = Path(__file__).with_name("landlock_run.py")

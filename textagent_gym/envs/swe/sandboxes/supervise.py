@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from textagent_gym.envs.swe.occupancy import Occupancy, measure
 from textagent_gym.envs.swe.sandbox import Limits, Outcome, SandboxError, Stop
+from textagent_gym.envs.swe.sandboxes.occupancy import Occupancy, measure
 
 FIRST_LOOK = 0.1
 """Seconds before a command is first looked at: quick ones pay nothing."""

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from textagent_gym.envs.swe import surroundings
-from textagent_gym.envs.swe.occupancy import Occupancy, measure, take_back
 from textagent_gym.envs.swe.sandbox import TESTBED, Limits, Outcome, Protection
-from textagent_gym.envs.swe.supervise import exceeds, processes_below, supervise
-from textagent_gym.envs.swe.translation import Translation
+from textagent_gym.envs.swe.sandboxes import surroundings
+from textagent_gym.envs.swe.sandboxes.occupancy import Occupancy, measure, take_back
+from textagent_gym.envs.swe.sandboxes.supervise import exceeds, processes_below, supervise
+from textagent_gym.envs.swe.sandboxes.translation import Translation
 from textagent_gym.envs.swe.trees import scratch_folder
 
 _PYTHON = surroundings.PROGRAMS.rpartition("/")[0]

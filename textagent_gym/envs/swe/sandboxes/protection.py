@@ -67,14 +67,14 @@ def _ready(kind: Kind, user: int) -> Sandbox:
 
 def _make(kind: Kind) -> Sandbox:
     if kind == "bubblewrap":
-        from textagent_gym.envs.swe.bubblewrap import BubblewrapSandbox
+        from textagent_gym.envs.swe.sandboxes.bubblewrap import BubblewrapSandbox
 
         return BubblewrapSandbox()
     if kind == "landlock":
-        from textagent_gym.envs.swe.landlock import LandlockSandbox
+        from textagent_gym.envs.swe.sandboxes.landlock import LandlockSandbox
 
         return LandlockSandbox()
-    from textagent_gym.envs.swe.unprotected import UnprotectedSandbox
+    from textagent_gym.envs.swe.sandboxes.unprotected import UnprotectedSandbox
 
     return UnprotectedSandbox()
 

@@ -23,12 +23,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from textagent_gym.envs.swe.engines import LABEL, discard, docker_package, engine, find_image, owner, translated
-from textagent_gym.envs.swe.occupancy import Occupancy, hand_over, measure, take_back
 from textagent_gym.envs.swe.sandbox import TESTBED, Limits, Outcome, Protection, SandboxError, Stop
-from textagent_gym.envs.swe.supervise import FIRST_LOOK, INTERVAL, exceeds
+from textagent_gym.envs.swe.sandboxes.engines import (
+    LABEL,
+    discard,
+    docker_package,
+    engine,
+    find_image,
+    owner,
+    translated,
+)
+from textagent_gym.envs.swe.sandboxes.occupancy import Occupancy, hand_over, measure, take_back
+from textagent_gym.envs.swe.sandboxes.supervise import FIRST_LOOK, INTERVAL, exceeds
+from textagent_gym.envs.swe.sandboxes.users import free_user
 from textagent_gym.envs.swe.trees import scratch_folder
-from textagent_gym.envs.swe.users import free_user
 
 _CHUNK = 1 << 16
 _MAX_ARGUMENT = (1 << 17) - 1  # the kernel's, in bytes

@@ -1,0 +1,53 @@
+"""The reference repair as actions of each interface."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from textagent_gym.envs.swe.choice import Choices
+from textagent_gym.envs.swe.repairs import Edit
+
+Interface = Literal["tools", "bash", "choice"]
+"""What an action is: a call of a tool as JSON, a command line, or the number of an edit on offer."""
+
+LOOK_AROUND = 10
+"""Lines around an edit that the reference looks at before it makes it."""
+
+
+def reference_actions(
+    edits: Sequence[Edit], interface: Interface, tools: Sequence[str], choices: Choices | None
+) -> tuple[str, ...]:
+    """The actions that make `edits`, as an agent would: look, edit, test, submit, as far as `tools` offers that."""
+    if choices is not None:
+        return (*choices.repairs, "submit")
+    if interface == "bash":
+        return (*(_edit_command(edit.path, edit.old, edit.new) for edit in edits), "submit")
+    actions: list[str] = []
+    for edit in edits:
+        if "view" in tools and edit.old:
+            first = max(1, edit.line - LOOK_AROUND)
+            actions.append(_call("view", path=edit.path, start=first, end=edit.line + LOOK_AROUND))
+        actions.append(_call("edit", path=edit.path, old=edit.old, new=edit.new))
+    if "test" in tools:
+        actions.append(_call("test"))
+    return (*actions, _call("submit"))
+
+
+def _call(name: str, **arguments: Any) -> str:
+    return json.dumps({"tool": name, **arguments})
+
+
+def _edit_command(path: str, old: str, new: str) -> str:
+    """A command that replaces one text by another in a file."""
+    return (
+        "python3 - <<'END_OF_EDIT'\n"
+        f"from pathlib import Path\npath = Path({path!r})\n"
+        + (
+            f"text = path.read_text()\npath.write_text(text.replace({old!r}, {new!r}, 1))\n"
+            if old
+            else f"path.parent.mkdir(parents=True, exist_ok=True)\npath.write_text({new!r})\n"
+        )
+        + "END_OF_EDIT"
+    )

@@ -55,7 +55,7 @@ class Config:
     """Passes over the demonstrations."""
     num_train_seeds: int = 16
     """Seeds of the tasks that GRPO plays; a verdict is remembered, so that few tasks soon cost nothing."""
-    grpo_iterations: int = 30
+    grpo_iterations: int = 40
     """Rounds of rollout and update."""
     groups_per_batch: int = 8
     """Tasks of one round."""

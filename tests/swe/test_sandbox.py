@@ -438,7 +438,9 @@ def test_processes(room: Room) -> None:
         assert outcome.stopped == "processes"
     else:
         assert outcome.output.startswith(b"refused ")
-        assert int(outcome.output.split()[1]) <= 20
+        # Under Landlock an ordinary user has one count for all processes, as its gaps say: what ends meanwhile makes room.
+        counted_together = room.sandbox.protection.name == "landlock" and not AS_ROOT
+        assert int(outcome.output.split()[1]) <= (40 if counted_together else 20)
 
 
 @protected

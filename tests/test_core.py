@@ -190,3 +190,12 @@ def test_restore_continues_as_the_original_does(before: list[str], after: list[s
         assert other.step(action) == step
         if step[2]:
             return
+
+
+def test_an_episode_that_the_agent_ends_keeps_what_stands() -> None:
+    env = CorridorEnv(length=4, reward_density=1.0)
+    env.reset(seed=0)
+    total = env.step("east")[1] + env.step("east")[1]
+    _, reward, terminated, truncated, info = env.step("stop")
+    assert (terminated, truncated, info["success"], info["subgoals_done"]) == (True, False, False, 2)
+    assert total + reward == pytest.approx(0.5)

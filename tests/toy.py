@@ -7,7 +7,7 @@ from textagent_gym.core import TextAgentEnv
 
 
 class CorridorEnv(TextAgentEnv):
-    """Walk `length` doors east without falling into the pit in the west; "east" and "west" are the only commands."""
+    """Walk `length` doors east without falling into the pit in the west; "east", "west" and "stop" are the only commands."""
 
     units: ClassVar[dict[str, str]] = {"solution_length": "doors"}
     rules: ClassVar[str] = "Walk east."
@@ -46,14 +46,16 @@ class CorridorEnv(TextAgentEnv):
 
     def _play(self, command: str) -> Turn:
         self.played.append(command)
+        if command == "stop":
+            return self._say("You stop.", ended=True)
         moves = {"east": 1, "west": -1}
         if command not in moves:
             return self._say("What?", valid=False)
         self.place += moves[command]
         return self._say(f"Door {self.place}.")
 
-    def _say(self, text: str, *, valid: bool = True) -> Turn:
-        return Turn(text, self.place, won=self.place == self.length, lost=self.place < 0, valid=valid,
+    def _say(self, text: str, *, valid: bool = True, ended: bool = False) -> Turn:
+        return Turn(text, self.place, won=self.place == self.length, lost=self.place < 0, ended=ended, valid=valid,
                     admissible=("east", "west"), points=10.0 * self.place)  # fmt: skip
 
     def _snapshot_backend(self) -> int:

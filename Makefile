@@ -1,5 +1,5 @@
 # make demo   watch a language model learn a text game (8 minutes on two cores, after installation)
-# make test   everything that must hold (6 minutes)
+# make test   everything that must hold (7 minutes on two cores, after installation)
 # make test-slow   the long differential and learning runs
 # make docs   render the pages that are made from the code
 

@@ -13,6 +13,7 @@ from textagent_gym.envs.swe import tools
 from textagent_gym.envs.swe.catalogue import Listed, indexed_record, listed, num_edits
 from textagent_gym.envs.swe.choice import Choices
 from textagent_gym.envs.swe.grading import Verdict, grade, time_limit
+from textagent_gym.envs.swe.interfaces import Interface, actions_asked, reference_actions, rules_of
 from textagent_gym.envs.swe.patches import make_patch
 from textagent_gym.envs.swe.records import Origin, TaskRecord
 from textagent_gym.envs.swe.sandbox import Limits, Sandbox
@@ -21,7 +22,6 @@ from textagent_gym.envs.swe.sandboxes.engines import engine
 from textagent_gym.envs.swe.sandboxes.protection import choose_sandbox
 from textagent_gym.envs.swe.selection import custom_records, in_images, within
 from textagent_gym.envs.swe.shell import Shell
-from textagent_gym.envs.swe.solutions import Interface, reference_actions
 from textagent_gym.envs.swe.statements import HINT_LEVELS, statement
 from textagent_gym.envs.swe.tasks import Problem, problem
 from textagent_gym.envs.swe.trees import Tree, texts
@@ -190,10 +190,10 @@ class SWEGymEnv(TextAgentEnv):
         for name, value in {**sizes, **bounds}.items():
             if value is not None:
                 check_integer(name, value, low=1)
-        self._size = _actions_asked(interface, action_space_size)
+        self._size = actions_asked(interface, action_space_size)
         self._interface: Interface = interface
         self._tools = tools.TOOLS[: self._size] if interface == "tools" else ()
-        self.rules = self._rules_of(interface)
+        self.rules = rules_of(interface, self._tools)
         asked = {**sizes, "action_space_size": self._size, **bounds, "reward_density": reward_density}
         requested: dict[str, float] = {name: value for name, value in asked.items() if value is not None}
         super().__init__(requested=requested, reward_density=reward_density, **options)
@@ -453,27 +453,3 @@ class SWEGymEnv(TextAgentEnv):
         self._enter(cast(SweTask, task))
         files, self._applied = snapshot
         self._workspace.restore(files)
-
-    def _rules_of(self, interface: Interface) -> str:
-        if interface == "tools":
-            return tools.rules(self._tools)
-        if interface == "bash":
-            return (
-                "You repair a software repository with bash: each action is one command, run in the repository's top folder "
-                "in a fresh shell without network. Change the source, never the tests: only source counts. The command "
-                "submit ends the episode."
-            )
-        return (
-            "You repair a software repository by choosing edits: some repair it, the others break more. The number of an "
-            "edit makes it, or takes it back; submit ends the episode. Submit when all tests pass."
-        )
-
-
-def _actions_asked(interface: Interface, action_space_size: int | None) -> int:
-    if interface == "bash":
-        return 1
-    low, high, default = (2, len(tools.TOOLS), len(tools.TOOLS)) if interface == "tools" else (2, 40, 8)
-    if action_space_size is None:
-        return default
-    check_integer("action_space_size", action_space_size, low, high)
-    return action_space_size

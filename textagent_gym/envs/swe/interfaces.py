@@ -1,4 +1,4 @@
-"""The reference repair as actions of each interface."""
+"""The three interfaces: what an agent is told of its actions, how many there are, and the reference repair as actions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,46 @@ from typing import Any, Literal
 
 from textagent_gym.envs.swe.choice import Choices
 from textagent_gym.envs.swe.repairs import Edit
+from textagent_gym.envs.swe.tools import TOOLS
+from textagent_gym.envs.swe.tools import rules as tool_rules
+from textagent_gym.knobs import check_integer
 
 Interface = Literal["tools", "bash", "choice"]
 """What an action is: a call of a tool as JSON, a command line, or the number of an edit on offer."""
 
 LOOK_AROUND = 10
 """Lines around an edit that the reference looks at before it makes it."""
+
+
+def rules_of(interface: Interface, tools: tuple[str, ...]) -> str:
+    """What an agent is told of its actions."""
+    if interface == "tools":
+        return tool_rules(tools)
+    if interface == "bash":
+        return (
+            "You repair a software repository with bash: each action is one command, run in the repository's top folder "
+            "in a fresh shell without network. Change the source, never the tests: only source counts. The command "
+            "submit ends the episode."
+        )
+    return (
+        "You repair a software repository by choosing edits: some repair it, the others break more. The number of an "
+        "edit makes it, or takes it back; submit ends the episode. Submit when all tests pass."
+    )
+
+
+def actions_asked(interface: Interface, action_space_size: int | None) -> int:
+    """How many actions an interface offers.
+
+    Raises:
+        ValueError: It cannot offer as many as were asked for.
+    """
+    if interface == "bash":
+        return 1
+    low, high, default = (2, len(TOOLS), len(TOOLS)) if interface == "tools" else (2, 40, 8)
+    if action_space_size is None:
+        return default
+    check_integer("action_space_size", action_space_size, low, high)
+    return action_space_size
 
 
 def reference_actions(

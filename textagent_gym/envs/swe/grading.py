@@ -20,7 +20,7 @@ from textagent_gym.envs.swe.sandbox import Sandbox
 from textagent_gym.envs.swe.testruns import TestReport, run_tests, setting
 from textagent_gym.envs.swe.trees import Tree, as_text, is_test, texts, with_changes
 
-VERSION = 2
+VERSION = 3
 """Of what the grader does; a change makes every remembered verdict anew."""
 
 MAX_REMEMBERED = 10_000

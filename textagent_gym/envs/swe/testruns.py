@@ -97,7 +97,7 @@ def run_tests(
     with scratch_folder() as folder:
         write_tree(tree, folder)
         outcome = sandbox.run(
-            [sandbox.python, "-I", "-c", _program()],
+            [sandbox.python, "-s", "-c", _program()],
             worktree=folder,
             mounts=mounted(sandbox, requirements),
             environment={

@@ -18,7 +18,7 @@ from textagent_gym.envs.swe.patches import make_patch
 from textagent_gym.envs.swe.records import Origin, TaskRecord
 from textagent_gym.envs.swe.sandbox import Limits, Sandbox
 from textagent_gym.envs.swe.sandboxes.container import container_sandbox
-from textagent_gym.envs.swe.sandboxes.engines import engine
+from textagent_gym.envs.swe.sandboxes.container_engine import engine
 from textagent_gym.envs.swe.sandboxes.protection import choose_sandbox
 from textagent_gym.envs.swe.selection import custom_records, in_images, within
 from textagent_gym.envs.swe.shell import Shell

@@ -19,7 +19,7 @@ from gymnasium import logger
 
 from textagent_gym.data import cache_folder, keep
 from textagent_gym.envs.swe.sandbox import TESTBED, SandboxError
-from textagent_gym.envs.swe.sandboxes.engines import (
+from textagent_gym.envs.swe.sandboxes.container_engine import (
     LABEL,
     discard,
     docker_package,

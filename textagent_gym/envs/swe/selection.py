@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from textagent_gym.envs.swe.catalogue import Listed
 from textagent_gym.envs.swe.datasets import adapt
 from textagent_gym.envs.swe.formats import read_records
@@ -54,7 +52,7 @@ def custom_records(tasks: str | None, rebase: bool) -> dict[str, TaskRecord]:
     """The tasks of a file by name; of those that are to be moved to an sdist and were before, what they became."""
     if tasks is None:
         return {}
-    records = {record.instance_id: replace(record) for record in read_records(tasks)}
+    records = {record.instance_id: record for record in read_records(tasks)}
     if rebase:
         from textagent_gym.envs.swe.rebase import remembered
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from textagent_gym.envs.swe.sandbox import TESTBED, Limits, Outcome, Protection, SandboxError, Stop
-from textagent_gym.envs.swe.sandboxes.engines import (
+from textagent_gym.envs.swe.sandboxes.container_engine import (
     LABEL,
     discard,
     docker_package,

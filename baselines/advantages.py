@@ -1,40 +1,182 @@
-"""Credit assignment: from rewards to one advantage per token.
+r"""Credit assignment: from rewards to one advantage per action token.
 
-Every function is pure. Returns come as (N,) over episodes, groups as (N,) labels; advantages leave as (N,), one per
-trajectory, and `spread` gives them to an episode's action tokens, (N, T).
+Credit is given to *decisions*. What counts as one is the choice `credit`:
+
+    token         every action token is a decision
+    turn          an action, all its tokens together, is a decision
+    trajectory    the whole episode is one decision
+
+`decision_index` says which decision each action token belongs to; `per_decision` adds up what its tokens earned; an
+estimator works on arrays (N, S) of N episodes and at most S decisions; `per_token` gives the result back to the tokens.
+So one function serves all three, and observation tokens, which are nobody's decision, are never in the way: the value
+of the last token of an action is compared with that of the first token of the next action, however long the
+observation between them.
+
+Every function is pure. Padding decisions after an episode's end earn 0 and are False in `exists`.
 """
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import torch
 from torch import Tensor
+
+Credit: TypeAlias = Literal["token", "turn", "trajectory"]
+
+CREDITS: tuple[Credit, ...] = ("token", "turn", "trajectory")
 
 # Below this a group's returns differ only by rounding (sums of rewards such as 1/3), and carry no signal.
 ZERO_STD = 1e-6
 
 
-def group_normalised_advantages(returns: Tensor, groups: Tensor) -> Tensor:
-    """Trajectory advantage of GRPO: `A_i = (R_i - mean(R)) / std(R)` over the episodes of one group.
-
-    Section 4.1.2 (outcome supervision) of arXiv 2402.03300; `std` is the population's (divided by the group size).
+def decision_index(action_mask: Tensor, turns: Tensor, credit: Credit) -> Tensor:
+    """Numbers the decision that each action token belongs to.
 
     Args:
-        returns: (N,) episode returns.
-        groups: (N,) label of the group that each episode belongs to, such as its seed.
+        action_mask: (N, T) True for a token that the policy sampled.
+        turns: (N, T) number of the turn that each token stands in, from 0.
+        credit: what is one decision.
 
     Returns:
-        (N,) advantages; 0 throughout a group whose returns are all equal.
+        (N, T) decision numbers from 0, -1 off the mask.
     """
-    _, inverse = torch.unique(groups, return_inverse=True)
-    num_groups = int(inverse.max()) + 1 if len(inverse) else 0
-    counts = torch.zeros(num_groups, dtype=returns.dtype).index_add(0, inverse, torch.ones_like(returns))
-    means = torch.zeros(num_groups, dtype=returns.dtype).index_add(0, inverse, returns) / counts
-    centred = returns - means[inverse]
-    variances = torch.zeros(num_groups, dtype=returns.dtype).index_add(0, inverse, centred**2) / counts
-    stds = variances.sqrt()[inverse]
-    return torch.where(stds > ZERO_STD, centred / stds.clamp(min=ZERO_STD), torch.zeros_like(centred))
+    if credit == "token":
+        index = action_mask.long().cumsum(1) - 1
+    elif credit == "turn":
+        index = turns
+    elif credit == "trajectory":
+        index = torch.zeros_like(turns)
+    else:
+        raise ValueError(f"expected credit to be one of {', '.join(CREDITS)}, got {credit!r}")
+    return torch.where(action_mask, index, -1)
 
 
-def spread(advantages: Tensor, action_mask: Tensor) -> Tensor:
-    """Gives every action token its trajectory's advantage: (B,) and (B, T) to (B, T), 0 off the mask."""
-    return advantages[:, None] * action_mask
+def exists(index: Tensor) -> Tensor:
+    """(N, S) True for a decision that the episode has; `index` is (N, T) of `decision_index`."""
+    return per_decision(torch.ones(index.shape, device=index.device), index) > 0
+
+
+def first_tokens(index: Tensor) -> Tensor:
+    """(N, T) True at the first token of every decision, where a critic judges the state that it is taken in."""
+    before = torch.cummax(torch.cat([torch.full_like(index[:, :1], -1), index[:, :-1]], dim=1), dim=1).values
+    return index > before
+
+
+def per_decision(values: Tensor, index: Tensor) -> Tensor:
+    """Adds up (N, T) values over the tokens of each decision: (N, S); values off the action mask are not counted."""
+    num_decisions = max(1, int(index.max()) + 1) if index.numel() else 1
+    sums = torch.zeros((len(index), num_decisions + 1), dtype=values.dtype, device=values.device)
+    return sums.scatter_add(1, index + 1, values)[:, 1:]  # column 0 takes what is off the mask
+
+
+def per_token(values: Tensor, index: Tensor) -> Tensor:
+    """Gives each action token its decision's value: (N, S) to (N, T), 0 off the action mask."""
+    return torch.where(index >= 0, values.gather(1, index.clamp(min=0)), 0.0)
+
+
+def rewards_to_go(rewards: Tensor, gamma: float = 1.0) -> Tensor:
+    """`G_s = r_s + gamma G_(s+1)`, the return from each decision on (Sutton and Barto, 2018, eq. 3.9).
+
+    Args:
+        rewards: (N, S) what each decision earned, 0 after the end.
+        gamma: discount from one decision to the next.
+
+    Returns:
+        (N, S); 0 after an episode's end.
+    """
+    if gamma == 1.0:
+        return rewards.flip(1).cumsum(1).flip(1)
+    returns = torch.zeros_like(rewards)
+    following = torch.zeros_like(rewards[:, 0])
+    for step in reversed(range(rewards.shape[1])):
+        following = rewards[:, step] + gamma * following
+        returns[:, step] = following
+    return returns
+
+
+def gae(rewards: Tensor, values: Tensor, present: Tensor, bootstrap: Tensor, gamma: float, gae_lambda: float) -> Tensor:
+    r"""Generalised advantage estimates over decisions (arXiv 1506.02438, eq. 16).
+
+        delta_s = r_s + gamma V_(s+1) - V_s        A_s = delta_s + gamma lambda A_(s+1)
+
+    With one decision an episode this is R - V(prompt); at lambda = 1 it is the return minus the value.
+
+    Args:
+        rewards: (N, S) what each decision earned.
+        values: (N, S) the critic's value of the state in which it was taken.
+        present: (N, S) True for a decision that the episode has.
+        bootstrap: (N,) value after the last decision: 0 where the episode terminated, the critic's where it was cut.
+        gamma: discount from one decision to the next.
+        gae_lambda: lambda.
+
+    Returns:
+        (N, S) advantages, 0 where there is no decision.
+    """
+    advantages = torch.zeros_like(values)
+    next_value, next_advantage = bootstrap, torch.zeros_like(bootstrap)
+    for step in reversed(range(values.shape[1])):
+        here = present[:, step]
+        delta = rewards[:, step] + gamma * next_value - values[:, step]
+        advantage = delta + gamma * gae_lambda * next_advantage
+        advantages[:, step] = torch.where(here, advantage, 0.0)
+        next_value = torch.where(here, values[:, step], next_value)
+        next_advantage = torch.where(here, advantage, next_advantage)
+    return advantages
+
+
+def minus_group_mean(returns: Tensor, groups: Tensor) -> Tensor:
+    """`G_is - mean_j G_js` over the episodes j of one group (the baseline of arXiv 2402.03300, section 4.1).
+
+    A member that has finished before decision s counts with G_js = 0, so the baseline always exists.
+
+    Args:
+        returns: (N, S) returns-to-go.
+        groups: (N,) label of the group that each episode belongs to.
+    """
+    sums, counts, inverse = _group_sums(returns, groups)
+    return returns - (sums / counts)[inverse]
+
+
+def leave_one_out(returns: Tensor, groups: Tensor) -> Tensor:
+    """`G_is - mean_(j != i) G_js`: RLOO's baseline, the mean of the others (arXiv 2402.14740, section 3.2).
+
+    Finished members count with 0; arguments as for `minus_group_mean`, in groups of at least two.
+    """
+    sums, counts, inverse = _group_sums(returns, groups)
+    others = (sums[inverse] - returns) / (counts[inverse] - 1)
+    return returns - others
+
+
+def group_scale(returns: Tensor, groups: Tensor) -> Tensor:
+    """`1 / std(R)` over each group (arXiv 2402.03300, section 4.1.2; the population's std).
+
+    Args:
+        returns: (N,) undiscounted episode returns.
+        groups: (N,) labels.
+
+    Returns:
+        (N,) factors; 0 throughout a group whose returns are all equal: nothing was learned about any of them.
+    """
+    centred = minus_group_mean(returns[:, None], groups)
+    sums, counts, inverse = _group_sums(centred**2, groups)
+    stds = (sums / counts).sqrt()[inverse, 0]
+    return torch.where(stds > ZERO_STD, 1 / stds.clamp(min=ZERO_STD), torch.zeros_like(stds))
+
+
+def whiten(advantages: Tensor, action_mask: Tensor) -> Tensor:
+    """Zero mean and unit variance over all action tokens of a batch (arXiv 2501.03262, eq. 6): (N, T) to (N, T)."""
+    chosen = advantages[action_mask]
+    if len(chosen) == 0:
+        return advantages
+    std = chosen.std(correction=0)
+    # Equal up to rounding, all of them: dividing would blow the rounding up to full size.
+    scale = 1 / std if std > ZERO_STD * (1 + chosen.abs().max()) else torch.zeros_like(std)
+    return torch.where(action_mask, (advantages - chosen.mean()) * scale, torch.zeros_like(advantages))
+
+
+def _group_sums(values: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums (M, S) and sizes (M, 1) of M groups, and the group (N,) of each row."""
+    _, inverse, counts = torch.unique(groups, return_inverse=True, return_counts=True)
+    sums = torch.zeros((len(counts), values.shape[1]), dtype=values.dtype, device=values.device)
+    return sums.index_add(0, inverse, values), counts[:, None].to(values.dtype), inverse

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,39 +22,81 @@ class Batch:
         attention_mask: (B, T) 1 for a real token.
         action_mask: (B, T) True for a token that the policy sampled; column 0 is never one.
         old_logprobs: (B, T) log-probabilities recorded at rollout; 0 off the action mask.
+        turns: (B, T) number of the turn that each token stands in, from 0.
+        rewards: (B, T) what a turn paid, at the last token that was sampled in it; 0 elsewhere.
+        columns: further (B, T) tensors by name, such as an algorithm's advantages; read as `batch["advantages"]`.
     """
 
     token_ids: Tensor
     attention_mask: Tensor
     action_mask: Tensor
     old_logprobs: Tensor
+    turns: Tensor
+    rewards: Tensor
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.columns[name]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Real tokens of each row."""
+        counts: list[int] = self.attention_mask.sum(1).tolist()
+        return counts
+
+    def with_columns(self, **columns: Tensor) -> Batch:
+        """The same episodes with further tensors (B, T)."""
+        return replace(self, columns={**self.columns, **columns})
 
     def select(self, rows: Sequence[int]) -> Batch:
         """Keeps `rows`, and no more columns than the longest of them needs."""
         index = torch.as_tensor(list(rows), device=self.token_ids.device)
-        width = int(self.attention_mask[index].sum(1).max())
-        return Batch(
-            self.token_ids[index, :width],
-            self.attention_mask[index, :width],
-            self.action_mask[index, :width],
-            self.old_logprobs[index, :width],
-        )
+        width = int(self.attention_mask[index].sum(1).max()) if len(rows) else 0
+        kept = {part.name: getattr(self, part.name)[index, :width] for part in fields(self) if part.name != "columns"}
+        return Batch(**kept, columns={name: values[index, :width] for name, values in self.columns.items()})
 
 
 def collate(episodes: Sequence[Episode], pad_token_id: int, device: torch.device | str = "cpu") -> Batch:
     """Pads episodes on the right into one batch on `device`."""
-    rows, width = len(episodes), max(episode.num_tokens for episode in episodes)
-    token_ids = torch.full((rows, width), pad_token_id, dtype=torch.long)
-    attention_mask = torch.zeros((rows, width), dtype=torch.long)
-    action_mask = torch.zeros((rows, width), dtype=torch.bool)
-    old_logprobs = torch.zeros((rows, width))
+    shape = len(episodes), max(episode.num_tokens for episode in episodes)
+    token_ids = torch.full(shape, pad_token_id, dtype=torch.long)
+    attention_mask, turns = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    action_mask = torch.zeros(shape, dtype=torch.bool)
+    old_logprobs, rewards = torch.zeros(shape), torch.zeros(shape)
     for row, episode in enumerate(episodes):
         length = episode.num_tokens
         token_ids[row, :length] = torch.from_numpy(episode.token_ids)
         attention_mask[row, :length] = 1
         action_mask[row, :length] = torch.from_numpy(episode.action_mask)
         old_logprobs[row, :length] = torch.from_numpy(episode.logprobs)
-    return Batch(token_ids.to(device), attention_mask.to(device), action_mask.to(device), old_logprobs.to(device))
+        turns[row, :length] = torch.from_numpy(episode.turn_index())
+        for turn in episode.turns:
+            rewards[row, turn.last_sampled] = turn.reward
+    whole = Batch(token_ids, attention_mask, action_mask, old_logprobs, turns, rewards)
+    kept = {part.name: getattr(whole, part.name).to(device) for part in fields(whole) if part.name != "columns"}
+    return Batch(**kept)
+
+
+def collate_ends(episodes: Sequence[Episode], end_token_id: int, device: torch.device | str = "cpu") -> Batch:
+    """Episodes followed by the observation that nobody answered, for a critic's bootstrap.
+
+    The one token that `action_mask` names in each row stands where the next action would have begun, so that a critic's
+    value there is that of the final state. Rows without a final prompt (see `Episode.final_prompt`) name none.
+    """
+    ended = [
+        replace(
+            episode,
+            token_ids=np.concatenate([episode.token_ids, episode.final_prompt, [end_token_id]]),
+            action_mask=np.array([False] * (episode.num_tokens + len(episode.final_prompt)) + [True])
+            & (len(episode.final_prompt) > 0),
+            logprobs=np.zeros(episode.num_tokens + len(episode.final_prompt) + 1, dtype=np.float32),
+        )
+        for episode in episodes
+    ]
+    return collate(ended, end_token_id, device)
 
 
 def split_by_tokens(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:

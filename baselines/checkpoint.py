@@ -1,12 +1,13 @@
 """Checkpoints that are either whole or not there.
 
 A checkpoint is a folder `step-00000040`: the policy as an ordinary Hugging Face folder (so it loads as `--model`), and
-`trainer.pt` with the optimiser's state and the step, read back with `weights_only=True`. Randomness needs no state:
-every stream is a function of the run's seed and the step.
+`trainer.pt` with the optimiser's state, the critic's and LoRA's weights and the step, read back with
+`weights_only=True`. Randomness needs no state: every stream is a function of the run's seed and the step.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from baselines.errors import TrainingError
+from baselines.lora import load_lora_state, lora_state
 from baselines.policy import Policy
 
 _PREFIX = "step-"
@@ -38,8 +41,10 @@ class Checkpoint:
         """Loads the policy as it was."""
         return Policy.load(self.folder, dtype, device)
 
-    def restore_optimiser(self, optimiser: torch.optim.Optimizer) -> dict[str, float]:
-        """Puts the optimiser's state back and returns the trainer's own numbers.
+    def restore(
+        self, policy: Policy, optimiser: torch.optim.Optimizer, critic: nn.Module | None = None
+    ) -> dict[str, float]:
+        """Puts back the optimiser's state, LoRA's weights and the critic's, and returns the trainer's own numbers.
 
         Raises:
             TrainingError: the file belongs to another model or step.
@@ -49,8 +54,12 @@ class Checkpoint:
             raise TrainingError(f"expected a checkpoint of step {self.step} in {self.folder}, got {state['step']}")
         try:
             optimiser.load_state_dict(state["optimiser"])
-        except ValueError as error:
+            if critic is not None:
+                critic.load_state_dict(state["critic"])
+        except (ValueError, RuntimeError) as error:
             raise TrainingError(f"expected an optimiser state for this model in {self.folder}, got: {error}") from error
+        if state["lora"]:
+            load_lora_state(policy, state["lora"])
         counters: dict[str, float] = state["counters"]
         return counters
 
@@ -60,6 +69,7 @@ def save_checkpoint(
     step: int,
     policy: Policy,
     optimiser: torch.optim.Optimizer,
+    critic: nn.Module | None = None,
     counters: dict[str, float] | None = None,
     keep: int = 2,
 ) -> Checkpoint:
@@ -70,6 +80,7 @@ def save_checkpoint(
         step: iterations finished.
         policy: saved with its tokenizer.
         optimiser: whose state is saved.
+        critic: whose weights are saved, where there is one.
         counters: a trainer's own running numbers.
         keep: how many of the newest stay.
     """
@@ -78,16 +89,34 @@ def save_checkpoint(
     partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
     try:
         policy.save(partial)
-        state = {"step": step, "optimiser": optimiser.state_dict(), "counters": counters or {}}
+        state = {
+            "step": step,
+            "optimiser": optimiser.state_dict(),
+            "critic": critic.state_dict() if critic is not None else {},
+            "lora": lora_state(policy),
+            "counters": counters or {},
+        }
         torch.save(state, partial / _TRAINER)
+        for path in [*partial.rglob("*"), partial]:
+            _flush(path)
         if target.exists():
             shutil.rmtree(target)
         partial.rename(target)
+        _flush(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     for old in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(old.folder)
     return Checkpoint(target, step)
+
+
+def _flush(path: Path) -> None:
+    """Has the disk hold a file or a folder's names before anything relies on it: power may fail, too."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def list_checkpoints(folder: Path) -> list[Checkpoint]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -74,6 +76,42 @@ def collect_demonstrations(env: TextEnv, seeds: Iterable[int]) -> list[Demonstra
     if not solved:
         raise ConfigError(f"expected expert episodes that succeed, got none among {len(played)}")
     return solved
+
+
+def read_conversations(path: Path) -> list[Demonstration]:
+    """Reads conversations: one JSON object `{"messages": [{"role": ..., "content": ...}, ...]}` a line.
+
+    Users' messages are observations, the assistant's are actions, in turn. A system message goes before the first
+    observation, as environments write their preamble.
+
+    Raises:
+        ConfigError: a line is not such a conversation, or there is none; the message names the line.
+    """
+    conversations = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.strip():
+            try:
+                conversations.append(_conversation(number, json.loads(line)["messages"]))
+            except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+                raise ConfigError(f"expected a conversation in line {number} of {path}, got: {error}") from error
+    if not conversations:
+        raise ConfigError(f"expected conversations in {path}, got none")
+    return conversations
+
+
+def _conversation(number: int, messages: list[dict[str, str]]) -> Demonstration:
+    said = [(message["role"], str(message["content"])) for message in messages]
+    if said and said[0][0] == "system":
+        (_, preamble), (role, first), *rest = said
+        said = [(role, f"{preamble}\n\n{first}"), *rest]
+    if [role for role, _ in said] != ["user", "assistant"] * (len(said) // 2) + ["user"] * (len(said) % 2):
+        raise ValueError(f"messages that are not of user and assistant in turn: {[role for role, _ in said]}")
+    observations, actions = [text for _, text in said[::2]], [text for _, text in said[1::2]]
+    if not actions:
+        raise ValueError("no message of the assistant")
+    ending = () if len(observations) > len(actions) else ("",)
+    rewards = (0.0,) * len(actions)
+    return Demonstration(number, None, (*observations, *ending), tuple(actions), rewards, True, True, False)
 
 
 def encode_demonstration(chat: ChatFormat, demonstration: Demonstration) -> Episode:

@@ -3,14 +3,118 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from contextlib import ExitStack, suppress
+from typing import Any, NamedTuple, TypeAlias
 
 import gymnasium as gym
 
-from baselines.errors import ConfigError, EnvironmentContractError
+from baselines.errors import ConfigError, EnvironmentContractError, TrainingError
 
 TextEnv: TypeAlias = gym.Env[str, str]
 EnvKwargs: TypeAlias = Mapping[str, Any]
+ResetResult: TypeAlias = tuple[str, dict[str, Any]]
+StepResult: TypeAlias = tuple[str, float, bool, bool, dict[str, Any]]
+
+
+class Task(NamedTuple):
+    """An episode to play.
+
+    Attributes:
+        seed: given to `env.reset`.
+        kind: which kind of the pool's environments plays it.
+    """
+
+    seed: int
+    kind: int = 0
+
+
+class EnvPool:
+    """Environments of one or more kinds, made on demand, lent for one episode at a time, replaced when they break.
+
+    Args:
+        kinds: id and constructor options of each kind; the first environment of each is made at once, so that a
+            mistake is found before anything else is loaded.
+        max_broken: environments that may raise in the life of the pool; one more ends the run.
+
+    Attributes:
+        num_broken: environments that have raised so far.
+
+    Raises:
+        ConfigError: there is no kind, an id is unknown, or a constructor refuses its options.
+    """
+
+    def __init__(self, kinds: Sequence[tuple[str, EnvKwargs]], max_broken: int = 0) -> None:
+        if not kinds:
+            raise ConfigError("expected at least one kind of environment, got none")
+        self._kinds = list(kinds)
+        self._max_broken = max_broken
+        self.num_broken = 0
+        self._open: list[TextEnv] = []
+        self._free: list[list[TextEnv]] = [[] for _ in kinds]
+        try:
+            for kind in range(len(kinds)):
+                self._free[kind].append(self._make(kind))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> EnvPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def lease(self, kind: int = 0) -> TextEnv:
+        """An environment of `kind` that nobody else holds until it is given back.
+
+        Raises:
+            ConfigError: the pool has no such kind.
+        """
+        if not 0 <= kind < len(self._kinds):
+            raise ConfigError(f"expected a kind of environment from 0 to {len(self._kinds) - 1}, got {kind}")
+        return self._free[kind].pop() if self._free[kind] else self._make(kind)
+
+    def give_back(self, env: TextEnv, kind: int = 0) -> None:
+        """Takes a leased environment back, in whatever state; the next episode resets it."""
+        self._free[kind].append(env)
+
+    def discard(self, env: TextEnv, task: Task, where: str, error: Exception) -> None:
+        """Closes a leased environment that raised; the next lease makes a fresh one in its place.
+
+        Args:
+            env: the environment.
+            task: what it played.
+            where: the call that raised, such as "step 3".
+            error: what it raised.
+
+        Raises:
+            TrainingError: more than `max_broken` environments have raised.
+        """
+        self._open.remove(env)
+        with suppress(Exception):  # broken already: whatever its close has to say must not hide the first error
+            env.close()
+        self.num_broken += 1
+        if self.num_broken > self._max_broken:
+            env_id, _ = self._kinds[task.kind]
+            reason = str(error).strip().split("\n")[0]
+            raise TrainingError(
+                f"expected at most {self._max_broken} broken environments (max_broken_envs), got one more: {env_id} "
+                f"raised {type(error).__name__} in {where} of seed {task.seed} ({reason}), after "
+                f"{self.num_broken - 1} had been replaced"
+            ) from error
+
+    def close(self) -> None:
+        """Closes every environment, leased ones too."""
+        with ExitStack() as stack:  # the others are closed even if one of them raises
+            for env in self._open:
+                stack.callback(env.close)
+            self._open = []
+            self._free = [[] for _ in self._kinds]
+
+    def _make(self, kind: int) -> TextEnv:
+        env = make_env(*self._kinds[kind])
+        self._open.append(env)
+        return env
 
 
 def make_env(env_id: str, env_kwargs: EnvKwargs) -> TextEnv:
@@ -32,18 +136,7 @@ def make_env(env_id: str, env_kwargs: EnvKwargs) -> TextEnv:
         raise ConfigError(f"expected options that {env_id} accepts, got {dict(env_kwargs)}: {error}") from error
 
 
-def make_envs(env_id: str, env_kwargs: EnvKwargs, num_envs: int) -> list[TextEnv]:
-    """Makes `num_envs` equal environments as a plain list, so that only the live ones need to be stepped."""
-    return [make_env(env_id, env_kwargs) for _ in range(num_envs)]
-
-
-def close_envs(envs: Sequence[TextEnv]) -> None:
-    """Closes every environment of a list."""
-    for env in envs:
-        env.close()
-
-
-def reset_env(env: TextEnv, seed: int) -> tuple[str, dict[str, Any]]:
+def reset_env(env: TextEnv, seed: int) -> ResetResult:
     """Resets with `seed` and holds the environment to text.
 
     Raises:
@@ -53,7 +146,7 @@ def reset_env(env: TextEnv, seed: int) -> tuple[str, dict[str, Any]]:
     return _text(observation, "reset", env), info
 
 
-def step_env(env: TextEnv, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+def step_env(env: TextEnv, action: str) -> StepResult:
     """Steps once and holds the environment to text.
 
     Raises:

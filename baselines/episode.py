@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -35,6 +35,11 @@ class Turn:
     end: int
     cut: bool = False
 
+    @property
+    def last_sampled(self) -> int:
+        """Index of the last token that was sampled in this turn."""
+        return self.end - 1 - self.cut
+
 
 @dataclass(frozen=True, eq=False)
 class Episode:
@@ -52,8 +57,9 @@ class Episode:
         terminated: the environment reached a terminal state.
         truncated: the episode was cut short, by the environment or because the context was full.
         truncated_by_context: True if the cut came from the policy's context and not from the environment.
-        final_observation: what the last step returned (or reset, if no turn fitted); never answered, kept for a
-            bootstrap.
+        final_observation: what the last step returned (or reset, if no turn fitted); never answered.
+        final_prompt: (P,) tokens with which the final observation would have been put to the policy, for the bootstrap
+            of a critic; empty where the episode terminated or the model has no positions left for them.
     """
 
     seed: int
@@ -67,6 +73,7 @@ class Episode:
     truncated: bool
     truncated_by_context: bool
     final_observation: str
+    final_prompt: TokenArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def rewards(self) -> tuple[float, ...]:

@@ -19,12 +19,11 @@ import tyro
 from numpy.typing import NDArray
 from scipy import stats
 
-from baselines.environments import TextEnv, close_envs, is_success, make_envs, reset_env, step_env
+from baselines.environments import EnvPool, Task, TextEnv, is_success, reset_env, step_env
 from baselines.episode import Episode
 from baselines.errors import BaselinesError
 from baselines.policy import Policy, check_model_exists, silence_transformers
 from baselines.rollout import rollout
-from baselines.sampling import seeded_generator
 from baselines.settings import JsonObject, RolloutSettings, check_at_least
 
 Agent: TypeAlias = Callable[[str, Mapping[str, Any]], str]
@@ -61,18 +60,18 @@ class Evaluation:
 
 
 def evaluate_policy(
-    policy: Policy, envs: Sequence[TextEnv], seeds: Sequence[int], settings: RolloutSettings, seed: int = 0
+    policy: Policy, pool: EnvPool, seeds: Sequence[int], settings: RolloutSettings, seed: int = 0
 ) -> Evaluation:
     """Plays every seed once with a policy.
 
     Args:
         policy: samples the actions.
-        envs: environments of the same kind, played side by side.
+        pool: lends environments of its first kind.
         seeds: given to `env.reset`.
-        settings: `temperature=0` plays greedily.
+        settings: `temperature=0` plays greedily; `num_envs` episodes are played side by side.
         seed: of the sampling, where the temperature is not 0.
     """
-    episodes = rollout(policy, envs, seeds, settings, seeded_generator(seed))
+    episodes = rollout(policy, pool, [Task(task_seed) for task_seed in seeds], settings, (seed,))
     return Evaluation(
         seeds=np.array(seeds, dtype=np.int64),
         successes=np.array([episode.success for episode in episodes], dtype=np.bool_),
@@ -153,6 +152,30 @@ def mean_interval(
     return (float(result.confidence_interval.low), float(result.confidence_interval.high))
 
 
+def two_level_interval(
+    values: NDArray[np.float64], confidence: float = 0.95, num_resamples: int = 9_999, seed: int = 0
+) -> Interval:
+    """Bootstrap interval of a mean over training seeds and tasks: both are drawn anew, with replacement.
+
+    The interval of a claim about the method and not about one trained model; with few seeds it is wide, and should be.
+
+    Args:
+        values: (S, N) of S training seeds, on the same N tasks.
+        confidence: coverage in (0, 1).
+        num_resamples: draws.
+        seed: of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    num_seeds, num_tasks = values.shape
+    means = np.empty(num_resamples)
+    for number in range(num_resamples):
+        rows = rng.integers(num_seeds, size=num_seeds)
+        columns = rng.integers(num_tasks, size=num_tasks)
+        means[number] = values[rows].mean(0)[columns].mean()
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return (float(low), float(high))
+
+
 def _play(agent: Agent, env: TextEnv, seed: int) -> tuple[bool, float, int]:
     observation, info = reset_env(env, seed)
     episode_return, length = 0.0, 0
@@ -178,8 +201,6 @@ class Config:
     """Episodes, one per seed."""
     first_seed: int = 1_000_000
     """The seeds are the `num_episodes` numbers from here on."""
-    num_envs: int = 64
-    """Episodes played side by side."""
     seed: int = 0
     """Seed of the sampling, where the temperature is not 0."""
     device: str = "cpu"
@@ -192,7 +213,6 @@ class Config:
     def check(self) -> None:
         """Raises `ConfigError` for values outside their range."""
         check_at_least("num_episodes", self.num_episodes, 1)
-        check_at_least("num_envs", self.num_envs, 1)
         self.rollout.check(training=False)
 
 
@@ -200,15 +220,12 @@ def evaluate(config: Config) -> Evaluation:
     """Loads a policy and plays the configured seeds."""
     config.check()
     check_model_exists(config.model)
-    envs = make_envs(config.env_id, config.env_kwargs, min(config.num_envs, config.num_episodes))
-    try:
+    with EnvPool([(config.env_id, config.env_kwargs)], config.rollout.max_broken_envs) as pool:
         policy = Policy.load(config.model, device=config.device)
         limit = policy.max_context_tokens or config.rollout.max_context_tokens
         settings = replace(config.rollout, max_context_tokens=min(limit, config.rollout.max_context_tokens))
         seeds = range(config.first_seed, config.first_seed + config.num_episodes)
-        return evaluate_policy(policy, envs, seeds, settings, config.seed)
-    finally:
-        close_envs(envs)
+        return evaluate_policy(policy, pool, seeds, settings, config.seed)
 
 
 def main() -> None:

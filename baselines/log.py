@@ -12,12 +12,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from baselines.errors import ConfigError
+
 Record: TypeAlias = dict[str, Any]
 
 # What the live line shows, under the names of the metrics file.
 _SHORT = {
     "train/success_rate": "success",
     "train/return": "return",
+    "train/approx_kl": "kl",
+    "train/clip_fraction": "clip",
+    "train/explained_variance": "ev",
     "train/loss": "loss",
     "eval/success_rate": "eval",
     "train/tokens_per_second": "tok/s",
@@ -31,9 +36,13 @@ class MetricsLog:
         records: everything that the file holds, in order.
     """
 
-    def __init__(self, path: Path, last_step: int) -> None:
-        """Opens `path`, keeping records whose `step` is at most `last_step` (0 for a new run)."""
+    def __init__(self, path: Path, last_step: int, tensorboard: bool = False) -> None:
+        """Opens `path`, keeping records whose `step` is at most `last_step` (0 for a new run).
+
+        With `tensorboard`, event files go into the folder of `path` as well.
+        """
         self._path = path
+        self._events = _open_events(path.parent, last_step) if tensorboard else None
         self.records = [record for record in read_metrics(path) if record["step"] <= last_step]
         partial = path.with_suffix(".partial")
         partial.write_text("".join(_line(record) for record in self.records))
@@ -44,6 +53,15 @@ class MetricsLog:
         self.records.append(record)
         with self._path.open("a") as file:
             file.write(_line(record))
+        if self._events is not None:
+            for name, value in record.items():
+                self._events.add_scalar(name, value, record["step"])
+            self._events.flush()
+
+    def close(self) -> None:
+        """Closes TensorBoard's file."""
+        if self._events is not None:
+            self._events.close()
 
 
 class LiveLine:
@@ -73,6 +91,14 @@ class LiveLine:
         self._bar.update(1)
 
 
+def _open_events(folder: Path, last_step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError("expected the package tensorboard for --tensorboard: pip install tensorboard") from error
+    return SummaryWriter(folder, purge_step=last_step + 1)
+
+
 def read_metrics(path: Path) -> list[Record]:
     """Reads a metrics file; a last line that was cut off by a kill is left out."""
     if not path.is_file():
@@ -87,7 +113,7 @@ def read_metrics(path: Path) -> list[Record]:
 
 
 def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str = "") -> None:
-    """Draws every metric over the steps as small panels of one PNG.
+    """Draws the telling metrics over the steps as small panels of one PNG.
 
     Args:
         records: as written to metrics.jsonl; `train/x` and `eval/x` share the panel `x`, and `eval/ci_low`,
@@ -100,7 +126,8 @@ def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str = "
         return
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.2 * columns, 2.8 * rows), layout="constrained")
+    figure = Figure(figsize=(4.2 * columns, 2.8 * rows))  # laid out by hand: matplotlib's own layouts draw it twice
+    figure.subplots_adjust(0.06, 0.5 / (2.8 * rows), 0.98, 1 - 0.7 / (2.8 * rows), wspace=0.25, hspace=0.5)
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, (name, keys) in zip(axes, panels.items(), strict=False):
@@ -128,15 +155,27 @@ def _band(axis: Any, records: Sequence[Mapping[str, Any]]) -> None:
         axis.fill_between(steps, low, high, alpha=0.2, color="C1")
 
 
+_PANELS = (
+    "success_rate",
+    "return",
+    "loss",
+    "steps",
+    "approx_kl",
+    "clip_fraction",
+    "entropy",
+    "ref_kl",
+    "explained_variance",
+    "value_loss",
+    "groups_without_signal",
+    "accuracy",
+    "stage",
+)
+
+
 def _panels(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    panels: dict[str, list[str]] = {}
-    for record in records:
-        for key in record:
-            name = key.partition("/")[2]
-            if name and not name.startswith("ci_") and key not in panels.setdefault(name, []):
-                panels[name].append(key)
-    order = {"success_rate": 0, "return": 1, "loss": 2}
-    return dict(sorted(panels.items(), key=lambda item: (order.get(item[0], 9), item[0])))
+    keys = dict.fromkeys(key for record in records for key in record)
+    found = {name: [key for key in keys if key.partition("/")[2] == name] for name in _PANELS}
+    return {name: names for name, names in found.items() if names}
 
 
 def _line(record: Record) -> str:

@@ -84,6 +84,44 @@ def k3_kl(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     return torch.expm1(log_ratio) - log_ratio
 
 
+def kl_penalty(old_logprobs: Tensor, ref_logprobs: Tensor, kl_coef: float) -> Tensor:
+    """`-beta log(pi_old / pi_ref)`, what each action token is charged where the KL divergence is in the reward.
+
+    Section 2.2 of arXiv 2203.02155; k1 of J. Schulman, "Approximating KL Divergence" (2020).
+
+    Args:
+        old_logprobs: (B, T) recorded at rollout.
+        ref_logprobs: (B, T) of the frozen reference.
+        kl_coef: beta, per nat.
+    """
+    return -kl_coef * (old_logprobs - ref_logprobs)
+
+
+def value_loss(values: Tensor, old_values: Tensor, targets: Tensor, clip: float | None = None) -> Tensor:
+    """Half the squared error of the critic, each prediction held within `clip` of its value at rollout where given.
+
+    Equation 9 of arXiv 1707.06347; the clip is that of its authors' code (openai/baselines, ppo2), which takes the
+    larger of the two errors.
+
+    Args:
+        values: (B, T) of the critic in training; gradients flow.
+        old_values: (B, T) at rollout.
+        targets: (B, T) returns to be predicted.
+        clip: largest change that counts, in units of the return.
+    """
+    error = (values - targets) ** 2
+    if clip is not None:
+        held = old_values + (values - old_values).clamp(-clip, clip)
+        error = torch.max(error, (held - targets) ** 2)
+    return 0.5 * error
+
+
+def explained_variance(values: Tensor, targets: Tensor) -> float:
+    """`1 - Var(targets - values) / Var(targets)` of (K,) predictions: 1 is perfect, 0 no better than a constant."""
+    variance = float(targets.var(correction=0)) if len(targets) else 0.0
+    return 1 - float((targets - values).var(correction=0)) / variance if variance > 1e-12 else 0.0
+
+
 def cross_entropy(logprobs: Tensor) -> Tensor:
     """(B, T) negative log-likelihood of demonstrated tokens, in nats."""
     return -logprobs

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import HFValidationError
+from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from baselines import tiny
 from baselines.chat import ChatFormat
 from baselines.errors import ConfigError, ModelError
+from baselines.lora import merged_model
+from baselines.pretrained import pretrained_folder
 
 TINY = "tiny"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -24,8 +28,8 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 class Policy:
     """A causal language model that answers observations with actions.
 
-    The model stays in `eval` mode throughout: dropout would make the log-probabilities of training disagree with those
-    recorded at rollout.
+    The model stays in `eval` mode and without dropout throughout: dropout would make the log-probabilities of training
+    disagree with those recorded at rollout.
 
     Attributes:
         model: the causal language model; all its weights are trained.
@@ -38,6 +42,7 @@ class Policy:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         model.eval()
+        remove_dropout(model)
         self.model = model
         self.tokenizer = tokenizer
         self.chat = ChatFormat(tokenizer)
@@ -76,10 +81,23 @@ class Policy:
         return cls(model, tokenizer)
 
     def save(self, folder: str | Path) -> None:
-        """Writes model (safetensors) and tokenizer as an ordinary Hugging Face folder, which `load` reads."""
+        """Writes model (safetensors) and tokenizer as an ordinary Hugging Face folder, which `load` reads.
+
+        LoRA is folded into the weights.
+        """
         with _without_bars():
-            self.model.save_pretrained(str(folder))
+            merged_model(self).save_pretrained(str(folder))
         self.tokenizer.save_pretrained(str(folder))
+
+    def checkpoint_activations(self) -> None:
+        """Trades time for memory: layers keep their inputs alone and are computed again for the gradient.
+
+        Log-probabilities, gradients and rollouts stay the same.
+
+        Raises:
+            ModelError: the architecture does not support it.
+        """
+        checkpoint_activations(self.model)
 
     @property
     def device(self) -> torch.device:
@@ -112,15 +130,64 @@ class Policy:
         return int(limit) if limit else None
 
 
+def checkpoint_activations(model: PreTrainedModel) -> None:
+    """See `Policy.checkpoint_activations`; for models that are no policies, such as critics.
+
+    Raises:
+        ModelError: the architecture does not support it.
+    """
+    if not model.supports_gradient_checkpointing:
+        raise ModelError(f"expected a model that supports activation checkpointing, got {type(model).__name__}")
+    # transformers' public method has changed its name, and also hooks the embeddings for its reentrant variant. No
+    # random state is kept because nothing in the layers is random.
+    model._set_gradient_checkpointing(
+        enable=True,
+        gradient_checkpointing_func=partial(checkpoint, use_reentrant=False, preserve_rng_state=False),
+    )
+
+
+@contextmanager
+def recomputing(model: nn.Module) -> Iterator[None]:
+    """Lets layers that are to be checkpointed do so, while gradients are on.
+
+    transformers checkpoints in train mode alone, and forbids the key-value cache there. So the layers are in train mode
+    here and nowhere else, and the modules within them, dropout among them, never are.
+    """
+    layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
+    if not torch.is_grad_enabled():
+        layers = []
+    for layer in layers:
+        layer.training = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = False
+
+
+def remove_dropout(model: nn.Module) -> None:
+    """Sets every dropout probability in the model's modules to 0; its configuration, which is saved, keeps them."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+        for name, value in vars(module).items():
+            if name.endswith(("dropout", "layerdrop")) and isinstance(value, float):
+                setattr(module, name, 0.0)
+
+
 def load_policy(
     model: str, texts: Callable[[], Iterable[str]], seed: int, dtype: str = "float32", device: str = "cpu"
 ) -> Policy:
     """Loads `model`, or makes `tiny` from the environment text that `texts` collects (called for `tiny` alone)."""
     if model == TINY:
         policy = Policy.tiny(texts(), seed)
-        policy.model.to(device=torch.device(device), dtype=_DTYPES[dtype])
+        for parameter in policy.model.parameters():  # alone: buffers such as RoPE's frequencies stay exact
+            parameter.data = parameter.data.to(device=torch.device(device), dtype=_DTYPES[dtype])
+        policy.model.to(device=torch.device(device))
         return policy
-    return Policy.load(model, dtype, device)
+    with _without_bars():
+        folder = pretrained_folder(model)
+    return Policy.load(folder or model, dtype, device)
 
 
 def check_model_exists(model: str) -> None:

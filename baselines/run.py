@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from baselines.checkpoint import Checkpoint, list_checkpoints, save_checkpoint
-from baselines.environments import EnvKwargs, TextEnv, close_envs, make_envs
-from baselines.errors import ConfigError
+from baselines.distributed import Ranks
+from baselines.environments import EnvKwargs, EnvPool
+from baselines.episode import Episode
+from baselines.errors import ConfigError, TrainingError
 from baselines.evaluate import Evaluation, evaluate_policy
 from baselines.log import MetricsLog, Record, draw_curves
-from baselines.policy import Policy
-from baselines.settings import RolloutSettings, RunSettings
+from baselines.lora import add_lora
+from baselines.policy import Policy, load_policy
+from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings
+from baselines.transcripts import read_transcripts, write_page, write_transcripts
 
 
 @dataclass(frozen=True)
@@ -43,12 +52,12 @@ class Run:
     Attributes:
         out: its folder.
         checkpoint: where it goes on, or None for a new run.
-        log: its metrics.
+        log: its metrics, or None in a process that writes nothing.
     """
 
     out: Path
     checkpoint: Checkpoint | None
-    log: MetricsLog
+    log: MetricsLog | None
 
     @property
     def first_step(self) -> int:
@@ -60,46 +69,188 @@ class Run:
         """The folder of the checkpoints."""
         return self.out / "checkpoints"
 
-    def save_if_due(self, settings: RunSettings, step: int, policy: Policy, optimiser: torch.optim.Optimizer) -> None:
-        """Writes a checkpoint after every `checkpoint_every` iterations; `step` counts from 1."""
-        if settings.checkpoint_every and step % settings.checkpoint_every == 0:
-            save_checkpoint(self.checkpoints, step, policy, optimiser, keep=settings.keep_checkpoints)
+    def write(self, record: Record, settings: RunSettings, episodes: Transcribed | None = None) -> None:
+        """Appends an iteration's metrics, and its transcripts where they are due.
+
+        Raises:
+            TrainingError: the disk is full, or the folder cannot be written any more.
+        """
+        every = settings.log_episodes
+        if self.log is None:
+            return
+        with self._writing():
+            self.log.write(record)
+            if episodes is not None and every and record["step"] % every == 0:
+                episodes.write(self.out / "episodes", record["step"])
+
+    def save_if_due(
+        self,
+        settings: RunSettings,
+        step: int,
+        policy: Policy,
+        optimiser: torch.optim.Optimizer,
+        critic: nn.Module | None = None,
+        counters: dict[str, float] | None = None,
+    ) -> None:
+        """Writes a checkpoint after every `checkpoint_every` iterations; `step` counts from 1.
+
+        Raises:
+            TrainingError: the disk is full; the last good checkpoint is intact.
+        """
+        if self.log is not None and settings.checkpoint_every and step % settings.checkpoint_every == 0:
+            with self._writing():
+                save_checkpoint(
+                    self.checkpoints, step, policy, optimiser, critic, counters, keep=settings.keep_checkpoints
+                )
 
     def finish(self, policy: Policy, evaluation: Evaluation | None, title: str) -> TrainResult:
-        """Saves the model and the learning curves."""
+        """Saves the model and the learning curves.
+
+        Raises:
+            TrainingError: the disk is full; the last good checkpoint is intact.
+        """
         folder = self.out / "model"
-        policy.save(folder)
-        draw_curves(self.log.records, self.out / "curves.png", title)
+        if self.log is None:
+            return TrainResult(policy, [], evaluation, folder)
+        with self._writing():
+            policy.save(folder)
+            draw_curves(self.log.records, self.out / "curves.png", title)
+        self.log.close()
         return TrainResult(policy, self.log.records, evaluation, folder)
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            good = list_checkpoints(self.checkpoints)
+            kept = f"the last good checkpoint is {good[-1].folder}" if good else "there is no checkpoint yet"
+            raise TrainingError(f"expected to write into {self.out}, got {error}; {kept}") from error
 
-def open_run(config: Any, settings: RunSettings) -> Run:
+
+@dataclass(frozen=True, eq=False)
+class Transcribed:
+    """Episodes to be written down with the advantage of every action token.
+
+    Attributes:
+        episodes: N of them.
+        advantages: (N, T).
+        tokenizer: theirs.
+        env_id: where they were played.
+    """
+
+    episodes: Sequence[Episode]
+    advantages: Tensor
+    tokenizer: PreTrainedTokenizerBase
+    env_id: str
+
+    def write(self, folder: Path, step: int) -> None:
+        """Writes the transcripts of iteration `step` and a page that shows them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path, title = folder / f"step-{step:08d}.jsonl", f"{self.env_id}, iteration {step}"
+        advantages = self.advantages.float().cpu().numpy()
+        write_transcripts(
+            path, self.episodes, tokenizer=self.tokenizer, advantages=advantages, env_id=self.env_id, title=title
+        )
+        write_page(path.with_suffix(".html"), read_transcripts(path), title)
+
+
+def open_run(config: Any, settings: RunSettings, ranks: Ranks | None = None) -> Run:
     """Opens the run's folder, new or to be resumed.
 
     Args:
         config: the algorithm's frozen `Config`, kept as config.json.
         settings: its run settings.
+        ranks: the processes of the run; all but the first only read.
 
     Raises:
         ConfigError: the folder holds another run and `resume` is not set, or the configuration has changed since.
     """
+    if ranks is not None and not ranks.is_first:
+        ranks.wait()
+        found = list_checkpoints(settings.out / "checkpoints") if settings.resume else []
+        return Run(settings.out, found[-1] if found else None, None)
+    run = _open_first(config, settings)
+    if ranks is not None:
+        ranks.wait()
+    return run
+
+
+def _open_first(config: Any, settings: RunSettings) -> Run:
     out = settings.out
-    kept, described = out / "config.json", _described(config)
-    if settings.resume and kept.is_file():
-        _check_same(json.loads(kept.read_text()), described)
-        found = list_checkpoints(out / "checkpoints")
-        checkpoint = found[-1] if found else None
-    elif (out / "metrics.jsonl").exists():
+    if not settings.resume and (out / "metrics.jsonl").exists():
         raise ConfigError(f"expected --out to be a new folder (or --resume), got {out}, which holds a run")
-    else:
-        checkpoint = None
+    claim_folder(config, out, replace=not settings.resume)
+    found = list_checkpoints(out / "checkpoints") if settings.resume else []
+    checkpoint = found[-1] if found else None
+    log = MetricsLog(out / "metrics.jsonl", checkpoint.step if checkpoint else 0, settings.tensorboard)
+    return Run(out, checkpoint, log)
+
+
+def claim_folder(config: Any, out: Path, free: Set[str] = frozenset(), replace: bool = False) -> None:
+    """Writes a configuration into a folder as config.json, or compares it with the one that is there.
+
+    Args:
+        config: a frozen `Config`.
+        out: made if it does not exist.
+        free: names of options that may differ from those of the run that is there.
+        replace: do not compare.
+
+    Raises:
+        ConfigError: an option has changed, or the folder cannot be written.
+    """
+    kept, described = out / "config.json", _described(config)
+    if kept.is_file() and not replace:
+        _check_same(json.loads(kept.read_text()), described, free)
     try:
         out.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(described, indent=2) + "\n")
-        log = MetricsLog(out / "metrics.jsonl", checkpoint.step if checkpoint else 0)
     except OSError as error:
         raise ConfigError(f"expected --out to be a folder that can be written, got {out}: {error}") from error
-    return Run(out, checkpoint, log)
+
+
+class PolicyConfig(Protocol):
+    """What a configuration says about its policy."""
+
+    @property
+    def rollout(self) -> RolloutSettings: ...  # noqa: D102
+    @property
+    def optimiser(self) -> OptimiserSettings: ...  # noqa: D102
+    @property
+    def run(self) -> RunSettings: ...  # noqa: D102
+
+
+def open_policy(
+    model: str, texts: Callable[[], Iterable[str]], config: PolicyConfig, checkpoint: Checkpoint | None, device: str
+) -> Policy:
+    """Loads the policy of a run, or what its checkpoint left of it, ready to be trained.
+
+    Args:
+        model: `tiny`, a folder or a hub name.
+        texts: collects text of the environment, called for a new `tiny` alone.
+        config: how long its episodes may grow, which of its weights are trained, its type.
+        checkpoint: where the run goes on; with LoRA, `restore` puts the exact adapter back, the folder holds it merged.
+        device: where it belongs.
+
+    Raises:
+        ConfigError: an episode may grow beyond the positions that the model was made for.
+        ModelError: there is no such model.
+    """
+    settings, run = config.optimiser, config.run
+    if checkpoint is not None and not settings.lora_rank:
+        policy = checkpoint.load_policy(run.dtype, device)
+    else:
+        policy = load_policy(model, texts, run.seed, run.dtype, device)
+    limit = policy.max_context_tokens
+    if limit is not None and config.rollout.max_context_tokens > limit:
+        raise ConfigError(
+            f"expected max_context_tokens <= {limit} (positions of the model), got {config.rollout.max_context_tokens}"
+        )
+    if settings.lora_rank:
+        add_lora(policy, settings.lora_rank, settings.lora_alpha, run.seed)
+    if settings.checkpoint_activations:
+        policy.checkpoint_activations()
+    return policy
 
 
 class HeldOut:
@@ -108,8 +259,8 @@ class HeldOut:
     def __init__(self, env_id: str, env_kwargs: EnvKwargs, settings: RunSettings, rollout: RolloutSettings) -> None:
         self._env_id, self._env_kwargs = env_id, {**env_kwargs, **settings.eval_env_kwargs}
         self._settings = settings
-        self._rollout = dataclasses.replace(rollout, temperature=0.0)
-        self._envs: list[TextEnv] = []
+        self._rollout = dataclasses.replace(rollout, temperature=0.0, num_envs=settings.num_eval_envs)
+        self._pool: EnvPool | None = None
         self.last: Evaluation | None = None
 
     def record(self, policy: Policy, step: int, num_steps: int) -> Record:
@@ -117,9 +268,9 @@ class HeldOut:
         every, count = self._settings.eval_every, self._settings.eval_episodes
         if count == 0 or not (step == num_steps or (every and step % every == 0)):
             return {}
-        if not self._envs:
-            self._envs = make_envs(self._env_id, self._env_kwargs, min(count, self._settings.num_eval_envs))
-        self.last = evaluate_policy(policy, self._envs, self._settings.eval_seeds, self._rollout)
+        if self._pool is None:
+            self._pool = EnvPool([(self._env_id, self._env_kwargs)], self._rollout.max_broken_envs)
+        self.last = evaluate_policy(policy, self._pool, self._settings.eval_seeds, self._rollout)
         low, high = self.last.success_interval()
         return {
             "eval/success_rate": self.last.success_rate,
@@ -130,7 +281,8 @@ class HeldOut:
 
     def close(self) -> None:
         """Closes the environments."""
-        close_envs(self._envs)
+        if self._pool is not None:
+            self._pool.close()
 
 
 def prepare_torch(settings: RunSettings) -> None:
@@ -148,30 +300,23 @@ def prepare_torch(settings: RunSettings) -> None:
         torch.set_num_threads(settings.num_threads)
 
 
-def check_context(policy: Policy, rollout: RolloutSettings) -> None:
-    """Raises `ConfigError` if an episode may grow beyond the positions that the model was made for."""
-    limit = policy.max_context_tokens
-    if limit is not None and rollout.max_context_tokens > limit:
-        raise ConfigError(
-            f"expected max_context_tokens <= {limit} (positions of the model), got {rollout.max_context_tokens}"
-        )
-
-
 def _described(config: Any) -> dict[str, Any]:
     described: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     return described
 
 
-def _check_same(old: dict[str, Any], new: dict[str, Any]) -> None:
+_FREE = {"resume", "out", "progress", "num_threads", "checkpoint_every", "keep_checkpoints", "tensorboard"}
+
+
+def _check_same(old: dict[str, Any], new: dict[str, Any], free: Set[str]) -> None:
     old_flat, new_flat = _flat(old), _flat(new)
-    free = {"resume", "out", "progress", "num_threads", "checkpoint_every", "keep_checkpoints"}
-    for key in sorted((old_flat.keys() | new_flat.keys()) - free):
+    for key in sorted((old_flat.keys() | new_flat.keys()) - _FREE - free):
         if old_flat.get(key) != new_flat.get(key):
             raise ConfigError(f"expected the resumed run's own {key}={old_flat.get(key)!r}, got {new_flat.get(key)!r}")
 
 
 def _flat(config: dict[str, Any]) -> dict[str, Any]:
-    nested = {"rollout", "optimiser", "run"}
+    nested = {"tasks", "rollout", "update", "optimiser", "run"}
     flat = {key: value for key, value in config.items() if key not in nested}
     for key in nested & config.keys():
         flat.update(config[key])

@@ -1,4 +1,4 @@
-"""Drawing tokens from logits with an explicit generator."""
+"""Drawing tokens from logits with uniforms that the caller has drawn."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import torch
 from torch import Tensor
 
 
-def sample_tokens(logits: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def sample_tokens(logits: Tensor, temperature: float, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Draws one token per row, and its log-probability under the distribution that it was drawn from.
 
-    The draw inverts the cumulative distribution with uniforms made on the CPU, so that a seed means the same numbers
-    on every device.
+    The draw inverts the cumulative distribution, so that a uniform means the same token on every device. A token of
+    probability 0 is never drawn.
 
     Args:
         logits: (B, V) scores of the next token.
         temperature: divides the logits; 0 takes the most probable token, whose log-probability is then 0.
-        generator: source of randomness, on the CPU.
+        uniforms: (B,) or (B, 1) float64 in [0, 1), one per row; float32 would never reach tokens that are rarer than
+            its spacing.
 
     Returns:
         (B,) token ids and (B,) log-probabilities.
@@ -24,16 +25,11 @@ def sample_tokens(logits: Tensor, temperature: float, generator: torch.Generator
         token_ids = logits.argmax(dim=-1)
         return token_ids, torch.zeros_like(token_ids, dtype=torch.float32)
     logprobs = torch.log_softmax(logits.float() / temperature, dim=-1)
-    cumulative = logprobs.exp().cumsum(dim=-1)
-    uniform = torch.rand(len(logits), 1, generator=generator).to(logits.device)
-    token_ids = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
-    token_ids = token_ids.clamp(max=logits.shape[-1] - 1)
-    return token_ids[:, 0], logprobs.gather(1, token_ids)[:, 0]
-
-
-def seeded_generator(*numbers: int) -> torch.Generator:
-    """Makes a CPU generator from several numbers (such as seed and iteration), one stream for each tuple."""
-    mixed = 0
-    for number in numbers:
-        mixed = (mixed * 6364136223846793005 + number + 1442695040888963407) % 2**63
-    return torch.Generator().manual_seed(mixed)
+    probs = logprobs.double().exp()
+    cumulative = probs.cumsum(dim=-1)
+    targets = uniforms.to(logits.device).view(-1, 1) * cumulative[:, -1:]
+    # The first token past the target that can be drawn at all: a parallel sum may rise by a rounding error over a
+    # token of probability 0; and no token is past the target where a uniform was rounded to 1.
+    hits = (cumulative > targets) & (probs > 0)
+    token_ids = torch.where(hits.any(dim=-1), hits.to(torch.uint8).argmax(dim=-1), probs.argmax(dim=-1))
+    return token_ids, logprobs.gather(1, token_ids[:, None])[:, 0]

@@ -7,10 +7,11 @@ without a reward model):
     L = - sum_t m_t log pi(a_t | everything before t) / sum_t m_t          m_t = 1 for tokens of the expert's actions
 
 Experts come from the environment: made with `expose_solution=True`, it tells `info["solution"]` at reset, which is
-replayed on the seeds 0 .. num_demos - 1.
+replayed on the seeds 0 .. num_demos - 1. Or they come from a file: `--data conversations.jsonl`, one
+`{"messages": [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}, ...]}` a line.
 
-Left out: a loss on observations (they are not the policy's to say), packing of episodes (rows are padded; their lengths
-differ little), and a validation loss (success on held-out seeds is what counts, and is measured).
+Left out: a loss on observations (they are not the policy's to say), and a validation loss (success on held-out seeds is
+what counts, and is measured).
 
 How to run:
 
@@ -20,27 +21,28 @@ How to run:
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 
-from baselines.batch import collate, split_by_tokens
-from baselines.demonstrations import collect_demonstrations, encode_demonstration
+from baselines.batch import collate
+from baselines.command import run_command
+from baselines.demonstrations import Demonstration, collect_demonstrations, encode_demonstration, read_conversations
+from baselines.distributed import Ranks
 from baselines.environments import make_env
 from baselines.episode import Episode
-from baselines.errors import BaselinesError, ConfigError
+from baselines.errors import ConfigError
 from baselines.log import LiveLine, Record
 from baselines.logprobs import score_actions
 from baselines.losses import cross_entropy, loss_weights, weighted_sum
-from baselines.optimise import apply_gradients, cosine_factor, make_optimiser, warmup_factor
-from baselines.policy import Policy, check_model_exists, load_policy, silence_transformers
-from baselines.run import HeldOut, TrainResult, check_context, open_run, prepare_torch
+from baselines.optimise import apply_gradients, make_optimiser, schedule_factor, trained_parameters
+from baselines.policy import Policy, check_model_exists
+from baselines.run import HeldOut, TrainResult, open_policy, open_run, prepare_torch
 from baselines.settings import JsonObject, OptimiserSettings, RolloutSettings, RunSettings, check_at_least
+from baselines.update import micro_batches
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class Config:
     env_kwargs: JsonObject = field(default_factory=dict)
     """Constructor options of the environment; `expose_solution` is added."""
     model: str = "tiny"
-    """`tiny`, a folder, or a hub name."""
+    """`tiny`, `smollm2-135m`, a folder, or a hub name."""
+    data: Path | None = None
+    """JSONL of conversations to learn from instead of the environment's expert."""
     num_demos: int = 100
     """Expert episodes, seeds 0 .. num_demos - 1. 100 as in the literature's largest budget (arXiv 2510.01132)."""
     num_epochs: int = 10
@@ -64,7 +68,9 @@ class Config:
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
     """Limits of an episode; the temperature serves nothing here (evaluation is greedy)."""
     optimiser: OptimiserSettings = field(
-        default_factory=lambda: OptimiserSettings(learning_rate=1e-3, weight_decay=0.01, warmup_steps=10)
+        default_factory=lambda: OptimiserSettings(
+            learning_rate=1e-3, weight_decay=0.01, warmup_steps=10, schedule="cosine"
+        )
     )
     """AdamW; 1e-3 suits `tiny`, 1e-5 a pretrained model."""
     run: RunSettings = field(default_factory=lambda: RunSettings(out=Path("runs/sft")))
@@ -79,6 +85,8 @@ class Config:
         self.run.check()
         if self.save is not None and self.save.is_file():
             raise ConfigError(f"expected --save to be a folder, got the file {self.save}")
+        if self.data is not None and not self.data.is_file():
+            raise ConfigError(f"expected --data to be a JSONL file of conversations, got {self.data}")
 
 
 def train(config: Config) -> TrainResult:
@@ -89,40 +97,56 @@ def train(config: Config) -> TrainResult:
     """
     config.check()
     check_model_exists(config.model)
+    ranks = Ranks(config.run.device)
     prepare_torch(config.run)
-    env = make_env(config.env_id, {**config.env_kwargs, "expose_solution": True})
-    run = open_run(config, config.run)
-    demonstrations = collect_demonstrations(env, range(config.num_demos))
-    env.close()
-
-    if run.checkpoint:
-        policy = run.checkpoint.load_policy(config.run.dtype, config.run.device)
-    else:
-        texts = [text for demonstration in demonstrations for text in demonstration.texts]
-        policy = load_policy(config.model, lambda: texts, config.run.seed, config.run.dtype, config.run.device)
-    check_context(policy, config.rollout)
+    demonstrations = load_demonstrations(config)
+    run = open_run(config, config.run, ranks)
+    texts = [text for demonstration in demonstrations for text in demonstration.texts]
+    policy = open_policy(config.model, lambda: texts, config, run.checkpoint, ranks.device)
     episodes = [encode_demonstration(policy.chat, demonstration) for demonstration in demonstrations]
+    check_lengths(episodes, config.rollout)
     optimiser = make_optimiser(policy, config.optimiser)
     if run.checkpoint:
-        run.checkpoint.restore_optimiser(optimiser)
+        run.checkpoint.restore(policy, optimiser)
 
     held_out = HeldOut(config.env_id, config.env_kwargs, config.run, config.rollout)
     steps_per_epoch = -(-len(episodes) // config.batch_size)
     num_steps = steps_per_epoch * config.num_epochs
-    with LiveLine("sft", num_steps, run.first_step, config.run.progress) as line:
+    with LiveLine("SFT", num_steps, run.first_step, config.run.progress and ranks.is_first) as line:
         for step in range(run.first_step, num_steps):
             batch = [episodes[row] for row in batch_rows(len(episodes), step, config)]
-            schedule = warmup_factor(step, config.optimiser) * cosine_factor(step, num_steps)
+            factor = schedule_factor(step, num_steps, config.optimiser)
             record: Record = {"step": step + 1, "epoch": (step + 1) / steps_per_epoch}
-            record |= update(policy, optimiser, batch, config.optimiser, schedule)
-            record |= held_out.record(policy, step + 1, num_steps)
-            run.log.write(record)
+            record |= update(policy, optimiser, batch, config.optimiser, factor, ranks)
+            if ranks.is_first:
+                record |= held_out.record(policy, step + 1, num_steps)
+            run.write(record, config.run)
             run.save_if_due(config.run, step + 1, policy, optimiser)
             line.update(record)
+            ranks.wait()
     held_out.close()
-    if config.save is not None:
+    if config.save is not None and ranks.is_first:
         policy.save(config.save)
     return run.finish(policy, held_out.last, f"SFT on {config.env_id}")
+
+
+def check_lengths(episodes: list[Episode], settings: RolloutSettings) -> None:
+    """Raises `ConfigError` where a demonstration is longer than the policy will be allowed to play."""
+    longest = max(episode.num_tokens for episode in episodes)
+    if longest > settings.max_context_tokens:
+        raise ConfigError(
+            f"expected max_context_tokens >= {longest}, the longest demonstration, got {settings.max_context_tokens}"
+        )
+
+
+def load_demonstrations(config: Config) -> list[Demonstration]:
+    """The expert's episodes, from the environment or from a file."""
+    if config.data is not None:
+        return read_conversations(config.data)
+    env = make_env(config.env_id, {**config.env_kwargs, "expose_solution": True})
+    demonstrations = collect_demonstrations(env, range(config.num_demos))
+    env.close()
+    return demonstrations
 
 
 def batch_rows(num_episodes: int, step: int, config: Config) -> list[int]:
@@ -139,7 +163,8 @@ def update(
     optimiser: torch.optim.Optimizer,
     episodes: list[Episode],
     settings: OptimiserSettings,
-    schedule: float = 1.0,
+    factor: float,
+    ranks: Ranks,
 ) -> Record:
     """Takes one optimiser step on the mean cross-entropy of the episodes' action tokens.
 
@@ -147,44 +172,39 @@ def update(
         policy: trained in place.
         optimiser: of its weights.
         episodes: demonstrations.
-        settings: learning rate, clipping, size of a micro-batch.
-        schedule: factor of the learning rate.
+        settings: clipping, size of a micro-batch.
+        factor: of the learning rate.
+        ranks: the processes that share the work.
 
     Returns:
         Metrics of the step.
     """
     started = time.perf_counter()
     batch = collate(episodes, policy.pad_token_id, policy.device)
-    weights = loss_weights(batch.action_mask, "token")
-    loss = accuracy = 0.0
-    lengths = [episode.num_tokens for episode in episodes]
-    for rows in split_by_tokens(lengths, settings.micro_batch_tokens):
-        piece = batch.select(rows)
-        piece_weights = weights[rows, : piece.token_ids.shape[1]]
+    batch = batch.with_columns(weights=loss_weights(batch.action_mask, "token"))
+    sums: Record = {"loss": 0.0, "correct": 0.0, "tokens": 0.0}
+    for piece in ranks.deal(micro_batches(batch, settings.micro_batch_tokens, batch.action_mask.any(1))):
         scores = score_actions(policy, piece)
-        piece_loss = weighted_sum(cross_entropy(scores.logprobs), piece_weights)
-        torch.autograd.backward(piece_loss)
-        loss += float(piece_loss.detach())
-        accuracy += float(weighted_sum(scores.correct.float(), piece_weights))
-    learning_rate = settings.learning_rate * schedule
-    grad_norm = apply_gradients(policy, optimiser, learning_rate, settings.max_grad_norm)
+        loss = weighted_sum(cross_entropy(scores.logprobs), piece["weights"])
+        torch.autograd.backward(loss)
+        sums["loss"] += float(loss.detach())
+        sums["correct"] += float(scores.correct.sum())
+        sums["tokens"] += float(piece.action_mask.sum())
+    sums = ranks.add_numbers(sums)
+    ranks.add_gradients(trained_parameters(optimiser))
+    grad_norm = apply_gradients(optimiser, factor, settings.max_grad_norm)
     return {
-        "train/loss": loss,
-        "train/accuracy": accuracy,
+        "train/loss": sums["loss"],
+        "train/accuracy": sums["correct"] / sums["tokens"],
         "train/grad_norm": grad_norm,
-        "train/learning_rate": learning_rate,
-        "train/tokens_per_second": sum(lengths) / (time.perf_counter() - started),
+        "train/learning_rate": settings.learning_rate * factor,
+        "train/tokens_per_second": sum(batch.lengths) / (time.perf_counter() - started),
     }
 
 
 def main() -> None:
     """Runs SFT from the command line."""
-    silence_transformers()
-    try:
-        result = train(tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__))
-    except BaselinesError as error:
-        raise SystemExit(f"error: {error}") from error
-    sys.stdout.write(f"model saved in {result.model_folder}\n")
+    run_command(Config, train, __doc__)
 
 
 if __name__ == "__main__":

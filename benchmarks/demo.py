@@ -28,10 +28,10 @@ from rich.table import Table
 from tqdm import tqdm
 
 from baselines import grpo, sft
-from baselines.environments import close_envs, make_envs
+from baselines.environments import EnvPool
 from baselines.evaluate import Evaluation, evaluate_agent, evaluate_policy, paired_difference_interval
 from baselines.policy import Policy, silence_transformers
-from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings
+from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings
 
 ENV_ID = "textagent_gym:TextWorld-w2-o3-q4-Dense-v0"
 OPTIONS: dict[str, Any] = {"preamble": False, "by_number": True}
@@ -130,7 +130,7 @@ def grpo_config(config: Config, model: Path) -> grpo.Config:
         model=str(model),
         num_iterations=config.grpo_iterations,
         groups_per_batch=config.groups_per_batch,
-        num_train_seeds=config.num_train_games,
+        tasks=TaskSettings(num_train_seeds=config.num_train_games),
         rollout=ROLLOUT,
         optimiser=OptimiserSettings(learning_rate=1e-4),
         run=RunSettings(out=config.out / "grpo", seed=config.seed),
@@ -145,10 +145,8 @@ def prepare_games(games: list[tuple[dict[str, Any], int]]) -> None:
 
 def play_greedily(policy: Policy, seeds: range) -> Evaluation:
     """One greedy episode per held-out game."""
-    envs = make_envs(ENV_ID, TEST, 48)
-    result = evaluate_policy(policy, envs, seeds, replace(ROLLOUT, temperature=0.0))
-    close_envs(envs)
-    return result
+    with EnvPool([(ENV_ID, TEST)], ROLLOUT.max_broken_envs) as pool:
+        return evaluate_policy(policy, pool, seeds, replace(ROLLOUT, temperature=0.0, num_envs=48))
 
 
 def report(results: dict[str, Evaluation], out: Path, console: Console) -> None:

@@ -18,10 +18,10 @@ import tyro
 from rich.console import Console
 
 from baselines import grpo, sft
-from baselines.environments import close_envs, make_envs
+from baselines.environments import EnvPool
 from baselines.evaluate import Evaluation, evaluate_policy, paired_difference_interval
 from baselines.policy import Policy, silence_transformers
-from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings
+from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings
 
 ENV_ID = "textagent_gym:ALFWorld-Easy-Sparse-v0"
 OPTIONS: dict[str, Any] = {
@@ -94,7 +94,7 @@ def main() -> None:
                     model=str(cloned.model_folder),
                     num_iterations=config.grpo_iterations,
                     groups_per_batch=config.groups_per_batch,
-                    num_train_seeds=config.num_train_games,
+                    tasks=TaskSettings(num_train_seeds=config.num_train_games),
                     rollout=ROLLOUT,
                     optimiser=OptimiserSettings(learning_rate=config.learning_rate),
                     run=RunSettings(out=folder / name, seed=seed),
@@ -120,11 +120,9 @@ def figures(result: Evaluation, cloned: Evaluation) -> dict[str, Any]:
 
 def play(policy: Policy, num_games: int) -> Evaluation:
     """One greedy episode per held-out game."""
-    envs = make_envs(ENV_ID, {**OPTIONS, "split": "test"}, 48)
     seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + num_games)
-    result = evaluate_policy(policy, envs, seeds, replace(ROLLOUT, temperature=0.0))
-    close_envs(envs)
-    return result
+    with EnvPool([(ENV_ID, {**OPTIONS, "split": "test"})], ROLLOUT.max_broken_envs) as pool:
+        return evaluate_policy(policy, pool, seeds, replace(ROLLOUT, temperature=0.0, num_envs=48))
 
 
 if __name__ == "__main__":

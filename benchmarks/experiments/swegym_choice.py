@@ -23,10 +23,10 @@ import tyro
 from rich.console import Console
 
 from baselines import grpo, sft
-from baselines.environments import close_envs, make_envs
+from baselines.environments import EnvPool
 from baselines.evaluate import Evaluation, evaluate_agent, evaluate_policy, mean_interval, paired_difference_interval
 from baselines.policy import Policy, silence_transformers
-from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings
+from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings
 
 ENV_ID = "textagent_gym:SWEGym-Easy-Dense-v0"
 OPTIONS: dict[str, Any] = {
@@ -83,7 +83,7 @@ def run(config: Config) -> list[dict[str, Any]]:
             num_demos=config.num_demos,
             num_epochs=config.sft_epochs,
             batch_size=8,
-            optimiser=OptimiserSettings(learning_rate=1e-3),
+            optimiser=OptimiserSettings(learning_rate=1e-3, schedule="cosine"),
             rollout=ROLLOUT,
             run=RunSettings(out=config.out / "sft", seed=config.seed),
         )
@@ -95,7 +95,7 @@ def run(config: Config) -> list[dict[str, Any]]:
             model=str(cloned.model_folder),
             num_iterations=config.grpo_iterations,
             groups_per_batch=config.groups_per_batch,
-            num_train_seeds=config.num_train_seeds,
+            tasks=TaskSettings(num_train_seeds=config.num_train_seeds),
             rollout=ROLLOUT,
             optimiser=OptimiserSettings(learning_rate=config.learning_rate),
             run=RunSettings(out=config.out / "grpo", seed=config.seed),
@@ -141,10 +141,8 @@ def figures(result: Evaluation, chance: Evaluation) -> dict[str, Any]:
 
 def play(policy: Policy, split: str, seeds: range) -> Evaluation:
     """One greedy episode per task."""
-    envs = make_envs(ENV_ID, {**OPTIONS, "split": split}, 16)
-    result = evaluate_policy(policy, envs, seeds, replace(ROLLOUT, temperature=0.0))
-    close_envs(envs)
-    return result
+    with EnvPool([(ENV_ID, {**OPTIONS, "split": split})], ROLLOUT.max_broken_envs) as pool:
+        return evaluate_policy(policy, pool, seeds, replace(ROLLOUT, temperature=0.0, num_envs=16))
 
 
 if __name__ == "__main__":

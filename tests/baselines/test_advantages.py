@@ -1,67 +1,216 @@
-"""Advantages against hand-worked numbers and brute force."""
+"""Credit assignment against brute force: plain Python over lists of turns, written from the equations."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from baselines.advantages import group_normalised_advantages, spread
-
-
-def test_hand_worked_group() -> None:
-    # mean 0.5, population standard deviation 0.5
-    returns = torch.tensor([1.0, 0.0, 0.0, 1.0])
-    groups = torch.zeros(4, dtype=torch.long)
-    assert group_normalised_advantages(returns, groups).tolist() == [1.0, -1.0, -1.0, 1.0]
-
-
-def test_groups_are_normalised_apart_and_may_be_interleaved() -> None:
-    returns = torch.tensor([3.0, 0.0, 1.0, 0.0, 2.0, 1.0], dtype=torch.float64)
-    groups = torch.tensor([7, 2, 7, 2, 7, 2])
-    # group 7: mean 2, std sqrt(2/3); group 2: mean 1/3, std sqrt(2)/3
-    high, low = (3 / 2) ** 0.5, 2**-0.5
-    expected = torch.tensor([high, -low, -high, -low, 0.0, 2 * low], dtype=torch.float64)
-    torch.testing.assert_close(group_normalised_advantages(returns, groups), expected)
-
-
-@pytest.mark.parametrize("value", [0.0, 1.0, 0.1 + 0.2])
-def test_a_group_without_spread_gives_zero(value: float) -> None:
-    returns = torch.full((5,), value)
-    assert group_normalised_advantages(returns, torch.zeros(5)).tolist() == [0.0] * 5
-
-
-def test_rounding_is_not_spread() -> None:
-    returns = torch.tensor([0.1 + 0.2, 0.3, 0.3], dtype=torch.float64)
-    assert group_normalised_advantages(returns, torch.zeros(3)).abs().max() == 0
-
-
-def test_no_episodes_no_advantages() -> None:
-    assert group_normalised_advantages(torch.zeros(0), torch.zeros(0)).shape == (0,)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 3), st.floats(-5, 5, allow_nan=False).map(lambda x: round(x, 3))),
-        min_size=1,
-        max_size=20,
-    )
+from baselines.advantages import (
+    CREDITS,
+    Credit,
+    decision_index,
+    exists,
+    first_tokens,
+    gae,
+    group_scale,
+    leave_one_out,
+    minus_group_mean,
+    per_decision,
+    per_token,
+    rewards_to_go,
+    whiten,
 )
-def test_against_brute_force(rows: list[tuple[int, float]]) -> None:
-    groups = torch.tensor([group for group, _ in rows])
-    returns = torch.tensor([value for _, value in rows], dtype=torch.float64)
-    expected = []
-    for group, value in rows:
-        members = np.array([other for label, other in rows if label == group])
-        std = members.std()
-        expected.append((value - members.mean()) / std if std > 1e-6 else 0.0)
-    actual = group_normalised_advantages(returns, groups)
-    torch.testing.assert_close(actual, torch.tensor(expected, dtype=torch.float64), atol=1e-9, rtol=1e-9)
 
 
-def test_spread_gives_every_action_token_the_advantage_of_its_episode() -> None:
-    mask = torch.tensor([[False, True, True], [False, False, True]])
-    assert spread(torch.tensor([2.0, -1.0]), mask).tolist() == [[0, 2, 2], [0, 0, -1]]
+class Played(NamedTuple):
+    """An episode as lists: of each turn the number of observation tokens and action tokens, and its reward."""
+
+    turns: list[tuple[int, int, float]]
+
+
+class Laid(NamedTuple):
+    action_mask: Tensor
+    turns: Tensor
+    rewards: Tensor
+
+
+turn = st.tuples(st.integers(1, 4), st.integers(1, 3), st.sampled_from([0.0, 0.25, -0.5, 1.0]))
+episodes_of = st.lists(st.builds(Played, st.lists(turn, min_size=1, max_size=4)), min_size=2, max_size=6)
+
+
+def lay_out(episodes: list[Played]) -> Laid:
+    width = max(sum(seen + said for seen, said, _ in episode.turns) for episode in episodes)
+    mask, turns = torch.zeros(len(episodes), width, dtype=torch.bool), torch.zeros(len(episodes), width).long()
+    rewards = torch.zeros(len(episodes), width, dtype=torch.float64)
+    for row, episode in enumerate(episodes):
+        place = 0
+        for number, (seen, said, reward) in enumerate(episode.turns):
+            turns[row, place : place + seen + said] = number
+            mask[row, place + seen : place + seen + said] = True
+            place += seen + said
+            rewards[row, place - 1] = reward
+    return Laid(mask, turns, rewards)
+
+
+def decisions(episode: Played, credit: Credit) -> list[tuple[int, float]]:
+    """Of each decision: how many action tokens it has, and what it earned."""
+    if credit == "trajectory":
+        return [(sum(said for _, said, _ in episode.turns), sum(reward for *_, reward in episode.turns))]
+    if credit == "turn":
+        return [(said, reward) for _, said, reward in episode.turns]
+    return [(1, reward * (k == said - 1)) for _, said, reward in episode.turns for k in range(said)]
+
+
+def on_tokens(values: list[float], episode: Played, credit: Credit) -> list[float]:
+    return [v for v, (count, _) in zip(values, decisions(episode, credit), strict=True) for _ in range(count)]
+
+
+def to_go(rewards: list[float], gamma: float) -> list[float]:
+    return [sum(gamma**k * r for k, r in enumerate(rewards[s:])) for s in range(len(rewards))]
+
+
+@pytest.mark.parametrize("credit", CREDITS)
+@given(episodes=episodes_of, gamma=st.sampled_from([1.0, 0.9, 0.0]))
+@settings(max_examples=50, deadline=None)
+def test_returns_reach_the_tokens(credit: Credit, episodes: list[Played], gamma: float) -> None:
+    laid = lay_out(episodes)
+    index = decision_index(laid.action_mask, laid.turns, credit)
+    found = per_token(rewards_to_go(per_decision(laid.rewards, index), gamma), index)
+    assert (found[~laid.action_mask] == 0).all()
+    for row, episode in enumerate(episodes):
+        expected = on_tokens(to_go([r for _, r in decisions(episode, credit)], gamma), episode, credit)
+        assert found[row][laid.action_mask[row]].tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("credit", CREDITS)
+@given(episodes=episodes_of, data=st.data())
+@settings(max_examples=50, deadline=None)
+def test_gae_is_the_sum_of_equation_16(credit: Credit, episodes: list[Played], data: st.DataObject) -> None:
+    """A_s = sum_l (gamma lambda)^l delta_(s+l), with the state after the last decision worth the bootstrap."""
+    gamma, lam = data.draw(st.sampled_from([1.0, 0.9])), data.draw(st.sampled_from([0.0, 0.5, 0.95, 1.0]))
+    laid = lay_out(episodes)
+    index = decision_index(laid.action_mask, laid.turns, credit)
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    token_values = torch.from_numpy(rng.normal(size=index.shape))
+    bootstrap = torch.from_numpy(rng.normal(size=len(episodes)))
+    values = per_decision(token_values * first_tokens(index), index)
+    found = gae(per_decision(laid.rewards, index), values, exists(index), bootstrap, gamma, lam)
+    for row, episode in enumerate(episodes):
+        rewards = [r for _, r in decisions(episode, credit)]
+        starts, place = [], 0
+        tokens = token_values[row][laid.action_mask[row]].tolist()
+        for count, _ in decisions(episode, credit):
+            starts.append(tokens[place])
+            place += count
+        follow = [*starts[1:], float(bootstrap[row])]
+        deltas = [r + gamma * v2 - v for r, v, v2 in zip(rewards, starts, follow, strict=True)]
+        expected = to_go(deltas, gamma * lam)
+        assert found[row][: len(expected)].tolist() == pytest.approx(expected)
+        assert (found[row][len(expected) :] == 0).all()
+
+
+@given(episodes=episodes_of, seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_gae_at_lambda_1_is_the_return_minus_the_value(episodes: list[Played], seed: int) -> None:
+    laid = lay_out(episodes)
+    index = decision_index(laid.action_mask, laid.turns, "token")
+    rewards, present = per_decision(laid.rewards, index), exists(index)
+    values = torch.from_numpy(np.random.default_rng(seed).normal(size=rewards.shape)) * present
+    nothing = torch.zeros(len(episodes), dtype=torch.float64)
+    found = gae(rewards, values, present, nothing, 1.0, 1.0)
+    assert torch.allclose(found, (rewards_to_go(rewards) - values) * present)
+
+
+def test_gae_bridges_an_observation_however_long() -> None:
+    short, long = (lay_out([Played([(1, 2, 0.5), (seen, 2, 1.0)])]) for seen in (1, 40))
+    found = []
+    for laid in (short, long):
+        index = decision_index(laid.action_mask, laid.turns, "token")
+        values = torch.tensor([[0.1, 0.2, 0.3, 0.4]], dtype=torch.float64)
+        bootstrap = torch.zeros(1, dtype=torch.float64)
+        found.append(gae(per_decision(laid.rewards, index), values, exists(index), bootstrap, 0.9, 0.8))
+    assert torch.equal(*found)
+    last = 1.0 - 0.4
+    third = 0.9 * 0.4 - 0.3 + 0.72 * last
+    second = 0.5 + 0.9 * 0.3 - 0.2 + 0.72 * third  # the end of the first action is followed by the second action
+    assert found[0][0, 1].item() == pytest.approx(second)
+
+
+@given(episodes=episodes_of, seed=st.integers(0, 99))
+@settings(max_examples=50, deadline=None)
+def test_group_baselines_by_turn(episodes: list[Played], seed: int) -> None:
+    """A member that has finished counts with a return-to-go of 0."""
+    laid = lay_out(episodes)
+    index = decision_index(laid.action_mask, laid.turns, "turn")
+    labels = np.random.default_rng(seed).permutation([0, 0, 1, 1, *([1] * len(episodes))][: len(episodes)])
+    if min(list(labels).count(label) for label in set(labels)) < 2:
+        labels[:] = 0
+    groups = torch.from_numpy(labels)
+    returns = rewards_to_go(per_decision(laid.rewards, index))
+    mean_based, others_based = minus_group_mean(returns, groups), leave_one_out(returns, groups)
+    scale = group_scale(laid.rewards.sum(1), groups)
+    earned = [to_go([r for *_, r in episode.turns], 1.0) for episode in episodes]
+    for row, mine in enumerate(earned):
+        members = [other for other in range(len(episodes)) if labels[other] == labels[row]]
+        for s, own in enumerate(mine):
+            at_s = {other: earned[other][s] if s < len(earned[other]) else 0.0 for other in members}
+            assert mean_based[row, s].item() == pytest.approx(own - sum(at_s.values()) / len(members))
+            others = [value for other, value in at_s.items() if other != row]
+            assert others_based[row, s].item() == pytest.approx(own - sum(others) / len(others))
+        std = np.std([earned[other][0] for other in members])
+        assert scale[row].item() == pytest.approx(1 / std if std > 1e-6 else 0.0)
+
+
+def test_grpo_of_the_paper_by_hand() -> None:
+    """Returns 1, 0, 0, 1 in one group and 0.3 throughout in another."""
+    returns = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.3, 0.1 + 0.2, 0.3, 0.3], dtype=torch.float64)
+    groups = torch.tensor([7, 7, 7, 7, 2, 2, 2, 2])
+    advantages = minus_group_mean(returns[:, None], groups)[:, 0] * group_scale(returns, groups)
+    assert advantages.tolist() == pytest.approx([1, -1, -1, 1, 0, 0, 0, 0])
+    assert leave_one_out(returns[:4, None], groups[:4])[:, 0].tolist() == pytest.approx([2 / 3, -2 / 3, -2 / 3, 2 / 3])
+
+
+def test_leave_one_out_is_the_mean_baseline_stretched() -> None:
+    """A - mean of others = k / (k - 1) (A - mean of all)."""
+    returns = torch.tensor([[3.0], [1.0], [0.0], [0.5]])
+    groups = torch.zeros(4).long()
+    assert torch.allclose(leave_one_out(returns, groups), 4 / 3 * minus_group_mean(returns, groups))
+
+
+def test_first_tokens_are_where_decisions_begin() -> None:
+    laid = lay_out([Played([(2, 2, 0.0), (1, 3, 1.0)]), Played([(1, 1, 0.0)])])
+    found = {
+        credit: first_tokens(decision_index(laid.action_mask, laid.turns, credit)).long().tolist() for credit in CREDITS
+    }
+    assert found["trajectory"] == [[0, 0, 1, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0, 0, 0]]
+    assert found["turn"] == [[0, 0, 1, 0, 0, 1, 0, 0], [0, 1, 0, 0, 0, 0, 0, 0]]
+    assert found["token"] == [[0, 0, 1, 1, 0, 1, 1, 1], [0, 1, 0, 0, 0, 0, 0, 0]]
+
+
+def test_whitening_counts_action_tokens_alone() -> None:
+    advantages = torch.tensor([[9.0, 1.0, 3.0], [9.0, 5.0, 9.0]])
+    mask = torch.tensor([[False, True, True], [False, True, False]])
+    found = whiten(advantages, mask)
+    assert found[mask].mean().item() == pytest.approx(0, abs=1e-6)
+    assert found[mask].std(correction=0).item() == pytest.approx(1)
+    assert (found[~mask] == 0).all()
+    assert (whiten(torch.full((2, 3), 0.1) + 1e-9, mask) == 0).all()  # all equal: nothing to learn, not noise blown up
+    assert torch.equal(whiten(advantages, torch.zeros_like(mask)), advantages)
+
+
+def test_an_episode_without_an_action() -> None:
+    mask = torch.tensor([[False, False], [False, True]])
+    index = decision_index(mask, torch.zeros(2, 2).long(), "turn")
+    assert exists(index).tolist() == [[False], [True]]
+    assert per_token(torch.tensor([[5.0], [6.0]]), index).tolist() == [[0, 0], [0, 6]]
+
+
+def test_an_unknown_credit() -> None:
+    with pytest.raises(ValueError, match="expected credit to be one of token, turn, trajectory, got 'word'"):
+        decision_index(torch.ones(1, 1).bool(), torch.zeros(1, 1).long(), "word")  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import TOY
 
-from baselines.environments import make_env, make_envs
+from baselines.environments import EnvPool, make_env
 from baselines.evaluate import (
     Evaluation,
     evaluate_agent,
@@ -39,8 +39,9 @@ def test_an_agent_that_obeys() -> None:
 
 
 def test_a_policy_that_knows_nothing(tiny_policy: Policy) -> None:
-    settings = RolloutSettings(temperature=0.0, max_new_tokens=4, max_context_tokens=256)
-    result = evaluate_policy(tiny_policy, make_envs(TOY, {}, 3), range(5), settings)
+    settings = RolloutSettings(temperature=0.0, max_new_tokens=4, max_context_tokens=256, num_envs=3)
+    with EnvPool([(TOY, {})]) as pool:
+        result = evaluate_policy(tiny_policy, pool, range(5), settings)
     assert result.success_rate == 0 and (result.lengths == 6).all() and len(result.episodes) == 5
 
 

@@ -60,4 +60,4 @@ def test_a_checkpoint_of_another_model(make_tiny: Callable[[int], Policy], tmp_p
     saved = save_checkpoint(tmp_path, 1, policy, make_optimiser(policy, OptimiserSettings()))
     other = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(2))])
     with pytest.raises(TrainingError, match="expected an optimiser state for this model"):
-        saved.restore_optimiser(other)
+        saved.restore(policy, other)

@@ -13,8 +13,11 @@ from baselines.losses import (
     Aggregation,
     clip_fraction,
     clipped_policy_loss,
+    explained_variance,
     k3_kl,
+    kl_penalty,
     loss_weights,
+    value_loss,
     weighted_sum,
 )
 
@@ -44,6 +47,44 @@ def test_k3_is_unbiased() -> None:
     pi, ref = torch.tensor([0.6, 0.3, 0.1]), torch.tensor([0.2, 0.5, 0.3])
     expected = (pi * (pi / ref).log()).sum()
     torch.testing.assert_close((pi * k3_kl(pi.log(), ref.log())).sum(), expected)
+
+
+def test_kl_penalty_is_minus_beta_log_ratio_and_right_on_average() -> None:
+    pi, ref = torch.tensor([0.6, 0.3, 0.1]), torch.tensor([0.2, 0.5, 0.3])
+    found = kl_penalty(pi.log(), ref.log(), 0.5)
+    torch.testing.assert_close(found[0], torch.tensor(-0.5 * math.log(3)))
+    torch.testing.assert_close((pi * found).sum(), -0.5 * (pi * (pi / ref).log()).sum())
+
+
+def test_value_loss_by_hand() -> None:
+    values, old, targets = torch.tensor([[1.0, 0.5, 0.0]]), torch.tensor([[0.0, 0.0, 0.0]]), torch.ones(1, 3)
+    torch.testing.assert_close(value_loss(values, old, targets), torch.tensor([[0.0, 0.125, 0.5]]))
+    # held within 0.2 of 0: predictions 0.2, 0.2, 0; the larger error of the two counts
+    torch.testing.assert_close(value_loss(values, old, targets, clip=0.2), torch.tensor([[0.32, 0.32, 0.5]]))
+
+
+def test_a_clipped_value_has_no_gradient_towards_its_target() -> None:
+    values = torch.tensor([[0.6]], requires_grad=True)
+    value_loss(values, torch.zeros(1, 1), torch.ones(1, 1), clip=0.2).sum().backward()
+    assert values.grad is not None
+    assert values.grad.item() == 0
+
+
+def test_explained_variance() -> None:
+    targets = torch.tensor([0.0, 1.0, 2.0])
+    assert explained_variance(targets, targets) == 1
+    assert explained_variance(torch.full((3,), 5.0), targets) == pytest.approx(0)
+    assert explained_variance(-targets, targets) == pytest.approx(-3)
+    assert explained_variance(targets, torch.ones(3)) == 0  # nothing to explain
+    assert explained_variance(torch.zeros(0), torch.zeros(0)) == 0
+
+
+def test_ppo_at_ratio_one_is_the_policy_gradient() -> None:
+    """A2C's gradient, -A grad log pi, where the policy has not moved yet."""
+    logprobs = torch.tensor([[-1.0, -2.0]], requires_grad=True)
+    advantages = torch.tensor([[3.0, -0.5]])
+    clipped_policy_loss(logprobs, logprobs.detach(), advantages, 0.2).sum().backward()
+    torch.testing.assert_close(logprobs.grad, -advantages)
 
 
 def test_token_and_sequence_weights_by_hand() -> None:

@@ -22,8 +22,12 @@ class ToyErrands(gym.Env[str, str]):
         num_orders: objects to fetch, 1 to 8.
         max_steps: steps until truncation.
         expose_solution: put the winning commands into `info["solution"]` at reset.
-        fail_at: raise on this step of every episode, counted from 1 (0: never).
+        fail_at: raise on this step of every episode, counted from 1 (0: never; -1: at reset).
+        healthy_after: only instances whose number, counted in `num_made` from 1, is at most this fail (0: all fail).
     """
+
+    num_made = 0
+    num_closed = 0
 
     def __init__(
         self,
@@ -32,16 +36,22 @@ class ToyErrands(gym.Env[str, str]):
         expose_solution: bool = False,
         split: str = "train",
         fail_at: int = 0,
+        healthy_after: int = 0,
     ) -> None:
         if split not in ("train", "test"):
             raise ValueError(f"expected split 'train' or 'test', got {split!r}")
         self.observation_space = spaces.Text(10_000)
         self.action_space = spaces.Text(10_000)
-        self._num_orders, self._max_steps, self._expose, self._fail_at = num_orders, max_steps, expose_solution, fail_at
+        ToyErrands.num_made += 1
+        fails = healthy_after == 0 or ToyErrands.num_made <= healthy_after
+        self._fail_at = fail_at if fails else 0
+        self._num_orders, self._max_steps, self._expose = num_orders, max_steps, expose_solution
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Draws the orders from `seed`."""
         super().reset(seed=seed)
+        if self._fail_at == -1:
+            raise RuntimeError("the toy was told to fail")
         chosen = self.np_random.permutation(len(OBJECTS))[: self._num_orders]
         self._orders = [OBJECTS[index] for index in chosen]
         self._done = self._steps = 0
@@ -66,6 +76,12 @@ class ToyErrands(gym.Env[str, str]):
         if not terminated:
             text += f" Bring the {self._orders[self._done]}."
         return text, float(right) / len(self._orders), terminated, truncated, self._info()
+
+    def close(self) -> None:
+        """Counts; an instance that fails does so here too."""
+        ToyErrands.num_closed += 1
+        if self._fail_at:
+            raise RuntimeError("the toy was told to fail in close, too")
 
     def _info(self) -> dict[str, Any]:
         commands = tuple(sorted(f"bring the {name}" for name in OBJECTS))

@@ -1,0 +1,241 @@
+r"""Proximal Policy Optimisation (PPO, arXiv 1707.06347) over whole multi-turn episodes, with a critic.
+
+One iteration plays `episodes_per_batch` episodes, each of a task of its own; the critic judges the state before every
+decision s (see `advantages.py` for what `credit` calls one), and generalised advantage estimation (arXiv 1506.02438)
+
+    delta_s = r_s + gamma V_(s+1) - V_s        A_s = delta_s + gamma lambda A_(s+1)
+
+gives advantages, whitened over the batch, and targets `A_s + V_s` for the critic. Passes over the batch minimise
+
+    - min[r_t A_t, clip(r_t, 1 - eps, 1 + eps) A_t]  -  c_ent H_t  +  c_v 1/2 (V_s - target_s)^2        eq. 9
+
+- `credit="token"`: every action token is a decision. What follows the last token of an action is the first token of the
+  next one: the estimate bridges the observation between them, whose tokens are nobody's decision.
+- `credit="turn"`: one value at the start of each turn, one advantage for all tokens of its action.
+- `credit="trajectory"`: A = R - V(prompt).
+
+The critic reads the same tokens as the policy, prompt included, from the policy's own hidden states (`critic="head"`) or
+with a model of its own (`critic="separate"`). More than one optimiser step per batch keeps the ratio and the clip alive;
+both are logged.
+
+A budget of steps is part of the task, and a policy that reads its whole history knows how much of it is left: an
+episode that runs out of steps is worth nothing more (F. Pardo et al., arXiv 1712.00378, section 3). With
+`bootstrap_truncated` it is continued by the critic's value of the final observation instead, as is right where the cut
+is not the task's (section 4). At gamma = 1 that takes the signal away: a wasted step then costs nothing, since what it
+delayed is still promised.
+
+Left out: a reward model, normalised rewards (returns lie in [0, 1] already).
+
+How to run:
+
+    python -m baselines.ppo --env-id textagent_gym:TextWorld-w2-o3-q4-Dense-v0 --model runs/sft/model --out runs/ppo \
+        --credit turn --eval-every 10 --eval-episodes 100 --eval-env-kwargs '{"split": "test"}'
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from baselines.advantages import (
+    CREDITS,
+    Credit,
+    decision_index,
+    exists,
+    first_tokens,
+    gae,
+    per_decision,
+    per_token,
+    whiten,
+)
+from baselines.batch import Batch, collate_ends
+from baselines.command import run_command
+from baselines.critic import Critic, CriticKind
+from baselines.episode import Episode
+from baselines.learner import Collected, Learner
+from baselines.log import Record
+from baselines.logprobs import TokenScores, score_actions
+from baselines.losses import explained_variance, kl_penalty, loss_weights, value_loss, weighted_sum
+from baselines.run import TrainResult
+from baselines.settings import (
+    JsonObject,
+    OptimiserSettings,
+    RolloutSettings,
+    RunSettings,
+    TaskSettings,
+    UpdateSettings,
+    check_at_least,
+    check_fraction,
+    check_one_of,
+    check_positive,
+)
+from baselines.update import Meter, minibatches, policy_loss
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of PPO."""
+
+    env_id: str
+    """Environment; `package:Id-v0` imports the package first."""
+    env_kwargs: JsonObject = field(default_factory=dict)
+    """Constructor options of the environment."""
+    model: str = "tiny"
+    """`tiny`, `smollm2-135m`, a folder, or a hub name."""
+    num_iterations: int = 50
+    """Rounds of rollout and update."""
+    episodes_per_batch: int = 64
+    """Episodes of one iteration, each of a task of its own (256 in arXiv 2510.01132)."""
+    credit: Credit = "token"
+    """What an advantage is given to: token, turn or trajectory."""
+    gamma: float = 1.0
+    """Discount from one decision to the next (1.0 in arXiv 2510.01132, its best)."""
+    gae_lambda: float = 0.95
+    """lambda (0.95 in arXiv 1707.06347, table 3)."""
+    whiten_advantages: bool = True
+    """Bring a batch's advantages to zero mean and unit variance."""
+    bootstrap_truncated: bool = False
+    """Continue episodes that were truncated by the critic's value of their final observation; wants gamma < 1."""
+    critic: CriticKind = "head"
+    """A linear head on the policy's hidden states, or a separate model."""
+    critic_learning_rate: float = 1e-3
+    """AdamW's for the critic; 1e-3 suits a head, 1e-5 a separate pretrained model (arXiv 2510.01132)."""
+    value_coef: float = 0.5
+    """c_v of eq. 9; a separate critic has a loss of its own, and this scales it."""
+    value_clip: float | None = None
+    """Largest change of a prediction that counts, in units of the return; None for no clip."""
+    tasks: TaskSettings = field(default_factory=TaskSettings)
+    """What is played."""
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    """How episodes are sampled."""
+    update: UpdateSettings = field(default_factory=lambda: UpdateSettings(update_epochs=2, num_minibatches=4))
+    """Passes, clip, KL and aggregation."""
+    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=1e-4))
+    """AdamW; 1e-4 suits `tiny`, 1e-6 a pretrained model."""
+    run: RunSettings = field(default_factory=lambda: RunSettings(out=Path("runs/ppo")))
+    """Folder, seed, evaluation, checkpoints."""
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values outside their range."""
+        for name in ("num_iterations", "episodes_per_batch"):
+            check_at_least(name, getattr(self, name), 1)
+        check_one_of("credit", self.credit, CREDITS)
+        check_one_of("critic", self.critic, ("head", "separate"))
+        check_fraction("gamma", self.gamma)
+        check_fraction("gae_lambda", self.gae_lambda)
+        check_positive("critic_learning_rate", self.critic_learning_rate)
+        check_at_least("value_coef", self.value_coef, 0.0)
+        if self.value_clip is not None:
+            check_positive("value_clip", self.value_clip)
+        self.update.check(self.episodes_per_batch)
+        for settings in (self.tasks, self.rollout, self.optimiser, self.run):
+            settings.check()
+
+
+def train(config: Config) -> TrainResult:
+    """Trains by PPO and returns the trained policy.
+
+    Raises:
+        BaselinesError: the configuration, environment or model does not fit; what and where is in its message.
+    """
+    config.check()
+    with Learner("PPO", config, lambda policy: Critic(policy, config.critic), config.critic_learning_rate) as learner:
+        for iteration in learner.iterations():
+            started = time.perf_counter()
+            collected = learner.collect(iteration, config.episodes_per_batch, group_size=1)
+            batch, record = estimate(learner, collected, config)
+            record |= update(learner, batch, iteration, config)
+            learner.close_iteration(iteration, collected, batch["advantages"], record, started)
+        return learner.finish()
+
+
+def estimate(learner: Learner, collected: Collected, config: Config) -> tuple[Batch, Record]:
+    """Adds the critic's values, its targets and the advantages to an iteration's batch.
+
+    Returns:
+        The batch with the columns `advantages`, `values`, `targets` and `decided` (1.0 at the first token of each
+        decision, where values and targets hold), and metrics of the critic.
+    """
+    critic, batch = learner.critic, collected.batch
+    assert critic is not None
+    rewards = batch.rewards
+    if config.update.kl_in_reward:
+        penalty = kl_penalty(batch.old_logprobs, batch["ref_logprobs"], config.update.kl_coef)
+        rewards = rewards + penalty * batch.action_mask
+    index = decision_index(batch.action_mask, batch.turns, config.credit)
+    decided = first_tokens(index)
+    token_values = learner.score(lambda piece: critic.values(learner.policy, piece), batch)
+    values = per_decision(token_values * decided, index)
+    bootstrap = torch.zeros(len(batch), device=values.device)
+    if config.bootstrap_truncated:
+        bootstrap = final_values(learner, collected.episodes)
+    advantages = gae(per_decision(rewards, index), values, exists(index), bootstrap, config.gamma, config.gae_lambda)
+    targets = per_token(advantages + values, index) * decided
+    token_advantages = per_token(advantages, index)
+    if config.whiten_advantages:
+        token_advantages = whiten(token_advantages, batch.action_mask)
+    record: Record = {
+        "train/explained_variance": explained_variance(token_values[decided], targets[decided]),
+        "train/value": float(token_values[decided].mean()) if decided.any() else 0.0,
+    }
+    columns = {"advantages": token_advantages, "values": token_values, "targets": targets, "decided": decided.float()}
+    return batch.with_columns(**columns), record
+
+
+def final_values(learner: Learner, episodes: list[Episode]) -> Tensor:
+    """(N,) the critic's value of each final observation: 0 unless the episode was truncated and did not terminate."""
+    critic, policy = learner.critic, learner.policy
+    assert critic is not None
+    result = torch.zeros(len(episodes), device=policy.device)
+    cut = [row for row, episode in enumerate(episodes) if episode.truncated and not episode.terminated]
+    if cut:
+        ends = collate_ends([episodes[row] for row in cut], policy.chat.end_token_id, policy.device)
+        result[cut] = learner.score(lambda piece: critic.values(policy, piece), ends).sum(1)
+    return result
+
+
+def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Record:
+    """Takes `update_epochs * num_minibatches` optimiser steps on one iteration's episodes and returns their metrics."""
+    settings, meter, critic = config.update, Meter(), learner.critic
+    assert critic is not None
+    steps_per_iteration = settings.update_epochs * settings.num_minibatches
+    for part, minibatch in enumerate(minibatches(batch, settings, (config.run.seed, iteration))):
+        value_weights = loss_weights(minibatch["decided"] > 0, settings.loss_aggregation)
+        minibatch = minibatch.with_columns(value_weights=value_weights)
+        every_row = torch.ones(len(minibatch), dtype=torch.bool, device=value_weights.device)
+        for piece in learner.micro_batches(minibatch, every_row):
+            scores = score_actions(
+                learner.policy,
+                piece,
+                config.rollout.temperature,
+                value_head=critic.shared_head,
+                entropy_gradient=settings.entropy_coef > 0,
+            )
+            loss, sums = policy_loss(scores, piece, settings)
+            critic_loss = critic_part(critic, learner, scores, piece, config)
+            torch.autograd.backward(loss + config.value_coef * critic_loss)
+            meter.add(sums | {"value_loss": float(critic_loss.detach())})
+        learner.step(meter, iteration * steps_per_iteration + part, config.num_iterations * steps_per_iteration)
+        if meter.is_past(settings.target_kl):
+            break
+    return meter.record()
+
+
+def critic_part(critic: Critic, learner: Learner, scores: TokenScores, piece: Batch, config: Config) -> Tensor:
+    """The critic's mean squared error over a micro-batch's decisions."""
+    values = scores.values if scores.values is not None else critic.values(learner.policy, piece)
+    per_decision_loss = value_loss(values, piece["values"], piece["targets"], config.value_clip)
+    return weighted_sum(per_decision_loss, piece["value_weights"])
+
+
+def main() -> None:
+    """Runs PPO from the command line."""
+    run_command(Config, train, __doc__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+r"""A fixed budget, split between demonstrations and practice: supervised training first, then reinforcement learning.
+
+Demonstrations are dear, episodes are cheap. With a budget B, a demonstration at `demo_cost` times the price of an
+episode and a share s for demonstrations (the study of arXiv 2510.01132, where B = 1,000 and the cost is 10),
+
+    num_demos = s B / demo_cost          num_episodes = (1 - s) B
+
+SFT clones the demonstrations, the chosen algorithm goes on from there for as many whole iterations as the episodes
+allow, and held-out tasks say what it was worth. `--sweep` does so for several shares and seeds, and ends with a table
+and a plot with intervals over seeds and tasks. A sweep that was interrupted goes on where it stopped.
+
+How to run:
+
+    python -m baselines.recipe --env-id textagent_gym:TextWorld-w2-o3-q4-Dense-v0 --algorithm ppo --budget 1000 \
+        --demo-cost 10 --sft-share 0.6 --out runs/recipe --eval-env-kwargs '{"split": "test"}'
+    python -m baselines.recipe ... --sweep --num-seeds 3
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import tyro
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from baselines import grpo, ppo, reinforce_pp, rloo, sft
+from baselines.advantages import Credit
+from baselines.environments import EnvPool
+from baselines.errors import BaselinesError, ConfigError
+from baselines.evaluate import Evaluation, Interval, evaluate_policy, two_level_interval
+from baselines.policy import Policy, silence_transformers
+from baselines.run import claim_folder
+from baselines.settings import (
+    JsonObject,
+    OptimiserSettings,
+    RolloutSettings,
+    RunSettings,
+    TaskSettings,
+    check_at_least,
+    check_fraction,
+    check_one_of,
+    check_positive,
+)
+
+Algorithm: TypeAlias = Literal["grpo", "rloo", "ppo", "reinforce_pp"]
+
+ALGORITHMS: tuple[Algorithm, ...] = ("grpo", "rloo", "ppo", "reinforce_pp")
+
+MEMORY = ("micro_batch_tokens", "checkpoint_activations", "lora_rank", "lora_alpha")
+"""Options of the optimiser that SFT shares with practice."""
+
+FREE = {"sweep", "shares", "sft_share", "num_seeds"}
+"""Options that say which recipes to try, not how: a sweep may be widened later."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of a budget."""
+
+    env_id: str
+    """Environment; `package:Id-v0` imports the package first."""
+    env_kwargs: JsonObject = field(default_factory=dict)
+    """Constructor options of the environment."""
+    model: str = "tiny"
+    """`tiny`, `smollm2-135m`, a folder, or a hub name."""
+    budget: float = 1000.0
+    """What may be spent, in episodes of practice."""
+    demo_cost: float = 10.0
+    """Price of one demonstration, in episodes of practice."""
+    sft_share: float = 0.6
+    """Share of the budget that buys demonstrations, in [0, 1]."""
+    sweep: bool = False
+    """Try all `shares` instead of `sft_share`."""
+    shares: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    """The shares of a sweep (those of arXiv 2510.01132)."""
+    num_seeds: int = 1
+    """Runs of each share, with the seeds `seed`, `seed` + 1, ..."""
+    algorithm: Algorithm = "ppo"
+    """What practises after SFT."""
+    credit: Credit = "turn"
+    """What an advantage is given to."""
+    episodes_per_batch: int = 40
+    """Episodes of one iteration of practice; what is left of the budget below that is not spent, and reported."""
+    group_size: int = 8
+    """Episodes of one task, for GRPO and RLOO."""
+    sft_epochs: int = 14
+    """Passes over the demonstrations."""
+    sft_learning_rate: float = 1e-3
+    """AdamW's for SFT."""
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    """How episodes are sampled."""
+    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=1e-4))
+    """AdamW of practice; passes, clip and aggregation are the algorithm's own defaults."""
+    run: RunSettings = field(
+        default_factory=lambda: RunSettings(out=Path("runs/recipe"), eval_episodes=200, checkpoint_every=5)
+    )
+    """Folder, seed, and the held-out tasks that judge a recipe, played greedily after its end alone."""
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values outside their range."""
+        check_positive("budget", self.budget)
+        check_positive("demo_cost", self.demo_cost)
+        for share in self.all_shares:
+            check_fraction("sft_share", share)
+            if self.num_demos(share) == 0 and self.num_iterations(share) == 0:
+                raise ConfigError(
+                    f"expected a budget that buys a demonstration or an iteration of {self.episodes_per_batch} "
+                    f"episodes, got {self.budget} at sft_share {share}"
+                )
+        for name in ("num_seeds", "episodes_per_batch", "sft_epochs"):
+            check_at_least(name, getattr(self, name), 1)
+        check_at_least("eval_episodes", self.run.eval_episodes, 1)
+        check_one_of("algorithm", self.algorithm, ALGORITHMS)
+        if self.algorithm in ("grpo", "rloo") and self.episodes_per_batch % self.group_size:
+            raise ConfigError(
+                f"expected group_size to divide episodes_per_batch={self.episodes_per_batch}, got {self.group_size}"
+            )
+        self.practice(0.0, self.run.seed, self.model).check()
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ConfigError("expected one process for a recipe: launch its SFT and its algorithm by themselves")
+
+    @property
+    def all_shares(self) -> tuple[float, ...]:
+        """The shares to be tried."""
+        return self.shares if self.sweep else (self.sft_share,)
+
+    def num_demos(self, share: float) -> int:
+        """Demonstrations that a share of the budget buys."""
+        return math.floor(share * self.budget / self.demo_cost + 1e-9)
+
+    def num_iterations(self, share: float) -> int:
+        """Whole iterations of practice that the rest of the budget buys."""
+        rest = self.budget - self.num_demos(share) * self.demo_cost
+        return math.floor(rest / self.episodes_per_batch + 1e-9) if share < 1 else 0
+
+    def spent(self, share: float) -> float:
+        """What of the budget is spent, in episodes of practice."""
+        return self.num_demos(share) * self.demo_cost + self.num_iterations(share) * self.episodes_per_batch
+
+    def folder(self, share: float, seed: int) -> Path:
+        """Where one run lives."""
+        return self.run.out / f"share-{share:.2f}" / f"seed-{seed}"
+
+    def cloning(self, share: float, seed: int) -> sft.Config:
+        """SFT on the demonstrations that a share buys."""
+        usual = sft.Config(self.env_id).optimiser
+        memory = {name: getattr(self.optimiser, name) for name in MEMORY}
+        return sft.Config(
+            env_id=self.env_id,
+            env_kwargs=self.env_kwargs,
+            model=self.model,
+            num_demos=self.num_demos(share),
+            num_epochs=self.sft_epochs,
+            rollout=self.rollout,
+            optimiser=replace(usual, learning_rate=self.sft_learning_rate, **memory),
+            run=self._run(share, seed, "sft"),
+        )
+
+    def practice(self, share: float, seed: int, model: str) -> Any:
+        """The algorithm's configuration, from the model that SFT left."""
+        module = {"grpo": grpo, "rloo": rloo, "ppo": ppo, "reinforce_pp": reinforce_pp}[self.algorithm]
+        grouped = {"group_size": self.group_size, "groups_per_batch": self.episodes_per_batch // self.group_size}
+        sizes = grouped if self.algorithm in ("grpo", "rloo") else {"episodes_per_batch": self.episodes_per_batch}
+        return module.Config(
+            env_id=self.env_id,
+            env_kwargs=self.env_kwargs,
+            model=model,
+            num_iterations=max(1, self.num_iterations(share)),
+            credit=self.credit,
+            tasks=TaskSettings(num_train_seeds=max(1, int(self.budget))),
+            rollout=self.rollout,
+            optimiser=self.optimiser,
+            run=self._run(share, seed, self.algorithm),
+            **sizes,
+        )
+
+    def _run(self, share: float, seed: int, name: str) -> RunSettings:
+        return replace(
+            self.run, out=self.folder(share, seed) / name, seed=seed, resume=True, eval_episodes=0, eval_every=0
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """What one share of the budget was worth.
+
+    Attributes:
+        share: of the budget, for demonstrations.
+        num_demos: demonstrations bought.
+        num_episodes: episodes of practice bought.
+        unspent: what was left over, in episodes.
+        successes: (S, N) of S seeds on N held-out tasks.
+    """
+
+    share: float
+    num_demos: int
+    num_episodes: int
+    unspent: float
+    successes: NDArray[np.bool_]
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval of the success rate over seeds and tasks."""
+        return two_level_interval(self.successes.astype(np.float64))
+
+
+def train(config: Config) -> list[Recipe]:
+    """Trains every share with every seed, and writes `table.json` and `sweep.png` into the run's folder.
+
+    Raises:
+        BaselinesError: the configuration, environment or model does not fit; what and where is in its message.
+    """
+    config.check()
+    claim_folder(config, config.run.out, FREE)
+    recipes = []
+    for share in config.all_shares:
+        seeds = range(config.run.seed, config.run.seed + config.num_seeds)
+        successes = np.stack([run_once(config, share, seed) for seed in seeds])
+        episodes = config.num_iterations(share) * config.episodes_per_batch
+        unspent = config.budget - config.spent(share)
+        recipes.append(Recipe(share, config.num_demos(share), episodes, unspent, successes))
+        write_table(recipes, config)
+    return recipes
+
+
+def run_once(config: Config, share: float, seed: int) -> NDArray[np.bool_]:
+    """(N,) success of one run on the held-out tasks; what has been judged already is read back."""
+    verdict = config.folder(share, seed) / "successes.json"
+    if not verdict.is_file():
+        policy = cook(config, share, seed)
+        result = judge(policy, config)
+        partial = verdict.with_suffix(".partial")
+        partial.write_text(json.dumps(result.successes.tolist()) + "\n")
+        partial.replace(verdict)
+    return np.array(json.loads(verdict.read_text()), dtype=np.bool_)
+
+
+def cook(config: Config, share: float, seed: int) -> Policy:
+    """SFT, then practice, as far as the budget goes."""
+    model = config.model
+    if config.num_demos(share):
+        cloned = sft.train(config.cloning(share, seed))
+        model = str(cloned.model_folder)
+        if not config.num_iterations(share):
+            return cloned.policy
+    module = {"grpo": grpo, "rloo": rloo, "ppo": ppo, "reinforce_pp": reinforce_pp}[config.algorithm]
+    policy: Policy = module.train(config.practice(share, seed, model)).policy
+    return policy
+
+
+def judge(policy: Policy, config: Config) -> Evaluation:
+    """Plays the held-out tasks greedily."""
+    settings = replace(config.rollout, temperature=0.0, num_envs=config.run.num_eval_envs)
+    kind = config.env_id, {**config.env_kwargs, **config.run.eval_env_kwargs}
+    with EnvPool([kind], settings.max_broken_envs) as pool:
+        return evaluate_policy(policy, pool, config.run.eval_seeds, settings)
+
+
+def write_table(recipes: Sequence[Recipe], config: Config) -> None:
+    """Writes what is known so far."""
+    rows = [
+        {
+            "sft_share": recipe.share,
+            "num_demos": recipe.num_demos,
+            "num_episodes": recipe.num_episodes,
+            "unspent": recipe.unspent,
+            "success_rate": float(recipe.successes.mean()),
+            "interval": recipe.interval,
+            "by_seed": recipe.successes.mean(axis=1).tolist(),
+        }
+        for recipe in recipes
+    ]
+    (config.run.out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
+    figure = Figure(figsize=(5.5, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    rates = np.array([row["success_rate"] for row in rows])
+    bounds = np.array([recipe.interval for recipe in recipes]).T
+    axis.errorbar([r.share for r in recipes], rates, yerr=np.abs(bounds - rates), marker="o", capsize=3)
+    axis.set(xlabel="share of the budget for demonstrations", ylabel="success rate", ylim=(0, 1))
+    axis.set_title(f"SFT, then {config.algorithm}: budget {config.budget:g}, a demonstration {config.demo_cost:g}")
+    axis.grid(alpha=0.3)
+    figure.savefig(config.run.out / "sweep.png", dpi=120)
+
+
+def main() -> None:
+    """Runs a budget from the command line and prints its table."""
+    silence_transformers()
+    try:
+        recipes = train(tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__))
+    except BaselinesError as error:
+        raise SystemExit(f"error: {error}") from error
+    for recipe in recipes:
+        low, high = recipe.interval
+        sys.stdout.write(
+            f"share {recipe.share:.2f}: {recipe.num_demos:4d} demonstrations + {recipe.num_episodes:5d} episodes, "
+            f"success {recipe.successes.mean():.3f} [{low:.3f}, {high:.3f}], {recipe.unspent:g} unspent\n"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+r"""REINFORCE++ (arXiv 2501.03262) over whole multi-turn episodes: no critic, no group, one whitening over the batch.
+
+Each of the `episodes_per_batch` episodes plays a task of its own. The return of decision s (see `advantages.py` for what
+`credit` calls a decision), whitened over all action tokens of the batch, is the advantage:
+
+    G_s = r_s + gamma G_(s+1)        A_t = (G_s(t) - mean) / std        eq. 5 and 6
+
+It crosses turns: observation tokens lie between two actions but neither end a return nor start one. The policy maximises
+the clipped surrogate (arXiv 1707.06347, eq. 7) in `update_epochs` passes of `num_minibatches` optimiser steps.
+
+- `credit="token"` is the paper's: with `kl_placement="reward"` every token is charged `beta log(pi_old / pi_ref)`, and
+  a token's return holds the charges from itself on.
+- `credit="turn"`: an action is judged by what came after it, all its tokens alike.
+- `credit="trajectory"`: R for all tokens.
+
+Left out: a reward model, and the mini-group variant "REINFORCE++-baseline" (use RLOO or GRPO).
+
+How to run:
+
+    python -m baselines.reinforce_pp --env-id textagent_gym:TextWorld-w2-o3-q4-Dense-v0 --model runs/sft/model \
+        --out runs/reinforce_pp --credit turn --eval-every 10 --eval-episodes 100 --eval-env-kwargs '{"split": "test"}'
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from baselines.advantages import CREDITS, Credit, decision_index, per_decision, per_token, rewards_to_go, whiten
+from baselines.batch import Batch
+from baselines.command import run_command
+from baselines.errors import ConfigError
+from baselines.learner import Collected, Learner
+from baselines.log import Record
+from baselines.logprobs import score_actions
+from baselines.losses import kl_penalty
+from baselines.run import TrainResult
+from baselines.settings import (
+    JsonObject,
+    OptimiserSettings,
+    RolloutSettings,
+    RunSettings,
+    TaskSettings,
+    UpdateSettings,
+    check_at_least,
+    check_fraction,
+    check_one_of,
+)
+from baselines.update import Meter, minibatches, policy_loss, useful_rows
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of REINFORCE++."""
+
+    env_id: str
+    """Environment; `package:Id-v0` imports the package first."""
+    env_kwargs: JsonObject = field(default_factory=dict)
+    """Constructor options of the environment."""
+    model: str = "tiny"
+    """`tiny`, `smollm2-135m`, a folder, or a hub name."""
+    num_iterations: int = 50
+    """Rounds of rollout and update."""
+    episodes_per_batch: int = 64
+    """Episodes of one iteration, each of a task of its own."""
+    credit: Credit = "turn"
+    """What an advantage is given to: trajectory, turn, or token (the paper's, with a KL penalty in the reward)."""
+    gamma: float = 1.0
+    """Discount from one decision to the next (1 in the paper)."""
+    tasks: TaskSettings = field(default_factory=TaskSettings)
+    """What is played."""
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    """How episodes are sampled."""
+    update: UpdateSettings = field(default_factory=UpdateSettings)
+    """Passes, clip, KL and aggregation."""
+    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=1e-4))
+    """AdamW; 1e-4 suits `tiny`, 1e-6 a pretrained model."""
+    run: RunSettings = field(default_factory=lambda: RunSettings(out=Path("runs/reinforce_pp")))
+    """Folder, seed, evaluation, checkpoints."""
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values outside their range."""
+        for name in ("num_iterations", "episodes_per_batch"):
+            check_at_least(name, getattr(self, name), 1)
+        check_one_of("credit", self.credit, CREDITS)
+        check_fraction("gamma", self.gamma)
+        self.update.check(self.episodes_per_batch)
+        if self.credit == "token" and self.gamma == 1 and not self.update.kl_in_reward:
+            raise ConfigError(
+                "expected kl_coef > 0 and kl_placement=reward, or gamma < 1, for credit=token (without them it is "
+                f"credit=turn), got kl_coef={self.update.kl_coef}, kl_placement={self.update.kl_placement}, gamma=1"
+            )
+        for settings in (self.tasks, self.rollout, self.optimiser, self.run):
+            settings.check()
+
+
+def train(config: Config) -> TrainResult:
+    """Trains by REINFORCE++ and returns the trained policy.
+
+    Raises:
+        BaselinesError: the configuration, environment or model does not fit; what and where is in its message.
+    """
+    config.check()
+    with Learner("REINFORCE++", config) as learner:
+        for iteration in learner.iterations():
+            started = time.perf_counter()
+            collected = learner.collect(iteration, config.episodes_per_batch, group_size=1)
+            advantages = whitened_advantages(collected, config)
+            record = update(learner, collected.batch.with_columns(advantages=advantages), iteration, config)
+            learner.close_iteration(iteration, collected, advantages, record, started)
+        return learner.finish()
+
+
+def whitened_advantages(collected: Collected, config: Config) -> Tensor:
+    """(N, T) advantages of an iteration's action tokens."""
+    batch = collected.batch
+    rewards = batch.rewards
+    if config.update.kl_in_reward:
+        penalty = kl_penalty(batch.old_logprobs, batch["ref_logprobs"], config.update.kl_coef)
+        rewards = rewards + penalty * batch.action_mask
+    index = decision_index(batch.action_mask, batch.turns, config.credit)
+    returns = rewards_to_go(per_decision(rewards, index), config.gamma)
+    return whiten(per_token(returns, index), batch.action_mask)
+
+
+def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Record:
+    """Takes `update_epochs * num_minibatches` optimiser steps on one iteration's episodes and returns their metrics."""
+    settings, meter = config.update, Meter()
+    steps_per_iteration = settings.update_epochs * settings.num_minibatches
+    for part, minibatch in enumerate(minibatches(batch, settings, (config.run.seed, iteration))):
+        for piece in learner.micro_batches(minibatch, useful_rows(minibatch, settings)):
+            scores = score_actions(
+                learner.policy, piece, config.rollout.temperature, entropy_gradient=settings.entropy_coef > 0
+            )
+            loss, sums = policy_loss(scores, piece, settings)
+            torch.autograd.backward(loss)
+            meter.add(sums)
+        learner.step(meter, iteration * steps_per_iteration + part, config.num_iterations * steps_per_iteration)
+        if meter.is_past(settings.target_kl):
+            break
+    return meter.record()
+
+
+def main() -> None:
+    """Runs REINFORCE++ from the command line."""
+    run_command(Config, train, __doc__)
+
+
+if __name__ == "__main__":
+    main()

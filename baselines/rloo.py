@@ -1,0 +1,158 @@
+r"""REINFORCE Leave-One-Out (RLOO, arXiv 2402.14740) over whole multi-turn episodes.
+
+One iteration plays `groups_per_batch` tasks `group_size` times each (the same seed repeated). Each member's baseline is
+the mean of the others, which makes the estimate unbiased (section 3.2; W. Kool et al., 2019): in the decision s that
+`credit` names (see `advantages.py`),
+
+    A_is = G_is - 1/(k - 1) sum_(j != i) G_js          G_is: return from s on; j over the k members of the group
+
+and the policy maximises the clipped surrogate (arXiv 1707.06347, eq. 7), whose gradient at the first optimiser step of
+an iteration is REINFORCE's, `A grad log pi`; the paper takes that one step and needs no clip.
+
+- `credit="trajectory"` is the paper's: A_i = R_i - mean of the others' R, for all tokens.
+- `credit="turn"` lets per-step rewards through: an action is judged by what came after it. Members that have finished
+  count with G = 0, so the baseline always exists.
+- `credit="token"` is turn plus the KL penalty from each token on, and needs `kl_placement="reward"`.
+
+With `kl_placement="reward"` R holds the KL penalty, as in the paper (section 2). Left out: a reward model. Episodes with
+zero advantage count in the means but are not run through the model, which changes no gradient.
+
+How to run:
+
+    python -m baselines.rloo --env-id textagent_gym:TextWorld-w2-o3-q4-Dense-v0 --model runs/sft/model --out runs/rloo \
+        --group-size 4 --credit turn --eval-every 10 --eval-episodes 100 --eval-env-kwargs '{"split": "test"}'
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from baselines.advantages import CREDITS, Credit, decision_index, leave_one_out, per_decision, per_token, rewards_to_go
+from baselines.batch import Batch
+from baselines.command import run_command
+from baselines.errors import ConfigError
+from baselines.learner import Collected, Learner
+from baselines.log import Record
+from baselines.logprobs import score_actions
+from baselines.losses import kl_penalty
+from baselines.run import TrainResult
+from baselines.settings import (
+    JsonObject,
+    OptimiserSettings,
+    RolloutSettings,
+    RunSettings,
+    TaskSettings,
+    UpdateSettings,
+    check_at_least,
+    check_one_of,
+)
+from baselines.update import Meter, minibatches, policy_loss, share_of_silent_groups, useful_rows
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of RLOO."""
+
+    env_id: str
+    """Environment; `package:Id-v0` imports the package first."""
+    env_kwargs: JsonObject = field(default_factory=dict)
+    """Constructor options of the environment."""
+    model: str = "tiny"
+    """`tiny`, `smollm2-135m`, a folder, or a hub name."""
+    num_iterations: int = 50
+    """Rounds of rollout and update."""
+    group_size: int = 8
+    """Episodes of one task, k in the paper (2 and 4 there)."""
+    groups_per_batch: int = 8
+    """Tasks of one iteration."""
+    credit: Credit = "trajectory"
+    """What an advantage is given to: trajectory (the paper's), turn or token."""
+    tasks: TaskSettings = field(default_factory=TaskSettings)
+    """What is played."""
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    """How episodes are sampled."""
+    update: UpdateSettings = field(default_factory=UpdateSettings)
+    """Passes, clip, KL and aggregation."""
+    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=1e-4))
+    """AdamW; 1e-4 suits `tiny`, 1e-6 a pretrained model."""
+    run: RunSettings = field(default_factory=lambda: RunSettings(out=Path("runs/rloo")))
+    """Folder, seed, evaluation, checkpoints."""
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values outside their range."""
+        check_at_least("group_size", self.group_size, 2)
+        for name in ("num_iterations", "groups_per_batch"):
+            check_at_least(name, getattr(self, name), 1)
+        check_one_of("credit", self.credit, CREDITS)
+        self.update.check(self.group_size * self.groups_per_batch)
+        if self.credit == "token" and not self.update.kl_in_reward:
+            raise ConfigError(
+                "expected kl_coef > 0 and kl_placement=reward for credit=token (without them it is credit=turn), "
+                f"got kl_coef={self.update.kl_coef}, kl_placement={self.update.kl_placement}"
+            )
+        for settings in (self.tasks, self.rollout, self.optimiser, self.run):
+            settings.check()
+
+
+def train(config: Config) -> TrainResult:
+    """Trains by RLOO and returns the trained policy.
+
+    Raises:
+        BaselinesError: the configuration, environment or model does not fit; what and where is in its message.
+    """
+    config.check()
+    with Learner("RLOO", config) as learner:
+        for iteration in learner.iterations():
+            started = time.perf_counter()
+            collected = learner.collect(iteration, config.groups_per_batch, config.group_size)
+            advantages = leave_one_out_advantages(collected, config)
+            record: Record = {"train/groups_without_signal": share_of_silent_groups(advantages, collected.groups)}
+            record |= update(learner, collected.batch.with_columns(advantages=advantages), iteration, config)
+            learner.close_iteration(iteration, collected, advantages, record, started)
+        return learner.finish()
+
+
+def leave_one_out_advantages(collected: Collected, config: Config) -> Tensor:
+    """(N, T) advantages of an iteration's action tokens."""
+    batch, groups = collected.batch, collected.groups
+    index = decision_index(batch.action_mask, batch.turns, "turn" if config.credit == "token" else config.credit)
+    rewards = batch.rewards
+    if config.update.kl_in_reward:
+        penalty = kl_penalty(batch.old_logprobs, batch["ref_logprobs"], config.update.kl_coef) * batch.action_mask
+        if config.credit == "token":
+            task = per_token(leave_one_out(rewards_to_go(per_decision(rewards, index)), groups), index)
+            return task + rewards_to_go(penalty) * batch.action_mask
+        rewards = rewards + penalty
+    return per_token(leave_one_out(rewards_to_go(per_decision(rewards, index)), groups), index)
+
+
+def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Record:
+    """Takes `update_epochs * num_minibatches` optimiser steps on one iteration's episodes and returns their metrics."""
+    settings, meter = config.update, Meter()
+    steps_per_iteration = settings.update_epochs * settings.num_minibatches
+    for part, minibatch in enumerate(minibatches(batch, settings, (config.run.seed, iteration))):
+        for piece in learner.micro_batches(minibatch, useful_rows(minibatch, settings)):
+            scores = score_actions(
+                learner.policy, piece, config.rollout.temperature, entropy_gradient=settings.entropy_coef > 0
+            )
+            loss, sums = policy_loss(scores, piece, settings)
+            torch.autograd.backward(loss)
+            meter.add(sums)
+        learner.step(meter, iteration * steps_per_iteration + part, config.num_iterations * steps_per_iteration)
+        if meter.is_past(settings.target_kl):
+            break
+    return meter.record()
+
+
+def main() -> None:
+    """Runs RLOO from the command line."""
+    run_command(Config, train, __doc__)
+
+
+if __name__ == "__main__":
+    main()

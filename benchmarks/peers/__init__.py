@@ -1,0 +1,1 @@
+"""Scripts that run other people's trainers, each in an environment of its own."""

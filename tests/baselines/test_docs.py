@@ -1,0 +1,170 @@
+"""The pages of the trainers say what the code does: every metric and option is there, and nothing that is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TOY
+
+from baselines import evaluate, grpo, ppo, recipe, reinforce_pp, rloo, run, sft, transcripts
+from baselines.log import Record
+from baselines.settings import (
+    OptimiserSettings,
+    RolloutSettings,
+    RunSettings,
+    TaskSettings,
+    UpdateSettings,
+)
+
+DOCS = Path(__file__).parents[2] / "docs"
+SHARED = (DOCS / "training.md").read_text(encoding="utf-8")
+ALGORITHMS: dict[str, Any] = {"sft": sft, "grpo": grpo, "rloo": rloo, "ppo": ppo, "reinforce_pp": reinforce_pp}
+PAGES = {name: (DOCS / f"algorithms/{name}.md").read_text(encoding="utf-8") for name in ALGORITHMS}
+GROUPS = (TaskSettings, RolloutSettings, UpdateSettings, OptimiserSettings, RunSettings)
+NESTED = ("tasks", "rollout", "update", "optimiser", "run")
+LAUNCHER = {"--num_processes", "--multi_gpu", "--cpu", "--logdir", "--help"}
+
+
+def flat(config: Any) -> dict[str, Any]:
+    """Options as the command line names them, with their defaults."""
+    options = {part.name: getattr(config, part.name) for part in dataclasses.fields(config) if part.name not in NESTED}
+    for name in NESTED:
+        if hasattr(config, name):
+            options |= flat(getattr(config, name))
+    return options
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def defaults_told(text: str) -> dict[str, str]:
+    """Option -> default of every table whose first columns are these; a row may name several of both."""
+    told: dict[str, str] = {}
+    for options, values in re.findall(r"^\| (`--[^|]*`) \| ([^|]*) \|", text, flags=re.MULTILINE):
+        names, defaults = re.findall(r"`([^`]+)`", options), re.findall(r"`([^`]*)`", values)
+        told |= dict(zip(names, defaults, strict=False))
+    return told
+
+
+def written(default: Any) -> str:
+    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Record]:
+    """The first record of each algorithm, with everything switched on that logs a number of its own."""
+    records = {}
+    model = "tiny"
+    for name, module in ALGORITHMS.items():
+        shared: dict[str, Any] = {
+            "env_id": TOY,
+            "model": model,
+            "rollout": RolloutSettings(max_new_tokens=2, max_context_tokens=128),
+            "run": RunSettings(out=tmp_path_factory.mktemp(name), eval_episodes=2, num_threads=1, progress=False),
+        }
+        if name == "sft":
+            config = sft.Config(num_demos=2, num_epochs=1, **shared)
+        else:
+            grouped = name in ("grpo", "rloo")
+            sizes = {"groups_per_batch": 2, "group_size": 2} if grouped else {"episodes_per_batch": 4}
+            config = module.Config(
+                num_iterations=1,
+                tasks=TaskSettings(num_train_seeds=4, also={TOY: 1.0}),
+                update=UpdateSettings(kl_coef=0.01),  # in the loss: then every algorithm takes its steps
+                **sizes,
+                **shared,
+            )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(run, "draw_curves", lambda *_: None)  # slower than all the rest
+            result = module.train(config)
+        records[name], model = result.records[0], str(result.model_folder)
+    return records
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_metric_is_defined(name: str, logged: dict[str, Record]) -> None:
+    rows = "\n".join(line for line in (SHARED + PAGES[name]).splitlines() if line.startswith("| `"))
+    missing = [key for key in logged[name] if f"`{key}`" not in rows]
+    assert not missing, f"expected docs/training.md or docs/algorithms/{name}.md to define {missing}"
+
+
+def test_every_metric_that_is_defined_is_logged(logged: dict[str, Record]) -> None:
+    keys = {key for record in logged.values() for key in record}
+    for text in (SHARED, *PAGES.values()):
+        named = set(re.findall(r"`((?:train|eval|time)/\w+)`", text))
+        assert named <= keys
+
+
+@pytest.mark.parametrize("name", [*ALGORITHMS, "recipe"])
+def test_every_option_is_named(name: str) -> None:
+    module = ALGORITHMS.get(name, recipe)
+    text = SHARED + PAGES.get(name, "")
+    missing = [
+        option
+        for option in flat(module.Config(env_id=TOY))
+        if not re.search(rf"`[^`\n]*{flag(option)}(?![\w-])|`{option}`", text)
+    ]
+    assert not missing, f"expected the pages to name the options {missing} of {name}"
+
+
+def test_no_option_is_named_that_does_not_exist() -> None:
+    configs = [module.Config(env_id=TOY) for module in (*ALGORITHMS.values(), recipe)]
+    options = {flag(option) for config in configs for option in flat(config)}
+    options |= {flag(f"no_{option}") for config in configs for option, value in flat(config).items() if value is True}
+    for config in (evaluate.Config(env_id=TOY, model="tiny"), transcripts.Config(file=Path("x"))):
+        options |= {flag(option) for option in flat(config)}
+    for text in (SHARED, *PAGES.values(), (DOCS / "choose.md").read_text(encoding="utf-8")):
+        assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) <= options | LAUNCHER
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_defaults_of_an_algorithm(name: str) -> None:
+    """The page tells every default that is the algorithm's own, and tells it right."""
+    options, told = flat(ALGORITHMS[name].Config(env_id=TOY)), defaults_told(PAGES[name])
+    assert told == {option: written(options[option.removeprefix("--").replace("-", "_")]) for option in told}
+    shared = {option: default for group in GROUPS for option, default in flat(group()).items()}
+    own = {option for option, default in options.items() if option in shared and shared[option] != default}
+    assert {flag(option) for option in own} <= told.keys()
+
+
+def test_defaults_that_are_shared() -> None:
+    options = {option: default for group in GROUPS for option, default in flat(group()).items()}
+    options |= {"env_kwargs": {}, "model": "tiny", "num_iterations": 50}
+    before, _, after = SHARED.partition("## Budgets")
+    told = defaults_told(before)
+    assert told == {flag(option): written(options[option]) for option in options}
+    budget = flat(recipe.Config(env_id=TOY))
+    told = defaults_told(after)
+    assert told == {option: written(budget[option.removeprefix("--").replace("-", "_")]) for option in told}
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_detail_names_what_implements_it(name: str) -> None:
+    details = PAGES[name].partition("## Details\n")[2].partition("\n## ")[0]
+    items = re.split(r"^\d+\. ", details, flags=re.MULTILINE)[1:]
+    assert len(items) >= 5
+    for item in items:
+        places = re.findall(r"`([a-z_]+)\.([\w.]+)`", item)
+        assert places, f"expected the name of a function, got {item!r}"
+        for module, path in places:
+            found: Any = importlib.import_module(f"baselines.{module}")
+            for part in path.split("."):
+                found = getattr(found, part)
+            assert callable(found)
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [DOCS / "index.md", DOCS / "training.md", DOCS / "choose.md", *(DOCS / "algorithms").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            path, _, heading = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.is_file(), f"{page.name}: {link}"
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in headings}
+            assert not heading or heading in anchors, f"{page.name}: {link}"

@@ -51,13 +51,13 @@ class Config:
     """Folder of the runs, `table.json` and `algorithms.png`."""
     num_seeds: int = 3
     """Training seeds, from 1."""
-    num_demos: int = 100
+    num_demos: int = 200
     """Games that the expert demonstrates."""
-    sft_epochs: int = 10
+    sft_epochs: int = 14
     """Passes over them."""
-    num_iterations: int = 10
+    num_iterations: int = 24
     """Rounds of rollout and update."""
-    episodes_per_batch: int = 32
+    episodes_per_batch: int = 64
     """Episodes of one round."""
     group_size: int = 8
     """Episodes of one game, for GRPO and RLOO."""

@@ -99,23 +99,28 @@ def collate_ends(episodes: Sequence[Episode], end_token_id: int, device: torch.d
     return collate(ended, end_token_id, device)
 
 
-def split_by_tokens(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Cuts rows into padded pieces of at most `max_tokens` tokens each, long rows with long rows.
+def split_by_tokens(lengths: Sequence[int], max_tokens: int, packed: bool = False) -> list[list[int]]:
+    """Cuts rows into pieces of at most `max_tokens` tokens each, long rows first.
 
     Args:
         lengths: tokens of each row.
-        max_tokens: rows times longest row of a piece at most; a row longer than that gets a piece of its own.
+        max_tokens: of a piece at most; a row longer than that gets a piece of its own.
+        packed: a piece costs the sum of its rows (see `logprobs.can_pack`), and not rows times longest row.
 
     Returns:
         Pieces of row indices; every row is in exactly one.
     """
     pieces: list[list[int]] = []
+    filled = 0
     for row in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        # Rows come longest first, so the first row of a piece is its width.
-        if pieces and (len(pieces[-1]) + 1) * lengths[pieces[-1][0]] <= max_tokens:
+        # Rows come longest first, so the first row of a padded piece is its width.
+        cost = lengths[row] if packed or not pieces else lengths[pieces[-1][0]]
+        if pieces and filled + cost <= max_tokens:
             pieces[-1].append(row)
+            filled += cost
         else:
             pieces.append([row])
+            filled = lengths[row]
     return pieces
 
 

@@ -77,7 +77,7 @@ class Ranks:
         start = 0
         for parameter in trained:
             part = flat[start : start + parameter.numel()]
-            parameter.grad = part.view_as(parameter).clone()
+            parameter.grad = part.view_as(parameter).to(parameter.dtype, copy=True)
             start += parameter.numel()
 
     def add_numbers(self, sums: Record) -> Record:

@@ -25,7 +25,7 @@ from baselines.distributed import Ranks
 from baselines.environments import EnvKwargs, EnvPool
 from baselines.episode import Episode
 from baselines.log import LiveLine, Record
-from baselines.logprobs import score_actions
+from baselines.logprobs import can_pack, score_actions
 from baselines.lora import without_lora
 from baselines.optimise import apply_gradients, make_optimiser, schedule_factor, trained_parameters
 from baselines.policy import Policy, check_model_exists, load_policy
@@ -165,7 +165,8 @@ class Learner:
     def score(self, function: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
         """(N, T) of a scoring function over a whole batch without gradients, the rows shared among the processes."""
         first, last = self.ranks.bounds(len(batch))
-        scores = in_pieces(function, batch.select(range(first, last)), self._config.optimiser.micro_batch_tokens)
+        max_tokens = self._config.optimiser.micro_batch_tokens
+        scores = in_pieces(function, batch.select(range(first, last)), max_tokens, can_pack(self.policy.model))
         result = torch.zeros(batch.token_ids.shape, device=batch.token_ids.device)
         for row, values in enumerate(self.ranks.gather(list(scores.cpu()))):
             result[row, : len(values)] = values.to(result.device)
@@ -173,7 +174,8 @@ class Learner:
 
     def micro_batches(self, minibatch: Batch, useful: Tensor) -> Iterator[Batch]:
         """This process's share of a minibatch's micro-batches; see `update.micro_batches`."""
-        pieces = micro_batches(minibatch, self._config.optimiser.micro_batch_tokens, useful)
+        max_tokens = self._config.optimiser.micro_batch_tokens
+        pieces = micro_batches(minibatch, max_tokens, useful, can_pack(self.policy.model))
         return iter(self.ranks.deal(pieces))
 
     def step(self, meter: Meter, number: int, num_steps: int) -> None:

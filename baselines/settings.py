@@ -180,7 +180,7 @@ class OptimiserSettings:
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this global L2 norm."""
     micro_batch_tokens: int = 8192
-    """Tokens, padding included, of one forward and backward pass; gradients accumulate over a minibatch."""
+    """Tokens of one forward and backward pass, padding included where the model needs it; gradients accumulate."""
     checkpoint_activations: bool = False
     """Compute each layer's activations once more on the way back instead of keeping them: less memory, a third slower."""
     lora_rank: int = 0

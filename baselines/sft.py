@@ -36,7 +36,7 @@ from baselines.environments import make_env
 from baselines.episode import Episode
 from baselines.errors import ConfigError
 from baselines.log import LiveLine, Record
-from baselines.logprobs import score_actions
+from baselines.logprobs import can_pack, score_actions
 from baselines.losses import cross_entropy, loss_weights, weighted_sum
 from baselines.optimise import apply_gradients, make_optimiser, schedule_factor, trained_parameters
 from baselines.policy import Policy, check_model_exists
@@ -183,7 +183,8 @@ def update(
     batch = collate(episodes, policy.pad_token_id, policy.device)
     batch = batch.with_columns(weights=loss_weights(batch.action_mask, "token"))
     sums: Record = {"loss": 0.0, "correct": 0.0, "tokens": 0.0}
-    for piece in ranks.deal(micro_batches(batch, settings.micro_batch_tokens, batch.action_mask.any(1))):
+    every_row, packed = batch.action_mask.any(1), can_pack(policy.model)
+    for piece in ranks.deal(micro_batches(batch, settings.micro_batch_tokens, every_row, packed)):
         scores = score_actions(policy, piece)
         loss = weighted_sum(cross_entropy(scores.logprobs), piece["weights"])
         torch.autograd.backward(loss)

@@ -36,23 +36,23 @@ def minibatches(batch: Batch, settings: UpdateSettings, seed: Sequence[int]) -> 
             yield part.with_columns(weights=loss_weights(part.action_mask, settings.loss_aggregation))
 
 
-def micro_batches(minibatch: Batch, max_tokens: int, useful: Tensor) -> Iterator[Batch]:
+def micro_batches(minibatch: Batch, max_tokens: int, useful: Tensor, packed: bool) -> Iterator[Batch]:
     """Cuts a minibatch into pieces of at most `max_tokens` tokens; rows where `useful` (B,) is False are left out.
 
     A row that has no action token, or whose advantage is 0 throughout with nothing else in the loss, adds nothing to
-    the gradient: its weight has been counted, and it need not go through the model.
+    the gradient: its weight has been counted, and it need not go through the model. `packed` as in `split_by_tokens`.
     """
     rows = (useful & minibatch.action_mask.any(1)).nonzero()[:, 0].tolist()
     lengths = minibatch.lengths
-    for piece in split_by_tokens([lengths[row] for row in rows], max_tokens):
+    for piece in split_by_tokens([lengths[row] for row in rows], max_tokens, packed):
         yield minibatch.select([rows[place] for place in piece])
 
 
-def in_pieces(score: Callable[[Batch], Tensor], batch: Batch, max_tokens: int) -> Tensor:
+def in_pieces(score: Callable[[Batch], Tensor], batch: Batch, max_tokens: int, packed: bool) -> Tensor:
     """Applies `score`, which returns (B, T), to a batch in pieces of at most `max_tokens` tokens, without gradients."""
     result = torch.zeros(batch.token_ids.shape, device=batch.token_ids.device)
     with torch.no_grad():
-        for rows in split_by_tokens(batch.lengths, max_tokens):
+        for rows in split_by_tokens(batch.lengths, max_tokens, packed):
             piece = batch.select(rows)
             index = torch.as_tensor(rows, device=result.device)
             result[index, : piece.token_ids.shape[1]] = score(piece)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 from hypothesis import given, settings
@@ -43,12 +45,16 @@ def test_select_trims_to_the_longest_row() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(1, 40), max_size=30), st.integers(1, 120))
-def test_pieces_hold_every_row_once_within_the_budget(lengths: list[int], budget: int) -> None:
-    pieces = split_by_tokens(lengths, budget)
+@given(st.lists(st.integers(1, 40), max_size=30), st.integers(1, 120), st.booleans())
+def test_pieces_hold_every_row_once_within_the_budget(lengths: list[int], budget: int, packed: bool) -> None:
+    pieces = split_by_tokens(lengths, budget, packed)
     assert sorted(row for piece in pieces for row in piece) == list(range(len(lengths)))
     for piece in pieces:
-        assert len(piece) == 1 or len(piece) * max(lengths[row] for row in piece) <= budget
+        own = [lengths[row] for row in piece]
+        assert len(piece) == 1 or (sum(own) if packed else len(own) * max(own)) <= budget
+    if packed:  # no two neighbours would have fitted into one
+        sizes = [[lengths[row] for row in piece] for piece in pieces]
+        assert all(sum(one) + two[0] > budget for one, two in itertools.pairwise(sizes))
 
 
 @settings(max_examples=50, deadline=None)

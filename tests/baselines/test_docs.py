@@ -20,6 +20,7 @@ from baselines.settings import (
     TaskSettings,
     UpdateSettings,
 )
+from benchmarks import training_speed
 
 DOCS = Path(__file__).parents[2] / "docs"
 SHARED = (DOCS / "training.md").read_text(encoding="utf-8")
@@ -117,7 +118,8 @@ def test_no_option_is_named_that_does_not_exist() -> None:
     configs = [module.Config(env_id=TOY) for module in (*ALGORITHMS.values(), recipe)]
     options = {flag(option) for config in configs for option in flat(config)}
     options |= {flag(f"no_{option}") for config in configs for option, value in flat(config).items() if value is True}
-    for config in (evaluate.Config(env_id=TOY, model="tiny"), transcripts.Config(file=Path("x"))):
+    others = evaluate.Config(env_id=TOY, model="tiny"), transcripts.Config(file=Path("x")), training_speed.Config()
+    for config in others:
         options |= {flag(option) for option in flat(config)}
     for text in (SHARED, *PAGES.values(), (DOCS / "choose.md").read_text(encoding="utf-8")):
         assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) <= options | LAUNCHER

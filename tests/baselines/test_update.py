@@ -47,7 +47,7 @@ def test_every_pass_sees_every_episode_once(batch: Batch) -> None:
 def gradients(policy: Policy, batch: Batch, settings: UpdateSettings, max_tokens: int) -> list[torch.Tensor]:
     policy.model.zero_grad()
     (whole,) = minibatches(batch, settings, (1, 0))
-    for piece in micro_batches(whole, max_tokens, useful_rows(whole, settings)):
+    for piece in micro_batches(whole, max_tokens, useful_rows(whole, settings), packed=True):
         scores = score_actions(policy, piece, entropy_gradient=settings.entropy_coef > 0)
         loss, _ = policy_loss(scores, piece, settings)
         torch.autograd.backward(loss)
@@ -110,7 +110,9 @@ def test_scores_in_pieces_are_those_of_the_whole(batch: Batch, tiny_policy: Poli
     def score(piece: Batch) -> torch.Tensor:
         return score_actions(tiny_policy, piece).logprobs
 
-    torch.testing.assert_close(in_pieces(score, batch, 60), in_pieces(score, batch, 100_000), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        in_pieces(score, batch, 60, packed=False), in_pieces(score, batch, 100_000, packed=True), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("kind", ["head", "separate"])

@@ -24,6 +24,11 @@ from baselines.log import Record
 T = TypeVar("T")
 
 
+def num_processes() -> int:
+    """How many processes were launched together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 class Ranks:
     """The processes of a run.
 
@@ -35,7 +40,7 @@ class Ranks:
 
     def __init__(self, device: str) -> None:
         self.rank, self.count, self.device = 0, 1, device
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if num_processes() > 1:
             from accelerate import PartialState
 
             state = PartialState(cpu=device == "cpu")

@@ -95,6 +95,15 @@ class Episode:
         """Tokens that the policy sampled."""
         return int(self.action_mask.sum())
 
+    @property
+    def outcome(self) -> str:
+        """How the episode ended, in words."""
+        if self.success:
+            return "success"
+        if self.truncated_by_context:
+            return "out of context"
+        return "out of steps" if self.truncated and not self.terminated else "failure"
+
     def turn_index(self) -> NDArray[np.int64]:
         """(T,) the turn that each token belongs to."""
         index = np.zeros(self.num_tokens, dtype=np.int64)
@@ -108,15 +117,5 @@ class Episode:
         for number, turn in enumerate(self.turns, start=1):
             mark = "  [cut at max_new_tokens]" if turn.cut else ""
             lines += ["", turn.observation.strip(), "", f"[{number}] > {turn.action}{mark}    ({turn.reward:+.3g})"]
-        return "\n".join([*lines, "", self.final_observation.strip(), "", self._outcome(), ""])
-
-    def _outcome(self) -> str:
-        if self.success:
-            how = "success"
-        elif self.truncated_by_context:
-            how = "out of context"
-        elif self.truncated and not self.terminated:
-            how = "out of steps"
-        else:
-            how = "failure"
-        return f"== {how} after {len(self.turns)} steps, return {self.episode_return:.3g}"
+        outcome = f"== {self.outcome} after {len(self.turns)} steps, return {self.episode_return:.3g}"
+        return "\n".join([*lines, "", self.final_observation.strip(), "", outcome, ""])

@@ -54,7 +54,6 @@ from baselines.errors import ConfigError
 from baselines.learner import Collected, Learner
 from baselines.log import Record
 from baselines.logprobs import score_actions
-from baselines.losses import kl_penalty
 from baselines.run import TrainResult
 from baselines.settings import (
     JsonObject,
@@ -66,7 +65,7 @@ from baselines.settings import (
     check_at_least,
     check_one_of,
 )
-from baselines.update import Meter, minibatches, policy_loss, share_of_silent_groups, useful_rows
+from baselines.update import Meter, kl_rewards, minibatches, policy_loss, share_of_silent_groups, useful_rows
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def group_advantages(collected: Collected, config: Config) -> Tensor:
 
 def kl_advantages(batch: Batch, groups: Tensor, index: Tensor, config: Config) -> Tensor:
     """(N, T) what the KL penalty in the reward adds: from each token on, or from each decision on and centred."""
-    penalty = kl_penalty(batch.old_logprobs, batch["ref_logprobs"], config.update.kl_coef) * batch.action_mask
+    penalty = kl_rewards(batch, config.update)
     if config.credit == "token":
         return rewards_to_go(penalty) * batch.action_mask
     return per_token(minus_group_mean(rewards_to_go(per_decision(penalty, index)), groups), index)
@@ -159,7 +158,6 @@ def kl_advantages(batch: Batch, groups: Tensor, index: Tensor, config: Config) -
 def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Record:
     """Takes `update_epochs * num_minibatches` optimiser steps on one iteration's episodes and returns their metrics."""
     settings, meter = config.update, Meter()
-    steps_per_iteration = settings.update_epochs * settings.num_minibatches
     for part, minibatch in enumerate(minibatches(batch, settings, (config.run.seed, iteration))):
         for piece in learner.micro_batches(minibatch, useful_rows(minibatch, settings)):
             scores = score_actions(
@@ -168,7 +166,7 @@ def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Re
             loss, sums = policy_loss(scores, piece, settings)
             torch.autograd.backward(loss)
             meter.add(sums)
-        learner.step(meter, iteration * steps_per_iteration + part, config.num_iterations * steps_per_iteration)
+        learner.step(meter, iteration, part)
         if meter.is_past(settings.target_kl):
             break
     return meter.record()

@@ -30,13 +30,13 @@ from baselines.lora import without_lora
 from baselines.optimise import apply_gradients, make_optimiser, schedule_factor, trained_parameters
 from baselines.policy import Policy, check_model_exists, load_policy
 from baselines.rollout import rollout
-from baselines.run import HeldOut, TrainResult, Transcribed, open_policy, open_run, prepare_torch
-from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings, UpdateSettings
+from baselines.run import HeldOut, PolicyConfig, TrainResult, Transcribed, open_policy, open_run, prepare_torch
+from baselines.settings import TaskSettings, UpdateSettings
 from baselines.tasks import TaskSchedule
 from baselines.update import Meter, in_pieces, micro_batches
 
 
-class LearnerConfig(Protocol):
+class LearnerConfig(PolicyConfig, Protocol):
     """What every algorithm's `Config` has."""
 
     @property
@@ -50,13 +50,7 @@ class LearnerConfig(Protocol):
     @property
     def tasks(self) -> TaskSettings: ...  # noqa: D102
     @property
-    def rollout(self) -> RolloutSettings: ...  # noqa: D102
-    @property
     def update(self) -> UpdateSettings: ...  # noqa: D102
-    @property
-    def optimiser(self) -> OptimiserSettings: ...  # noqa: D102
-    @property
-    def run(self) -> RunSettings: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,8 +172,8 @@ class Learner:
         pieces = micro_batches(minibatch, max_tokens, useful, can_pack(self.policy.model))
         return iter(self.ranks.deal(pieces))
 
-    def step(self, meter: Meter, number: int, num_steps: int) -> None:
-        """Takes optimiser step `number` (from 0) of the run's `num_steps` with the gradients that were accumulated.
+    def step(self, meter: Meter, iteration: int, part: int) -> None:
+        """Takes the optimiser step of minibatch `part` of an iteration (both from 0) with the accumulated gradients.
 
         Nothing happens where no process has put a token through the model.
 
@@ -190,8 +184,10 @@ class Learner:
         if not sums.get("tokens"):
             return
         self.ranks.add_gradients(trained_parameters(self._optimiser))
-        factor = schedule_factor(number, num_steps, self._config.optimiser)
-        meter.close_step(sums, apply_gradients(self._optimiser, factor, self._config.optimiser.max_grad_norm))
+        config = self._config
+        steps = config.update.update_epochs * config.update.num_minibatches
+        factor = schedule_factor(iteration * steps + part, config.num_iterations * steps, config.optimiser)
+        meter.close_step(sums, apply_gradients(self._optimiser, factor, config.optimiser.max_grad_norm))
 
     def close_iteration(
         self, iteration: int, collected: Collected, advantages: Tensor, update: Record, started: float

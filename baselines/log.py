@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from baselines.errors import ConfigError
+from baselines.files import write_whole
 
 Record: TypeAlias = dict[str, Any]
 
@@ -44,9 +45,7 @@ class MetricsLog:
         self._path = path
         self._events = _open_events(path.parent, last_step) if tensorboard else None
         self.records = [record for record in read_metrics(path) if record["step"] <= last_step]
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(_line(record) for record in self.records))
-        partial.replace(path)
+        write_whole(path, "".join(_line(record) for record in self.records))
 
     def write(self, record: Record) -> None:
         """Appends one record; it must carry `step`, the iterations finished."""

@@ -59,7 +59,7 @@ from baselines.episode import Episode
 from baselines.learner import Collected, Learner
 from baselines.log import Record
 from baselines.logprobs import TokenScores, score_actions
-from baselines.losses import explained_variance, kl_penalty, loss_weights, value_loss, weighted_sum
+from baselines.losses import explained_variance, loss_weights, value_loss, weighted_sum
 from baselines.run import TrainResult
 from baselines.settings import (
     JsonObject,
@@ -73,7 +73,7 @@ from baselines.settings import (
     check_one_of,
     check_positive,
 )
-from baselines.update import Meter, minibatches, policy_loss
+from baselines.update import Meter, kl_rewards, minibatches, policy_loss
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,7 @@ def estimate(learner: Learner, collected: Collected, config: Config) -> tuple[Ba
     """
     critic, batch = learner.critic, collected.batch
     assert critic is not None
-    rewards = batch.rewards
-    if config.update.kl_in_reward:
-        penalty = kl_penalty(batch.old_logprobs, batch["ref_logprobs"], config.update.kl_coef)
-        rewards = rewards + penalty * batch.action_mask
+    rewards = batch.rewards + kl_rewards(batch, config.update)
     index = decision_index(batch.action_mask, batch.turns, config.credit)
     decided = first_tokens(index)
     token_values = learner.score(lambda piece: critic.values(learner.policy, piece), batch)
@@ -202,7 +199,6 @@ def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Re
     """Takes `update_epochs * num_minibatches` optimiser steps on one iteration's episodes and returns their metrics."""
     settings, meter, critic = config.update, Meter(), learner.critic
     assert critic is not None
-    steps_per_iteration = settings.update_epochs * settings.num_minibatches
     for part, minibatch in enumerate(minibatches(batch, settings, (config.run.seed, iteration))):
         value_weights = loss_weights(minibatch["decided"] > 0, settings.loss_aggregation)
         minibatch = minibatch.with_columns(value_weights=value_weights)
@@ -219,7 +215,7 @@ def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Re
             critic_loss = critic_part(critic, learner, scores, piece, config)
             torch.autograd.backward(loss + config.value_coef * critic_loss)
             meter.add(sums | {"value_loss": float(critic_loss.detach())})
-        learner.step(meter, iteration * steps_per_iteration + part, config.num_iterations * steps_per_iteration)
+        learner.step(meter, iteration, part)
         if meter.is_past(settings.target_kl):
             break
     return meter.record()

@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -35,11 +35,12 @@ from numpy.typing import NDArray
 
 from baselines import grpo, ppo, reinforce_pp, rloo, sft
 from baselines.advantages import Credit
-from baselines.environments import EnvPool
+from baselines.distributed import num_processes
 from baselines.errors import BaselinesError, ConfigError
-from baselines.evaluate import Evaluation, Interval, evaluate_policy, two_level_interval
+from baselines.evaluate import Evaluation, Interval, two_level_interval
+from baselines.files import write_whole
 from baselines.policy import Policy, silence_transformers
-from baselines.run import claim_folder
+from baselines.run import HeldOut, claim_folder
 from baselines.settings import (
     JsonObject,
     OptimiserSettings,
@@ -54,7 +55,7 @@ from baselines.settings import (
 
 Algorithm: TypeAlias = Literal["grpo", "rloo", "ppo", "reinforce_pp"]
 
-ALGORITHMS: tuple[Algorithm, ...] = ("grpo", "rloo", "ppo", "reinforce_pp")
+ALGORITHMS: dict[Algorithm, Any] = {"grpo": grpo, "rloo": rloo, "ppo": ppo, "reinforce_pp": reinforce_pp}
 
 MEMORY = ("micro_batch_tokens", "checkpoint_activations", "lora_rank", "lora_alpha")
 """Options of the optimiser that SFT shares with practice."""
@@ -120,13 +121,13 @@ class Config:
         for name in ("num_seeds", "episodes_per_batch", "sft_epochs"):
             check_at_least(name, getattr(self, name), 1)
         check_at_least("eval_episodes", self.run.eval_episodes, 1)
-        check_one_of("algorithm", self.algorithm, ALGORITHMS)
+        check_one_of("algorithm", self.algorithm, tuple(ALGORITHMS))
         if self.algorithm in ("grpo", "rloo") and self.episodes_per_batch % self.group_size:
             raise ConfigError(
                 f"expected group_size to divide episodes_per_batch={self.episodes_per_batch}, got {self.group_size}"
             )
         self.practice(0.0, self.run.seed, self.model).check()
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if num_processes() > 1:
             raise ConfigError("expected one process for a recipe: launch its SFT and its algorithm by themselves")
 
     @property
@@ -168,10 +169,9 @@ class Config:
 
     def practice(self, share: float, seed: int, model: str) -> Any:
         """The algorithm's configuration, from the model that SFT left."""
-        module = {"grpo": grpo, "rloo": rloo, "ppo": ppo, "reinforce_pp": reinforce_pp}[self.algorithm]
         grouped = {"group_size": self.group_size, "groups_per_batch": self.episodes_per_batch // self.group_size}
         sizes = grouped if self.algorithm in ("grpo", "rloo") else {"episodes_per_batch": self.episodes_per_batch}
-        return module.Config(
+        return ALGORITHMS[self.algorithm].Config(
             env_id=self.env_id,
             env_kwargs=self.env_kwargs,
             model=model,
@@ -239,9 +239,7 @@ def run_once(config: Config, share: float, seed: int) -> NDArray[np.bool_]:
     if not verdict.is_file():
         policy = cook(config, share, seed)
         result = judge(policy, config)
-        partial = verdict.with_suffix(".partial")
-        partial.write_text(json.dumps(result.successes.tolist()) + "\n")
-        partial.replace(verdict)
+        write_whole(verdict, json.dumps(result.successes.tolist()) + "\n")
     return np.array(json.loads(verdict.read_text()), dtype=np.bool_)
 
 
@@ -253,17 +251,14 @@ def cook(config: Config, share: float, seed: int) -> Policy:
         model = str(cloned.model_folder)
         if not config.num_iterations(share):
             return cloned.policy
-    module = {"grpo": grpo, "rloo": rloo, "ppo": ppo, "reinforce_pp": reinforce_pp}[config.algorithm]
-    policy: Policy = module.train(config.practice(share, seed, model)).policy
+    policy: Policy = ALGORITHMS[config.algorithm].train(config.practice(share, seed, model)).policy
     return policy
 
 
 def judge(policy: Policy, config: Config) -> Evaluation:
     """Plays the held-out tasks greedily."""
-    settings = replace(config.rollout, temperature=0.0, num_envs=config.run.num_eval_envs)
-    kind = config.env_id, {**config.env_kwargs, **config.run.eval_env_kwargs}
-    with EnvPool([kind], settings.max_broken_envs) as pool:
-        return evaluate_policy(policy, pool, config.run.eval_seeds, settings)
+    with closing(HeldOut(config.env_id, config.env_kwargs, config.run, config.rollout)) as held_out:
+        return held_out.play(policy)
 
 
 def write_table(recipes: Sequence[Recipe], config: Config) -> None:

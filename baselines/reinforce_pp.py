@@ -37,7 +37,6 @@ from baselines.errors import ConfigError
 from baselines.learner import Collected, Learner
 from baselines.log import Record
 from baselines.logprobs import score_actions
-from baselines.losses import kl_penalty
 from baselines.run import TrainResult
 from baselines.settings import (
     JsonObject,
@@ -50,7 +49,7 @@ from baselines.settings import (
     check_fraction,
     check_one_of,
 )
-from baselines.update import Meter, minibatches, policy_loss, useful_rows
+from baselines.update import Meter, kl_rewards, minibatches, policy_loss, useful_rows
 
 
 @dataclass(frozen=True)
@@ -118,10 +117,7 @@ def train(config: Config) -> TrainResult:
 def whitened_advantages(collected: Collected, config: Config) -> Tensor:
     """(N, T) advantages of an iteration's action tokens."""
     batch = collected.batch
-    rewards = batch.rewards
-    if config.update.kl_in_reward:
-        penalty = kl_penalty(batch.old_logprobs, batch["ref_logprobs"], config.update.kl_coef)
-        rewards = rewards + penalty * batch.action_mask
+    rewards = batch.rewards + kl_rewards(batch, config.update)
     index = decision_index(batch.action_mask, batch.turns, config.credit)
     returns = rewards_to_go(per_decision(rewards, index), config.gamma)
     return whiten(per_token(returns, index), batch.action_mask)
@@ -130,7 +126,6 @@ def whitened_advantages(collected: Collected, config: Config) -> Tensor:
 def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Record:
     """Takes `update_epochs * num_minibatches` optimiser steps on one iteration's episodes and returns their metrics."""
     settings, meter = config.update, Meter()
-    steps_per_iteration = settings.update_epochs * settings.num_minibatches
     for part, minibatch in enumerate(minibatches(batch, settings, (config.run.seed, iteration))):
         for piece in learner.micro_batches(minibatch, useful_rows(minibatch, settings)):
             scores = score_actions(
@@ -139,7 +134,7 @@ def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Re
             loss, sums = policy_loss(scores, piece, settings)
             torch.autograd.backward(loss)
             meter.add(sums)
-        learner.step(meter, iteration * steps_per_iteration + part, config.num_iterations * steps_per_iteration)
+        learner.step(meter, iteration, part)
         if meter.is_past(settings.target_kl):
             break
     return meter.record()

@@ -39,7 +39,6 @@ from baselines.errors import ConfigError
 from baselines.learner import Collected, Learner
 from baselines.log import Record
 from baselines.logprobs import score_actions
-from baselines.losses import kl_penalty
 from baselines.run import TrainResult
 from baselines.settings import (
     JsonObject,
@@ -51,7 +50,7 @@ from baselines.settings import (
     check_at_least,
     check_one_of,
 )
-from baselines.update import Meter, minibatches, policy_loss, share_of_silent_groups, useful_rows
+from baselines.update import Meter, kl_rewards, minibatches, policy_loss, share_of_silent_groups, useful_rows
 
 
 @dataclass(frozen=True)
@@ -121,20 +120,15 @@ def leave_one_out_advantages(collected: Collected, config: Config) -> Tensor:
     """(N, T) advantages of an iteration's action tokens."""
     batch, groups = collected.batch, collected.groups
     index = decision_index(batch.action_mask, batch.turns, "turn" if config.credit == "token" else config.credit)
-    rewards = batch.rewards
-    if config.update.kl_in_reward:
-        penalty = kl_penalty(batch.old_logprobs, batch["ref_logprobs"], config.update.kl_coef) * batch.action_mask
-        if config.credit == "token":
-            task = per_token(leave_one_out(rewards_to_go(per_decision(rewards, index)), groups), index)
-            return task + rewards_to_go(penalty) * batch.action_mask
-        rewards = rewards + penalty
-    return per_token(leave_one_out(rewards_to_go(per_decision(rewards, index)), groups), index)
+    penalty = kl_rewards(batch, config.update)
+    rewards = batch.rewards if config.credit == "token" else batch.rewards + penalty
+    advantages = per_token(leave_one_out(rewards_to_go(per_decision(rewards, index)), groups), index)
+    return advantages + rewards_to_go(penalty) * batch.action_mask if config.credit == "token" else advantages
 
 
 def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Record:
     """Takes `update_epochs * num_minibatches` optimiser steps on one iteration's episodes and returns their metrics."""
     settings, meter = config.update, Meter()
-    steps_per_iteration = settings.update_epochs * settings.num_minibatches
     for part, minibatch in enumerate(minibatches(batch, settings, (config.run.seed, iteration))):
         for piece in learner.micro_batches(minibatch, useful_rows(minibatch, settings)):
             scores = score_actions(
@@ -143,7 +137,7 @@ def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Re
             loss, sums = policy_loss(scores, piece, settings)
             torch.autograd.backward(loss)
             meter.add(sums)
-        learner.step(meter, iteration * steps_per_iteration + part, config.num_iterations * steps_per_iteration)
+        learner.step(meter, iteration, part)
         if meter.is_past(settings.target_kl):
             break
     return meter.record()

@@ -21,11 +21,12 @@ from baselines.environments import EnvKwargs, EnvPool
 from baselines.episode import Episode
 from baselines.errors import ConfigError, TrainingError
 from baselines.evaluate import Evaluation, evaluate_policy
+from baselines.files import write_whole
 from baselines.log import MetricsLog, Record, draw_curves
 from baselines.lora import add_lora
 from baselines.policy import Policy, load_policy
 from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings
-from baselines.transcripts import read_transcripts, write_page, write_transcripts
+from baselines.transcripts import write_page, write_transcripts
 
 
 @dataclass(frozen=True)
@@ -146,13 +147,12 @@ class Transcribed:
 
     def write(self, folder: Path, step: int) -> None:
         """Writes the transcripts of iteration `step` and a page that shows them."""
-        folder.mkdir(parents=True, exist_ok=True)
         path, title = folder / f"step-{step:08d}.jsonl", f"{self.env_id}, iteration {step}"
         advantages = self.advantages.float().cpu().numpy()
-        write_transcripts(
+        transcripts = write_transcripts(
             path, self.episodes, tokenizer=self.tokenizer, advantages=advantages, env_id=self.env_id, title=title
         )
-        write_page(path.with_suffix(".html"), read_transcripts(path), title)
+        write_page(path.with_suffix(".html"), transcripts, title)
 
 
 def open_run(config: Any, settings: RunSettings, ranks: Ranks | None = None) -> Run:
@@ -203,8 +203,7 @@ def claim_folder(config: Any, out: Path, free: Set[str] = frozenset(), replace: 
     if kept.is_file() and not replace:
         _check_same(json.loads(kept.read_text()), described, free)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(described, indent=2) + "\n")
+        write_whole(kept, json.dumps(described, indent=2) + "\n")
     except OSError as error:
         raise ConfigError(f"expected --out to be a folder that can be written, got {out}: {error}") from error
 
@@ -268,9 +267,7 @@ class HeldOut:
         every, count = self._settings.eval_every, self._settings.eval_episodes
         if count == 0 or not (step == num_steps or (every and step % every == 0)):
             return {}
-        if self._pool is None:
-            self._pool = EnvPool([(self._env_id, self._env_kwargs)], self._rollout.max_broken_envs)
-        self.last = evaluate_policy(policy, self._pool, self._settings.eval_seeds, self._rollout)
+        self.last = self.play(policy)
         low, high = self.last.success_interval()
         return {
             "eval/success_rate": self.last.success_rate,
@@ -278,6 +275,12 @@ class HeldOut:
             "eval/ci_high": high,
             "eval/return": float(self.last.returns.mean()),
         }
+
+    def play(self, policy: Policy) -> Evaluation:
+        """Plays the held-out seeds now."""
+        if self._pool is None:
+            self._pool = EnvPool([(self._env_id, self._env_kwargs)], self._rollout.max_broken_envs)
+        return evaluate_policy(policy, self._pool, self._settings.eval_seeds, self._rollout)
 
     def close(self) -> None:
         """Closes the environments."""

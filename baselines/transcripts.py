@@ -42,6 +42,7 @@ from typing_extensions import NotRequired
 
 from baselines.episode import Episode, Turn
 from baselines.errors import BaselinesError
+from baselines.files import write_whole
 
 if TYPE_CHECKING:  # a page is drawn without loading a model's library
     from transformers import PreTrainedTokenizerBase
@@ -123,7 +124,7 @@ def make_transcript(
         "task_id": episode.task_id,
         "success": bool(episode.success),
         "return": episode.episode_return,
-        "outcome": _outcome(episode),
+        "outcome": episode.outcome,
         "turns": turns,
         "final_observation": episode.final_observation,
     }
@@ -140,8 +141,8 @@ def write_transcripts(
     tokenizer: PreTrainedTokenizerBase | None = None,
     advantages: NDArray[np.floating[Any]] | None = None,
     title: str = "",
-) -> None:
-    """Writes N episodes as transcripts; the file is whole or not there.
+) -> list[Transcript]:
+    """Writes N episodes as transcripts, and returns them; the file is whole or not there.
 
     Args:
         path: the file, whose folder is made; replaced if it exists.
@@ -158,10 +159,11 @@ def write_transcripts(
     if advantages is not None and (advantages.ndim != 2 or len(advantages) != len(episodes)):
         raise ValueError(f"expected advantages ({len(episodes)}, T), got {advantages.shape}")
     rows = [None] * len(episodes) if advantages is None else list(advantages)
-    save_transcripts(
-        path,
-        [make_transcript(episode, env_id, tokenizer, row, title) for episode, row in zip(episodes, rows, strict=True)],
-    )
+    transcripts = [
+        make_transcript(episode, env_id, tokenizer, row, title) for episode, row in zip(episodes, rows, strict=True)
+    ]
+    save_transcripts(path, transcripts)
+    return transcripts
 
 
 def save_transcripts(path: Path, transcripts: Sequence[Transcript]) -> None:
@@ -170,7 +172,7 @@ def save_transcripts(path: Path, transcripts: Sequence[Transcript]) -> None:
     Raises:
         ValueError: a number is not finite.
     """
-    _write_whole(path, "".join(json.dumps(transcript, allow_nan=False) + "\n" for transcript in transcripts))
+    write_whole(path, "".join(json.dumps(transcript, allow_nan=False) + "\n" for transcript in transcripts))
 
 
 def read_transcripts(path: Path) -> list[Transcript]:
@@ -213,7 +215,7 @@ def write_page(path: Path, transcripts: Sequence[Transcript], title: str) -> Non
         data = data.replace(character, f"\\u{ord(character):04x}")
     template = resources.files("baselines").joinpath("viewer.html").read_text(encoding="utf-8")
     before, _, after = template.partition("__TRANSCRIPTS__")
-    _write_whole(path, before + data + after)
+    write_whole(path, before + data + after)
 
 
 def token_texts(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> list[str]:
@@ -267,23 +269,8 @@ def _short(value: float) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
-def _outcome(episode: Episode) -> str:
-    if episode.success:
-        return "success"
-    if episode.truncated_by_context:
-        return "out of context"
-    return "failure" if episode.terminated or not episode.truncated else "out of steps"
-
-
 def _seed_text(seed: int | None) -> str | None:
     return None if seed is None else str(seed)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 class _DamageError(Exception):

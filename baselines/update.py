@@ -15,7 +15,7 @@ from torch import Tensor
 from baselines.batch import Batch, split_by_tokens, split_evenly
 from baselines.log import Record
 from baselines.logprobs import TokenScores
-from baselines.losses import clip_fraction, clipped_policy_loss, k3_kl, loss_weights, weighted_sum
+from baselines.losses import clip_fraction, clipped_policy_loss, k3_kl, kl_penalty, loss_weights, weighted_sum
 from baselines.settings import UpdateSettings
 
 TARGET_KL_SLACK = 1.5  # as in OpenAI Spinning Up's PPO
@@ -113,6 +113,13 @@ def policy_loss(scores: TokenScores, batch: Batch, settings: UpdateSettings) -> 
         if "ref_logprobs" in batch.columns:
             sums["ref_kl"] = float(k3_kl(scores.logprobs, batch["ref_logprobs"]).sum())
     return loss, sums
+
+
+def kl_rewards(batch: Batch, settings: UpdateSettings) -> Tensor:
+    """(N, T) the KL penalty that each action token is charged; 0 where there is none in the reward."""
+    if not settings.kl_in_reward:
+        return torch.zeros_like(batch.rewards)
+    return kl_penalty(batch.old_logprobs, batch["ref_logprobs"], settings.kl_coef) * batch.action_mask
 
 
 class Meter:

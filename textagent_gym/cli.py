@@ -72,7 +72,7 @@ def card(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
 def play(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
     """Play a task in the terminal: `help`, `hint`, `undo` and `quit` are answered here, all else by the world.
 
-    A domain may answer more outside the world: `issue`, `files` and `diff` in SWEGym.
+    A domain may answer more outside the world: `map` in TextWorld and ALFWorld, `issue`, `files` and `diff` in SWEGym.
 
     Args:
         env_id: A registered id, for example TextWorld-Easy-Dense-v0.

@@ -1,5 +1,7 @@
 """Games made ahead of time: each once, resumed, and the very games that are played."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import gymnasium as gym
@@ -24,6 +26,25 @@ def test_what_is_missing_is_made_and_is_what_is_played(tmp_path: Path, monkeypat
     assert info["task_id"].startswith(recipes[2].name)
     assert missing_recipes(EASY, {}, range(4)) == recipes[3:]
     make_task.cache_clear()
+
+
+def test_threads_read_kept_games_side_by_side() -> None:
+    """In a fresh interpreter, since what the textworld package has parsed once it does not parse again."""
+    program = """
+from concurrent.futures import ThreadPoolExecutor
+import gymnasium as gym
+import textagent_gym
+
+def task_id(seed):
+    return gym.make("TextWorld-w2-o3-q4-Dense-v0").reset(seed=seed)[1]["task_id"]
+
+with ThreadPoolExecutor(8) as executor:
+    print(*executor.map(task_id, range(8)))
+"""
+    env = gym.make(EASY)
+    expected = [env.reset(seed=seed)[1]["task_id"] for seed in range(8)]
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.stdout.split() == expected, run.stderr[-2000:]
 
 
 def test_other_domains_have_no_games_to_make() -> None:

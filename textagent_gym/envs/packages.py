@@ -46,7 +46,8 @@ def undisturbed() -> Iterator[None]:
     """One thread at a time, without two warnings that tell a user nothing.
 
     They say that the interpreter knows no scores of games of one's own, and that a large game needed adjectives to tell
-    its things apart. For calls that draw from textworld's module-wide generator, write text, or start the interpreter.
+    its things apart. For calls that draw from textworld's module-wide generator, parse or write text, or start the
+    interpreter.
     """
     with _lock, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Game '.*' is not fully supported")

@@ -14,6 +14,7 @@ from textagent_gym.engines import Engine, Reply
 from textagent_gym.envs.alfworld import dataset
 from textagent_gym.envs.alfworld.engine import NativeEngine
 from textagent_gym.envs.alfworld.facts import Facts
+from textagent_gym.envs.alfworld.map import draw_map
 from textagent_gym.envs.alfworld.reading import meant, why_nothing
 from textagent_gym.envs.alfworld.recipes import TASK_TYPES, Recipe, TaskType
 from textagent_gym.envs.alfworld.reference import ReferenceEngine
@@ -201,6 +202,11 @@ class ALFWorldEnv(TextAgentEnv):
         if plan is None or task.game is None:
             return None
         return tuple(map(task.game.command_of, plan.steps))
+
+    def look_up(self, word: str) -> str | None:
+        """`map`: all receptacles, what is in them, and where the agent stands; None for games that only alfworld plays."""
+        game = cast(AlfworldTask, self.task).game
+        return draw_map(self._engine.state, game.names) if word == "map" and game is not None else None
 
     def _new_task(self) -> Task:
         if self._recipe is not None:

@@ -14,6 +14,7 @@ from textagent_gym.engines import Engine, Reply
 from textagent_gym.envs.textworld.files import file_task
 from textagent_gym.envs.textworld.generate import Instructions
 from textagent_gym.envs.textworld.inform7 import Inform7Engine
+from textagent_gym.envs.textworld.map import draw_map
 from textagent_gym.envs.textworld.native import NativeEngine
 from textagent_gym.envs.textworld.recipes import Challenge, Recipe, SimpleRewards
 from textagent_gym.envs.textworld.tasks import (
@@ -219,6 +220,14 @@ class TextWorldEnv(TextAgentEnv):
         """Commands that win from here, proved to be as few as can be wherever the search closes."""
         plan = cast(TextWorldTask, self.task).planner.plan(self._engine.state)
         return None if plan is None else tuple(operator.name for operator in plan.operators)
+
+    def look_up(self, word: str) -> str | None:
+        """`map`: all rooms, what is in them, and where the player is."""
+        if word != "map":
+            return None
+        task = cast(TextWorldTask, self.task)
+        names = {key: info.name for key, info in task.game.infos.items()}
+        return draw_map(task.ground.facts(self._engine.state), names)
 
     def _new_task(self) -> Task:
         if self._file_task is not None:

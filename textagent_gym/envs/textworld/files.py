@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from textagent_gym.envs.packages import import_textworld
+from textagent_gym.envs.packages import import_textworld, undisturbed
 from textagent_gym.envs.textworld.tasks import TextWorldTask, split_of, task_of
 
 
@@ -29,7 +29,8 @@ def file_task(name: str) -> TextWorldTask:
         raise FileNotFoundError(f"expected {described} beside {name}: nothing else says which facts and quests it has")
     textworld = import_textworld()
     try:
-        game = textworld.Game.deserialize(json.loads(described.read_bytes()))
+        with undisturbed():  # its parser knows one text at a time
+            game = textworld.Game.deserialize(json.loads(described.read_bytes()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"expected a whole game file made by tw-make, got {described} ({error})") from error
     try:

@@ -15,7 +15,7 @@ import numpy as np
 
 from textagent_gym.contract import Split, Task
 from textagent_gym.data import cache_folder, keep
-from textagent_gym.envs.packages import import_textworld
+from textagent_gym.envs.packages import import_textworld, undisturbed
 from textagent_gym.envs.textworld.generate import (
     Draft,
     draft,
@@ -307,7 +307,8 @@ def _read_cached(path: Path) -> Game | None:
     textworld = import_textworld()
     try:
         data = json.loads(gzip.decompress(path.read_bytes()))
-        game: Game = textworld.Game.deserialize(data)
+        with undisturbed():  # its parser knows one text at a time
+            game: Game = textworld.Game.deserialize(data)
         return game if game.metadata.get("content") == content_of(game) else None
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError):
         return None

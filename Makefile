@@ -1,13 +1,14 @@
 # make demo   watch a language model learn a text game (8 minutes on two cores, after installation)
 # make test   everything that must hold (7 minutes on two cores, after installation)
 # make test-slow   the long differential and learning runs
+# make verify-results   play every entry of the leaderboards again
 # make docs   render the pages that are made from the code
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-slow lint docs clean
+.PHONY: demo test test-slow verify-results lint docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m benchmarks.demo
@@ -17,6 +18,9 @@ test: lint
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+verify-results: $(INSTALLED)
+	for folder in benchmarks/results/*/*/*/; do echo $$folder; $(BIN)/python -m benchmarks.verify $$folder || exit 1; done
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -25,6 +25,7 @@ class Turn:
         action_start: index of the first token sampled in this turn; tokens `start:action_start` are not the policy's.
         end: index after the turn's last token, its end token included.
         cut: True if the action reached `max_new_tokens` and its end token was added, not sampled.
+        invalid: True if the environment said that the action was no command (`info["valid_command"]`).
     """
 
     observation: str
@@ -34,6 +35,7 @@ class Turn:
     action_start: int
     end: int
     cut: bool = False
+    invalid: bool = False
 
     @property
     def last_sampled(self) -> int:

@@ -5,6 +5,8 @@ BaselinesError
 ├── ModelError           a model that does not exist, or that these trainers cannot use
 │   └── ChatTemplateError    the chat template rewrites earlier turns, or never ends one
 ├── EnvironmentContractError    an environment returned something that is not text, or another shape of result
+├── EndpointError        a model server cannot be reached, refuses, or answers with something else than a reply
+│   └── ContextLengthError    a conversation is longer than the server's model can read
 └── TrainingError        a run cannot go on: a loss that is not finite, a checkpoint that does not belong to it
 """
 
@@ -27,6 +29,14 @@ class ChatTemplateError(ModelError):
 
 class EnvironmentContractError(BaselinesError):
     """An environment broke the contract of `gym.Env[str, str]`."""
+
+
+class EndpointError(BaselinesError):
+    """A model server cannot be reached, refuses a request, or answers with something that is no reply."""
+
+
+class ContextLengthError(EndpointError):
+    """A conversation is longer than the server's model can read."""
 
 
 class TrainingError(BaselinesError):

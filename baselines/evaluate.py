@@ -4,6 +4,8 @@ How to run:
 
     python -m baselines.evaluate --env-id textagent_gym:TextWorld-w2-o3-q4-Dense-v0 --env-kwargs '{"split": "test"}' \
         --model runs/latest/model --num-episodes 200
+
+With `--endpoint-model NAME --base-url http://localhost:8000/v1` instead of `--model`, the model of a running server plays.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ import tyro
 from numpy.typing import NDArray
 from scipy import stats
 
+from baselines.endpoint import Endpoint, EndpointSettings, Usage
+from baselines.endpoint_rollout import play_episodes
 from baselines.environments import EnvPool, Task, TextEnv, is_success, reset_env, step_env
 from baselines.episode import Episode
-from baselines.errors import BaselinesError
+from baselines.errors import BaselinesError, ConfigError
 from baselines.policy import Policy, check_model_exists, silence_transformers
 from baselines.rollout import rollout
 from baselines.settings import JsonObject, RolloutSettings, check_at_least
@@ -40,7 +44,8 @@ class Evaluation:
         successes: (N,) True where the episode succeeded.
         returns: (N,) undiscounted return of each episode.
         lengths: (N,) steps of each episode.
-        episodes: the episodes with their tokens, where a policy played; else empty.
+        episodes: the episodes, with their tokens where a policy played, without where an endpoint did; else empty.
+        usage: all that the endpoint has been asked for, where one played.
     """
 
     seeds: NDArray[np.int64]
@@ -48,6 +53,7 @@ class Evaluation:
     returns: NDArray[np.float64]
     lengths: NDArray[np.int64]
     episodes: tuple[Episode, ...] = ()
+    usage: Usage | None = None
 
     @property
     def success_rate(self) -> float:
@@ -71,14 +77,19 @@ def evaluate_policy(
         settings: `temperature=0` plays greedily; `num_envs` episodes are played side by side.
         seed: of the sampling, where the temperature is not 0.
     """
-    episodes = rollout(policy, pool, [Task(task_seed) for task_seed in seeds], settings, (seed,))
-    return Evaluation(
-        seeds=np.array(seeds, dtype=np.int64),
-        successes=np.array([episode.success for episode in episodes], dtype=np.bool_),
-        returns=np.array([episode.episode_return for episode in episodes], dtype=np.float64),
-        lengths=np.array([len(episode.turns) for episode in episodes], dtype=np.int64),
-        episodes=tuple(episodes),
-    )
+    return _evaluation(rollout(policy, pool, _tasks(seeds), settings, (seed,)))
+
+
+def evaluate_endpoint(
+    endpoint: Endpoint, pool: EnvPool, seeds: Sequence[int], settings: RolloutSettings, seed: int = 0
+) -> Evaluation:
+    """Plays every seed once with the model of an endpoint; otherwise as `evaluate_policy`.
+
+    Raises:
+        EndpointError: the endpoint does not reply.
+    """
+    episodes = play_episodes(endpoint, pool, _tasks(seeds), settings, seed)
+    return replace(_evaluation(episodes), usage=endpoint.usage)
 
 
 def evaluate_agent(agent: Agent, env: TextEnv, seeds: Sequence[int]) -> Evaluation:
@@ -176,6 +187,20 @@ def two_level_interval(
     return (float(low), float(high))
 
 
+def _tasks(seeds: Sequence[int]) -> list[Task]:
+    return [Task(seed) for seed in seeds]
+
+
+def _evaluation(episodes: Sequence[Episode]) -> Evaluation:
+    return Evaluation(
+        seeds=np.array([episode.seed for episode in episodes], dtype=np.int64),
+        successes=np.array([episode.success for episode in episodes], dtype=np.bool_),
+        returns=np.array([episode.episode_return for episode in episodes], dtype=np.float64),
+        lengths=np.array([len(episode.turns) for episode in episodes], dtype=np.int64),
+        episodes=tuple(episodes),
+    )
+
+
 def _play(agent: Agent, env: TextEnv, seed: int) -> tuple[bool, float, int]:
     observation, info = reset_env(env, seed)
     episode_return, length = 0.0, 0
@@ -193,8 +218,10 @@ class Config:
 
     env_id: str
     """Environment; `package:Id-v0` imports the package first."""
-    model: str
+    model: str = ""
     """Folder or hub name of the policy."""
+    endpoint_model: str = ""
+    """Instead of `model`: name of a model at an endpoint for chat completions, with the key in OPENAI_API_KEY."""
     env_kwargs: JsonObject = field(default_factory=dict)
     """Constructor options of the environment."""
     num_episodes: int = 100
@@ -209,22 +236,33 @@ class Config:
     """Write every episode to this file as readable text."""
     rollout: RolloutSettings = field(default_factory=lambda: RolloutSettings(temperature=0.0))
     """How actions are sampled."""
+    endpoint: EndpointSettings = field(default_factory=EndpointSettings)
+    """Where the endpoint is, how it is asked and what it costs."""
 
     def check(self) -> None:
         """Raises `ConfigError` for values outside their range."""
+        if bool(self.model) == bool(self.endpoint_model):
+            raise ConfigError(
+                f"expected either model or endpoint_model, got {self.model!r} and {self.endpoint_model!r}"
+            )
         check_at_least("num_episodes", self.num_episodes, 1)
         self.rollout.check(training=False)
+        self.endpoint.check()
 
 
 def evaluate(config: Config) -> Evaluation:
-    """Loads a policy and plays the configured seeds."""
+    """Plays the configured seeds with a policy that it loads, or through an endpoint."""
     config.check()
+    kinds, max_broken = [(config.env_id, config.env_kwargs)], config.rollout.max_broken_envs
+    seeds = range(config.first_seed, config.first_seed + config.num_episodes)
+    if config.endpoint_model:
+        with Endpoint(config.endpoint_model, config.endpoint) as endpoint, EnvPool(kinds, max_broken) as pool:
+            return evaluate_endpoint(endpoint, pool, seeds, config.rollout, config.seed)
     check_model_exists(config.model)
-    with EnvPool([(config.env_id, config.env_kwargs)], config.rollout.max_broken_envs) as pool:
+    with EnvPool(kinds, max_broken) as pool:
         policy = Policy.load(config.model, device=config.device)
         limit = policy.max_context_tokens or config.rollout.max_context_tokens
         settings = replace(config.rollout, max_context_tokens=min(limit, config.rollout.max_context_tokens))
-        seeds = range(config.first_seed, config.first_seed + config.num_episodes)
         return evaluate_policy(policy, pool, seeds, settings, config.seed)
 
 
@@ -240,7 +278,8 @@ def main() -> None:
     rate = f"success rate {result.success_rate:.3f} [{low:.3f}, {high:.3f}] over {len(result.seeds)} episodes"
     low, high = mean_interval(result.returns)
     mean = f"return       {result.returns.mean():.3f} [{low:.3f}, {high:.3f}], {result.lengths.mean():.1f} steps"
-    sys.stdout.write(f"{rate}\n{mean}\n")
+    usage = "" if result.usage is None else f"endpoint     {result.usage}\n"
+    sys.stdout.write(f"{rate}\n{mean}\n{usage}")
     if config.transcripts is not None:
         config.transcripts.write_text("\n".join(episode.transcript() for episode in result.episodes))
 

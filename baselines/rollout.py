@@ -103,7 +103,7 @@ class _Row:
     def see(self, result: StepResult) -> None:
         """Records what the turn's step returned and prepares the tokens of the next observation."""
         self.observation, reward, self.terminated, self.truncated, info = result
-        self.turns[-1] = replace(self.turns[-1], reward=reward)
+        self.turns[-1] = replace(self.turns[-1], reward=reward, invalid=info.get("valid_command") is False)
         self.success = is_success(info, self.terminated, sum(turn.reward for turn in self.turns))
         self.prompt = [] if self.terminated else self.chat.next_turn(self.observation)
 

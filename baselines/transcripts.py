@@ -190,32 +190,66 @@ def read_transcripts(path: Path) -> list[Transcript]:
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
-                transcripts.append(_parse(line))
-            except _DamageError as damage:
+                transcripts.append(parse_transcript(line))
+            except TranscriptError as damage:
                 raise TranscriptError(f"{path}, line {number}: {damage}") from damage
     return transcripts
 
 
-def write_page(path: Path, transcripts: Sequence[Transcript], title: str) -> None:
+def parse_transcript(line: bytes) -> Transcript:
+    """A transcript from its line; keys that are not told at the top of this file are kept as they are.
+
+    Raises:
+        TranscriptError: the line is not a transcript; why is in the message.
+    """
+    try:
+        # Infinity and NaN are Python's own addition to JSON, and no browser would read them.
+        record: Any = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise TranscriptError(f"expected a JSON object, got text that does not parse ({error})") from error
+    _check_kind(record, (dict,), "the episode")
+    if record.get("version") != VERSION:
+        raise TranscriptError(f"expected version {VERSION}, got {_shown(record.get('version'))}")
+    _check_keys(record, _EPISODE_KEYS, {"title": (str,)}, "")
+    for number, turn in enumerate(record["turns"]):
+        _check_turn(turn, f"turns[{number}]")
+    transcript: Transcript = record
+    return transcript
+
+
+def write_page(
+    path: Path, transcripts: Sequence[Transcript], title: str, parent: tuple[str, str] | None = None
+) -> None:
     """Writes one HTML file that shows the transcripts, needs nothing else and runs nothing that they contain.
 
     Args:
         path: the page, whose folder is made; replaced if it exists.
         transcripts: in the order in which the page counts them, from 1.
         title: heading of the page.
+        parent: words and address of a link to the page that this one belongs to.
 
     Raises:
         ValueError: a number is not finite.
     """
     # A browser's numbers hold 53 bits; as text a seed of 64 survives.
     shown = [{**transcript, "seed": _seed_text(transcript["seed"])} for transcript in transcripts]
-    data = json.dumps({"title": title, "transcripts": shown}, allow_nan=False)
-    # JSON has these characters in strings only, where an escape means the same; so no text can close the element.
-    for character in "<>&":
-        data = data.replace(character, f"\\u{ord(character):04x}")
+    data = script_json({"title": title, "transcripts": shown, "parent": parent})
     template = resources.files("baselines").joinpath("viewer.html").read_text(encoding="utf-8")
     before, _, after = template.partition("__TRANSCRIPTS__")
     write_whole(path, before + data + after)
+
+
+def script_json(data: Any) -> str:
+    """JSON that may stand in a `<script type="application/json">`, whatever the texts in it.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(data, allow_nan=False)
+    # JSON has these characters in strings only, where an escape means the same; so no text can close the element.
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
 
 
 def token_texts(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> list[str]:
@@ -273,10 +307,6 @@ def _seed_text(seed: int | None) -> str | None:
     return None if seed is None else str(seed)
 
 
-class _DamageError(Exception):
-    """What is wrong with a line."""
-
-
 _NULL = type(None)
 _NUMBER = (int, float)
 _NAMES: dict[type, str] = {
@@ -306,22 +336,6 @@ _TURN_EXTRAS: dict[str, tuple[type, ...]] = {
 }
 
 
-def _parse(line: bytes) -> Transcript:
-    try:
-        # Infinity and NaN are Python's own addition to JSON, and no browser would read them.
-        record: Any = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise _DamageError(f"expected a JSON object, got text that does not parse ({error})") from error
-    _check_kind(record, (dict,), "the episode")
-    if record.get("version") != VERSION:
-        raise _DamageError(f"expected version {VERSION}, got {_shown(record.get('version'))}")
-    _check_keys(record, _EPISODE_KEYS, {"title": (str,)}, "")
-    for number, turn in enumerate(record["turns"]):
-        _check_turn(turn, f"turns[{number}]")
-    transcript: Transcript = record
-    return transcript
-
-
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
@@ -335,7 +349,7 @@ def _check_turn(turn: Any, where: str) -> None:
         place = f"{where}.tokens[{number}]"
         _check_kind(row, (list,), place)
         if len(row) != 3:
-            raise _DamageError(f"expected {place} to be [text, advantage, logprob], got {_shown(row)}")
+            raise TranscriptError(f"expected {place} to be [text, advantage, logprob], got {_shown(row)}")
         _check_kind(row[0], (str,), place + "[0]")
         _check_kind(row[1], (*_NUMBER, _NULL), place + "[1]")
         _check_kind(row[2], (*_NUMBER, _NULL), place + "[2]")
@@ -349,7 +363,7 @@ def _check_keys(
 ) -> None:
     for key, kinds in needed.items():
         if key not in record:
-            raise _DamageError(f"expected {where}{key}, got none")
+            raise TranscriptError(f"expected {where}{key}, got none")
         _check_kind(record[key], kinds, where + key)
     for key, kinds in extras.items():
         if key in record:
@@ -361,7 +375,7 @@ def _check_kind(value: Any, kinds: tuple[type, ...], where: str) -> None:
     if type(value) in kinds and not (isinstance(value, float) and not math.isfinite(value)):
         return
     wanted = " or ".join(dict.fromkeys("null" if kind is _NULL else _NAMES[kind] for kind in kinds))
-    raise _DamageError(f"expected {where} to be {wanted}, got {_shown(value)}")
+    raise TranscriptError(f"expected {where} to be {wanted}, got {_shown(value)}")
 
 
 def _shown(value: Any) -> str:

@@ -1,0 +1,110 @@
+"""Who plays: scripted agents, local models, models behind an endpoint, and anybody's own class.
+
+    random                  draws from the admissible commands (a reference: it sees the list in every track)
+    expert                  plays the reference solution (a reference: it is told the solution)
+    hf:FOLDER_OR_NAME       a Hugging Face causal LM, in batches (`local_models`); {run} in it is the number of the run
+    openai:MODEL            a model behind any OpenAI-compatible endpoint (`endpoint_agent`)
+    python:MODULE:CLASS     a class of one's own with the methods of `Agent`
+
+References are told more than the track grants; a leaderboard shows them for scale and ranks them not.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, get_args
+
+from baselines.environments import TextEnv
+from baselines.errors import BaselinesError, ConfigError
+from textagent_gym.agents import ExpertAgent, RandomAgent
+
+Kind: TypeAlias = Literal["random", "expert", "hf", "openai", "python"]
+
+GRANTED = ("admissible_commands",)
+"""Keys of `info` that an agent may be given; which of them it gets is for the track to say."""
+
+
+class AgentError(BaselinesError):
+    """An agent did not answer; its episode was not played, and is not scored."""
+
+
+class OutOfContextError(BaselinesError):
+    """The episode has become too long for the agent; it ends there, with what it has earned."""
+
+
+class Agent(Protocol):
+    """One player; `info` holds what the track grants and nothing else."""
+
+    def reset(self, info: dict[str, Any], seed: int) -> None:
+        """Starts an episode; all randomness of the agent comes from `seed`.
+
+        Args:
+            info: `admissible_commands` (a tuple, or None where the domain has no such list) in tracks that grant it.
+            seed: differs between runs and tasks.
+        """
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        """The action that answers an observation."""
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """How an agent is named on the command line.
+
+    Attributes:
+        kind: before the first colon.
+        target: after it; empty for the scripted ones.
+    """
+
+    kind: Kind
+    target: str
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is told more than the track grants."""
+        return self.kind in ("random", "expert")
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.target}" if self.target else self.kind
+
+
+def parse_agent(text: str) -> AgentSpec:
+    """Reads the name of an agent.
+
+    Raises:
+        ConfigError: it is no such name.
+    """
+    kind, _, target = text.partition(":")
+    needs_target = kind not in ("random", "expert")
+    if kind not in get_args(Kind) or bool(target) != needs_target:
+        raise ConfigError(
+            f"expected an agent random, expert, hf:FOLDER_OR_NAME, openai:MODEL or python:MODULE:CLASS, got {text!r}"
+        )
+    return AgentSpec(kind, target)  # type: ignore[arg-type]  # one of Kind, as was seen
+
+
+def scripted_agent(spec: AgentSpec, env: TextEnv, by_number: bool) -> Agent:
+    """The expert or the random agent of one environment."""
+    if spec.kind == "expert":
+        return ExpertAgent()
+    return RandomAgent(by_number=by_number, action_space=env.action_space)
+
+
+def own_agent(target: str, settings: dict[str, Any]) -> Agent:
+    """An instance of `MODULE:CLASS`, made with `settings` as keywords.
+
+    Raises:
+        ConfigError: there is no such class, it does not take these settings, or it lacks a method.
+    """
+    module_name, _, class_name = target.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module_name), class_name)
+        agent: Agent = kind(**settings)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"expected a class python:MODULE:CLASS that takes {settings}, got {target!r}: {error}"
+        ) from error
+    if not callable(getattr(agent, "reset", None)) or not callable(getattr(agent, "act", None)):
+        raise ConfigError(f"expected {target} to have the methods reset and act, got a {type(agent).__name__} without")
+    return agent

@@ -1,0 +1,302 @@
+r"""Plays a suite with an agent, and keeps every episode.
+
+    python -m benchmarks.run --suite core-v0 --agent random --out runs/random
+    python -m benchmarks.run --suite core-v0 --agent hf:runs/sft-{run}/model --by-number --no-preamble --out runs/sft
+    OPENAI_BASE_URL=http://localhost:8000/v1 python -m benchmarks.run --suite core-v0 --agent openai:qwen \
+        --agent-kwargs '{"max_tokens": 64}' --workers 8 --out runs/qwen
+
+Started again with the same options, a run that was interrupted goes on where it stopped: what was played is neither
+repeated nor lost. Episodes that could not be played (an endpoint that died, an agent that raised) are counted and told at
+the end; they are not scored, and the same command plays them.
+
+`local_models`, which loads torch, is imported where a local model plays: every worker imports this file.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import tyro
+from tqdm import tqdm
+
+from baselines.endpoint import Endpoint
+from baselines.errors import BaselinesError, ConfigError
+from baselines.settings import JsonObject, check_at_least
+from benchmarks.agents import AgentError, AgentSpec, parse_agent
+from benchmarks.endpoint_agent import EndpointAgent, Journal, chat_settings
+from benchmarks.play import MakeAgent, Seat
+from benchmarks.records import Place, Played, RunConfig, RunFolder
+from benchmarks.suite import Presentation, find_track, load_suite
+
+MAX_FAILURES = 10
+"""Episodes in a row that could not be played, after which a run gives up for now."""
+
+PACKAGES = ("textagent-gym", "gymnasium", "numpy", "textworld", "alfworld", "torch", "transformers")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of a run."""
+
+    suite: str
+    """Name of a suite, such as core-v0."""
+    agent: str
+    """random, expert, hf:FOLDER_OR_NAME, openai:MODEL or python:MODULE:CLASS."""
+    out: Path
+    """Folder of the run."""
+    seeds: int = 3
+    """Times that each task is played; the seeds of the tasks are fixed by the suite, those of the agent differ."""
+    track: str = "listed"
+    """What agents are granted: open, listed, open-reactive or listed-reactive."""
+    presentation: Presentation = field(default_factory=Presentation)
+    """How the agent is told what it is granted."""
+    agent_kwargs: JsonObject = field(default_factory=dict)
+    """Settings of the agent, as a JSON object; they are recorded, so never a key."""
+    name: str = ""
+    """Name of the entry; by default the agent's."""
+    workers: int = 1
+    """Episodes side by side: processes for scripted agents, threads for endpoints; local models play in batches."""
+    limit: int | None = None
+    """Tasks of each cell; such a run is partial, and never listed."""
+
+    def described(self, spec: AgentSpec) -> RunConfig:
+        """What is recorded; raises `BaselinesError` for values outside their range."""
+        check_at_least("seeds", self.seeds, 1)
+        check_at_least("workers", self.workers, 1)
+        if self.limit is not None:
+            check_at_least("limit", self.limit, 1)
+        suite = load_suite(self.suite)
+        self.presentation.check(find_track(self.track))
+        if spec.kind == "random" and self.presentation.action_format != "plain":
+            raise ConfigError(
+                f"expected action_format plain for the agent random, got {self.presentation.action_format}"
+            )
+        settings = dict(self.agent_kwargs)
+        if spec.kind == "hf":
+            from benchmarks.local_models import local_settings
+
+            local_settings(settings)
+        elif spec.kind == "openai":
+            chat_settings(settings)
+        return RunConfig(
+            name=self.name or self.agent,
+            agent=self.agent,
+            agent_settings=settings,
+            suite=suite.name,
+            suite_digest=suite.digest,
+            track=self.track,
+            presentation=self.presentation,
+            num_runs=self.seeds,
+            limit=self.limit,
+        )
+
+
+@dataclass(frozen=True)
+class Unplayed:
+    """An episode that could not be played, and why."""
+
+    place: Place
+    reason: str
+
+
+@dataclass
+class Outcome:
+    """What a run came to."""
+
+    num_episodes: int
+    """Of the whole run."""
+    played: int = 0
+    """Now and before."""
+    successes: int = 0
+    """Of those played now."""
+    now: int = 0
+    """Played now."""
+    invalid_actions: int = 0
+    """Steps played now whose action was no command."""
+    cost: float = 0.0
+    """US dollars spent now."""
+    unplayed: list[Unplayed] = field(default_factory=list)
+    """What could not be played."""
+
+    def add(self, played: Played) -> None:
+        """Counts an episode."""
+        self.played += 1
+        self.now += 1
+        self.successes += played.transcript["success"]
+        self.invalid_actions += played.invalid_actions
+        self.cost += played.usage.cost or 0.0
+
+
+def run(config: Config) -> Outcome:
+    """Plays what is missing.
+
+    Raises:
+        BaselinesError: a suite, agent or option does not fit, the folder holds another run, or an environment has changed
+            since the suite was published.
+    """
+    spec = parse_agent(config.agent)
+    described = config.described(spec)
+    folder = RunFolder(config.out, described, {**provenance(), "model_sha256": models_digests(spec, config.seeds)})
+    places = described.places()
+    outcome = Outcome(len(places), played=len(folder.done))
+    missing = [place for place in places if place not in folder.done]
+    bar = tqdm(total=len(places), initial=len(folder.done), unit="episode", disable=None, file=sys.stderr)
+    in_a_row = 0
+    journal = Journal(config.out / "replies.jsonl")
+    with bar:
+        for result in play(described, spec, missing, config.workers, journal):
+            if isinstance(result, Unplayed):
+                outcome.unplayed.append(result)
+                in_a_row += 1
+                if in_a_row == MAX_FAILURES:
+                    break
+                continue
+            in_a_row = 0
+            folder.append(replace(result, session=folder.session))
+            outcome.add(result)
+            bar.update()
+            bar.set_postfix(success=f"{outcome.successes / outcome.now:.2f}", unplayed=len(outcome.unplayed))
+    if outcome.played == outcome.num_episodes:
+        journal.remove()
+    return outcome
+
+
+def play(
+    config: RunConfig, spec: AgentSpec, places: Sequence[Place], workers: int, journal: Journal
+) -> Iterator[Played | Unplayed]:
+    """The episodes as they end."""
+    if spec.kind == "hf":
+        from benchmarks.local_models import play_batches
+
+        for batch in play_batches(config, spec, places):
+            yield from batch
+    elif spec.kind == "openai":
+        chat, settings = chat_settings(config.agent_settings)
+        memory = config.found_track().memory
+        with Endpoint(spec.target, settings) as endpoint, ThreadPoolExecutor(workers) as executor:
+            yield from _ended(executor, config, spec, places, lambda: EndpointAgent(endpoint, chat, memory, journal))
+    elif workers == 1:
+        seat = Seat(config, spec)
+        yield from (_attempt(seat, place) for place in places)
+    else:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, spawn, _die_with, (os.getpid(),)) as executor:
+            yield from _ended(executor, config, spec, places, None)
+
+
+def models_digests(spec: AgentSpec, num_runs: int) -> dict[str, str]:
+    """Run -> digest of the weights of its local model, once they are known to be there; empty for other agents."""
+    if spec.kind != "hf":
+        return {}
+    from benchmarks.local_models import check_models
+
+    return check_models(spec, num_runs)
+
+
+def provenance() -> dict[str, Any]:
+    """What was running: versions, revision, machine; no names of hosts, folders or people."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = ""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": versions,
+        "revision": git_revision(Path(__file__).parent),
+    }
+
+
+def git_revision(folder: Path) -> str:
+    """The commit of the code, with "+" where files of it differ from it; "" outside a checkout."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+_here = threading.local()
+
+
+def _ended(
+    executor: Executor, config: RunConfig, spec: AgentSpec, places: Sequence[Place], make_agent: MakeAgent | None
+) -> Iterator[Played | Unplayed]:
+    """The episodes as they end; those that have not begun are dropped when nobody asks for more."""
+    futures = [executor.submit(_play_here, config, spec, place, make_agent) for place in places]
+    try:
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _play_here(config: RunConfig, spec: AgentSpec, place: Place, make_agent: MakeAgent | None) -> Played | Unplayed:
+    """Plays in the seat of this thread or process."""
+    if not hasattr(_here, "seat"):
+        _here.seat = Seat(config, spec, make_agent)
+    return _attempt(_here.seat, place)
+
+
+def _attempt(seat: Seat, place: Place) -> Played | Unplayed:
+    try:
+        return seat.play(place)
+    except AgentError as error:
+        return Unplayed(place, str(error))
+
+
+def _die_with(parent: int) -> None:
+    """Ends this worker once the process that started it is gone: a killed run leaves nobody behind."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def summary(outcome: Outcome) -> list[str]:
+    """What a person wants to know at the end."""
+    lines = [f"{outcome.played} of {outcome.num_episodes} episodes played, {outcome.now} of them now"]
+    if outcome.now:
+        rate = f"{outcome.successes / outcome.now:.3f}"
+        lines.append(
+            f"success rate of those {rate}, {outcome.invalid_actions} invalid actions, {outcome.cost:.4f} US dollars"
+        )
+    if outcome.unplayed:
+        lines.append(f"{len(outcome.unplayed)} could not be played, the first because {outcome.unplayed[0].reason}")
+    if outcome.played < outcome.num_episodes:
+        lines.append("the same command plays what is missing")
+    return lines
+
+
+def main() -> None:
+    """Plays a suite from the command line; exits with status 1 while episodes are missing."""
+    try:
+        outcome = run(tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__))
+    except BaselinesError as error:
+        raise SystemExit(f"error: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted: the same command goes on from here") from None
+    sys.stdout.write("\n".join(summary(outcome)) + "\n")
+    if outcome.played < outcome.num_episodes:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Agents of one's own, as `python:tests.benchmarks.players:CLASS` names them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Silent:
+    """Never emits a command."""
+
+    def reset(self, info: dict[str, Any], seed: int) -> None:
+        self.seed = seed
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        return ""
+
+
+class Last:
+    """Plays the last command of the list, which it must have been given."""
+
+    def reset(self, info: dict[str, Any], seed: int) -> None:
+        assert set(info) == {"admissible_commands"}
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        assert set(info) == {"admissible_commands"}
+        return str(info["admissible_commands"][-1])
+
+
+class Blind:
+    """Must be given nothing but text."""
+
+    def __init__(self, word: str = "look") -> None:
+        self.word = word
+
+    def reset(self, info: dict[str, Any], seed: int) -> None:
+        assert info == {}
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        assert info == {}
+        assert "Admissible commands" not in observation
+        return self.word
+
+
+class Moody:
+    """Raises in the episodes whose seed is even, until it is told to be calm."""
+
+    def __init__(self, calm: bool = False) -> None:
+        self.calm = calm
+
+    def reset(self, info: dict[str, Any], seed: int) -> None:
+        if seed % 2 == 0 and not self.calm:
+            raise RuntimeError("not today")
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        return "look"
+
+
+class Wordless:
+    """Has no method `act`."""
+
+    def reset(self, info: dict[str, Any], seed: int) -> None:
+        """Nothing to do."""

@@ -1,0 +1,113 @@
+"""Published suites stay as they were published, and an environment that has drifted is noticed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib import resources
+from typing import Any
+
+import pytest
+
+from benchmarks import suite as suites
+from benchmarks.freeze import DEFINITIONS, freeze, make_cell
+from benchmarks.play import TaskCheck
+from benchmarks.suite import (
+    DIGESTS,
+    TRACKS,
+    Presentation,
+    SuiteError,
+    find_track,
+    load_suite,
+    open_env,
+    parse_suite,
+    render_suite,
+)
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_a_published_suite_is_what_its_definition_says(name: str) -> None:
+    suite = load_suite(name)
+    description, rows = DEFINITIONS[name]
+    assert (suite.name, suite.description) == (name, description)
+    assert [(cell.env_id.partition(":")[2], len(cell.tasks)) for cell in suite.cells] == [(r[0], r[2]) for r in rows]
+    assert all(cell.options["split"] == "test" for cell in suite.cells)
+    for cell in suite.cells:
+        assert len({task.task_id for task in cell.tasks}) == len(cell.tasks)
+        assert all(task.max_steps >= task.reference_steps >= 1 for task in cell.tasks)
+
+
+def test_freezing_again_gives_the_same_bytes() -> None:
+    text = resources.files("benchmarks").joinpath("suites", "smoke-v0.json").read_text(encoding="utf-8")
+    assert freeze("smoke-v0") == text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in DIGESTS if name != "smoke-v0"])
+def test_freezing_every_suite_again_gives_the_same_bytes(name: str) -> None:
+    assert parse_suite(freeze(name)).digest == DIGESTS[name]
+
+
+def test_a_file_that_was_edited_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(suites.DIGESTS, "smoke-v0", "0" * 64)
+    load_suite.cache_clear()
+    with pytest.raises(SuiteError, match="as it was published"):
+        load_suite("smoke-v0")
+    load_suite.cache_clear()
+
+
+def test_an_unknown_suite_or_track_is_named() -> None:
+    with pytest.raises(SuiteError, match=r"expected one of the suites .*core-v0.*, got 'core-v9'"):
+        load_suite("core-v9")
+    with pytest.raises(SuiteError, match=r"expected one of the tracks open, .*, got 'closed'"):
+        find_track("closed")
+
+
+def test_what_is_rendered_is_parsed_again() -> None:
+    suite = load_suite("smoke-v0")
+    again = parse_suite(render_suite(suite.name, suite.description, list(suite.cells)))
+    assert again == suite
+
+
+@pytest.mark.parametrize(
+    "change", [{"digest": "0" * 32}, {"max_steps": 99}, {"reference_steps": 1}, {"seed": 3}, {"task_id": "another"}]
+)
+def test_a_task_that_has_drifted_is_not_played(change: dict[str, Any]) -> None:
+    cell = load_suite("smoke-v0").cells[1]
+    TaskCheck().check(cell, cell.tasks[0])
+    with pytest.raises(SuiteError, match="the environment has changed"):
+        TaskCheck().check(cell, replace(cell.tasks[0], **change))
+
+
+def test_the_digest_knows_the_way_that_a_task_is_paid() -> None:
+    sparse = make_cell("ALFWorld-Easy-Sparse-v0", {}, 1)
+    dense = make_cell("ALFWorld-Easy-Dense-v0", {}, 1)
+    assert sparse.tasks[0].task_id == dense.tasks[0].task_id
+    assert sparse.tasks[0].digest != dense.tasks[0].digest
+
+
+@pytest.mark.parametrize("track", TRACKS.values(), ids=str)
+def test_a_track_shows_the_list_or_does_not(track: suites.Track) -> None:
+    cell = load_suite("smoke-v0").cells[0]
+    observation, _ = open_env(cell, Presentation(), track).reset(seed=cell.tasks[0].seed)
+    assert ("Admissible commands:" in observation) == track.lists
+
+
+def test_a_presentation_cannot_ask_for_more_than_its_track_grants() -> None:
+    Presentation(by_number=True, history=3).check(TRACKS["listed"])
+    with pytest.raises(SuiteError, match="by_number in a track that grants the list"):
+        Presentation(by_number=True).check(TRACKS["open"])
+    with pytest.raises(SuiteError, match="history in a track that grants memory"):
+        Presentation(history=1).check(TRACKS["listed-reactive"])
+    with pytest.raises(SuiteError, match="history of 0 to 100"):
+        Presentation(history=-1).check(TRACKS["listed"])
+    with pytest.raises(SuiteError, match="action_format"):
+        Presentation(action_format=json.loads('"xml"')).check(TRACKS["listed"])
+
+
+def test_domains_without_a_list_are_not_asked_for_numbers() -> None:
+    cell = next(cell for cell in load_suite("core-v0").cells if cell.domain == "SWEGym")
+    options = Presentation(by_number=True).options(cell, TRACKS["listed"])
+    assert not cell.lists
+    assert not options["by_number"]
+    assert not options["show_admissible"]

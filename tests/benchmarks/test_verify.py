@@ -1,0 +1,339 @@
+"""Forged, torn and foreign submissions are rejected with the first difference, and never executed."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from baselines.errors import BaselinesError
+from benchmarks import records
+from benchmarks.entries import EntryError, entry_digest, load_entries
+from benchmarks.records import EPISODES, SESSIONS, SETTINGS, TRAJECTORIES, parse_played
+from benchmarks.run import Config, run
+from benchmarks.submit import submit
+from benchmarks.verify import verify
+
+Line = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the random agent: some episodes end in failure or out of steps."""
+    folder = tmp_path_factory.mktemp("honest")
+    run(Config(suite="smoke-v0", agent="random", out=folder, seeds=2))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("expert")
+    run(Config(suite="smoke-v0", agent="expert", out=folder, seeds=1))
+    return folder
+
+
+def trajectories(folder: Path) -> list[Line]:
+    with lzma.open(folder / TRAJECTORIES, "rt") as stream:
+        return [json.loads(line) for line in stream]
+
+
+def forged(folder: Path, target: Path, forge: Callable[[list[Line]], object]) -> Path:
+    """A copy of a run with other trajectories and the summaries that go with them, as a careful forger would do."""
+    shutil.copytree(folder, target)
+    played = trajectories(folder)
+    forge(played)
+    lines = [json.dumps(line).encode() + b"\n" for line in played]
+    (target / TRAJECTORIES).write_bytes(lzma.compress(b"".join(lines)))
+    summaries = [json.dumps(parse_played(line).summary()) + "\n" for line in lines]
+    (target / EPISODES).write_text("".join(summaries))
+    return target
+
+
+def failed(played: list[Line]) -> Line:
+    return next(line for line in played if not line["success"])
+
+
+def claim_success(played: list[Line]) -> None:
+    failed(played).update({"success": True, "outcome": "success"})
+
+
+def claim_reward(played: list[Line]) -> None:
+    line = failed(played)
+    line["turns"][-1]["reward"] += 0.5
+    line["return"] += 0.5
+
+
+def claim_return(played: list[Line]) -> None:
+    failed(played)["return"] += 0.5
+
+
+def drop_failures(played: list[Line]) -> None:
+    played[:] = [line for line in played if line["success"]]
+
+
+def repeat_a_success(played: list[Line]) -> None:
+    best = max(played, key=lambda line: line["return"])
+    failed(played).update({key: best[key] for key in ("run", "cell", "task")})
+
+
+def act_after_the_end(played: list[Line]) -> None:
+    turns = played[0]["turns"]
+    turns.append({**turns[-1], "reward": 0.0, "observation": played[0]["final_observation"]})
+
+
+def stop_early(played: list[Line]) -> None:
+    line = failed(played)
+    line["final_observation"] = line["turns"].pop()["observation"]
+    line["return"] = sum(turn["reward"] for turn in line["turns"])
+
+
+def change_the_seed(played: list[Line]) -> None:
+    played[0]["seed"] += 1
+
+
+def change_the_task(played: list[Line]) -> None:
+    played[0]["task_id"] = "easier"
+
+
+def change_the_environment(played: list[Line]) -> None:
+    played[0]["env_id"] = "textagent_gym:TextWorld-Easy-Dense-v0"
+
+
+def change_an_action(played: list[Line]) -> None:
+    line = max(played, key=lambda line: line["return"])
+    line["turns"][0]["action"] = "dance"
+
+
+def change_what_was_seen(played: list[Line]) -> None:
+    played[0]["turns"][1]["observation"] += " A door to the vault stands open."
+
+
+def change_the_end(played: list[Line]) -> None:
+    played[0]["final_observation"] = "You win."
+
+
+def claim_fewer_slips(played: list[Line]) -> None:
+    played[0]["invalid_actions"] += 1
+
+
+def claim_another_outcome(played: list[Line]) -> None:
+    failed(played)["outcome"] = "the dog ate it"
+
+
+def play_one_that_is_not_in_the_suite(played: list[Line]) -> None:
+    played[0]["task"] = 5
+
+
+def say_too_much(played: list[Line]) -> None:
+    played[0]["turns"][0]["action"] = "look" + " " * 20_000
+
+
+@pytest.mark.parametrize(
+    ("forge", "message"),
+    [
+        (claim_success, "expected success False, got True"),
+        (claim_reward, r"step \d+: expected reward 0, got 0.5"),
+        (claim_return, r"expected return [\d.]+, got [\d.]+"),
+        (drop_failures, r"expected all 20 episodes, got \d+ fewer: run 1, cell \d, task \d"),
+        (repeat_a_success, "expected"),
+        (act_after_the_end, r"run 1, cell 1, task 1, step \d+: expected no action after the end"),
+        (stop_early, "expected outcome 'out of context', got"),
+        (change_the_seed, "expected seed 10000000, got 10000001"),
+        (change_the_task, "expected task_id .*, got 'easier'"),
+        (change_the_environment, "expected env_id"),
+        (change_an_action, "step [12]: expected (observation|reward)"),
+        (change_what_was_seen, r"step 2: expected observation .*, got .*vault"),
+        (change_the_end, "expected final_observation .*, got 'You win"),
+        (claim_fewer_slips, "expected invalid_actions 0, got 1"),
+        (claim_another_outcome, "expected outcome"),
+        (play_one_that_is_not_in_the_suite, "expected each episode of the suite once"),
+        (say_too_much, "at most 20000 characters"),
+    ],
+)
+def test_a_forged_run_is_rejected_with_the_first_difference(
+    honest: Path, tmp_path: Path, forge: Callable[[list[Line]], object], message: str
+) -> None:
+    with pytest.raises(BaselinesError, match=message):
+        verify(forged(honest, tmp_path / "run", forge))
+
+
+def test_forging_nothing_is_not_forging(honest: Path, tmp_path: Path) -> None:
+    assert len(verify(forged(honest, tmp_path / "run", list)).played) == 20
+
+
+def settings(folder: Path, **changes: Any) -> None:
+    told = json.loads((folder / SETTINGS).read_text())
+    (folder / SETTINGS).write_text(json.dumps({**told, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"suite_digest": "0" * 64}, "expected suite smoke-v0 with digest"),
+        ({"suite": "core-v0"}, "expected suite core-v0 with digest"),
+        ({"suite": "../../secret"}, "expected one of the suites"),
+        ({"track": "open"}, "expected observation"),
+        ({"track": "../open"}, "expected one of the tracks"),
+        ({"num_runs": 1}, "expected"),
+        ({"num_runs": 3}, "expected all 30 episodes"),
+        ({"num_runs": True}, "values in range"),
+        ({"num_runs": 10**9}, "values in range"),
+        ({"limit": -1}, "values in range"),
+        ({"limit": 1}, "expected at most 4 episodes|expected each episode of the suite once"),
+        ({"format": 2}, "format 1"),
+        ({"surprise": 1}, "surprise"),
+        ({"presentation": {"split": "train"}}, "split"),
+        ({"presentation": {"by_number": True}}, "expected observation"),
+        ({"presentation": {"history": 10**6}}, "history of 0 to 100"),
+        ({"presentation": []}, "expected run.json"),
+        ({"name": None}, "name"),
+    ],
+)
+def test_settings_of_another_run_are_rejected(
+    honest: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(honest, folder)
+    settings(folder, **changes)
+    with pytest.raises(BaselinesError, match=message):
+        verify(folder)
+
+
+def cut(folder: Path) -> None:
+    content = (folder / TRAJECTORIES).read_bytes()
+    (folder / TRAJECTORIES).write_bytes(content[:-30])
+
+
+def append_junk(folder: Path) -> None:
+    with (folder / TRAJECTORIES).open("ab") as stream:
+        stream.write(b"junk")
+
+
+def flip_a_byte(folder: Path) -> None:
+    content = bytearray((folder / TRAJECTORIES).read_bytes())
+    content[len(content) // 2] ^= 255
+    (folder / TRAJECTORIES).write_bytes(content)
+
+
+def edit_the_summary(folder: Path) -> None:
+    text = (folder / EPISODES).read_text()
+    (folder / EPISODES).write_text(text.replace('"success": false', '"success": true', 1))
+
+
+def drop_a_summary(folder: Path) -> None:
+    (folder / EPISODES).write_text("".join((folder / EPISODES).read_text().splitlines(keepends=True)[1:]))
+
+
+def drop_the_trajectories(folder: Path) -> None:
+    (folder / TRAJECTORIES).unlink()
+
+
+def link_the_trajectories(folder: Path) -> None:
+    (folder / TRAJECTORIES).rename(folder / "elsewhere")
+    (folder / TRAJECTORIES).symlink_to(folder / "elsewhere")
+
+
+def drop_the_sessions(folder: Path) -> None:
+    (folder / SESSIONS).write_text("")
+
+
+def pickle_the_trajectories(folder: Path) -> None:
+    (folder / TRAJECTORIES).write_bytes(lzma.compress(pickle.dumps({"a": 1})))
+
+
+def say_infinity(folder: Path) -> None:
+    text = lzma.decompress((folder / TRAJECTORIES).read_bytes()).decode()
+    text = text.replace('"reward": 0.0', '"reward": Infinity', 1)
+    (folder / TRAJECTORIES).write_bytes(lzma.compress(text.encode()))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut, "torn"),
+        (append_junk, "xz streams|torn"),
+        (flip_a_byte, "xz streams|damaged"),
+        (edit_the_summary, "expected line 1 of episodes.jsonl"),
+        (drop_a_summary, "expected 20 whole lines in episodes.jsonl, got 19"),
+        (drop_the_trajectories, "expected the file trajectories"),
+        (link_the_trajectories, "got a link"),
+        (drop_the_sessions, "expected whole lines in sessions.jsonl"),
+        (pickle_the_trajectories, "damaged episode|torn"),
+        (say_infinity, "not JSON"),
+    ],
+)
+def test_damaged_files_are_rejected(honest: Path, tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(honest, folder)
+    damage(folder)
+    with pytest.raises(BaselinesError, match=message):
+        verify(folder)
+
+
+def test_files_are_bounded(honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(honest, folder)
+    (folder / TRAJECTORIES).write_bytes(lzma.compress(b" " * 3_000_000))
+    monkeypatch.setattr(records, "MAX_LINE", 100_000)
+    with pytest.raises(BaselinesError, match="at most 100000 bytes, got a longer one"):
+        verify(folder)
+    monkeypatch.setattr(records, "MAX_CONTENT", 50_000)
+    with pytest.raises(BaselinesError, match="expected at most 50000 bytes"):
+        verify(folder)
+    monkeypatch.setattr(records, "MAX_FILE", 100)
+    with pytest.raises(BaselinesError, match="of at most 100 bytes"):
+        verify(folder)
+
+
+def test_an_agent_of_ones_own_is_never_imported(expert: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(expert, folder)
+    settings(folder, agent="python:no.such.module:Agent")
+    assert verify(folder).config.agent == "python:no.such.module:Agent"
+
+
+def test_a_verified_run_is_packed_and_listed(honest: Path, expert: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    for source, slug in ((honest, "random"), (expert, "expert")):
+        folder = submit(source, slug, results)
+        assert folder == results / "smoke-v0" / "listed" / slug
+        assert (folder / TRAJECTORIES).stat().st_size < (source / TRAJECTORIES).stat().st_size
+        assert len(verify(folder).played) == len(verify(source).played)
+    entries = load_entries(results)
+    assert [entry.slug for entry in entries] == ["expert", "random"]
+    assert entries[0].table.column("success").tolist() == [[1.0] * 10]
+    assert [len(list(entry.played())) for entry in entries] == [10, 20]
+    with pytest.raises(EntryError, match="not taken"):
+        submit(honest, "random", results)
+    with pytest.raises(EntryError, match="small letters"):
+        submit(honest, "Random!", results)
+
+
+def test_an_entry_that_was_changed_is_verified_again(honest: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    folder = submit(honest, "random", results)
+    before = entry_digest(folder)
+    edit_the_summary(folder)
+    assert entry_digest(folder) != before
+    with pytest.raises(BaselinesError, match=r"expected line 1 of episodes\.jsonl"):
+        load_entries(results)
+
+
+def test_other_files_in_an_entry_are_refused(honest: Path, tmp_path: Path) -> None:
+    folder = submit(honest, "random", tmp_path / "results")
+    (folder / "model.pkl").write_bytes(pickle.dumps({}))
+    with pytest.raises(EntryError, match=r"model\.pkl"):
+        load_entries(tmp_path / "results")
+
+
+def test_a_partial_run_verifies_and_is_never_listed(tmp_path: Path) -> None:
+    run(Config(suite="smoke-v0", agent="expert", out=tmp_path / "run", seeds=1, limit=2))
+    assert verify(tmp_path / "run").is_partial
+    with pytest.raises(EntryError, match="whole suite, got 2 tasks of each cell"):
+        submit(tmp_path / "run", "part", tmp_path / "results")

@@ -17,8 +17,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from baselines.distributed import is_first, is_sharded, part_like, whole, whole_weights
 from baselines.errors import TrainingError
 from baselines.lora import load_lora_state, lora_state
+from baselines.optimise import trained_parameters
 from baselines.policy import Policy
 
 _PREFIX = "step-"
@@ -49,14 +51,16 @@ class Checkpoint:
         Raises:
             TrainingError: the file belongs to another model or step.
         """
-        state: dict[str, Any] = torch.load(self.folder / _TRAINER, map_location="cpu", weights_only=True)
+        path, mapped = self.folder / _TRAINER, is_sharded(trained_parameters(optimiser))  # then parts of it are read
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         if state["step"] != self.step:
             raise TrainingError(f"expected a checkpoint of step {self.step} in {self.folder}, got {state['step']}")
         try:
-            optimiser.load_state_dict(state["optimiser"])
+            optimiser.load_state_dict(_parts_of_optimiser(state["optimiser"], optimiser))
             if critic is not None:
-                critic.load_state_dict(state["critic"])
-        except (ValueError, RuntimeError) as error:
+                own = critic.state_dict()
+                critic.load_state_dict({name: part_like(value, own[name]) for name, value in state["critic"].items()})
+        except (ValueError, RuntimeError, LookupError) as error:
             raise TrainingError(f"expected an optimiser state for this model in {self.folder}, got: {error}") from error
         if state["lora"]:
             load_lora_state(policy, state["lora"])
@@ -75,6 +79,8 @@ def save_checkpoint(
 ) -> Checkpoint:
     """Writes a checkpoint beside the others, gives it its name when it is complete, and drops all but the newest.
 
+    Of several processes all call, and the first writes.
+
     Args:
         folder: holds the checkpoints of one run.
         step: iterations finished.
@@ -91,11 +97,13 @@ def save_checkpoint(
         policy.save(partial)
         state = {
             "step": step,
-            "optimiser": optimiser.state_dict(),
-            "critic": critic.state_dict() if critic is not None else {},
+            "optimiser": whole(optimiser.state_dict()),
+            "critic": (whole_weights(critic) or critic.state_dict()) if critic is not None else {},
             "lora": lora_state(policy),
             "counters": counters or {},
         }
+        if not is_first():
+            return Checkpoint(target, step)
         torch.save(state, partial / _TRAINER)
         for path in [*partial.rglob("*"), partial]:
             _flush(path)
@@ -108,6 +116,16 @@ def save_checkpoint(
     for old in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(old.folder)
     return Checkpoint(target, step)
+
+
+def _parts_of_optimiser(state: dict[str, Any], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """The state of an optimiser of whole weights as one of this process's parts of them."""
+    weights = trained_parameters(optimiser)
+    parts = {
+        place: {name: part_like(value, weights[place]) for name, value in values.items()}
+        for place, values in state["state"].items()
+    }
+    return {**state, "state": parts}
 
 
 def _flush(path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from torch import Tensor, nn
 
 from baselines.batch import Batch
+from baselines.distributed import Ranks
 from baselines.logprobs import score_values
 from baselines.policy import Policy
 
@@ -43,3 +44,9 @@ class Critic(nn.Module):
     def values(self, policy: Policy, batch: Batch) -> Tensor:
         """(B, T) values of the states before each action token; gradients flow unless disabled by the caller."""
         return score_values(self._policy or policy, batch, self.head)
+
+    def shard(self, ranks: Ranks) -> None:
+        """Divides the weights among the processes, where they are to be."""
+        ranks.shard(self.head)
+        if self.model is not None:
+            ranks.shard(self.model)

@@ -33,7 +33,7 @@ from baselines.rollout import rollout
 from baselines.run import HeldOut, PolicyConfig, TrainResult, Transcribed, open_policy, open_run, prepare_torch
 from baselines.settings import TaskSettings, UpdateSettings
 from baselines.tasks import TaskSchedule
-from baselines.update import Meter, in_pieces, micro_batches
+from baselines.update import Meter, in_pieces, micro_batches, nothing_of
 
 
 class LearnerConfig(PolicyConfig, Protocol):
@@ -104,9 +104,10 @@ class Learner:
         self._pool = self._stack.enter_context(EnvPool(self._tasks.kinds, config.rollout.max_broken_envs))
         self._run = open_run(config, config.run, self.ranks)
         checkpoint = self._run.checkpoint
-        self.policy = open_policy(config.model, self._texts, config, checkpoint, self.ranks.device)
+        self.policy = open_policy(config.model, self._texts, config, checkpoint, self.ranks)
         self._reference = self._make_reference(checkpoint is not None)
         self.critic = make_critic(self.policy) if make_critic is not None else None
+        self._shard()
         self._optimiser = make_optimiser(self.policy, config.optimiser, self.critic, critic_learning_rate)
         if checkpoint:
             state = checkpoint.restore(self.policy, self._optimiser, self.critic)
@@ -143,7 +144,8 @@ class Learner:
         tasks = [task for task in self._tasks.draw(iteration, num_groups) for _ in range(group_size)]
         first, last = self.ranks.bounds(len(tasks))
         seed = (config.run.seed, iteration)
-        played = rollout(self.policy, self._pool, tasks[first:last], config.rollout, seed, first=first)
+        with self.ranks.gathered(self.policy.model):
+            played = rollout(self.policy, self._pool, tasks[first:last], config.rollout, seed, first=first)
         episodes = self.ranks.gather(played)
         batch = collate(episodes, self.policy.pad_token_id, self.policy.device)
         if config.update.kl_coef > 0:
@@ -157,20 +159,15 @@ class Learner:
         return Collected(episodes, groups, batch, record, time.perf_counter() - started)
 
     def score(self, function: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
-        """(N, T) of a scoring function over a whole batch without gradients, the rows shared among the processes."""
-        first, last = self.ranks.bounds(len(batch))
+        """(N, T) of a scoring function over a whole batch without gradients, the work shared among the processes."""
         max_tokens = self._config.optimiser.micro_batch_tokens
-        scores = in_pieces(function, batch.select(range(first, last)), max_tokens, can_pack(self.policy.model))
-        result = torch.zeros(batch.token_ids.shape, device=batch.token_ids.device)
-        for row, values in enumerate(self.ranks.gather(list(scores.cpu()))):
-            result[row, : len(values)] = values.to(result.device)
-        return result
+        return in_pieces(function, batch, max_tokens, can_pack(self.policy.model), self.ranks)
 
     def micro_batches(self, minibatch: Batch, useful: Tensor) -> Iterator[Batch]:
         """This process's share of a minibatch's micro-batches; see `update.micro_batches`."""
         max_tokens = self._config.optimiser.micro_batch_tokens
         pieces = micro_batches(minibatch, max_tokens, useful, can_pack(self.policy.model))
-        return iter(self.ranks.deal(pieces))
+        return iter(self.ranks.deal(pieces, spare=nothing_of(minibatch)))
 
     def step(self, meter: Meter, iteration: int, part: int) -> None:
         """Takes the optimiser step of minibatch `part` of an iteration (both from 0) with the accumulated gradients.
@@ -201,8 +198,7 @@ class Learner:
         record["train/learning_rate"] = self._optimiser.param_groups[0]["lr"]
         record["time/rollout_seconds"] = collected.seconds
         record["time/update_seconds"] = finished - started - collected.seconds
-        if self.ranks.is_first:
-            record |= self._held_out.record(self.policy, step, config.num_iterations)
+        record |= self._held_out.record(self.policy, step, config.num_iterations, self.ranks)
         written = Transcribed(collected.episodes, advantages, self.policy.tokenizer, config.env_id)
         self._run.write(record, config.run, written)
         counters = {"stage": float(self._tasks.stage)}
@@ -227,11 +223,20 @@ class Learner:
         if config.update.kl_coef == 0 or config.optimiser.lora_rank:
             return None
         if resumed:
-            reference = load_policy(config.model, self._texts, config.run.seed, config.run.dtype, self.ranks.device)
+            device = self.ranks.load_device
+            reference = load_policy(config.model, self._texts, config.run.seed, config.run.dtype, device)
         else:
             reference = Policy(copy.deepcopy(self.policy.model), self.policy.tokenizer)
         reference.model.requires_grad_(False)
         return reference
+
+    def _shard(self) -> None:
+        """Divides all weights among the processes, where they are to be: from here on no model can be copied."""
+        self.ranks.shard(self.policy.model)
+        if self._reference is not None:
+            self.ranks.shard(self._reference.model)
+        if self.critic is not None:
+            self.critic.shard(self.ranks)
 
     def _reference_logprobs(self, batch: Batch) -> Tensor:
         if self._reference is not None:

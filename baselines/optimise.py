@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from baselines.errors import TrainingError
 from baselines.policy import Policy
@@ -56,7 +57,8 @@ def apply_gradients(optimiser: torch.optim.Optimizer, factor: float, max_norm: f
     Raises:
         TrainingError: the norm is not finite; the weights are then untouched.
     """
-    norm = float(torch.nn.utils.clip_grad_norm_(trained_parameters(optimiser), max_norm))
+    total = torch.nn.utils.clip_grad_norm_(trained_parameters(optimiser), max_norm)
+    norm = float(total.full_tensor() if isinstance(total, DTensor) else total)
     if not math.isfinite(norm):
         raise TrainingError(
             f"expected finite gradients, got norm {norm}; the weights are "

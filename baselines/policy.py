@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from baselines import tiny
 from baselines.chat import ChatFormat
+from baselines.distributed import is_first, whole_weights
 from baselines.errors import ConfigError, ModelError
 from baselines.lora import merged_model
 from baselines.pretrained import pretrained_folder
@@ -83,10 +84,13 @@ class Policy:
     def save(self, folder: str | Path) -> None:
         """Writes model (safetensors) and tokenizer as an ordinary Hugging Face folder, which `load` reads.
 
-        LoRA is folded into the weights.
+        LoRA is folded into the weights. Of several processes all call, and the first writes.
         """
+        weights = whole_weights(self.model)
+        if not is_first():
+            return
         with _without_bars():
-            merged_model(self).save_pretrained(str(folder))
+            merged_model(self).save_pretrained(str(folder), state_dict=weights)
         self.tokenizer.save_pretrained(str(folder))
 
     def checkpoint_activations(self) -> None:
@@ -118,7 +122,7 @@ class Policy:
         if head is None or not hasattr(self.model, "base_model"):
             return False
         probe = torch.tensor([[self.chat.end_token_id] * 3], device=self.device)
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: a sharded model keeps the tensors that its first pass has made
             hidden = self.model.base_model(input_ids=probe, use_cache=False).last_hidden_state
             logits = self.model(input_ids=probe, use_cache=False).logits
             return bool(torch.equal(head(hidden), logits))

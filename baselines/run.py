@@ -34,7 +34,7 @@ class TrainResult:
     """What a training run leaves in memory.
 
     Attributes:
-        policy: the trained policy.
+        policy: the trained policy; where it is sharded, it can only be run by all processes together.
         records: every line of metrics.jsonl.
         evaluation: the last evaluation on held-out seeds, or None if there was none.
         model_folder: where the policy was saved; it loads as `--model`.
@@ -93,28 +93,28 @@ class Run:
         critic: nn.Module | None = None,
         counters: dict[str, float] | None = None,
     ) -> None:
-        """Writes a checkpoint after every `checkpoint_every` iterations; `step` counts from 1.
+        """Writes a checkpoint after every `checkpoint_every` iterations; `step` counts from 1. All processes call.
 
         Raises:
             TrainingError: the disk is full; the last good checkpoint is intact.
         """
-        if self.log is not None and settings.checkpoint_every and step % settings.checkpoint_every == 0:
+        if settings.checkpoint_every and step % settings.checkpoint_every == 0:
             with self._writing():
                 save_checkpoint(
                     self.checkpoints, step, policy, optimiser, critic, counters, keep=settings.keep_checkpoints
                 )
 
     def finish(self, policy: Policy, evaluation: Evaluation | None, title: str) -> TrainResult:
-        """Saves the model and the learning curves.
+        """Saves the model and the learning curves. All processes call.
 
         Raises:
             TrainingError: the disk is full; the last good checkpoint is intact.
         """
         folder = self.out / "model"
-        if self.log is None:
-            return TrainResult(policy, [], evaluation, folder)
         with self._writing():
             policy.save(folder)
+            if self.log is None:
+                return TrainResult(policy, [], evaluation, folder)
             draw_curves(self.log.records, self.out / "curves.png", title)
         self.log.close()
         return TrainResult(policy, self.log.records, evaluation, folder)
@@ -220,7 +220,7 @@ class PolicyConfig(Protocol):
 
 
 def open_policy(
-    model: str, texts: Callable[[], Iterable[str]], config: PolicyConfig, checkpoint: Checkpoint | None, device: str
+    model: str, texts: Callable[[], Iterable[str]], config: PolicyConfig, checkpoint: Checkpoint | None, ranks: Ranks
 ) -> Policy:
     """Loads the policy of a run, or what its checkpoint left of it, ready to be trained.
 
@@ -229,17 +229,19 @@ def open_policy(
         texts: collects text of the environment, called for a new `tiny` alone.
         config: how long its episodes may grow, which of its weights are trained, its type.
         checkpoint: where the run goes on; with LoRA, `restore` puts the exact adapter back, the folder holds it merged.
-        device: where it belongs.
+        ranks: the processes of the run; the policy is whole in each of them until `ranks.shard`.
 
     Raises:
-        ConfigError: an episode may grow beyond the positions that the model was made for.
+        ConfigError: an episode may grow beyond the positions that the model was made for, or LoRA is to be sharded.
         ModelError: there is no such model.
     """
     settings, run = config.optimiser, config.run
+    if settings.lora_rank and ranks.sharded:
+        raise ConfigError(f"expected lora_rank=0 with --use_fsdp, got {settings.lora_rank}: LoRA is not sharded")
     if checkpoint is not None and not settings.lora_rank:
-        policy = checkpoint.load_policy(run.dtype, device)
+        policy = checkpoint.load_policy(run.dtype, ranks.load_device)
     else:
-        policy = load_policy(model, texts, run.seed, run.dtype, device)
+        policy = load_policy(model, texts, run.seed, run.dtype, ranks.load_device)
     limit = policy.max_context_tokens
     if limit is not None and config.rollout.max_context_tokens > limit:
         raise ConfigError(
@@ -262,12 +264,18 @@ class HeldOut:
         self._pool: EnvPool | None = None
         self.last: Evaluation | None = None
 
-    def record(self, policy: Policy, step: int, num_steps: int) -> Record:
-        """Metrics of an evaluation, if one is due after iteration `step` (from 1) of `num_steps`; else nothing."""
+    def record(self, policy: Policy, step: int, num_steps: int, ranks: Ranks) -> Record:
+        """Metrics of an evaluation, if one is due after iteration `step` (from 1) of `num_steps`; else nothing.
+
+        Of several processes all call, and the first plays.
+        """
         every, count = self._settings.eval_every, self._settings.eval_episodes
         if count == 0 or not (step == num_steps or (every and step % every == 0)):
             return {}
-        self.last = self.play(policy)
+        with ranks.gathered(policy.model):
+            if not ranks.is_first:
+                return {}
+            self.last = self.play(policy)
         low, high = self.last.success_interval()
         return {
             "eval/success_rate": self.last.success_rate,

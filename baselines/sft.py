@@ -42,7 +42,7 @@ from baselines.optimise import apply_gradients, make_optimiser, schedule_factor,
 from baselines.policy import Policy, check_model_exists
 from baselines.run import HeldOut, TrainResult, open_policy, open_run, prepare_torch
 from baselines.settings import JsonObject, OptimiserSettings, RolloutSettings, RunSettings, check_at_least
-from baselines.update import micro_batches
+from baselines.update import micro_batches, nothing_of
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,8 @@ def train(config: Config) -> TrainResult:
     demonstrations = load_demonstrations(config)
     run = open_run(config, config.run, ranks)
     texts = [text for demonstration in demonstrations for text in demonstration.texts]
-    policy = open_policy(config.model, lambda: texts, config, run.checkpoint, ranks.device)
+    policy = open_policy(config.model, lambda: texts, config, run.checkpoint, ranks)
+    ranks.shard(policy.model)
     episodes = [encode_demonstration(policy.chat, demonstration) for demonstration in demonstrations]
     check_lengths(episodes, config.rollout)
     optimiser = make_optimiser(policy, config.optimiser)
@@ -118,14 +119,13 @@ def train(config: Config) -> TrainResult:
             factor = schedule_factor(step, num_steps, config.optimiser)
             record: Record = {"step": step + 1, "epoch": (step + 1) / steps_per_epoch}
             record |= update(policy, optimiser, batch, config.optimiser, factor, ranks)
-            if ranks.is_first:
-                record |= held_out.record(policy, step + 1, num_steps)
+            record |= held_out.record(policy, step + 1, num_steps, ranks)
             run.write(record, config.run)
             run.save_if_due(config.run, step + 1, policy, optimiser)
             line.update(record)
             ranks.wait()
     held_out.close()
-    if config.save is not None and ranks.is_first:
+    if config.save is not None:
         policy.save(config.save)
     return run.finish(policy, held_out.last, f"SFT on {config.env_id}")
 
@@ -184,7 +184,8 @@ def update(
     batch = batch.with_columns(weights=loss_weights(batch.action_mask, "token"))
     sums: Record = {"loss": 0.0, "correct": 0.0, "tokens": 0.0}
     every_row, packed = batch.action_mask.any(1), can_pack(policy.model)
-    for piece in ranks.deal(micro_batches(batch, settings.micro_batch_tokens, every_row, packed)):
+    pieces = micro_batches(batch, settings.micro_batch_tokens, every_row, packed)
+    for piece in ranks.deal(pieces, spare=nothing_of(batch)):
         scores = score_actions(policy, piece)
         loss = weighted_sum(cross_entropy(scores.logprobs), piece["weights"])
         torch.autograd.backward(loss)

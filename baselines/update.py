@@ -7,12 +7,14 @@ memory. Each token's weight in the mean is fixed over the whole minibatch first,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from baselines.batch import Batch, split_by_tokens, split_evenly
+from baselines.distributed import Ranks
 from baselines.log import Record
 from baselines.logprobs import TokenScores
 from baselines.losses import clip_fraction, clipped_policy_loss, k3_kl, kl_penalty, loss_weights, weighted_sum
@@ -48,15 +50,35 @@ def micro_batches(minibatch: Batch, max_tokens: int, useful: Tensor, packed: boo
         yield minibatch.select([rows[place] for place in piece])
 
 
-def in_pieces(score: Callable[[Batch], Tensor], batch: Batch, max_tokens: int, packed: bool) -> Tensor:
-    """Applies `score`, which returns (B, T), to a batch in pieces of at most `max_tokens` tokens, without gradients."""
+def nothing_of(batch: Batch) -> Batch:
+    """One row of the batch's columns without an action, all zeros: what a process runs when only others have work.
+
+    It has no part in any loss or sum, and takes the model through the same passes.
+    """
+    row = batch.select([0])
+    parts = {part.name: getattr(row, part.name) for part in fields(row) if part.name != "columns"}
+    zeros = {name: torch.zeros_like(values) for name, values in parts.items()}
+    return Batch(**zeros, columns={name: torch.zeros_like(values) for name, values in row.columns.items()})
+
+
+def in_pieces(
+    score: Callable[[Batch], Tensor], batch: Batch, max_tokens: int, packed: bool, ranks: Ranks | None = None
+) -> Tensor:
+    """Applies `score`, which returns (B, T), to a batch in pieces of at most `max_tokens` tokens, without gradients.
+
+    Each of several processes takes its share of the pieces, and gets the whole result.
+    """
     result = torch.zeros(batch.token_ids.shape, device=batch.token_ids.device)
+    pieces = split_by_tokens(batch.lengths, max_tokens, packed)
     with torch.no_grad():
-        for rows in split_by_tokens(batch.lengths, max_tokens, packed):
-            piece = batch.select(rows)
-            index = torch.as_tensor(rows, device=result.device)
-            result[index, : piece.token_ids.shape[1]] = score(piece)
-    return result
+        for rows in pieces if ranks is None else ranks.deal(pieces, spare=[]):
+            scores = score(batch.select(rows) if rows else nothing_of(batch))
+            if rows:
+                result[torch.as_tensor(rows, device=result.device), : scores.shape[1]] = scores
+    if ranks is None:
+        return result
+    ranks.reshard()
+    return ranks.add(result)
 
 
 def share_of_silent_groups(advantages: Tensor, groups: Tensor) -> float:

@@ -38,6 +38,9 @@ SETTINGS, SESSIONS, EPISODES, TRAJECTORIES = "run.json", "sessions.jsonl", "epis
 
 FORMAT = 1
 
+MAX_NAME = 100
+"""Characters of the name of an entry at most."""
+
 MAX_LINE = 32 * 2**20
 """Bytes of one episode at most."""
 
@@ -55,6 +58,7 @@ _USAGE: dict[str, tuple[type, ...]] = {
     "retries": (int,),
     "empty_replies": (int,),
 }
+_TURN_KEYS = {"observation", "action", "reward", "cut"}
 _XZ_MEMORY = 128 * 2**20
 _CHUNK = 2**16
 
@@ -250,11 +254,17 @@ def read_config(folder: Path) -> RunConfig:
         "num_runs": int,
     }
     wrong = [name for name, kind in kinds.items() if type(getattr(config, name)) is not kind]
+    wrong += [] if wrong or is_name(config.name) else ["name"]
     if wrong or config.format != FORMAT or not 1 <= config.num_runs <= 1000 or not _is_limit(config.limit):
         raise RecordError(
             f"expected {SETTINGS} of format {FORMAT} with values in range, got {', '.join(wrong) or told}"
         )
     return config
+
+
+def is_name(text: str) -> bool:
+    """Whether an entry may be called so."""
+    return 0 < len(text) <= MAX_NAME and text.isprintable()
 
 
 def read_sessions(folder: Path) -> list[dict[str, Any]]:
@@ -319,6 +329,7 @@ def parse_played(line: bytes) -> Played:
     """
     try:
         told: Any = parse_transcript(line)
+        _check_keys(told)
         return Played(
             place=(_number(told.pop("run"), int), _number(told.pop("cell"), int), _number(told.pop("task"), int)),
             invalid_actions=_number(told.pop("invalid_actions"), int),
@@ -429,12 +440,26 @@ def _line(told: dict[str, Any]) -> bytes:
 
 def _object(text: str, where: str) -> dict[str, Any]:
     try:
-        told = json.loads(text)
+        told = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"expected JSON in {where}, got text that does not parse ({error})") from error
     if not isinstance(told, dict):
         raise RecordError(f"expected a JSON object in {where}, got {type(told).__name__}")
     return told
+
+
+def _check_keys(told: dict[str, Any]) -> None:
+    """Raises ValueError for what no run writes: nothing comes along unseen."""
+    known = {*Transcript.__required_keys__, "run", "cell", "task", "invalid_actions", "seconds", "session", *_USAGE}
+    unknown = {*told} - known
+    for turn in told["turns"]:
+        unknown |= {*turn} - _TURN_KEYS
+    if unknown:
+        raise ValueError(f"expected the keys of an episode, got also {', '.join(sorted(unknown))}")
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _number(value: Any, *kinds: type) -> Any:

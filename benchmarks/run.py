@@ -37,7 +37,7 @@ from baselines.settings import JsonObject, check_at_least
 from benchmarks.agents import AgentError, AgentSpec, parse_agent
 from benchmarks.endpoint_agent import EndpointAgent, Journal, chat_settings
 from benchmarks.play import MakeAgent, Seat
-from benchmarks.records import Place, Played, RunConfig, RunFolder
+from benchmarks.records import MAX_NAME, Place, Played, RunConfig, RunFolder, is_name
 from benchmarks.suite import Presentation, find_track, load_suite
 
 MAX_FAILURES = 10
@@ -77,6 +77,9 @@ class Config:
         check_at_least("workers", self.workers, 1)
         if self.limit is not None:
             check_at_least("limit", self.limit, 1)
+        name = self.name or self.agent
+        if not is_name(name):
+            raise ConfigError(f"expected a name of 1 to {MAX_NAME} printable characters, got {name!r:.120}")
         suite = load_suite(self.suite)
         self.presentation.check(find_track(self.track))
         if spec.kind == "random" and self.presentation.action_format != "plain":
@@ -91,7 +94,7 @@ class Config:
         elif spec.kind == "openai":
             chat_settings(settings)
         return RunConfig(
-            name=self.name or self.agent,
+            name=name,
             agent=self.agent,
             agent_settings=settings,
             suite=suite.name,

@@ -33,16 +33,16 @@ def submit(run: Path, slug: str, results: Path = RESULTS) -> Path:
     return folder
 
 
-def main(run: tyro.conf.Positional[Path], slug: str, results: Path = RESULTS) -> None:
+def main(run: tyro.conf.Positional[Path], slug: str, results: Path | None = None) -> None:
     """Verifies a run and packs it as an entry.
 
     Args:
         run: folder of the run.
         slug: name of the entry's folder and page.
-        results: where entries are.
+        results: where entries are; by default those of this repository.
     """
     try:
-        folder = submit(run, slug, results)
+        folder = submit(run, slug, results or RESULTS)
     except BaselinesError as error:
         raise SystemExit(f"rejected: {error}") from error
     size = sum(path.stat().st_size for path in folder.iterdir())

@@ -2,9 +2,9 @@
 
     python -m benchmarks.verify runs/random
 
-What it proves: these actions, in these environments, earn these rewards; nothing was left out, added or played twice. What
-it does not prove: who chose the actions, that they were chosen with what the track grants alone, or that the run is not the
-best of many.
+What it proves: these actions, in these environments, earn these rewards; nothing was left out, added or played twice; and
+the references `random` and `expert` are what they say. What it does not prove: who chose the actions, that they were chosen
+with what the track grants alone, or that the run is not the best of many.
 
 Nothing of a submission is executed: its files are read as bounded text, and the actions of software repair run in that
 environment's sandbox, as they did before.
@@ -26,7 +26,8 @@ from tqdm import tqdm
 from baselines.environments import TextEnv, is_success, reset_env, step_env
 from baselines.errors import BaselinesError
 from baselines.transcripts import Transcript
-from benchmarks.play import MAX_ACTION, TaskCheck, outcome_of
+from benchmarks.agents import parse_agent
+from benchmarks.play import MAX_ACTION, Seat, TaskCheck, outcome_of
 from benchmarks.records import (
     EPISODES,
     SESSIONS,
@@ -95,6 +96,8 @@ def verified(folder: Path, config: RunConfig) -> Iterator[Played]:
         BaselinesError: see `verify`.
     """
     stage = Stage(config)
+    spec = parse_agent(config.agent)
+    reference = Seat(config, spec) if spec.is_reference else None
     left = set(config.places())
     for played in read_trajectories(folder, most=len(left)):
         if played.place not in left:
@@ -102,6 +105,8 @@ def verified(folder: Path, config: RunConfig) -> Iterator[Played]:
         left.remove(played.place)
         for _ in stage.replay(played):
             pass
+        if reference is not None:
+            _check_reference(reference, played)
         yield played
 
 
@@ -110,10 +115,12 @@ class Step:
     """One step of a replay.
 
     Attributes:
-        info: what the environment told before the action.
-        env: where it stands, before the action.
+        observation: what is seen before the action.
+        info: what the environment told with it.
+        env: where it stands.
     """
 
+    observation: str
     info: dict[str, Any]
     env: TextEnv
 
@@ -168,7 +175,7 @@ def _replay(env: TextEnv, cell: Cell, played: Played, where: str) -> Iterator[St
             raise VerificationError(f"{at}: expected an action of at most {MAX_ACTION} characters, got a longer one")
         if cell.exact_text:
             _same(at, "observation", turn["observation"], observation)
-        yield Step(info, env)
+        yield Step(observation, info, env)
         observation, reward, terminated, truncated, info = step_env(env, turn["action"])
         if not math.isclose(turn["reward"], reward, abs_tol=TOLERANCE):
             raise VerificationError(f"{at}: expected reward {reward:g}, got {turn['reward']:g}")
@@ -183,6 +190,13 @@ def _replay(env: TextEnv, cell: Cell, played: Played, where: str) -> Iterator[St
     _same(where, "invalid_actions", played.invalid_actions, invalid)
     if not math.isclose(told["return"], sum(paid), abs_tol=TOLERANCE * max(1, len(paid))):
         raise VerificationError(f"{where}: expected return {sum(paid):g}, got {told['return']:g}")
+
+
+def _check_reference(seat: Seat, played: Played) -> None:
+    """Holds the actions of a reference to those that it plays: whoever hands it in, it sets the scale."""
+    found = seat.play(played.place).transcript
+    actions, wanted = ([turn["action"] for turn in told["turns"]] for told in (played.transcript, found))
+    _same(_named(played.place), "actions of the reference", actions, wanted)
 
 
 def _check_summaries(folder: Path, played: list[Played]) -> None:

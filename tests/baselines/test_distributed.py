@@ -1,57 +1,286 @@
-"""Two processes on the CPU (gloo) do together what one does alone."""
+"""Two processes on the CPU (gloo) do together what one does alone, also where each holds a part of the weights."""
 
 from __future__ import annotations
 
+import copy
+import json
+import math
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import tyro
 from conftest import TOY
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from transformers import AutoModelForCausalLM, GraniteConfig, LlamaConfig, PretrainedConfig, PreTrainedModel
 
-from baselines.log import read_metrics
+from baselines import grpo, ppo, sft
+from baselines.batch import Batch
+from baselines.critic import Critic
+from baselines.distributed import Ranks, part_like, whole, whole_weights
+from baselines.errors import ConfigError
+from baselines.log import Record, read_metrics
+from baselines.logprobs import score_actions
+from baselines.losses import loss_weights
+from baselines.optimise import apply_gradients, make_optimiser
 from baselines.policy import Policy
+from baselines.run import open_policy
+from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings, UpdateSettings
+from baselines.update import in_pieces, micro_batches, nothing_of, policy_loss
 
 HERE = Path(__file__).parent
+ALGORITHMS: dict[str, Any] = {"sft": sft, "grpo": grpo, "ppo": ppo}
+WHOLE, SHARDED = "--cpu", "--use_fsdp"  # what the launcher is told
+LIMITS = RolloutSettings(max_new_tokens=8, max_context_tokens=256)
 
 
-def launch(num_processes: int, *arguments: str) -> None:
+def launch(flag: str, *arguments: str) -> None:
+    """Runs a module in two processes."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
     environment |= {"OMP_NUM_THREADS": "1"}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    alone = [sys.executable, "-m"]
-    together = [*alone, "accelerate.commands.launch", "--cpu", "--num_processes", str(num_processes),
-        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port),
-        "-m"]  # fmt: skip
-    command = together if num_processes > 1 else alone
+    command = [sys.executable, "-m", "accelerate.commands.launch", flag, "--num_processes", "2", "--num_machines", "1",
+        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port), "-m"]  # fmt: skip
     done = subprocess.run(
         [*command, *arguments], env=environment, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
 
 
-@pytest.mark.parametrize("algorithm", ["sft", "grpo", "ppo"])
-def test_two_processes_train_as_one(algorithm: str, make_tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    make_tiny(1).save(tmp_path / "start")
+def train_alone(algorithm: str, options: list[str]) -> None:
+    """Does in this process what the command line would."""
+    module = ALGORITHMS[algorithm]
+    module.train(tyro.cli(module.Config, args=options, config=(tyro.conf.OmitArgPrefixes,)))
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy that has half understood the toy: it earns something, and so has gradients."""
+    run = RunSettings(out=tmp_path_factory.mktemp("start"), num_threads=1, progress=False)
+    optimiser = OptimiserSettings(learning_rate=3e-3)
+    return sft.train(
+        sft.Config(env_id=TOY, num_demos=24, num_epochs=6, batch_size=8, rollout=LIMITS, optimiser=optimiser, run=run)
+    ).model_folder
+
+
+def options_of(algorithm: str, start: Path) -> list[str]:
     sizes = {
         "sft": "--num-demos 6 --num-epochs 2 --batch-size 3",  # shares of 2 and 1 episodes
-        "grpo": "--num-iterations 2 --groups-per-batch 3 --group-size 2 --credit turn --kl-coef 0.01",
-        "ppo": "--num-iterations 2 --episodes-per-batch 6 --num-minibatches 2",
+        "grpo": "--num-iterations 2 --groups-per-batch 3 --group-size 4 --credit turn --kl-coef 0.01",
+        "ppo": "--num-iterations 2 --episodes-per-batch 6 --num-minibatches 2 --critic separate --kl-coef 0.01",
     }[algorithm]
-    options = f"baselines.{algorithm} --env-id {TOY} --model {tmp_path}/start {sizes} --max-new-tokens 8"
+    options = f"--env-id {TOY} --model {start} {sizes} --max-new-tokens 8 --eval-episodes 2"
     options += " --max-context-tokens 256 --micro-batch-tokens 150 --learning-rate 1e-3 --no-progress --num-threads 1"
-    for num_processes in (1, 2):
-        launch(num_processes, *options.split(), "--out", f"{tmp_path}/{num_processes}")
-    one, two = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("1", "2"))
-    assert len(one) == len(two)
+    return options.split()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "flag"),
+    [
+        ("sft", WHOLE),
+        ("grpo", WHOLE),
+        ("ppo", WHOLE),
+        pytest.param("sft", SHARDED, marks=pytest.mark.slow),
+        pytest.param("grpo", SHARDED, marks=pytest.mark.slow),
+        pytest.param("ppo", SHARDED, marks=pytest.mark.slow),
+    ],
+)
+def test_two_processes_train_as_one(algorithm: str, flag: str, start: Path, tmp_path: Path) -> None:
+    options = options_of(algorithm, start)
+    train_alone(algorithm, [*options, "--out", f"{tmp_path}/1"])
+    launch(flag, f"baselines.{algorithm}", *options, "--out", f"{tmp_path}/2")
+    assert_same_curve(tmp_path / "1", tmp_path / "2")
+
+
+def assert_same_curve(first: Path, second: Path) -> None:
+    """The same up to rounding, and not because nothing happened."""
+    one, two = (read_metrics(folder / "metrics.jsonl") for folder in (first, second))
+    assert [record.keys() for record in one] == [record.keys() for record in two]
+    assert "eval/return" in one[-1] and all(record["train/grad_norm"] > 0.1 for record in one)
     for name in ("train/grad_norm", "train/loss"):
         assert one[0][name] == pytest.approx(two[0][name], rel=1e-4, abs=1e-7)
         assert one[-1][name] == pytest.approx(two[-1][name], rel=1e-2, abs=1e-5)
-    weights = [Policy.load(tmp_path / name / "model").model.state_dict() for name in ("1", "2")]
+    weights = [Policy.load(folder / "model").model.state_dict() for folder in (first, second)]
+    assert weights[0].keys() == weights[1].keys()
     for name, weight in weights[0].items():
         torch.testing.assert_close(weight, weights[1][name], rtol=0, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_sharded_run_goes_on_sharded_or_whole(start: Path, tmp_path: Path) -> None:
+    options = [*options_of("ppo", start), "--num-iterations", "3", "--checkpoint-every", "1", "--keep-checkpoints", "9"]
+    run = tmp_path / "whole"
+    launch(SHARDED, "baselines.ppo", *options, "--out", str(run))
+    for name in ("sharded", "alone"):
+        shutil.copytree(run, tmp_path / name)
+        for step in (2, 3):
+            shutil.rmtree(tmp_path / name / f"checkpoints/step-{step:08d}")
+    launch(SHARDED, "baselines.ppo", *options, "--out", f"{tmp_path}/sharded", "--resume")
+    assert curve(run) == curve(tmp_path / "sharded")
+    one, two = (Policy.load(folder / "model").model.state_dict() for folder in (run, tmp_path / "sharded"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    train_alone("ppo", [*options, "--out", f"{tmp_path}/alone", "--resume"])
+    assert_same_curve(run, tmp_path / "alone")
+
+
+def curve(folder: Path) -> list[Record]:
+    records = read_metrics(folder / "metrics.jsonl")
+    return [{name: value for name, value in record.items() if "second" not in name} for record in records]
+
+
+def test_a_share_of_nothing_changes_nothing(tiny_policy: Policy) -> None:
+    """What a process runs when only others have work: gradients of zero, and nothing in the log."""
+    batch = make_batch(tiny_policy.model.config.vocab_size)
+    settings = UpdateSettings(kl_coef=0.1, entropy_coef=0.1)
+    policy = Policy(copy.deepcopy(tiny_policy.model), tiny_policy.tokenizer)
+    critic = Critic(policy, "head")
+    piece = nothing_of(batch)
+    scores = score_actions(policy, piece, value_head=critic.shared_head, entropy_gradient=True)
+    loss, sums = policy_loss(scores, piece, settings)
+    assert scores.values is not None
+    torch.autograd.backward(loss + scores.values.sum())
+    assert set(sums.values()) == {0.0}
+    assert all(weight.grad is not None and not weight.grad.any() for weight in policy.model.parameters())
+    ranks = Ranks("cpu")
+    ranks.rank, ranks.count = 1, 2
+    assert ranks.deal([1, 2, 3], spare=0) == [2, 0] and ranks.deal([], spare=0) == []
+
+
+def test_lora_is_not_sharded() -> None:
+    ranks = Ranks("cpu")
+    ranks.sharded = True
+    config = grpo.Config(env_id=TOY, optimiser=OptimiserSettings(lora_rank=4))
+    with pytest.raises(ConfigError, match="expected lora_rank=0 with --use_fsdp, got 4"):
+        open_policy("tiny", list, config, None, ranks)
+
+
+def test_sharded_models_step_as_whole_ones(tmp_path: Path) -> None:
+    """Tied and untied heads, scaled logits, critics and activation checkpointing, each in one optimiser step."""
+    launch(SHARDED, "test_distributed", str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+
+
+SHAPE = {"vocab_size": 301, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
+    "num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": 0}  # fmt: skip
+MODELS: dict[str, tuple[PretrainedConfig, bool]] = {
+    "tied": (LlamaConfig(**SHAPE, tie_word_embeddings=True), False),
+    "untied": (LlamaConfig(**SHAPE), True),  # activations are checkpointed
+    "scaled": (GraniteConfig(**SHAPE, tie_word_embeddings=True, logits_scaling=4.0), False),  # has no plain head
+}
+
+
+def make_batch(vocab_size: int) -> Batch:
+    """Five rows of 6 to 10 tokens, every second of which is an action."""
+    generator = torch.Generator().manual_seed(1)
+    shape = 5, 10
+    real = torch.arange(10) < torch.tensor([[10], [9], [8], [7], [6]])
+    action_mask = real & (torch.arange(10) % 2 == 1)
+    old_logprobs = (0.1 * torch.randn(shape, generator=generator) - math.log(vocab_size)) * action_mask
+    columns = {
+        "advantages": torch.randn(shape, generator=generator) * action_mask,
+        "ref_logprobs": old_logprobs - 0.1,
+        "weights": loss_weights(action_mask, "token"),
+    }
+    token_ids = torch.randint(vocab_size, shape, generator=generator)
+    zeros = torch.zeros(shape)
+    return Batch(token_ids, real.long(), action_mask, old_logprobs, zeros.long(), zeros, columns)
+
+
+def take_a_step(policy: Policy, critic: Critic, ranks: Ranks, batch: Batch) -> tuple[Any, float]:
+    """One optimiser step on this process's share of the batch; the optimiser and the norm of the gradient."""
+    optimiser = make_optimiser(policy, OptimiserSettings(learning_rate=1e-3), critic, 1e-3)
+    every_row = batch.action_mask.any(1)
+    for piece in ranks.deal(micro_batches(batch, 20, every_row, packed=True), spare=nothing_of(batch)):
+        scores = score_actions(policy, piece, value_head=critic.shared_head)
+        loss, _ = policy_loss(scores, piece, UpdateSettings(kl_coef=0.1))
+        values = scores.values if scores.values is not None else critic.values(policy, piece)
+        torch.autograd.backward(loss + 0.5 * ((values - 1) ** 2 * piece["weights"]).sum())
+    ranks.add_gradients([weight for group in optimiser.param_groups for weight in group["params"]])
+    return optimiser, apply_gradients(optimiser, 1.0, 1.0)
+
+
+def share_held(weights: dict[str, Tensor]) -> float:
+    """The part of all numbers that this process holds."""
+    assert all(isinstance(weight, DTensor) for weight in weights.values())
+    held = sum(weight.to_local().numel() for weight in weights.values() if isinstance(weight, DTensor))
+    return held / sum(weight.numel() for weight in weights.values())
+
+
+def assert_close(sharded: nn.Module, alone: nn.Module) -> None:
+    expected = alone.state_dict()
+    for name, weight in sharded.state_dict().items():
+        assert isinstance(weight, DTensor)
+        torch.testing.assert_close(weight.full_tensor(), expected[name], rtol=0, atol=1e-5)
+
+
+def check_model(name: str, ranks: Ranks, tokenizer: Any, folder: Path) -> None:
+    """Trains one model whole in this process, and sharded over all, on the same batch."""
+    config, recompute = MODELS[name]
+    torch.manual_seed(1)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    alone, policy = (Policy(copy.deepcopy(model), tokenizer) for _ in range(2))
+    kind: Any = "separate" if name == "tied" else "head"
+    critics = Critic(alone, kind), Critic(policy, kind)
+    if recompute:
+        policy.checkpoint_activations()
+    ranks.shard(policy.model)
+    critics[1].shard(ranks)
+    assert 0.45 < share_held(dict(policy.model.named_parameters())) < 0.55
+
+    batch, whole_ranks = make_batch(config.vocab_size), Ranks("cpu")
+    whole_ranks.rank, whole_ranks.count, whole_ranks.sharded = 0, 1, False
+    with torch.no_grad():
+        expected = score_actions(alone, batch).logprobs
+    with ranks.gathered(policy.model), torch.inference_mode():
+        for _ in range(1 + ranks.rank):  # as in rollouts, not all run it equally often
+            logits = policy.model(input_ids=batch.token_ids).logits
+    torch.testing.assert_close(logits, alone.model(input_ids=batch.token_ids).logits, rtol=0, atol=1e-5)
+    scores = in_pieces(lambda piece: score_actions(policy, piece).logprobs, batch, 20, True, ranks)
+    torch.testing.assert_close(scores, expected, rtol=0, atol=1e-5)
+
+    _, expected_norm = take_a_step(alone, critics[0], whole_ranks, batch)
+    optimiser, norm = take_a_step(policy, critics[1], ranks, batch)
+    assert norm == pytest.approx(expected_norm, rel=1e-5) and norm > 0.1
+    assert_close(policy.model, alone.model)
+    assert_close(critics[1], critics[0])
+
+    moments = {str(place): state["exp_avg"] for place, state in optimiser.state_dict()["state"].items()}
+    assert 0.4 < share_held(moments) < 0.6
+    for moment, together in zip(moments.values(), whole(list(moments.values())), strict=True):
+        if ranks.is_first:
+            part = part_like(together, moment)
+            assert isinstance(moment, DTensor) and isinstance(part, DTensor)
+            assert torch.equal(part.to_local(), moment.to_local())
+    weights = whole_weights(policy.model)
+    assert weights is not None and (not ranks.is_first or weights.keys() == alone.model.state_dict().keys())
+    policy.save(folder)
+    if ranks.is_first:
+        loaded = AutoModelForCausalLM.from_pretrained(folder).state_dict()
+        for key, weight in alone.model.state_dict().items():
+            torch.testing.assert_close(loaded[key], weight, rtol=0, atol=1e-5)
+
+
+def main(out: Path) -> None:
+    """What each of two processes does in `test_sharded_models_step_as_whole_ones`."""
+    from baselines import tiny
+
+    torch.set_num_threads(1)
+    ranks = Ranks("cpu")
+    assert ranks.sharded and ranks.count == 2
+    tokenizer = tiny.train_tokenizer(["bring the lamp"])
+    for name in MODELS:
+        check_model(name, ranks, tokenizer, out.with_name(f"{out.name}-{name}"))
+    (out / str(ranks.rank)).write_text(json.dumps(list(MODELS)))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

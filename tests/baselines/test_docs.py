@@ -12,6 +12,7 @@ import pytest
 from conftest import TOY
 
 from baselines import evaluate, grpo, ppo, recipe, reinforce_pp, rloo, run, sft, transcripts
+from baselines.endpoint import EndpointSettings
 from baselines.log import Record
 from baselines.settings import (
     OptimiserSettings,
@@ -27,8 +28,8 @@ SHARED = (DOCS / "training.md").read_text(encoding="utf-8")
 ALGORITHMS: dict[str, Any] = {"sft": sft, "grpo": grpo, "rloo": rloo, "ppo": ppo, "reinforce_pp": reinforce_pp}
 PAGES = {name: (DOCS / f"algorithms/{name}.md").read_text(encoding="utf-8") for name in ALGORITHMS}
 GROUPS = (TaskSettings, RolloutSettings, UpdateSettings, OptimiserSettings, RunSettings)
-NESTED = ("tasks", "rollout", "update", "optimiser", "run")
-LAUNCHER = {"--num_processes", "--multi_gpu", "--cpu", "--logdir", "--help"}
+NESTED = ("tasks", "rollout", "update", "optimiser", "run", "endpoint")
+LAUNCHER = {"--num_processes", "--multi_gpu", "--use_fsdp", "--cpu", "--logdir", "--help", "--generation-config"}
 
 
 def flat(config: Any) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def test_defaults_of_an_algorithm(name: str) -> None:
 
 def test_defaults_that_are_shared() -> None:
     options = {option: default for group in GROUPS for option, default in flat(group()).items()}
-    options |= {"env_kwargs": {}, "model": "tiny", "num_iterations": 50}
+    options |= {"env_kwargs": {}, "model": "tiny", "num_iterations": 50} | flat(EndpointSettings())
     before, _, after = SHARED.partition("## Budgets")
     told = defaults_told(before)
     assert told == {flag(option): written(options[option]) for option in options}

@@ -130,6 +130,10 @@ def play_one_that_is_not_in_the_suite(played: list[Line]) -> None:
     played[0]["task"] = 5
 
 
+def smuggle(played: list[Line]) -> None:
+    played[0]["turns"][0]["detail"] = "look at this"
+
+
 def say_too_much(played: list[Line]) -> None:
     played[0]["turns"][0]["action"] = "look" + " " * 20_000
 
@@ -153,6 +157,7 @@ def say_too_much(played: list[Line]) -> None:
         (claim_fewer_slips, "expected invalid_actions 0, got 1"),
         (claim_another_outcome, "expected outcome"),
         (play_one_that_is_not_in_the_suite, "expected each episode of the suite once"),
+        (smuggle, "got also detail"),
         (say_too_much, "at most 20000 characters"),
     ],
 )
@@ -193,6 +198,10 @@ def settings(folder: Path, **changes: Any) -> None:
         ({"presentation": {"history": 10**6}}, "history of 0 to 100"),
         ({"presentation": []}, "expected run.json"),
         ({"name": None}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "a\nb"}, "name"),
+        ({"agent": "nobody"}, "expected an agent"),
+        ({"agent": "expert"}, "actions of the reference"),
     ],
 )
 def test_settings_of_another_run_are_rejected(
@@ -288,6 +297,14 @@ def test_files_are_bounded(honest: Path, tmp_path: Path, monkeypatch: pytest.Mon
         verify(folder)
     monkeypatch.setattr(records, "MAX_FILE", 100)
     with pytest.raises(BaselinesError, match="of at most 100 bytes"):
+        verify(folder)
+
+
+def test_infinity_is_no_setting(honest: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(honest, folder)
+    settings(folder, agent_settings={"temperature": float("inf")})
+    with pytest.raises(BaselinesError, match="Infinity is not JSON"):
         verify(folder)
 
 

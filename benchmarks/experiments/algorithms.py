@@ -1,8 +1,9 @@
 """All five trainers on one TextWorld id: the same clones, the same number of episodes, several seeds, intervals.
 
-For each seed `tiny` is cloned from the expert (SFT); from that clone each algorithm goes on for the same number of
-episodes; all play the same held-out games greedily. The table gives the success rate with a 95 % interval over seeds and
-games, and the paired gain over the clone.
+For each seed `tiny` is cloned from the expert (SFT); from that clone each algorithm practises the same few games for the
+same number of episodes. All then play those games and as many held-out ones greedily: the first says what an algorithm
+makes of its episodes, the second what of that is of use elsewhere. The table gives success rates with 95 % intervals over
+seeds and games, and the paired gains over the clone.
 
     python -m benchmarks.experiments.algorithms --out algorithms
 
@@ -12,9 +13,11 @@ What is there already is kept: started again, the experiment goes on where it st
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tyro
@@ -26,6 +29,7 @@ from rich.console import Console
 from baselines import grpo, ppo, reinforce_pp, rloo, sft
 from baselines.environments import EnvPool
 from baselines.evaluate import evaluate_policy, two_level_interval
+from baselines.files import write_whole
 from baselines.policy import Policy, silence_transformers
 from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings
 
@@ -41,6 +45,9 @@ ALGORITHMS: dict[str, Any] = {
     "PPO, turn": (ppo, {"credit": "turn"}),
 }
 """Name in the table -> module and options; every batch has the same number of episodes."""
+
+
+Successes: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -62,9 +69,9 @@ class Config:
     group_size: int = 8
     """Episodes of one game, for GRPO and RLOO."""
     learning_rate: float = 3e-4
-    """AdamW's, for all algorithms. At 1e-4 this many episodes move `tiny` too little to tell them apart."""
-    num_train_games: int = 1000
-    """Games from which the algorithms draw."""
+    """AdamW's, for all algorithms."""
+    num_train_games: int = 32
+    """Games that the algorithms practise, the first of those that were demonstrated."""
     num_test_games: int = 200
     """Held-out games."""
     num_threads: int = 1
@@ -82,31 +89,43 @@ def main() -> None:
 def run(config: Config) -> list[dict[str, Any]]:
     """Trains and plays what is missing, and returns the rows of the table, those known so far after every run."""
     silence_transformers()
-    results: dict[str, list[NDArray[np.bool_]]] = {}
+    results: dict[str, dict[str, list[Successes]]] = {split: {} for split in games(config)}
     rows: list[dict[str, Any]] = []
+
+    def judge(name: str, seed: int, train: Callable[[int], Policy]) -> None:
+        for split, successes in judged(config, name, seed, train).items():
+            results[split].setdefault(name, []).append(successes)
+
     for seed in range(1, config.num_seeds + 1):
-        results.setdefault("SFT", []).append(judged(config, "SFT", seed, lambda s: clone(config, s)))
+        judge("SFT", seed, partial(clone, config))
         for name in ALGORITHMS:
-            results.setdefault(name, []).append(
-                judged(config, name, seed, lambda s, name=name: practise(config, name, s))
-            )
-            rows = [row(name, np.stack(found), results) for name, found in results.items()]
+            judge(name, seed, partial(practise, config, name))
+            rows = [row(split, other, found) for split, found in results.items() for other in found]
             (config.out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
     draw(rows, config)
     return rows
 
 
-def judged(config: Config, name: str, seed: int, train: Any) -> NDArray[np.bool_]:
-    """(N,) success on the held-out games, read back where it is known."""
+def games(config: Config) -> dict[str, range]:
+    """Split -> seeds of the games that are played at the end."""
+    return {
+        "train": range(config.num_train_games),
+        "test": range(FIRST_TEST_SEED, FIRST_TEST_SEED + config.num_test_games),
+    }
+
+
+def judged(config: Config, name: str, seed: int, train: Callable[[int], Policy]) -> dict[str, Successes]:
+    """Split -> (N,) success on its games, read back where it is known."""
     verdict = folder(config, name, seed) / "successes.json"
     if not verdict.is_file():
-        policy: Policy = train(seed)
-        settings = replace(ROLLOUT, temperature=0.0)
-        with EnvPool([(ENV_ID, {**OPTIONS, "split": "test"})]) as pool:
-            seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + config.num_test_games)
-            result = evaluate_policy(policy, pool, seeds, settings)
-        verdict.write_text(json.dumps(result.successes.tolist()) + "\n")
-    return np.array(json.loads(verdict.read_text()), dtype=np.bool_)
+        policy, found = train(seed), {}
+        for split, seeds in games(config).items():
+            with EnvPool([(ENV_ID, {**OPTIONS, "split": split})]) as pool:
+                result = evaluate_policy(policy, pool, seeds, replace(ROLLOUT, temperature=0.0))
+            found[split] = result.successes.tolist()
+        write_whole(verdict, json.dumps(found) + "\n")
+    told: dict[str, list[bool]] = json.loads(verdict.read_text())
+    return {split: np.array(successes, dtype=np.bool_) for split, successes in told.items()}
 
 
 def clone(config: Config, seed: int) -> Policy:
@@ -145,13 +164,15 @@ def practise(config: Config, name: str, seed: int) -> Policy:
     return policy
 
 
-def row(name: str, successes: NDArray[np.bool_], results: dict[str, list[NDArray[np.bool_]]]) -> dict[str, Any]:
-    """One line of the table; `successes` is (seeds, games)."""
-    gains = successes.astype(np.float64) - np.stack(results["SFT"])[: len(successes)]
+def row(split: str, name: str, results: dict[str, list[Successes]]) -> dict[str, Any]:
+    """One line of the table, about one algorithm on the games of one split."""
+    successes = np.stack(results[name]).astype(np.float64)
+    gains = successes - np.stack(results["SFT"])[: len(successes)]
     return {
+        "games": split,
         "algorithm": name,
         "success_rate": float(successes.mean()),
-        "interval": two_level_interval(successes.astype(np.float64)),
+        "interval": two_level_interval(successes),
         "gain": float(gains.mean()),
         "gain_interval": two_level_interval(gains),
         "by_seed": successes.mean(axis=1).tolist(),
@@ -159,19 +180,34 @@ def row(name: str, successes: NDArray[np.bool_], results: dict[str, list[NDArray
 
 
 def draw(rows: list[dict[str, Any]], config: Config) -> None:
-    """Gains over the clone, with intervals."""
-    gained = [entry for entry in rows if entry["algorithm"] != "SFT"]
+    """Gains over the clone, with intervals; filled on the games that were practised, open on held-out ones."""
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
-    gains = np.array([entry["gain"] for entry in gained])
-    bounds = np.array([entry["gain_interval"] for entry in gained]).T
-    axis.errorbar(gains, range(len(gained)), xerr=np.abs(bounds - gains), fmt="o", capsize=3)
-    axis.set_yticks(range(len(gained)), [entry["algorithm"] for entry in gained])
+    for split, face, shift, label in (
+        ("train", "C0", -0.12, "practised games"),
+        ("test", "white", 0.12, "held-out games"),
+    ):
+        gained = [entry for entry in rows if entry["games"] == split and entry["algorithm"] != "SFT"]
+        gains = np.array([entry["gain"] for entry in gained])
+        bounds = np.array([entry["gain_interval"] for entry in gained]).T
+        places = np.arange(len(gained)) + shift
+        axis.errorbar(
+            gains,
+            places,
+            xerr=np.abs(bounds - gains),
+            fmt="o",
+            color="C0",
+            markerfacecolor=face,
+            capsize=3,
+            label=label,
+        )
+    axis.set_yticks(range(len(ALGORITHMS)), list(ALGORITHMS))
     axis.invert_yaxis()
     axis.axvline(0, color="grey", linewidth=0.8)
     axis.set_xlabel(f"gain in success over SFT, {config.num_seeds} seeds")
     axis.grid(alpha=0.3, axis="x")
+    axis.legend()
     figure.savefig(config.out / "algorithms.png", dpi=120)
 
 

@@ -213,7 +213,7 @@ class Learner:
 
     def _texts(self) -> list[str]:
         env = self._pool.lease()
-        texts = collect_texts(env, range(self._config.tasks.num_train_seeds))
+        texts = collect_texts(env, self._config.tasks.train_seeds)
         self._pool.give_back(env)
         return texts
 

@@ -87,7 +87,9 @@ class TaskSettings:
     """Which tasks are played: seeds of one environment, a mixture of several, or one after another as a curriculum."""
 
     num_train_seeds: int = 100
-    """Tasks are the seeds 0 .. num_train_seeds - 1 of each environment, in a new order whenever all were played."""
+    """Tasks are so many seeds of each environment, in a new order whenever all were played."""
+    first_train_seed: int = 0
+    """The first of these seeds. SFT demonstrates the seeds from 0 on: from `num_demos` on nothing was demonstrated."""
     also: JsonObject = field(default_factory=dict)
     """Further environment ids and their weights beside `env_id` (weight 1), such as '{"package:Harder-v0": 0.5}'; for a
     curriculum, in the order of the stages. All take `env_kwargs`."""
@@ -99,9 +101,15 @@ class TaskSettings:
     band_high: float = 0.8
     """Success rate of an iteration above which an adaptive curriculum goes one stage on."""
 
+    @property
+    def train_seeds(self) -> range:
+        """The seeds that are played."""
+        return range(self.first_train_seed, self.first_train_seed + self.num_train_seeds)
+
     def check(self) -> None:
         """Raises `ConfigError` for values outside their range."""
         check_at_least("num_train_seeds", self.num_train_seeds, 1)
+        check_at_least("first_train_seed", self.first_train_seed, 0)
         check_one_of("curriculum", self.curriculum, ("none", "fixed", "adaptive"))
         for env_id, weight in self.also.items():
             if not isinstance(weight, (int, float)) or not weight > 0:

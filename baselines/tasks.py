@@ -59,6 +59,7 @@ class TaskSchedule:
         return kinds
 
     def _seed_of(self, number: int) -> int:
-        cycle, position = divmod(number, self._settings.num_train_seeds)
-        order = np.random.default_rng([self._seed, cycle]).permutation(self._settings.num_train_seeds)
-        return int(order[position])
+        seeds = self._settings.train_seeds
+        cycle, position = divmod(number, len(seeds))
+        order = np.random.default_rng([self._seed, cycle]).permutation(len(seeds))
+        return seeds[int(order[position])]

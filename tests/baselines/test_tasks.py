@@ -22,6 +22,8 @@ def test_every_seed_once_a_cycle_in_a_new_order() -> None:
     assert seeds[:12] != seeds[12:]
     assert tasks.draw(3, 4) == schedule(TaskSettings(num_train_seeds=12)).draw(3, 4)  # no memory
     assert tasks.draw(0, 12) != schedule(TaskSettings(num_train_seeds=12), seed=2).draw(0, 12)
+    later = schedule(TaskSettings(num_train_seeds=12, first_train_seed=100)).draw(3, 4)
+    assert [task.seed - 100 for task in later] == [task.seed for task in tasks.draw(3, 4)]
 
 
 def test_a_mixture_by_weight() -> None:
@@ -57,6 +59,7 @@ def test_an_adaptive_curriculum_holds_success_in_its_band() -> None:
         (TaskSettings(curriculum="fixed"), "expected also to name the later stages of a fixed curriculum, got none"),
         (TaskSettings(band_low=0.9), "expected 0 <= band_low < band_high <= 1, got 0.9 and 0.8"),
         (TaskSettings(num_train_seeds=0), "expected num_train_seeds >= 1, got 0"),
+        (TaskSettings(first_train_seed=-1), "expected first_train_seed >= 0, got -1"),
     ],
 )
 def test_settings_that_make_no_sense(settings: TaskSettings, reason: str) -> None:

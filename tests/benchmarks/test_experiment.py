@@ -1,0 +1,136 @@
+"""Experiments: their data fit the trainers, and what is there already is kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from baselines.errors import BaselinesError
+from benchmarks import experiment
+from benchmarks.experiment import TRAINERS, Lab, Name, find_experiment, read_results, report, run, wanted_arms
+from benchmarks.experiments.design import SCALES, Arm, Column, Experiment, difference, is_clear, rate, textworld
+
+NAMES = get_args(Name)
+ENV_ID = textworld("w2-o3-q4")
+
+SMALL = replace(
+    SCALES["laptop"],
+    num_demos=3,
+    sft_epochs=1,
+    num_iterations=1,
+    episodes_per_batch=8,
+    num_train_games=2,
+    num_test_games=3,
+    num_seeds=2,
+)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_arm_can_be_trained(name: Name, scale: str, tmp_path: Path) -> None:
+    found = find_experiment(name)
+    lab = Lab(found, SCALES[scale], tmp_path)
+    seen: set[str] = set()
+    for arm in found.arms:
+        assert arm.start is None or arm.start in seen, "expected an arm to stand after its start"
+        assert arm.name not in seen
+        seen.add(arm.name)
+        config = lab._cloning(arm, 1) if arm.algorithm == "sft" else lab._practice(arm, 1)
+        assert isinstance(config, TRAINERS[arm.algorithm].Config)
+        config.check()
+    assert len({lab.folder(arm, 1) for arm in found.arms}) == len(found.arms)
+    assert {one for pair in found.compared for one in pair} <= seen
+    places: list[Arm | Column] = [*found.arms, *found.columns]
+    for env_id, kwargs in {(p.env_id, json.dumps(lab.options(p, "test"))) for p in places}:
+        gym.make(env_id, **json.loads(kwargs)).close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_experiment_without_results_has_a_report(name: Name) -> None:
+    found = find_experiment(name)
+    assert report(found, {}).startswith(found.question)
+
+
+def toy() -> Experiment:
+    return Experiment(
+        question="Does anything happen?",
+        arms=(
+            Arm("SFT", "sft", ENV_ID),
+            Arm("GRPO, turn", "grpo", ENV_ID, "SFT", options={"credit": "turn"}),
+            Arm("PPO", "ppo", ENV_ID, "SFT"),
+        ),
+        columns=(Column("practised", ENV_ID, practised=True), Column("held out", ENV_ID)),
+        compared=(("GRPO, turn", "SFT"),),
+        published="Published: nothing.",
+        analyse=lambda results: [f"{len(results)} arms are known."],
+    )
+
+
+def test_an_experiment_runs_and_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    lab = Lab(toy(), SMALL, tmp_path)
+    results = run(lab, only=("GRPO, turn",))
+    assert list(results) == ["SFT", "GRPO, turn"]
+    assert {column: found.shape for column, found in results["SFT"].items()} == {
+        "practised": (2, 2),
+        "held out": (2, 3),
+    }
+    told = (tmp_path / "table.md").read_text()
+    assert "| GRPO, turn - SFT |" in told
+    assert "2 arms are known." in told
+    assert "Published: nothing." in told
+    assert json.loads((tmp_path / "table.json").read_text())["SFT"]["held out"]["low"] >= 0
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("expected nothing to be trained again")
+
+    monkeypatch.setattr(experiment.Lab, "train", refuse)
+    again = run(lab, only=("GRPO, turn",))
+    assert all(np.array_equal(again[arm][column], results[arm][column]) for arm in results for column in results[arm])
+
+
+def test_practised_games_are_those_that_are_practised_and_not_demonstrated(tmp_path: Path) -> None:
+    lab = Lab(toy(), SMALL, tmp_path)
+    practised, held_out = lab.experiment.columns
+    grpo = lab._practice(lab.arm("GRPO, turn"), 1)
+    assert list(lab.games(practised)) == list(grpo.tasks.train_seeds)
+    assert min(lab.games(practised)) >= lab._cloning(lab.arm("SFT"), 1).num_demos
+    assert lab.options(held_out, "test")["split"] == "test"
+    assert grpo.env_kwargs["split"] == "train"
+
+
+def test_only_seeds_without_a_gap_are_read(tmp_path: Path) -> None:
+    lab = Lab(toy(), replace(SMALL, num_seeds=3), tmp_path)
+    for seed in (1, 3):
+        folder = lab.folder(lab.arm("SFT"), seed)
+        folder.mkdir(parents=True)
+        (folder / "successes.json").write_text(json.dumps({"practised": [True, False], "held out": [True] * 3}))
+    assert read_results(lab)["SFT"]["practised"].tolist() == [[True, False]]
+
+
+def test_an_arm_comes_with_those_that_it_starts_from() -> None:
+    assert [arm.name for arm in wanted_arms(toy(), ("PPO",))] == ["SFT", "PPO"]
+    assert len(wanted_arms(toy(), ())) == 3
+    with pytest.raises(BaselinesError, match=r"expected arms among 'SFT', .*, got 'DPO'"):
+        wanted_arms(toy(), ("DPO",))
+
+
+def test_a_difference_is_of_the_same_seeds_and_games() -> None:
+    rng = np.random.default_rng(0)
+    worse = rng.random((2, 400)) < 0.3
+    better = np.concatenate([worse | (rng.random((2, 400)) < 0.3), rng.random((1, 400)) < 0.5])
+    results = {"a": {"x": worse}, "b": {"x": better}}
+    found = difference(results, "b", "a", "x")
+    assert found is not None
+    assert found.value == pytest.approx(better[:2].mean() - worse.mean())
+    assert is_clear(found)
+    assert difference(results, "b", "c", "x") is None
+    assert rate(worse).low < worse.mean() < rate(worse).high

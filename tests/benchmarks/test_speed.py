@@ -1,0 +1,34 @@
+"""The page of speeds: every domain and tier, real measurements, and a dash where there is none."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import pytest
+
+from benchmarks.speed import REFERENCES, TIERS, SpeedError, bench, cell, ids, render
+
+
+def test_every_domain_and_tier_is_measured() -> None:
+    found = [env_id for env_id, _ in ids()]
+    assert len(found) == len(REFERENCES) * len(TIERS) == len(set(found))
+    for env_id in found:
+        gym.spec(env_id)
+
+
+def test_a_measurement_is_one_of_both_sides() -> None:
+    told = bench("ALFWorld-Easy-Dense-v0", steps=10, tasks=1, reference="alfworld")
+    (row,) = told["results"]
+    assert row["ratio"] == pytest.approx(row["steps_per_s"] / row["reference_steps_per_s"])
+    page = render({"machine": told["machine"], "steps": 10, "tasks": 1, "domains": {"ALFWorld": [row]}})
+    assert "| `ALFWorld-Easy-Dense-v0` |" in page
+    assert cell(row, "ratio") in page
+    assert "--steps 10 --tasks 1" in page
+
+
+def test_what_was_not_measured_is_a_dash() -> None:
+    assert (cell({}, "swerex_ms"), cell({"a": 1234.5}, "a"), cell({"a": 0.123456}, "a")) == ("\u2013", "1,234", "0.123")
+
+
+def test_a_measurement_that_fails_says_why() -> None:
+    with pytest.raises(SpeedError, match=r"expected a measurement of TextWorld-None-v0, got: .*TextWorld-None"):
+        bench("TextWorld-None-v0", steps=1, tasks=1)

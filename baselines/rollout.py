@@ -178,6 +178,44 @@ def rollout(
     return [table.episodes[number] for number in range(first, first + len(tasks))]
 
 
+class Answer(NamedTuple):
+    """What a policy says to one observation.
+
+    Attributes:
+        action: the text for the environment.
+        num_prompt_tokens: tokens of the observation with its chat frame.
+        num_tokens: tokens sampled.
+    """
+
+    action: str
+    num_prompt_tokens: int
+    num_tokens: int
+
+
+def answer(policy: Policy, observation: str, settings: RolloutSettings, rng: np.random.Generator) -> Answer | None:
+    """Answers an observation as if it were the first of an episode: a policy without memory.
+
+    Args:
+        policy: samples the action.
+        observation: the text that it reads.
+        settings: temperature and limits.
+        rng: of the sampling.
+
+    Returns:
+        The answer, or None where the observation leaves no room for one in the context.
+    """
+    prompt = policy.chat.first_turn(observation)
+    if len(prompt) + settings.max_new_tokens + 1 > settings.max_context_tokens:
+        return None
+    decoder = make_decoder(policy.model, policy.pad_token_id)
+    with torch.inference_mode():
+        logits = decoder.admit([prompt])
+        uniforms = rng.random((1, settings.max_new_tokens))
+        end_token = policy.chat.end_token_id
+        (action,) = _sample_actions(decoder, logits, end_token, settings.temperature, uniforms)
+    return Answer(policy.chat.decode_action(action.token_ids), len(prompt), len(action.token_ids))
+
+
 @dataclass
 class _Table:
     """The tasks that wait, the episodes that are played side by side, and those that are done."""

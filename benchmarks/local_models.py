@@ -1,4 +1,4 @@
-"""Local models: a Hugging Face causal LM plays many episodes of a cell side by side."""
+"""Local models: a Hugging Face causal LM plays many episodes of a cell side by side, or one by one without memory."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from baselines.environments import EnvPool, Task
 from baselines.episode import Episode
 from baselines.errors import ConfigError
 from baselines.policy import Policy, check_model_exists, silence_transformers
-from baselines.rollout import rollout
+from baselines.rollout import answer, rollout
 from baselines.settings import RolloutSettings
 from baselines.transcripts import make_transcript
-from benchmarks.agents import AgentSpec
-from benchmarks.play import TaskCheck
+from benchmarks.agents import AgentSpec, OutOfContextError
+from benchmarks.play import Seat, TaskCheck
 from benchmarks.records import Place, Played, RunConfig, Usage
-from benchmarks.suite import SuiteError
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,9 @@ def play_batches(config: RunConfig, spec: AgentSpec, places: Sequence[Place]) ->
     What is sampled in an episode depends on its run, cell and task alone, not on the batch that it is in.
 
     Raises:
-        SuiteError: the track grants no memory, which these models always have; or the environment has changed.
+        SuiteError: the environment has changed since the suite was published.
     """
     suite, track = config.found_suite(), config.found_track()
-    if not track.memory:
-        raise SuiteError(f"expected a track that grants memory for an agent {spec.kind}:..., got {track.name}")
     silence_transformers()
     settings = local_settings(config.agent_settings)
     tasks = TaskCheck()
@@ -124,6 +124,60 @@ def play_batches(config: RunConfig, spec: AgentSpec, places: Sequence[Place]) ->
                         _played((run, number, task), episode, cell.env_id, seconds)
                         for task, episode in zip(batch, episodes, strict=True)
                     ]
+
+
+def play_without_memory(config: RunConfig, spec: AgentSpec, places: Sequence[Place]) -> Iterator[Played]:
+    """Plays the episodes one by one; the model reads the first observation and the current one, each time anew.
+
+    Raises:
+        SuiteError: the environment has changed since the suite was published.
+    """
+    silence_transformers()
+    settings = local_settings(config.agent_settings)
+    for run, of_run in groupby(places, key=lambda place: place[0]):
+        policy = Policy.load(model_name(spec, run), settings.dtype, settings.device)
+        seat = Seat(config, spec, partial(ForgetfulModel, policy, settings.rollout(policy)))
+        yield from map(seat.play, of_run)
+
+
+class ForgetfulModel:
+    """A local model as an agent without memory.
+
+    Args:
+        policy: the model.
+        settings: how it is sampled.
+
+    Attributes:
+        usage: of the current episode.
+    """
+
+    def __init__(self, policy: Policy, settings: RolloutSettings) -> None:
+        self._policy = policy
+        self._settings = settings
+        self._first: str | None = None
+        self.usage = Usage(0, 0)
+
+    def reset(self, info: dict[str, Any], seed: int) -> None:
+        """Forgets the episode before."""
+        self._first, self._rng, self.usage = None, np.random.default_rng(seed), Usage(0, 0)
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        """What the model says to the first observation and this one.
+
+        Raises:
+            OutOfContextError: the two do not fit the model.
+        """
+        seen = observation if self._first is None else f"{self._first}\n\n{observation}"
+        self._first = observation if self._first is None else self._first
+        said = answer(self._policy, seen, self._settings, self._rng)
+        if said is None:
+            raise OutOfContextError(f"expected observations that fit the model, got {len(seen)} characters")
+        self.usage = Usage(
+            prompt_tokens=(self.usage.prompt_tokens or 0) + said.num_prompt_tokens,
+            completion_tokens=(self.usage.completion_tokens or 0) + said.num_tokens,
+            empty_replies=self.usage.empty_replies + (not said.action.strip()),
+        )
+        return said.action
 
 
 def batches(numbers: Sequence[int], size: int) -> Iterator[list[int]]:

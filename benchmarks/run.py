@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -181,10 +182,12 @@ def play(
 ) -> Iterator[Played | Unplayed]:
     """The episodes as they end."""
     if spec.kind == "hf":
-        from benchmarks.local_models import play_batches
+        from benchmarks.local_models import play_batches, play_without_memory
 
-        for batch in play_batches(config, spec, places):
-            yield from batch
+        if config.found_track().memory:
+            yield from chain.from_iterable(play_batches(config, spec, places))
+        else:
+            yield from play_without_memory(config, spec, places)
     elif spec.kind == "openai":
         chat, settings = chat_settings(config.agent_settings)
         memory = config.found_track().memory

@@ -15,10 +15,12 @@ import pytest
 import torch
 
 from baselines.endpoint import Endpoint, EndpointSettings
-from baselines.errors import BaselinesError, ConfigError
+from baselines.errors import ConfigError
 from baselines.policy import Policy
+from baselines.settings import RolloutSettings
+from benchmarks.agents import OutOfContextError
 from benchmarks.endpoint_agent import ChatSettings, EndpointAgent, Journal, chat_settings
-from benchmarks.local_models import batches, local_settings
+from benchmarks.local_models import ForgetfulModel, batches, local_settings
 from benchmarks.records import EPISODES, read_trajectories
 from benchmarks.run import MAX_FAILURES, Config, Outcome, run
 from benchmarks.suite import Presentation
@@ -246,7 +248,21 @@ def test_a_local_model_plays_in_batches_of_any_size_alike(tiny_policy: Policy, t
     assert len({tuple(actions) for _, actions in one}) > 6
 
 
-def test_a_local_model_has_memory_and_says_so(tiny_policy: Policy, tmp_path: Path) -> None:
+def test_a_local_model_without_memory_sees_the_task_and_what_is_there_now(tiny_policy: Policy, tmp_path: Path) -> None:
     tiny_policy.save(tmp_path / "model")
-    with pytest.raises(BaselinesError, match="track that grants memory"):
-        play(tmp_path / "run", f"hf:{tmp_path}/model", track="listed-reactive", agent_kwargs={})
+    settings = {"max_new_tokens": 4, "temperature": 1.0}
+    numbers = Presentation(by_number=True, preamble=False)
+    options = {"track": "listed-reactive", "agent_kwargs": settings, "presentation": numbers}
+    play(tmp_path / "run", f"hf:{tmp_path}/model", **options)
+    verify(tmp_path / "run")
+    turns = [turn for p in read_trajectories(tmp_path / "run", 4) for turn in p.transcript["turns"]]
+    assert len({turn["action"] for turn in turns}) > 2
+    agent = ForgetfulModel(tiny_policy, RolloutSettings(max_new_tokens=4, max_context_tokens=300))
+    agent.reset({}, seed=1)
+    agent.act("You are in a hall.", {})
+    first = agent.usage.prompt_tokens
+    agent.act("1 look", {})
+    assert agent.usage.prompt_tokens is not None and first is not None
+    assert agent.usage.prompt_tokens > 2 * first, "expected the task to be read again"
+    with pytest.raises(OutOfContextError):
+        agent.act("a hall " * 500, {})

@@ -47,6 +47,14 @@ TEXTWORLD_LITERATURE: dict[str, dict[str, Any]] = {
 }
 
 
+VECTOR_MAKERS: dict[str, str] = {
+    TEXTWORLD: "textagent_gym.vector:make_textworld_vector",
+    ALFWORLD: "textagent_gym.vector:make_alfworld_vector",
+    SWEGYM: "textagent_gym.vector:make_swegym_vector",
+}
+"""Entry point of a domain -> that of its vector environments."""
+
+
 def environment_specs() -> dict[str, tuple[str, dict[str, Any]]]:
     """Id -> (entry point, constructor arguments) of every environment, in the order in which they are listed."""
     specs: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -83,4 +91,4 @@ def file_specs() -> dict[str, tuple[str, dict[str, Any]]]:
 def register_all() -> None:
     """Registers every environment with Gymnasium; importing the package does so."""
     for env_id, (entry_point, kwargs) in {**environment_specs(), **file_specs()}.items():
-        gym.register(env_id, entry_point=entry_point, kwargs=kwargs)
+        gym.register(env_id, entry_point=entry_point, vector_entry_point=VECTOR_MAKERS[entry_point], kwargs=kwargs)

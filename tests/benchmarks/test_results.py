@@ -1,0 +1,44 @@
+"""What is committed as an entry is what it says: digests, a sample of episodes played again, and the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.entries import RESULTS, check_entry, entry_digest
+from benchmarks.records import SETTINGS, read_config, read_trajectories
+from benchmarks.verify import Stage, Verified
+
+ENTRIES = sorted(path.parent for path in RESULTS.glob(f"*/*/*/{SETTINGS}"))
+
+
+def name(entry: Path) -> str:
+    return entry.relative_to(RESULTS).as_posix()
+
+
+def test_there_are_entries_and_all_were_verified() -> None:
+    known = json.loads((RESULTS / "verified.json").read_text())
+    assert {name(entry): entry_digest(entry) for entry in ENTRIES} == known
+    assert known
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=name)
+def test_a_sample_of_an_entry_plays_again(entry: Path) -> None:
+    config = read_config(entry)
+    played = list(read_trajectories(entry, most=len(config.places())))
+    assert [episode.place for episode in played] == config.places()
+    check_entry(Verified(config, played), entry)
+    cells, stage = config.found_suite().cells, Stage(config)
+    for episode in played[::13]:
+        if cells[episode.place[1]].exact_text:
+            assert len(list(stage.replay(episode))) == len(episode.transcript["turns"])
+
+
+def test_the_page_tells_every_entry() -> None:
+    page = (RESULTS.parent.parent / "docs" / "leaderboard.md").read_text(encoding="utf-8")
+    for entry in ENTRIES:
+        config = read_config(entry)
+        assert f"{config.suite}, track {config.track}" in page
+        assert config.name in page

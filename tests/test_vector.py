@@ -1,0 +1,207 @@
+"""Vector environments: what Gymnasium's own gives, for any number of processes, and errors that say who has died."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from tests.toy import CorridorEnv
+from textagent_gym.vector import TextVectorEnv, WorkerError
+
+ALFWORLD = "ALFWorld-Easy-Dense-v0"
+MODES = [mode.value for mode in AutoresetMode]
+
+
+class BrittleEnv(CorridorEnv):
+    """Raises, or takes its process away, when it is asked to."""
+
+    def step(self, action: str) -> Any:
+        if action == "raise":
+            raise OSError("the roof has come down")
+        if action == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(action)
+
+
+class StillbornEnv(CorridorEnv):
+    def __init__(self) -> None:
+        raise OSError("no room at the inn")
+
+
+def same(ours: Any, theirs: Any) -> None:
+    """Observations, arrays and infos are equal, key by key."""
+    if isinstance(theirs, dict):
+        assert ours.keys() == theirs.keys()
+        for key in theirs:
+            same(ours[key], theirs[key])
+    elif isinstance(theirs, np.ndarray):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+    elif isinstance(theirs, tuple):
+        assert len(ours) == len(theirs)
+        for mine, other in zip(ours, theirs, strict=True):
+            same(mine, other)
+    else:
+        assert ours == theirs
+
+
+def actions_of(infos: dict[str, Any], rng: np.random.Generator, num_envs: int) -> list[str]:
+    """A random admissible command for each environment, where it tells some."""
+    told = infos.get("admissible_commands", [None] * num_envs)
+    return [str(rng.choice(commands)) if commands else "look" for commands in told]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_it_is_gymnasiums_own_vector_environment(mode: str, processes: int) -> None:
+    num_envs = 3
+    ours = gym.make_vec(ALFWORLD, num_envs, processes=processes, autoreset_mode=mode, max_steps=5)
+    assert isinstance(ours, TextVectorEnv)
+    theirs = SyncVectorEnv(
+        [partial(gym.make, ALFWORLD, max_steps=5, disable_env_checker=True)] * num_envs, autoreset_mode=mode
+    )
+    rng, ends = np.random.default_rng(0), 0
+    observations, infos = theirs.reset(seed=7)
+    same(ours.reset(seed=7), (observations, infos))
+    over = np.zeros(num_envs, dtype=np.bool_)
+    for _ in range(25):
+        if mode == "Disabled" and over.any():
+            options = {"reset_mask": over}
+            observations, infos = theirs.reset(options=dict(options))
+            mine, my_infos = ours.reset(options=dict(options))
+            assert mine == observations
+            same(my_infos, infos)
+        actions = actions_of(infos, rng, num_envs)
+        observations, *numbers, infos = theirs.step(tuple(actions))
+        same(ours.step(actions), (observations, *numbers, infos))
+        over = np.logical_or(numbers[1], numbers[2])
+        ends += int(over.sum())
+    assert ends > 6
+    ours.close()
+    theirs.close()
+
+
+def test_the_end_of_an_episode_is_kept_in_the_same_step() -> None:
+    env = gym.make_vec(ALFWORLD, 2, autoreset_mode="SameStep", max_steps=1)
+    first, _ = env.reset(seed=[3, 4])
+    observations, _, _, truncated, infos = env.step(["look", "inventory"])
+    assert truncated.all()
+    assert all(one not in observations for one in first)
+    assert "You are carrying nothing" in infos["final_obs"][1] or infos["final_obs"][1]
+    assert infos["final_obs"][0] != observations[0]
+    assert infos["final_info"]["valid_command"].tolist() == [True, True]
+
+
+def test_seeds_are_as_documented() -> None:
+    env = gym.make_vec(ALFWORLD, 3)
+    one, _ = env.reset(seed=5)
+    three, _ = env.reset(seed=[5, 6, 7])
+    assert one == three
+    alone = [gym.make(ALFWORLD).reset(seed=seed)[0] for seed in (5, 6, 7)]
+    assert list(one) == alone
+    more, _ = env.reset()
+    assert more != one
+
+
+def test_every_domain_has_one() -> None:
+    for env_id in ("TextWorld-w2-o3-q4-Dense-v0", ALFWORLD):
+        env = gym.make_vec(f"textagent_gym:{env_id}", 2, show_admissible=True)
+        observations, _infos = env.reset(seed=0)
+        assert env.observation_space.contains(observations)
+        assert env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+        assert all("Admissible commands:" in one for one in observations)
+        assert env.spec is not None and env.spec.id == env_id
+        env.close()
+
+
+def test_attributes_and_methods_of_all_can_be_asked_for() -> None:
+    env = TextVectorEnv(CorridorEnv, 3, processes=2)
+    env.reset(seed=0)
+    assert env.call("steps") == (0, 0, 0)
+    env.close()
+
+
+def test_a_worker_that_dies_is_named() -> None:
+    env = TextVectorEnv(BrittleEnv, 4, processes=2)
+    env.reset(seed=0)
+    with pytest.raises(WorkerError, match=r"the process of environments 2 to 3 has died with exit code -9"):
+        env.step(["look", "look", "look", "die"])
+    env.close()
+
+
+def test_an_environment_that_raises_is_named_with_what_it_said() -> None:
+    env = TextVectorEnv(BrittleEnv, 2, processes=2)
+    env.reset(seed=0)
+    with pytest.raises(
+        WorkerError, match=r"the process of environment 1 raised:\n(.*\n)*.*OSError: the roof has come down"
+    ):
+        env.step(["look", "raise"])
+    env.close()
+
+
+def test_an_environment_that_cannot_be_made_is_an_error_and_leaves_no_process() -> None:
+    with pytest.raises(WorkerError, match="no room at the inn"):
+        TextVectorEnv(StillbornEnv, 2, processes=2)
+    with pytest.raises(OSError, match="no room at the inn"):
+        TextVectorEnv(StillbornEnv, 2)
+
+
+def test_without_autoreset_the_end_is_an_end() -> None:
+    for processes in (1, 2):
+        env = gym.make_vec(ALFWORLD, 2, autoreset_mode="Disabled", max_steps=1, processes=processes)
+        env.reset(seed=0)
+        env.step(["look", "look"])
+        with pytest.raises(ResetNeeded, match="expected environment 0 to be reset"):
+            env.step(["look", "look"])
+        env.close()
+
+
+def test_closed_is_closed() -> None:
+    env = TextVectorEnv(CorridorEnv, 2, processes=2)
+    env.reset(seed=0)
+    processes = [group._process for group in env._groups]  # type: ignore[union-attr]
+    env.close()
+    env.close()
+    assert [process.exitcode for process in processes] == [0, 0]
+    with pytest.raises(ClosedEnvironmentError):
+        env.step(["look", "look"])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda env: env.step(["look"]), ValueError, "expected 2 actions, got 1"),
+        (lambda env: env.reset(seed=[1]), ValueError, "expected 2 seeds, got 1"),
+        (lambda env: env.reset(options={"reset_mask": [True, False]}), TypeError, "array of bools, got list"),
+        (lambda env: env.reset(options={"reset_mask": np.zeros(2, np.bool_)}), ValueError, "with a True"),
+        (lambda env: TextVectorEnv(CorridorEnv, 2, processes=3), ValueError, "processes"),
+        (lambda env: TextVectorEnv(CorridorEnv, 0), ValueError, "num_envs"),
+        (lambda env: TextVectorEnv(CorridorEnv, 2, autoreset_mode="Never"), ValueError, "Never"),
+        (lambda env: gym.make_vec(ALFWORLD, 2, no_such_option=1), TypeError, "no_such_option"),
+    ],
+)
+def test_bad_input_gets_one_clear_sentence(call: Any, error: type[Exception], message: str) -> None:
+    env = TextVectorEnv(CorridorEnv, 2)
+    env.reset(seed=0)
+    with pytest.raises(error, match=message):
+        call(env)
+
+
+def test_asynchronous_with_shared_memory_is_refused_and_works_without() -> None:
+    with pytest.raises(TypeError, match=r'vector_kwargs=\{"shared_memory": False\}'):
+        gym.make_vec(ALFWORLD, 2, vectorization_mode="async")
+    env = gym.make_vec(ALFWORLD, 2, vectorization_mode="async", vector_kwargs={"shared_memory": False})
+    ours = gym.make_vec(ALFWORLD, 2)
+    try:
+        assert env.reset(seed=1)[0] == ours.reset(seed=1)[0]
+        assert env.step(("look", "inventory"))[0] == ours.step(("look", "inventory"))[0]
+    finally:
+        env.close()

@@ -1,0 +1,391 @@
+"""Many text environments as one: `gym.make_vec(id, num_envs=8)`, in this process or in several.
+
+Observations are a tuple of strings, actions a sequence of strings; rewards, ends and infos are as in every vector
+environment of Gymnasium 1.x, with its three ways of starting again (`autoreset_mode`). Nothing goes through shared memory,
+which cannot hold text.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from itertools import pairwise
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from textagent_gym.knobs import check_integer
+from textagent_gym.registration import ALFWORLD, SWEGYM, TEXTWORLD
+
+MakeEnv = Callable[[], gym.Env[str, str]]
+
+Observations = tuple[str, ...]
+Bools = NDArray[np.bool_]
+StepResult = tuple[Observations, NDArray[np.float64], Bools, Bools, dict[str, Any]]
+
+
+class WorkerError(RuntimeError):
+    """A process that plays environments has died, or an environment in it has raised; which is in the message."""
+
+
+class _Seen(NamedTuple):
+    """What one environment returned; `infos` are laid one over the other, in order."""
+
+    observation: str
+    reward: float
+    terminated: bool
+    truncated: bool
+    infos: tuple[dict[str, Any], ...]
+
+
+class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
+    """Environments that are stepped together.
+
+    - `reset(seed=s)` gives environment i the seed s + i; a sequence gives each its own; without one all go on with their
+      draws. `reset(options={"reset_mask": mask})` resets some of them.
+    - `autoreset_mode="NextStep"`: the step after an end resets, ignores the action, and pays 0. `"SameStep"`: the step
+      that ends an episode returns the first observation of the next, the last one is in `infos["final_obs"]`, its info in
+      `infos["final_info"]`. `"Disabled"`: whoever steps on must have reset.
+    - With `processes` above 1 each process plays a consecutive share; trajectories are the same for every number.
+
+    Args:
+        make_env: Makes one environment; for more than one process it must be picklable.
+        num_envs: Environments.
+        processes: Processes that play them; 1 plays them here.
+        autoreset_mode: "NextStep", "SameStep" or "Disabled".
+
+    Raises:
+        TypeError: A number is not an integer.
+        ValueError: A number is out of its range, or the mode is unknown.
+        WorkerError: An environment cannot be made in its process.
+    """
+
+    def __init__(
+        self,
+        make_env: MakeEnv,
+        num_envs: int,
+        *,
+        processes: int = 1,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+    ) -> None:
+        check_integer("num_envs", num_envs, low=1)
+        check_integer("processes", processes, low=1, high=num_envs)
+        self.num_envs = num_envs
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        bounds = [num_envs * number // processes for number in range(processes + 1)]
+        shares = [range(first, last) for first, last in pairwise(bounds)]
+        self._groups: list[_Group | _RemoteGroup] = []
+        self._shares = shares
+        try:
+            for share in shares:
+                kind = _Group if processes == 1 else _RemoteGroup
+                self._groups.append(kind(make_env, share, self.autoreset_mode))
+            example = self._groups[0].spaces()
+        except BaseException:
+            self.close_extras()
+            raise
+        self.metadata = {**example.metadata, "autoreset_mode": self.autoreset_mode}
+        self.single_observation_space, self.single_action_space = example.observation_space, example.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.render_mode = example.render_mode
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
+        """Resets all environments, or those of `options["reset_mask"]`; the others keep their last observation.
+
+        Raises:
+            ValueError: There are not as many seeds as environments, or the mask is of another shape.
+            TypeError: The mask is no array of bools.
+            WorkerError: A process has died, or an environment has raised.
+        """
+        rest = dict(options or {})
+        mask = self._mask(rest.pop("reset_mask", None))
+        seeds = self._seeds(seed)
+        seen = self._all(
+            [
+                ("reset", [seeds[i] for i in share], rest or None, mask[share.start : share.stop])
+                for share in self._shares
+            ]
+        )
+        infos: dict[str, Any] = {}
+        for number, one in enumerate(seen):
+            for info in one.infos:
+                infos = self._add_info(infos, info, number)
+        return tuple(one.observation for one in seen), infos
+
+    def step(self, actions: Sequence[str]) -> StepResult:
+        """Plays one action in each environment.
+
+        Raises:
+            ValueError: There are not as many actions as environments.
+            gymnasium.error.ResetNeeded: An episode is over, and `autoreset_mode` is "Disabled".
+            WorkerError: A process has died, or an environment has raised.
+        """
+        if len(actions) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} actions, got {len(actions)}")
+        seen = self._all([("step", list(actions[share.start : share.stop])) for share in self._shares])
+        infos: dict[str, Any] = {}
+        for number, one in enumerate(seen):
+            for info in one.infos:
+                infos = self._add_info(infos, info, number)
+        return (
+            tuple(one.observation for one in seen),
+            np.array([one.reward for one in seen], dtype=np.float64),
+            np.array([one.terminated for one in seen], dtype=np.bool_),
+            np.array([one.truncated for one in seen], dtype=np.bool_),
+            infos,
+        )
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Calls a method of every environment, or reads an attribute where it is none; one result each."""
+        return tuple(self._all([("call", name, args, kwargs)] * len(self._shares)))
+
+    def close_extras(self, **_: Any) -> None:
+        """Closes every environment, and ends their processes."""
+        for group in self._groups:
+            group.close()
+        self._groups = []
+
+    def _all(self, messages: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Sends each group its message, then collects the answers in order."""
+        if not self._groups:
+            raise ClosedEnvironmentError("expected a vector environment that is open, got one that was closed")
+        for group, message in zip(self._groups, messages, strict=True):
+            group.send(message)
+        return [answer for group in self._groups for answer in group.receive()]
+
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, int | np.integer):
+            return [int(seed) + number for number in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} seeds, got {len(seed)}")
+        return list(seed)
+
+    def _mask(self, mask: Any) -> Bools:
+        if mask is None:
+            return np.ones(self.num_envs, dtype=np.bool_)
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+            raise TypeError(f"expected options['reset_mask'] to be an array of bools, got {type(mask).__name__}")
+        if mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(f"expected options['reset_mask'] of shape ({self.num_envs},) with a True, got {mask}")
+        return mask
+
+
+@dataclass(frozen=True)
+class _Spaces:
+    """What all environments have in common."""
+
+    observation_space: gym.Space[str]
+    action_space: gym.Space[str]
+    metadata: dict[str, Any]
+    render_mode: str | None
+
+
+class _Group:
+    """Environments of this process, with consecutive numbers."""
+
+    def __init__(self, make_env: MakeEnv, numbers: range, mode: AutoresetMode) -> None:
+        self._envs = [make_env() for _ in numbers]
+        self._numbers = numbers
+        self._mode = mode
+        self._over = [False] * len(numbers)
+        self._last = [""] * len(numbers)
+        self._answer: list[Any] = []
+
+    def spaces(self) -> _Spaces:
+        """What the first environment has, and with it all."""
+        env = self._envs[0]
+        return _Spaces(env.observation_space, env.action_space, env.metadata, env.render_mode)
+
+    def send(self, message: tuple[Any, ...]) -> None:
+        """Does what the message asks for; `receive` gives the answers."""
+        what, *arguments = message
+        self._answer = getattr(self, f"_{what}")(*arguments)
+
+    def receive(self) -> list[Any]:
+        """One answer per environment."""
+        return self._answer
+
+    def close(self) -> None:
+        """Closes the environments."""
+        for env in self._envs:
+            env.close()
+
+    def _reset(self, seeds: list[int | None], options: dict[str, Any] | None, mask: Bools) -> list[_Seen]:
+        return [
+            self._begin(place, seed, options) if wanted else _Seen(self._last[place], 0.0, False, False, ())
+            for place, (seed, wanted) in enumerate(zip(seeds, mask, strict=True))
+        ]
+
+    def _begin(self, place: int, seed: int | None = None, options: dict[str, Any] | None = None) -> _Seen:
+        self._last[place], info = self._envs[place].reset(seed=seed, options=options)
+        self._over[place] = False
+        return _Seen(self._last[place], 0.0, False, False, (info,))
+
+    def _step(self, actions: list[str]) -> list[_Seen]:
+        return [self._step_one(place, action) for place, action in enumerate(actions)]
+
+    def _step_one(self, place: int, action: str) -> _Seen:
+        if self._over[place] and self._mode == AutoresetMode.NEXT_STEP:
+            return self._begin(place)
+        if self._over[place]:
+            raise ResetNeeded(
+                f"expected environment {self._numbers[place]} to be reset after its end: "
+                "pass options={'reset_mask': mask} to reset, or choose another autoreset_mode"
+            )
+        observation, reward, terminated, truncated, info = self._envs[place].step(action)
+        self._last[place], over = observation, terminated or truncated
+        if over and self._mode == AutoresetMode.SAME_STEP:
+            final = {"final_obs": observation, "final_info": info}
+            first = self._begin(place)
+            return first._replace(
+                reward=float(reward), terminated=terminated, truncated=truncated, infos=(final, *first.infos)
+            )
+        self._over[place] = over
+        return _Seen(observation, float(reward), terminated, truncated, (info,))
+
+    def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        found = [env.get_wrapper_attr(name) for env in self._envs]
+        return [one(*args, **kwargs) if callable(one) else one for one in found]
+
+
+class _RemoteGroup:
+    """A group in a process of its own."""
+
+    def __init__(self, make_env: MakeEnv, numbers: range, mode: AutoresetMode) -> None:
+        # A new interpreter: a copy of this one would have its threads and locks, and none of what they wait for.
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._numbers = numbers
+        self._process: BaseProcess = context.Process(
+            target=_serve, args=(theirs, make_env, numbers, mode), daemon=True, name=f"environments {numbers.start}-"
+        )
+        self._process.start()
+        theirs.close()
+
+    def spaces(self) -> _Spaces:
+        """What the first environment has, and with it all."""
+        self.send(("spaces",))
+        found: _Spaces = self._answer()
+        return found
+
+    def send(self, message: tuple[Any, ...]) -> None:
+        """Asks the process for what the message says."""
+        try:
+            self._pipe.send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._death() from None
+
+    def receive(self) -> list[Any]:
+        """One answer per environment; waits for them."""
+        found: list[Any] = self._answer()
+        return found
+
+    def close(self) -> None:
+        """Closes the environments, and ends the process."""
+        try:
+            self._pipe.send(("close",))
+            self._process.join(timeout=5)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._pipe.close()
+
+    def _answer(self) -> Any:
+        try:
+            is_right, found = self._pipe.recv()
+        except (EOFError, ConnectionResetError):
+            raise self._death() from None
+        if is_right:
+            return found
+        if isinstance(found, ResetNeeded):
+            raise found
+        raise WorkerError(f"{self._who()} raised:\n{found}")
+
+    def _death(self) -> WorkerError:
+        self._process.join(timeout=5)
+        return WorkerError(f"{self._who()} has died with exit code {self._process.exitcode}")
+
+    def _who(self) -> str:
+        first, last = self._numbers[0], self._numbers[-1]
+        return (
+            f"the process of environment {first}" if first == last else f"the process of environments {first} to {last}"
+        )
+
+
+def _serve(pipe: Connection, make_env: MakeEnv, numbers: range, mode: AutoresetMode) -> None:
+    """Plays a group until it is told to close, or nobody is there to tell."""
+    try:
+        group = _Group(make_env, numbers, mode)
+    except Exception:  # whatever it is, the other process raises it
+        pipe.send((False, traceback.format_exc()))
+        return
+    while True:
+        try:
+            message = pipe.recv()
+        except (EOFError, ConnectionResetError, KeyboardInterrupt):
+            message = ("close",)
+        if message[0] == "close":
+            group.close()
+            return
+        try:
+            pipe.send((True, group.spaces() if message[0] == "spaces" else _asked(group, message)))
+        except ResetNeeded as error:
+            pipe.send((False, error))
+        except Exception:  # likewise
+            pipe.send((False, traceback.format_exc()))
+
+
+def _asked(group: _Group, message: tuple[Any, ...]) -> list[Any]:
+    group.send(message)
+    return group.receive()
+
+
+def make_textworld_vector(num_envs: int, **options: Any) -> TextVectorEnv:
+    """Many TextWorld environments; `options` are those of `TextVectorEnv` and of the environment."""
+    return _make_vector(TEXTWORLD, num_envs, **options)
+
+
+def make_alfworld_vector(num_envs: int, **options: Any) -> TextVectorEnv:
+    """Many ALFWorld environments; `options` are those of `TextVectorEnv` and of the environment."""
+    return _make_vector(ALFWORLD, num_envs, **options)
+
+
+def make_swegym_vector(num_envs: int, **options: Any) -> TextVectorEnv:
+    """Many SWEGym environments; `options` are those of `TextVectorEnv` and of the environment."""
+    return _make_vector(SWEGYM, num_envs, **options)
+
+
+def _make_vector(
+    entry_point: str,
+    num_envs: int,
+    *,
+    processes: int = 1,
+    autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+    **kwargs: Any,
+) -> TextVectorEnv:
+    make_env = partial(_make_one, entry_point, kwargs)
+    return TextVectorEnv(make_env, num_envs, processes=processes, autoreset_mode=autoreset_mode)
+
+
+def _make_one(entry_point: str, kwargs: dict[str, Any]) -> gym.Env[str, str]:
+    module, _, name = entry_point.partition(":")
+    env: gym.Env[str, str] = getattr(import_module(module), name)(**kwargs)
+    return env

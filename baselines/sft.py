@@ -117,7 +117,7 @@ def train(config: Config) -> TrainResult:
         for step in range(run.first_step, num_steps):
             batch = [episodes[row] for row in batch_rows(len(episodes), step, config)]
             factor = schedule_factor(step, num_steps, config.optimiser)
-            record: Record = {"step": step + 1, "epoch": (step + 1) / steps_per_epoch}
+            record: Record = {"step": step + 1, "epoch": (step + 1) / steps_per_epoch, "demonstrations": len(episodes)}
             record |= update(policy, optimiser, batch, config.optimiser, factor, ranks)
             record |= held_out.record(policy, step + 1, num_steps, ranks)
             run.write(record, config.run)

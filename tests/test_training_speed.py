@@ -20,7 +20,8 @@ from baselines.errors import ConfigError
 from baselines.policy import Policy
 from baselines.rollout import rollout
 from baselines.settings import RolloutSettings
-from benchmarks.training_speed import Config, UpdateSpeed, generate_rollout, measure, record_update, update_table
+from benchmarks.peers.generate_rollout import generate_rollout
+from benchmarks.training_speed import Config, UpdateSpeed, measure, record_update, update_table
 
 TOY = "toy_text_env:ToyErrands-v0"
 KINDS = [(TOY, {"max_steps": 2}), (TOY, {"max_steps": 4})]

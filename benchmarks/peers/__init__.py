@@ -1,1 +1,1 @@
-"""Scripts that run other people's trainers, each in an environment of its own."""
+"""What others do: loops and trainers against which ours are measured."""

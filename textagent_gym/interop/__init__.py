@@ -1,0 +1,1 @@
+"""Adapters for other libraries, one small file each; imported only when asked for."""

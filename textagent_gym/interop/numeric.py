@@ -1,0 +1,162 @@
+"""Numbers instead of text, for libraries of classical reinforcement learning: indices of commands, bags of words, tokens.
+
+The wrappers need Gymnasium alone, and work on any environment of strings; the first one needs `admissible_commands` in info.
+
+    env = HashedBagOfWords(AdmissibleActionIndex(gym.make("TextWorld-Easy-Dense-v0"), max_actions=24))
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from gymnasium.utils import RecordConstructorArgs
+from numpy.typing import NDArray
+
+from textagent_gym.knobs import check_choice, check_integer
+
+Mask = NDArray[np.int8]
+Step = tuple[str, float, bool, bool, dict[str, Any]]
+
+_WORD = re.compile(r"\w+")
+
+
+class AdmissibleActionIndex(gym.Wrapper[str, Any, str, Any], RecordConstructorArgs):
+    """An action is the place of a command among the admissible ones, from 0.
+
+    `info["action_mask"]` and `action_masks()` say which places there are; an action beyond them is a step in which nothing
+    is done. The order of the commands is that of the environment: sorted, so that a place means another command in another
+    state.
+
+    Args:
+        env: An environment whose info lists `admissible_commands`.
+        max_actions: Size of the action space.
+
+    Raises:
+        ValueError: The environment lists no commands, or more than `max_actions` (at reset or step).
+    """
+
+    def __init__(self, env: gym.Env[str, str], max_actions: int = 64) -> None:
+        RecordConstructorArgs.__init__(self, max_actions=max_actions)
+        gym.Wrapper.__init__(self, env)
+        check_integer("max_actions", max_actions, low=1)
+        self.action_space = Discrete(max_actions)
+        self._commands: tuple[str, ...] = ()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Starts an episode, with `info["action_mask"]` (max_actions,) of 0 and 1."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return observation, self._masked(info)
+
+    def step(self, action: int | np.int64) -> Step:
+        """Plays the command at a place; `info["action_mask"]` is that of the next step."""
+        place = int(action)
+        command = self._commands[place] if 0 <= place < len(self._commands) else ""
+        observation, reward, terminated, truncated, info = self.env.step(command)
+        return observation, float(reward), terminated, truncated, self._masked(info)
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """(max_actions,) True where there is a command; the name is the one that sb3-contrib asks for."""
+        return self._mask().astype(np.bool_)
+
+    def _masked(self, info: dict[str, Any]) -> dict[str, Any]:
+        commands, size = info.get("admissible_commands"), self._size
+        if commands is None:
+            raise ValueError(
+                "expected info['admissible_commands'], got none: this environment knows no list of commands"
+            )
+        if len(commands) > size:
+            raise ValueError(f"expected at most {size} commands (max_actions), got {len(commands)}")
+        self._commands = tuple(commands)
+        return {**info, "action_mask": self._mask()}
+
+    def _mask(self) -> Mask:
+        return (np.arange(self._size) < len(self._commands)).astype(np.int8)
+
+    @property
+    def _size(self) -> int:
+        assert isinstance(self.action_space, Discrete)
+        return int(self.action_space.n)
+
+
+class HashedBagOfWords(gym.ObservationWrapper[NDArray[np.float32], Any, str], RecordConstructorArgs):
+    """An observation is how often each word occurs, by the word's hash: (num_features,) float32, or twice as many.
+
+    Hashing needs no vocabulary, and is the same on every machine (CRC-32 of the lower-case word). Words that share a place
+    are counted together (Weinberger et al., arXiv 0902.2206, without the sign).
+
+    Args:
+        env: An environment of strings.
+        num_features: Places for words.
+        keep_first: Whether the first observation of the episode, which tells the task, is told beside each one.
+    """
+
+    def __init__(self, env: gym.Env[str, Any], num_features: int = 512, keep_first: bool = True) -> None:
+        RecordConstructorArgs.__init__(self, num_features=num_features, keep_first=keep_first)
+        gym.ObservationWrapper.__init__(self, env)
+        check_integer("num_features", num_features, low=1)
+        check_choice("keep_first", keep_first, (True, False))
+        self._num_features = num_features
+        self._first: NDArray[np.float32] | None = None
+        self._keep_first = keep_first
+        size = num_features * (2 if keep_first else 1)
+        self.observation_space = Box(0, np.inf, (size,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Starts an episode."""
+        self._first = None
+        return super().reset(seed=seed, options=options)
+
+    def observation(self, observation: str) -> NDArray[np.float32]:
+        """Counts of the hashed words."""
+        counts = np.zeros(self._num_features, dtype=np.float32)
+        for word in _WORD.findall(observation.lower()):
+            counts[zlib.crc32(word.encode()) % self._num_features] += 1
+        if not self._keep_first:
+            return counts
+        self._first = counts if self._first is None else self._first
+        return np.concatenate([self._first, counts])
+
+
+class TokenizedObservation(gym.ObservationWrapper[NDArray[np.int64], Any, str], RecordConstructorArgs):
+    """An observation is its tokens: (max_tokens,) int64, padded at the end, the first ones cut off where there are more.
+
+    Args:
+        env: An environment of strings.
+        encode: Text -> token ids below `vocab_size`, such as a tokenizer's `encode`.
+        vocab_size: Number of tokens.
+        max_tokens: Length of an observation.
+        pad_token_id: What fills up.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[str, Any],
+        encode: Callable[[str], Sequence[int]],
+        vocab_size: int,
+        max_tokens: int = 512,
+        pad_token_id: int = 0,
+    ) -> None:
+        RecordConstructorArgs.__init__(
+            self, encode=encode, vocab_size=vocab_size, max_tokens=max_tokens, pad_token_id=pad_token_id
+        )
+        gym.ObservationWrapper.__init__(self, env)
+        check_integer("vocab_size", vocab_size, low=1)
+        check_integer("max_tokens", max_tokens, low=1)
+        check_integer("pad_token_id", pad_token_id, low=0, high=vocab_size - 1)
+        self._encode, self._pad = encode, pad_token_id
+        self.observation_space = Box(0, vocab_size - 1, (max_tokens,), np.int64)
+
+    def observation(self, observation: str) -> NDArray[np.int64]:
+        """The last tokens of the text, padded."""
+        assert isinstance(self.observation_space, Box)
+        (length,) = self.observation_space.shape
+        tokens = list(self._encode(observation))[-length:]
+        return np.array(tokens + [self._pad] * (length - len(tokens)), dtype=np.int64)

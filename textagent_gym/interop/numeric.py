@@ -105,7 +105,8 @@ class HashedBagOfWords(gym.ObservationWrapper[NDArray[np.float32], Any, str], Re
         self._first: NDArray[np.float32] | None = None
         self._keep_first = keep_first
         size = num_features * (2 if keep_first else 1)
-        self.observation_space = Box(0, np.inf, (size,), np.float32)
+        most = getattr(env.observation_space, "max_length", 2**20)  # a word has a character at least
+        self.observation_space = Box(0, most, (size,), np.float32)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -25,6 +25,7 @@ DIGESTS: dict[str, str] = {
     "smoke-v0": "92b3d66633fff77719908c4867f4803bf64788538f562cfcb4f85e515a0d6d3c",
     "core-v0": "2acc4e2d2eaa074968594836e2482d5a80dbbc26fc51164ebe7226c62727d14f",
     "size-v0": "3914c200e5b3d0d8744568162a94e27b2102be4a39929ae51f7a097ad5916c87",
+    "length-v0": "093f81e3d919ec251eb420e6ac5c24e627cec5e0b57a12233f598b0857496504",
     "density-v0": "75d3e529751ea91c363da54f69eef880db6da6a06efd623f534fea8bb58d5e75",
 }
 """Suite -> sha256 of its file, as published."""

@@ -20,7 +20,7 @@ test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 
 verify-results: $(INSTALLED)
-	for folder in benchmarks/results/*/*/*/; do echo $$folder; $(BIN)/python -m benchmarks.verify $$folder || exit 1; done
+	$(BIN)/python -m benchmarks.leaderboard --check
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

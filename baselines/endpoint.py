@@ -130,6 +130,11 @@ class Endpoint:
         return f"Endpoint({self._model!r}, {self._connection.url!r})"
 
     @property
+    def has_prices(self) -> bool:
+        """Whether the settings say what tokens cost."""
+        return bool(self._settings.prompt_price or self._settings.completion_price)
+
+    @property
     def usage(self) -> Usage:
         """Of all requests so far, failed ones included."""
         with self._lock:

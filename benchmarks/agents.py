@@ -12,6 +12,7 @@ References are told more than the track grants; a leaderboard shows them for sca
 from __future__ import annotations
 
 import importlib
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
@@ -82,6 +83,13 @@ def parse_agent(text: str) -> AgentSpec:
             f"expected an agent random, expert, hf:FOLDER_OR_NAME, openai:MODEL or python:MODULE:CLASS, got {text!r}"
         )
     return AgentSpec(kind, target)  # type: ignore[arg-type]  # one of Kind, as was seen
+
+
+def check_settings(settings: dict[str, Any]) -> None:
+    """Raises `ConfigError` for settings that look like secrets: all of them are recorded and published."""
+    secret = [name for name in settings if re.search(r"(^|_)(api_?key|key|secret|password)$", name, re.IGNORECASE)]
+    if secret:
+        raise ConfigError(f"expected no secrets among the settings of an agent, which are published, got {secret}")
 
 
 def scripted_agent(spec: AgentSpec, env: TextEnv, by_number: bool) -> Agent:

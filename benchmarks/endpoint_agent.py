@@ -6,10 +6,13 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
+
+import numpy as np
 
 from baselines.endpoint import Endpoint, EndpointSettings, Reply
 from baselines.endpoint import Usage as EndpointUsage
@@ -65,16 +68,20 @@ class EndpointAgent:
         settings: of the conversation.
         memory: whether the track grants it; without, a reply sees the first observation and the current one.
         journal: of the run.
+        stopped: once it is set, nothing more is asked.
 
     Attributes:
         usage: of the current episode.
     """
 
-    def __init__(self, endpoint: Endpoint, settings: ChatSettings, memory: bool, journal: Journal) -> None:
+    def __init__(
+        self, endpoint: Endpoint, settings: ChatSettings, memory: bool, journal: Journal, stopped: Event | None = None
+    ) -> None:
         self._endpoint = endpoint
         self._settings = settings
         self._memory = memory
         self._journal = journal
+        self._stopped = stopped or Event()
         self._said: list[Message] = []
         self._seed = 0
         self._spent, self.usage = EndpointUsage(), Usage()
@@ -93,15 +100,18 @@ class EndpointAgent:
         """
         self._said.append({"role": "user", "content": observation})
         messages = self._seen()
-        reply = self._journal.find(self._seed, messages) or self._ask(messages)
+        turn_seed = int(np.random.SeedSequence([self._seed, len(self._said)]).generate_state(1)[0])
+        reply = self._journal.find(turn_seed, messages) or self._ask(messages, turn_seed)
         self._spent += reply.usage
-        self.usage = _counted(self._spent)
+        self.usage = _counted(self._spent, self._endpoint.has_prices)
         self._said.append({"role": "assistant", "content": reply.text})
         return reply.text
 
-    def _ask(self, messages: Sequence[Message]) -> Reply:
+    def _ask(self, messages: Sequence[Message], turn_seed: int) -> Reply:
         settings = self._settings
-        seed = self._seed if settings.temperature > 0 else None
+        seed = turn_seed if settings.temperature > 0 else None
+        if self._stopped.is_set():
+            raise AgentError("the run was interrupted")
         try:
             reply = self._endpoint.complete(
                 messages, max_tokens=settings.max_tokens, temperature=settings.temperature, seed=seed
@@ -110,7 +120,7 @@ class EndpointAgent:
             raise OutOfContextError(str(error)) from error
         except EndpointError as error:
             raise AgentError(str(error)) from error
-        self._journal.add(self._seed, messages, reply)
+        self._journal.add(turn_seed, messages, reply)
         return reply
 
     def _seen(self) -> list[Message]:
@@ -138,13 +148,14 @@ class Journal:
         self._path = path
         self._lock = Lock()
         self._replies: dict[str, Reply] = {}
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
         for line in lines:
-            told = json.loads(line)
-            usage = EndpointUsage(**told["usage"])
-            self._replies[told["key"]] = Reply(told["text"], told["finish_reason"], usage)
-        if path.exists():
-            write_whole(path, "".join(f"{line}\n" for line in lines))
+            with suppress(ValueError, KeyError, TypeError):  # a torn or damaged line is a reply that is asked for again
+                told = json.loads(line)
+                self._replies[told["key"]] = Reply(told["text"], told["finish_reason"], EndpointUsage(**told["usage"]))
+        if lines:
+            text = "".join(_journal_line(key, reply) for key, reply in self._replies.items())
+            write_whole(path, text)
 
     def find(self, seed: int, messages: Sequence[Message]) -> Reply | None:
         """The reply to these messages in the episode of that seed, if it was given before the run was interrupted."""
@@ -152,9 +163,9 @@ class Journal:
 
     def add(self, seed: int, messages: Sequence[Message], reply: Reply) -> None:
         """Writes a reply; it is on disk when this returns."""
-        told = {"key": _key(seed, messages), **asdict(reply)}
+        line = _journal_line(_key(seed, messages), reply)
         with self._lock, self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(told) + "\n")
+            stream.write(line)
             stream.flush()
             os.fsync(stream.fileno())
 
@@ -167,12 +178,16 @@ def _key(seed: int, messages: Sequence[Message]) -> str:
     return hashlib.sha256(json.dumps([seed, list(messages)]).encode()).hexdigest()
 
 
-def _counted(usage: EndpointUsage) -> Usage:
+def _journal_line(key: str, reply: Reply) -> str:
+    return json.dumps({"key": key, **asdict(reply)}) + "\n"
+
+
+def _counted(usage: EndpointUsage, has_prices: bool) -> Usage:
     known = usage.num_unknown == 0
     return Usage(
         prompt_tokens=usage.prompt_tokens if known else None,
         completion_tokens=usage.completion_tokens if known else None,
-        cost=usage.cost if known else None,
+        cost=usage.cost if known and has_prices else None,
         retries=usage.num_retries,
         empty_replies=usage.num_empty,
     )

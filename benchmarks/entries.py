@@ -1,14 +1,13 @@
 """Entries of the leaderboards: folders of verified runs, one for each agent, under `results/SUITE/TRACK/NAME`.
 
-What was verified is remembered by content in `verified.json`, which is made here and never taken from a submission: an
-entry whose files have changed by a byte is re-simulated before it is listed.
+What was verified is remembered by content in `verified.json`, which is of this machine and never handed on: an entry whose
+files have changed by a byte is re-simulated before it is listed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import lzma
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,26 +17,25 @@ from typing import Any
 from baselines.errors import BaselinesError
 from baselines.files import write_whole
 from benchmarks.records import (
-    EPISODES,
-    SESSIONS,
+    FILES,
     SETTINGS,
-    TRAJECTORIES,
     Played,
     RunConfig,
-    Table,
     check_file,
-    make_table,
     read_config,
     read_sessions,
     read_trajectories,
+    read_unplayed,
 )
+from benchmarks.run_folder import write_entry
+from benchmarks.table import Table, make_table
 from benchmarks.verify import Verified, verify
 
 RESULTS = Path(__file__).parent / "results"
 """Where the entries of this repository are."""
 
-FILES = (SETTINGS, SESSIONS, EPISODES, TRAJECTORIES)
-"""All that the folder of an entry holds."""
+OTHERS = ("speed.json", "verified.json")
+"""Files beside the entries."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
 
@@ -55,12 +53,14 @@ class Entry:
         config: what was asked for.
         table: its episodes as arrays.
         sessions: what was running, one for each time that the run was started.
+        unplayed: attempts at an episode that came to nothing.
     """
 
     folder: Path
     config: RunConfig
     table: Table
     sessions: list[dict[str, Any]]
+    unplayed: list[dict[str, Any]]
 
     @property
     def slug(self) -> str:
@@ -72,24 +72,44 @@ class Entry:
         return read_trajectories(self.folder, most=len(self.config.places()))
 
 
-def load_entries(results: Path = RESULTS) -> list[Entry]:
+def load_entries(results: Path = RESULTS, anew: bool = False) -> list[Entry]:
     """All entries under `results`, each verified now or before; sorted by suite, track and name.
+
+    Args:
+        results: their folder.
+        anew: verify all, whatever is remembered.
 
     Raises:
         BaselinesError: a folder is no entry, or is not what it says; which and why is in the message.
     """
-    known = _known(results)
+    known = {} if anew else _known(results)
     entries = []
-    for settings in sorted(results.glob(f"*/*/*/{SETTINGS}")):
-        folder = settings.parent
+    for folder in entry_folders(results):
         digest = entry_digest(folder)
         if known.get(_place(results, folder)) != digest:
             check_entry(verify(folder), folder)
+            if entry_digest(folder) != digest:
+                raise EntryError(f"expected {folder} to stay as it is while it is verified, got a change")
             known[_place(results, folder)] = digest
         entries.append(_read(folder))
-    kept = {_place(results, entry.folder) for entry in entries}
-    write_whole(results / "verified.json", json.dumps({k: known[k] for k in sorted(kept)}, indent=2) + "\n")
+    _write_known(results, {_place(results, entry.folder): known[_place(results, entry.folder)] for entry in entries})
     return entries
+
+
+def entry_folders(results: Path) -> list[Path]:
+    """The folders of all entries, sorted.
+
+    Raises:
+        EntryError: there is anything else under `results`.
+    """
+    folders = sorted({path.parent for path in results.glob(f"*/*/*/{SETTINGS}")})
+    expected = {parent for folder in folders for parent in (folder, folder.parent, folder.parent.parent)}
+    for path in sorted(results.rglob("*")):
+        place = path.relative_to(results)
+        is_right = path in expected or path.parent in folders or place.as_posix() in OTHERS
+        if path.is_symlink() or not is_right or any(part.startswith(".") for part in place.parts):
+            raise EntryError(f"expected nothing but entries under {results.name}, got {place}")
+    return folders
 
 
 def check_entry(found: Verified, folder: Path) -> None:
@@ -119,27 +139,26 @@ def entry_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def pack(found: Verified, source: Path, folder: Path) -> None:
-    """Writes a verified run as an entry: in the order of the suite, as one xz stream, which is many times smaller."""
+def pack(found: Verified, folder: Path) -> None:
+    """Writes a verified run as an entry, in the order of the suite."""
     played = sorted(found.played, key=lambda episode: episode.place)
-    text = "".join(json.dumps(episode.trajectory(), allow_nan=False) + "\n" for episode in played)
-    folder.mkdir(parents=True)
-    (folder / TRAJECTORIES).write_bytes(lzma.compress(text.encode(), preset=9))
-    write_whole(folder / EPISODES, "".join(json.dumps(episode.summary()) + "\n" for episode in played))
-    for name in (SETTINGS, SESSIONS):
-        write_whole(folder / name, (source / name).read_text(encoding="utf-8"))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    write_entry(folder, found.config, found.sessions, found.unplayed, played)
 
 
 def remember(results: Path, folder: Path) -> None:
     """Notes that an entry has been verified as it is."""
-    known = {**_known(results), _place(results, folder): entry_digest(folder)}
-    write_whole(results / "verified.json", json.dumps(dict(sorted(known.items())), indent=2) + "\n")
+    _write_known(results, {**_known(results), _place(results, folder): entry_digest(folder)})
 
 
 def _read(folder: Path) -> Entry:
     config = read_config(folder)
     played = list(read_trajectories(folder, most=len(config.places())))
-    return Entry(folder, config, make_table(config, played), read_sessions(folder))
+    return Entry(folder, config, make_table(config, played), read_sessions(folder), read_unplayed(folder))
+
+
+def _write_known(results: Path, known: dict[str, str]) -> None:
+    write_whole(results / "verified.json", json.dumps(dict(sorted(known.items())), indent=2) + "\n")
 
 
 def _known(results: Path) -> dict[str, str]:

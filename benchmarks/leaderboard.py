@@ -1,6 +1,7 @@
 """Renders the leaderboards: one page of Markdown, and a site of static pages that works from a folder.
 
     python -m benchmarks.leaderboard --site site
+    python -m benchmarks.leaderboard --check      what a pull request has to pass
 
 Entries that were not verified yet are re-simulated first. The site's transcripts are replayed once for each entry, to show
 what stood at each turn beside the text: admissible commands, a map, a diff. `--no-replay` shows them as they were handed in.
@@ -23,7 +24,7 @@ import tyro
 
 from baselines.errors import BaselinesError
 from baselines.files import write_whole
-from benchmarks.entries import RESULTS, load_entries
+from benchmarks.entries import RESULTS, EntryError, load_entries
 from benchmarks.pages import write_site
 from benchmarks.scores import Estimate
 from benchmarks.standings import LIMITS, READING, Board, Comparison, Standing, make_boards
@@ -67,6 +68,8 @@ class Config:
     """Folder in which replays are kept; by default one in the user's cache."""
     replay: bool = True
     """Replay the episodes to show admissible commands, maps and diffs; else show them as they were handed in."""
+    check: bool = False
+    """Write nothing: verify every entry anew, whatever was verified before, and hold the page to them."""
 
 
 def render(config: Config) -> list[Board]:
@@ -79,6 +82,20 @@ def render(config: Config) -> list[Board]:
     write_whole(config.docs, markdown(boards))
     cache = config.cache or platformdirs.user_cache_path("benchmarks", appauthor=False) / "replays"
     write_site(config.site, boards, cache if config.replay else None)
+    return boards
+
+
+def check(config: Config) -> list[Board]:
+    """Verifies every entry anew, and returns the boards.
+
+    Raises:
+        BaselinesError: an entry is not what it says, something else lies among the entries, or the page is an old one.
+    """
+    boards = make_boards(load_entries(config.results or RESULTS, anew=True))
+    if not config.docs.is_file() or config.docs.read_text(encoding="utf-8") != markdown(boards):
+        raise EntryError(
+            f"expected {config.docs} as it is made from the entries, got another: run the command without --check"
+        )
     return boards
 
 
@@ -134,8 +151,6 @@ def _point(text: str) -> str:
 
 
 def _columns(board: Board) -> list[Column]:
-    runs = sorted({one.entry.config.num_runs for one in board.standings})
-    k = str(runs[0]) if len(runs) == 1 else "k"
     return [
         ("rank", _rank),
         ("name", lambda one: _short(one.entry.config.name)),
@@ -144,9 +159,9 @@ def _columns(board: Board) -> list[Column]:
         ("normalised", lambda one: shown(one.scores.normalised)),
         ("return", lambda one: shown(one.scores.returns)),
         ("SPL", lambda one: shown(one.scores.spl)),
-        (f"pass^{k}", lambda one: shown(one.scores.pass_all)),
+        (f"pass^{board.num_runs}", lambda one: shown(one.scores.pass_all)),
         ("thousand tokens per solved task", lambda one: shown(_thousands(one.scores.tokens), ".1f")),
-        ("US dollars per solved task", lambda one: shown(one.scores.cost, ".2g")),
+        ("cost per solved task", lambda one: shown(one.scores.cost, ".2g")),
         ("runs", lambda one: str(one.entry.config.num_runs)),
     ]
 
@@ -187,7 +202,8 @@ def _neighbours(board: Board) -> list[str]:
 
 def _compared(comparison: Comparison) -> list[str]:
     verdict = "" if comparison.is_clear else "not distinguishable"
-    return [shown(comparison.difference), f"{comparison.p_value:.4f}", verdict]
+    p_value = _NONE if comparison.p_value is None else f"{comparison.p_value:.4f}"
+    return [shown(comparison.difference), p_value, verdict]
 
 
 def _rank(standing: Standing) -> str:
@@ -208,10 +224,13 @@ def main() -> None:
     """Renders the leaderboards from the command line."""
     config = tyro.cli(Config, description=__doc__)
     try:
-        boards = render(config)
+        boards = check(config) if config.check else render(config)
     except (BaselinesError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
     entries = sum(len(board.standings) for board in boards)
+    if config.check:
+        sys.stdout.write(f"{entries} entries verified, and {config.docs} is theirs\n")
+        return
     sys.stdout.write(f"{entries} entries on {config.docs} and {config.site / 'index.html'}\n")
 
 

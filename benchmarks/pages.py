@@ -236,6 +236,7 @@ def _about(board: Board) -> dict[str, Any]:
     return {
         "suite": {"name": suite.name, "description": suite.description, "digest": suite.digest, "cells": cells},
         "track": asdict(board.track),
+        "k": board.num_runs,
     }
 
 
@@ -293,13 +294,15 @@ def _totals(entry: Entry) -> list[tuple[str, float]]:
         "invalid actions": "invalid_actions",
         "prompt tokens": "prompt_tokens",
         "completion tokens": "completion_tokens",
-        "US dollars": "cost",
+        "cost": "cost",
         "retried requests": "retries",
         "empty replies": "empty_replies",
         "seconds": "seconds",
     }
     sums = {name: float(entry.table.column(key).sum()) for name, key in columns.items()}
-    return [("episodes", len(entry.config.places())), *((name, total) for name, total in sums.items() if total >= 0)]
+    counts = [("episodes", len(entry.config.places())), ("starts of the run", len(entry.sessions))]
+    counts += [("attempts that came to nothing", len(entry.unplayed))]
+    return [*counts, *((name, total) for name, total in sums.items() if total >= 0)]
 
 
 def _episodes(board: Board, entry: Entry, links: Links) -> list[dict[str, Any]]:

@@ -14,8 +14,8 @@ from benchmarks.agents import GRANTED, Agent, AgentError, AgentSpec, OutOfContex
 from benchmarks.records import Place, Played, RunConfig, Usage
 from benchmarks.suite import Cell, SuiteError, SuiteTask, open_env, open_plain_env, read_task
 
-MAX_ACTION = 20_000
-"""Characters of an action that are kept; what a model says beyond them is cut off and never played."""
+MAX_ACTION = 100_000
+"""Characters of an action at most, as environments take them; what an agent says beyond them is cut off."""
 
 MakeAgent: TypeAlias = Callable[[], Agent]
 Grant: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
@@ -155,6 +155,6 @@ def _ask(call: Callable[..., Any], *args: Any) -> Any:
         return call(*args)
     except (AgentError, OutOfContextError):
         raise
-    except Exception as error:  # somebody's own agent may raise anything
+    except (Exception, SystemExit) as error:  # somebody's own agent may raise anything
         reason = str(error).strip().split("\n")[0]
         raise AgentError(f"the agent raised {type(error).__name__}: {reason}") from error

@@ -1,51 +1,59 @@
-"""A run on disk: what was played, in files that survive a kill and that anyone can read.
+"""What a run says of itself: its settings, its episodes, and how they are read from files that anybody may have written.
 
-A folder holds
+The folder of a run holds
 
 - `run.json`: what was asked for (`RunConfig`), written once; a run is resumed with the same or not at all;
 - `sessions.jsonl`: one line each time the run was started: versions of the packages, git revision, machine;
 - `trajectories.jsonl.xz`: one line per episode, in the order in which they ended: a transcript (`baselines.transcripts`)
   with the keys of `Played` beside it. Every line is an xz stream of its own, so that the file only ever grows;
-- `episodes.jsonl`: the same without the text, one line per episode, for tables.
+- `episodes.jsonl`: the same without the text, one line per episode, for tables;
+- `unplayed.jsonl`: one line for each attempt at an episode that came to nothing, and why.
 
-Each line is on disk (fsync) before the next episode is written. A torn last line is cut off when the run is resumed; the
-trajectories are what counts, and lines that `episodes.jsonl` lacks are made from them.
+`run_folder` writes them. A line is valid only as this module would write it: nothing can come along unseen.
 """
 
 from __future__ import annotations
 
 import json
 import lzma
-import os
-from collections.abc import Iterator
-from contextlib import suppress
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from baselines.errors import BaselinesError
-from baselines.files import write_whole
 from baselines.transcripts import Transcript, TranscriptError, parse_transcript
 from benchmarks.suite import Presentation, Suite, Track, find_track, load_suite
 
 Place: TypeAlias = tuple[int, int, int]
 """Run, cell and task of an episode, each counted from 0."""
 
-SETTINGS, SESSIONS, EPISODES, TRAJECTORIES = "run.json", "sessions.jsonl", "episodes.jsonl", "trajectories.jsonl.xz"
+SETTINGS, SESSIONS, UNPLAYED = "run.json", "sessions.jsonl", "unplayed.jsonl"
+EPISODES, TRAJECTORIES = "episodes.jsonl", "trajectories.jsonl.xz"
+
+FILES = (SETTINGS, SESSIONS, UNPLAYED, EPISODES, TRAJECTORIES)
+"""All that the folder of a run holds in the end."""
 
 FORMAT = 1
 
 MAX_NAME = 100
 """Characters of the name of an entry at most."""
 
+MAX_AGENT = 500
+"""Characters of the name of an agent at most."""
+
 MAX_LINE = 32 * 2**20
 """Bytes of one episode at most."""
 
 MAX_CONTENT = 2**30
 """Bytes of all episodes of a run at most."""
+
+MAX_SETTINGS = 2**20
+"""Bytes of `run.json` at most."""
+
+MAX_RUNS = 50
+"""Times that a task is played at most."""
 
 MAX_FILE = 256 * 2**20
 """Bytes of one file at most, as it lies on disk."""
@@ -65,6 +73,10 @@ _CHUNK = 2**16
 
 class RecordError(BaselinesError):
     """A folder is not that of a run, or its files are damaged."""
+
+
+class TornError(RecordError):
+    """A file ends in the middle of an episode."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +135,7 @@ class Usage:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cost: float | None = None
-    """US dollars."""
+    """In the currency of the prices; None where no price was given."""
     retries: int = 0
     empty_replies: int = 0
 
@@ -149,11 +161,15 @@ class Played:
     session: int = 0
 
     def trajectory(self) -> dict[str, Any]:
-        """The line of the trajectory."""
+        """What `trajectories.jsonl.xz` says of it."""
         return {**self.transcript, **self._beside()}
 
+    def line(self) -> bytes:
+        """The trajectory as it is written."""
+        return json.dumps(self.trajectory(), allow_nan=False).encode() + b"\n"
+
     def summary(self) -> dict[str, Any]:
-        """The line of `episodes.jsonl`."""
+        """What `episodes.jsonl` says of it."""
         told = {
             key: value for key, value in self.transcript.items() if key not in ("turns", "final_observation", "version")
         }
@@ -172,65 +188,16 @@ class Played:
         }
 
 
-class RunFolder:
-    """A run that is being written.
-
-    Args:
-        path: its folder, made if it is missing.
-        config: what is asked for.
-        session: what `sessions.jsonl` says about this start.
+def render_config(config: RunConfig) -> str:
+    """The text of `run.json`.
 
     Raises:
-        RecordError: the folder holds another run, or something else.
+        RecordError: a setting is not finite.
     """
-
-    def __init__(self, path: Path, config: RunConfig, session: dict[str, Any]) -> None:
-        self.path = path
-        settings = path / SETTINGS
-        if settings.exists():
-            found = read_config(path)
-            if found != config:
-                raise RecordError(
-                    f"expected {path} to be empty or a run with the same options, got {_difference(found, config)}"
-                )
-        elif path.exists() and any(path.iterdir()):
-            raise RecordError(f"expected {path} to be empty or the folder of a run, got other files in it")
-        else:
-            write_whole(settings, json.dumps(asdict(config), indent=2) + "\n")
-        self.done = self._repair()
-        self.session = self._start(session)
-
-    def append(self, played: Played) -> None:
-        """Writes one episode; it is on disk when this returns."""
-        _append(self.path / TRAJECTORIES, lzma.compress(_line(played.trajectory())))
-        _append(self.path / EPISODES, _line(played.summary()))
-        self.done.add(played.place)
-
-    def _repair(self) -> set[Place]:
-        """Cuts torn ends off, and makes the lines that `episodes.jsonl` lacks; the places of what was played."""
-        found = self._cut() if (self.path / TRAJECTORIES).exists() else []
-        write_whole(self.path / EPISODES, "".join(_line(played.summary()).decode() for played in found))
-        return {played.place for played in found}
-
-    def _cut(self) -> list[Played]:
-        """The whole episodes; what follows the last of them is cut off."""
-        found: list[Played] = []
-        end, content = 0, b""
-        with (self.path / TRAJECTORIES).open("rb") as stream, suppress(RecordError):
-            for piece, after in _decompressed(stream):
-                content += piece
-                if after is not None:
-                    found.append(parse_played(content))
-                    end, content = after, b""
-        os.truncate(self.path / TRAJECTORIES, end)
-        return found
-
-    def _start(self, session: dict[str, Any]) -> int:
-        sessions = self.path / SESSIONS
-        text = sessions.read_text(encoding="utf-8") if sessions.exists() else ""
-        lines = [line for line in text.split("\n")[:-1] if line]
-        write_whole(sessions, "".join(f"{line}\n" for line in [*lines, json.dumps(session)]))
-        return len(lines)
+    try:
+        return json.dumps(asdict(config), indent=2, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise RecordError(f"expected settings that JSON can say, got {config.agent_settings}: {error}") from error
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -239,32 +206,23 @@ def read_config(folder: Path) -> RunConfig:
     Raises:
         RecordError: the file is missing, damaged, or says something that no run says.
     """
-    told = _object(read_text(folder / SETTINGS), SETTINGS)
+    text = read_text(folder / SETTINGS, MAX_SETTINGS)
+    told = _object(text, SETTINGS)
     try:
         config = RunConfig(**{**told, "presentation": Presentation(**told["presentation"])})
     except (KeyError, TypeError) as error:
         raise RecordError(f"expected {SETTINGS} with the options of a run, got {error}") from error
-    kinds = {
-        "name": str,
-        "agent": str,
-        "agent_settings": dict,
-        "suite": str,
-        "suite_digest": str,
-        "track": str,
-        "num_runs": int,
-    }
-    wrong = [name for name, kind in kinds.items() if type(getattr(config, name)) is not kind]
-    wrong += [] if wrong or is_name(config.name) else ["name"]
-    if wrong or config.format != FORMAT or not 1 <= config.num_runs <= 1000 or not _is_limit(config.limit):
-        raise RecordError(
-            f"expected {SETTINGS} of format {FORMAT} with values in range, got {', '.join(wrong) or told}"
-        )
+    wrong = [name for name, is_right in _CONFIG.items() if not is_right(getattr(config, name))]
+    if wrong:
+        raise RecordError(f"expected {SETTINGS} with values in range, got another {', '.join(wrong)}")
+    if text != render_config(config):
+        raise RecordError(f"expected {SETTINGS} as a run writes it, got the same in other words")
     return config
 
 
 def is_name(text: str) -> bool:
     """Whether an entry may be called so."""
-    return 0 < len(text) <= MAX_NAME and text.isprintable()
+    return 0 < len(text) <= MAX_NAME and text.isprintable() and any(letter.isalnum() for letter in text)
 
 
 def read_sessions(folder: Path) -> list[dict[str, Any]]:
@@ -279,27 +237,44 @@ def read_sessions(folder: Path) -> list[dict[str, Any]]:
     return [_object(line, SESSIONS) for line in lines]
 
 
-def read_text(path: Path) -> str:
+def read_unplayed(folder: Path) -> list[dict[str, Any]]:
+    """The attempts that came to nothing.
+
+    Raises:
+        RecordError: the file is missing or damaged.
+    """
+    lines = read_text(folder / UNPLAYED).split("\n")
+    if lines.pop():
+        raise RecordError(f"expected whole lines in {UNPLAYED}, got a torn one")
+    return [_object(line, UNPLAYED) for line in lines]
+
+
+def read_text(path: Path, most: int | None = None) -> str:
     """The text of a file that is a file and not too large.
+
+    Args:
+        path: the file.
+        most: bytes; `MAX_FILE` if None.
 
     Raises:
         RecordError: it is missing, a link, too large, or not UTF-8.
     """
-    check_file(path)
+    check_file(path, most)
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise RecordError(f"expected UTF-8 in {path.name}, got {error.reason}") from error
 
 
-def check_file(path: Path) -> None:
-    """Raises `RecordError` unless `path` is an ordinary file of bounded size."""
+def check_file(path: Path, most: int | None = None) -> None:
+    """Raises `RecordError` unless `path` is an ordinary file of at most `most` bytes (`MAX_FILE` if None)."""
+    most = MAX_FILE if most is None else most
     if path.is_symlink() or not path.is_file():
         raise RecordError(
             f"expected the file {path.name} in {path.parent}, got {'a link' if path.is_symlink() else 'none'}"
         )
-    if path.stat().st_size > MAX_FILE:
-        raise RecordError(f"expected {path.name} of at most {MAX_FILE} bytes, got {path.stat().st_size}")
+    if path.stat().st_size > most:
+        raise RecordError(f"expected {path.name} of at most {most} bytes, got {path.stat().st_size}")
 
 
 def read_trajectories(folder: Path, most: int) -> Iterator[Played]:
@@ -318,7 +293,12 @@ def read_trajectories(folder: Path, most: int) -> Iterator[Played]:
         for number, line in enumerate(_lines(stream), start=1):
             if number > most:
                 raise RecordError(f"expected at most {most} episodes in {path.name}, got more")
-            yield parse_played(line)
+            played = parse_played(line)
+            if played.line() != line + b"\n":
+                raise RecordError(
+                    f"expected line {number} of {path.name} as a run writes it, got the same in other words"
+                )
+            yield played
 
 
 def parse_played(line: bytes) -> Played:
@@ -344,47 +324,7 @@ def parse_played(line: bytes) -> Played:
         raise RecordError(f"damaged episode: {error}") from error
 
 
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A whole run as arrays of runs x tasks, in the order of the suite.
-
-    Attributes:
-        config: what was asked for.
-        rows: (R, T) summaries.
-        strata: (T,) name of each task's cell.
-    """
-
-    config: RunConfig
-    rows: list[list[dict[str, Any]]]
-    strata: list[str]
-
-    def column(self, key: str) -> NDArray[np.float64]:
-        """(R, T) values; NaN where nobody counted."""
-        return np.array(
-            [[np.nan if row[key] is None else row[key] for row in run] for run in self.rows], dtype=np.float64
-        )
-
-
-def make_table(config: RunConfig, played: list[Played]) -> Table:
-    """Puts episodes in the order of the suite.
-
-    Raises:
-        RecordError: one is missing.
-    """
-    suite = config.found_suite()
-    found = {episode.place: episode.summary() for episode in played}
-    places = config.places()
-    missing = [place for place in places if place not in found]
-    if missing:
-        raise RecordError(
-            f"expected all {len(places)} episodes, got {len(missing)} fewer: first {missing[0]} is missing"
-        )
-    tasks = suite.tasks(config.limit)
-    rows = [[found[run, cell, task] for cell, task in tasks] for run in range(config.num_runs)]
-    return Table(config, rows, [suite.cells[cell].name for cell, _ in tasks])
-
-
-def _decompressed(file: BinaryIO) -> Iterator[tuple[bytes, int | None]]:
+def decompressed(file: BinaryIO) -> Iterator[tuple[bytes, int | None]]:
     """Pieces of the content of xz streams, and after the last piece of each stream the place in the file behind it.
 
     Raises:
@@ -395,7 +335,7 @@ def _decompressed(file: BinaryIO) -> Iterator[tuple[bytes, int | None]]:
         decompressor = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
         while not decompressor.eof:
             if not pending and decompressor.needs_input and not (pending := file.read(_CHUNK)):
-                raise RecordError(f"expected whole episodes in {TRAJECTORIES}, got a torn end")
+                raise TornError(f"expected whole episodes in {TRAJECTORIES}, got a torn end")
             try:
                 piece = decompressor.decompress(pending, max_length=_CHUNK)
             except lzma.LZMAError as error:
@@ -416,31 +356,21 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
         RecordError: a stream is torn or damaged, or a line is too long or has no end.
     """
     line = bytearray()
-    for piece, _ in _decompressed(file):
-        line += piece
-        *whole, rest = line.split(b"\n")
-        yield from map(bytes, whole)
-        line = bytearray(rest)
+    for piece, _ in decompressed(file):
+        first, *others = piece.split(b"\n")
+        line += first
+        for other in others:
+            yield bytes(line)
+            line = bytearray(other)
         if len(line) > MAX_LINE:
             raise RecordError(f"expected episodes of at most {MAX_LINE} bytes, got a longer one")
     if line:
         raise RecordError(f"expected {TRAJECTORIES} to end with a whole episode, got a torn one")
 
 
-def _append(path: Path, content: bytes) -> None:
-    with path.open("ab") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _line(told: dict[str, Any]) -> bytes:
-    return json.dumps(told, allow_nan=False).encode() + b"\n"
-
-
 def _object(text: str, where: str) -> dict[str, Any]:
     try:
-        told = json.loads(text, parse_constant=_refuse_constant)
+        told = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"expected JSON in {where}, got text that does not parse ({error})") from error
     if not isinstance(told, dict):
@@ -462,6 +392,13 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not finite")
+    return value
+
+
 def _number(value: Any, *kinds: type) -> Any:
     """`value`, once it is known to be a number of one of these kinds that is neither below 0 nor infinite."""
     if type(value) not in kinds or (value is not None and not 0 <= value < 1e18):
@@ -469,10 +406,21 @@ def _number(value: Any, *kinds: type) -> Any:
     return value
 
 
-def _is_limit(value: Any) -> bool:
-    return value is None or (type(value) is int and value >= 1)
+def _is_shallow(value: Any, depth: int = 20) -> bool:
+    """Whether dictionaries and lists are nested at most `depth` times."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return depth > 0 and all(_is_shallow(one, depth - 1) for one in inner)
 
 
-def _difference(found: RunConfig, asked: RunConfig) -> str:
-    names = [name for name in RunConfig.__dataclass_fields__ if getattr(found, name) != getattr(asked, name)]
-    return ", ".join(f"{name}={getattr(found, name)!r} there, {getattr(asked, name)!r} asked" for name in names)
+_CONFIG: dict[str, Callable[[Any], bool]] = {
+    "name": lambda value: type(value) is str and is_name(value),
+    "agent": lambda value: type(value) is str and len(value) <= MAX_AGENT,
+    "agent_settings": lambda value: type(value) is dict and _is_shallow(value),
+    "suite": lambda value: type(value) is str,
+    "suite_digest": lambda value: type(value) is str,
+    "track": lambda value: type(value) is str,
+    "num_runs": lambda value: type(value) is int and 1 <= value <= MAX_RUNS,
+    "limit": lambda value: value is None or (type(value) is int and value >= 1),
+    "format": lambda value: type(value) is int and value == FORMAT,
+}
+"""Option of a run -> whether a value is one."""

@@ -21,12 +21,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import tyro
@@ -35,10 +39,11 @@ from tqdm import tqdm
 from baselines.endpoint import Endpoint
 from baselines.errors import BaselinesError, ConfigError
 from baselines.settings import JsonObject, check_at_least
-from benchmarks.agents import AgentError, AgentSpec, parse_agent
+from benchmarks.agents import AgentError, AgentSpec, check_settings, own_agent, parse_agent
 from benchmarks.endpoint_agent import EndpointAgent, Journal, chat_settings
 from benchmarks.play import MakeAgent, Seat
-from benchmarks.records import MAX_NAME, Place, Played, RunConfig, RunFolder, is_name
+from benchmarks.records import MAX_NAME, MAX_RUNS, Place, Played, RunConfig, is_name
+from benchmarks.run_folder import RunFolder
 from benchmarks.suite import Presentation, find_track, load_suite
 
 MAX_FAILURES = 10
@@ -75,6 +80,8 @@ class Config:
     def described(self, spec: AgentSpec) -> RunConfig:
         """What is recorded; raises `BaselinesError` for values outside their range."""
         check_at_least("seeds", self.seeds, 1)
+        if self.seeds > MAX_RUNS:
+            raise ConfigError(f"expected seeds of at most {MAX_RUNS}, got {self.seeds}")
         check_at_least("workers", self.workers, 1)
         if self.limit is not None:
             check_at_least("limit", self.limit, 1)
@@ -88,12 +95,7 @@ class Config:
                 f"expected action_format plain for the agent random, got {self.presentation.action_format}"
             )
         settings = dict(self.agent_kwargs)
-        if spec.kind == "hf":
-            from benchmarks.local_models import local_settings
-
-            local_settings(settings)
-        elif spec.kind == "openai":
-            chat_settings(settings)
+        check_agent(spec, settings)
         return RunConfig(
             name=name,
             agent=self.agent,
@@ -105,6 +107,20 @@ class Config:
             num_runs=self.seeds,
             limit=self.limit,
         )
+
+
+def check_agent(spec: AgentSpec, settings: dict[str, Any]) -> None:
+    """Raises `BaselinesError` where an agent cannot be made with these settings, before anything is written."""
+    check_settings(settings)
+    if spec.kind == "hf":
+        from benchmarks.local_models import local_settings
+
+        local_settings(settings)
+    elif spec.kind == "openai":
+        with Endpoint(spec.target, chat_settings(settings)[1]):
+            pass
+    elif spec.kind == "python":
+        own_agent(spec.target, settings)
 
 
 @dataclass(frozen=True)
@@ -152,34 +168,42 @@ def run(config: Config) -> Outcome:
     """
     spec = parse_agent(config.agent)
     described = config.described(spec)
-    folder = RunFolder(config.out, described, {**provenance(), "model_sha256": models_digests(spec, config.seeds)})
-    places = described.places()
-    outcome = Outcome(len(places), played=len(folder.done))
-    missing = [place for place in places if place not in folder.done]
-    bar = tqdm(total=len(places), initial=len(folder.done), unit="episode", disable=None, file=sys.stderr)
+    session = {**provenance(), "model_sha256": models_digests(spec, config.seeds)}
+    with RunFolder(config.out, described, session) as folder:
+        outcome = Outcome(len(described.places()), played=len(folder.done))
+        missing = [place for place in described.places() if place not in folder.done]
+        journal = Journal(config.out / "replies.jsonl")
+        results = play(described, spec, missing, config.workers, journal)
+        with closing(results):
+            _keep(results, folder, outcome)
+        if outcome.played == outcome.num_episodes:
+            journal.remove()
+    return outcome
+
+
+def _keep(results: Iterator[Played | Unplayed], folder: RunFolder, outcome: Outcome) -> None:
+    """Writes what is played, until all is or too much in a row could not be."""
     in_a_row = 0
-    journal = Journal(config.out / "replies.jsonl")
+    bar = tqdm(total=outcome.num_episodes, initial=outcome.played, unit="episode", disable=None, file=sys.stderr)
     with bar:
-        for result in play(described, spec, missing, config.workers, journal):
+        for result in results:
             if isinstance(result, Unplayed):
+                folder.append_unplayed(result.place, result.reason)
                 outcome.unplayed.append(result)
                 in_a_row += 1
                 if in_a_row == MAX_FAILURES:
-                    break
+                    return
                 continue
             in_a_row = 0
             folder.append(replace(result, session=folder.session))
             outcome.add(result)
             bar.update()
             bar.set_postfix(success=f"{outcome.successes / outcome.now:.2f}", unplayed=len(outcome.unplayed))
-    if outcome.played == outcome.num_episodes:
-        journal.remove()
-    return outcome
 
 
 def play(
     config: RunConfig, spec: AgentSpec, places: Sequence[Place], workers: int, journal: Journal
-) -> Iterator[Played | Unplayed]:
+) -> Generator[Played | Unplayed]:
     """The episodes as they end."""
     if spec.kind == "hf":
         from benchmarks.local_models import play_batches, play_without_memory
@@ -190,9 +214,13 @@ def play(
             yield from play_without_memory(config, spec, places)
     elif spec.kind == "openai":
         chat, settings = chat_settings(config.agent_settings)
-        memory = config.found_track().memory
+        memory, stopped = config.found_track().memory, Event()
         with Endpoint(spec.target, settings) as endpoint, ThreadPoolExecutor(workers) as executor:
-            yield from _ended(executor, config, spec, places, lambda: EndpointAgent(endpoint, chat, memory, journal))
+            try:
+                make = partial(EndpointAgent, endpoint, chat, memory, journal, stopped)
+                yield from _ended(executor, config, spec, places, make)
+            finally:
+                stopped.set()  # threads that are in the middle of an episode end it at its next request
     elif workers == 1:
         seat = Seat(config, spec)
         yield from (_attempt(seat, place) for place in places)
@@ -228,10 +256,17 @@ def provenance() -> dict[str, Any]:
 
 
 def git_revision(folder: Path) -> str:
-    """The commit of the code, with "+" where files of it differ from it; "" outside a checkout."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    """The commit of the code, with "+" where files of it differ from it; "" outside a checkout of its own."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != folder.resolve().parent:
+            return ""  # the package is installed somewhere inside a repository of somebody else
+        return git("describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return ""
 
@@ -297,6 +332,8 @@ def main() -> None:
         outcome = run(tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__))
     except BaselinesError as error:
         raise SystemExit(f"error: {error}") from error
+    except (OSError, BrokenProcessPool) as error:
+        raise SystemExit(f"error: {error}; what was played is kept, and the same command goes on from here") from error
     except KeyboardInterrupt:
         raise SystemExit("interrupted: the same command goes on from here") from None
     sys.stdout.write("\n".join(summary(outcome)) + "\n")

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from benchmarks.agents import AgentSpec, Kind, parse_agent
 from benchmarks.entries import Entry
-from benchmarks.records import Table
 from benchmarks.scores import (
+    DEFAULT,
     Estimate,
+    Resampling,
     bootstrap_over_tasks,
     bootstrap_paired,
     by_group,
@@ -28,11 +29,13 @@ from benchmarks.scores import (
     mean_difference,
     mean_return,
     normalised_score,
+    pass_hat_k,
     performance_profile,
     sign_flip_test,
     spl,
 )
 from benchmarks.suite import DIGESTS, TRACKS, Suite, Track
+from benchmarks.table import Table
 
 Floats: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]
@@ -44,18 +47,21 @@ THRESHOLDS = tuple(step / 20 for step in range(20))
 """Returns of the performance profile."""
 
 READING = (
-    "0.53 [0.45, 0.61] is a score and its 95 % interval: where it may lie on other tasks of the same cells, in other runs "
-    "(bootstrap over tasks within cells, and over runs). Tasks carry it: a greedy agent's runs may all be equal, and more "
-    "of them would not narrow it.",
+    "0.53 [0.45, 0.61] is a score and its 95 % interval: where it may lie on other tasks of the same cells (bootstrap over "
+    "tasks within cells, each with all its runs). A greedy agent's runs may all be equal, and more of them would not narrow "
+    "it. Where each run is of a model of its own ({run} in the agent's name), runs are drawn anew as well: what another "
+    "training would have given; with few runs even that is too narrow.",
     "A success rate or pass^k of 0 or 1 has the exact interval of Clopper and Pearson. Any other interval without width "
     "says that all episodes scored the same, not that the next one would.",
     "Ranks go by success rate. \u2248 marks an entry that is not distinguishable from the one above: the 95 % interval of "
     "their difference on the same tasks contains 0. That two intervals overlap does not tell this.",
     "p-values (flipped signs of the differences between tasks) are not corrected for the number of comparisons: of twenty "
-    "between equal entries, one falls below 0.05 by chance.",
+    "between equal entries, one falls below 0.05 by chance. Where runs are of models of their own there is none: they would "
+    "have to be many.",
     "Normalised: return between the random agent (0) and the expert (1), mean over cells, both ends taken as exact. SPL: "
-    "success, weighted by the steps of the reference solution over those taken. pass^k: share of tasks that all k runs "
-    "solve, k the number of runs. Tokens and cost: of all episodes, divided by the solved ones.",
+    "success, weighted by the steps of the reference solution over those taken. pass^k: share of tasks that k runs all "
+    "solve, k the smallest number of runs in the table. Tokens and cost: of all episodes, divided by the solved ones; an "
+    "endpoint is sent, and bills, the conversation anew in every turn, a local model reads each token once.",
     "References (random, expert) are told more than a track grants. They are there for scale and have no rank.",
 )
 """How to read the scores, in paragraphs of plain text."""
@@ -63,7 +69,7 @@ READING = (
 LIMITS = (
     "who chose the actions: the named model, another one, a person, or a copy of the solution",
     "that they were chosen with no more than the track grants",
-    "that the run is not the best of many, or that an agent was not trained on these very tasks",
+    "that the run, or an episode of it, is not the best of many, or that an agent was not trained on these very tasks",
     "tokens, cost, times, settings and versions, which are as they were handed in",
     "the texts that programs printed (SWEGym), which differ from run to run and are shown as they were handed in",
 )
@@ -109,9 +115,9 @@ class Scores:
         returns: mean return.
         spl: success weighted by the steps of the reference solution over those taken.
         steps: mean steps of an episode.
-        pass_all: share of tasks that every run solves: pass^k, k the number of runs.
+        pass_all: share of tasks that k runs all solve: pass^k, k the smallest number of runs on the board.
         tokens: per solved episode; None where they were not counted, or nothing was solved.
-        cost: US dollars, likewise.
+        cost: in the currency of its prices, likewise.
         cells: of each cell, in the order of the suite.
         knobs: over each knob.
         profile: share of episodes that return more than each of `THRESHOLDS`.
@@ -136,11 +142,11 @@ class Comparison:
 
     Attributes:
         difference: of the success rates.
-        p_value: of "neither is better".
+        p_value: of "neither is better"; None where runs are of models of their own.
     """
 
     difference: Estimate
-    p_value: float
+    p_value: float | None
 
     @property
     def is_clear(self) -> bool:
@@ -176,6 +182,11 @@ class Board:
     standings: tuple[Standing, ...]
 
     @property
+    def num_runs(self) -> int:
+        """The smallest number of runs, k of pass^k."""
+        return min(standing.entry.config.num_runs for standing in self.standings)
+
+    @property
     def ranked(self) -> list[Standing]:
         """Those that have a rank, from the best on."""
         return [standing for standing in self.standings if standing.rank is not None]
@@ -191,58 +202,77 @@ def make_boards(entries: Iterable[Entry]) -> list[Board]:
 
 
 def make_board(entries: Sequence[Entry]) -> Board:
-    """The board of entries of one suite and track; of several references of a kind the first sets the scale."""
+    """The board of entries of one suite and track; of several references of a kind the one with most runs sets the scale."""
+    entries = sorted(entries, key=lambda entry: (-entry.config.num_runs, entry.slug))
     config = entries[0].config
     suite = config.found_suite()
     specs = [parse_agent(entry.config.agent) for entry in entries]
     scale = _scale({spec.kind: entry.table for spec, entry in reversed(list(zip(specs, entries, strict=True)))})
+    k = entries[-1].config.num_runs
     standings = [
-        Standing(entry, spec, score(entry.table, suite, scale)) for spec, entry in zip(specs, entries, strict=True)
+        Standing(entry, spec, score(entry.table, suite, scale, k)) for spec, entry in zip(specs, entries, strict=True)
     ]
     ends = {kind: [standing for standing in standings if standing.spec.kind == kind] for kind in ("expert", "random")}
     ranked = _ranked([standing for standing in standings if not standing.spec.is_reference])
     return Board(suite, config.found_track(), (*ends["expert"], *ranked, *ends["random"]))
 
 
-def score(table: Table, suite: Suite, scale: Scale | None) -> Scores:
+def score(table: Table, suite: Suite, scale: Scale | None, k: int) -> Scores:
     """All scores of one entry.
 
     Args:
         table: its episodes.
         suite: what they are of.
         scale: mean return of the random agent and of the expert in each cell; None leaves the normalised score out.
+        k: of pass^k.
     """
-    strata = table.strata
+    strata, options = table.strata, resampling(table)
     successes, returns, steps = _successes(table), _returns(table), table.column("steps")
     reference = np.array([suite.cells[cell].tasks[task].reference_steps for cell, task in suite.tasks()])
-    over_tasks = partial(bootstrap_over_tasks, strata=strata)
+    over_tasks = partial(bootstrap_over_tasks, strata=strata, options=options)
     by_cell = partial(by_group, groups=strata, strata=strata)
+    rate = partial(estimate_success_rate, options=options)
     cells = {
-        "success": by_cell(estimate_success_rate, successes),
-        "returns": by_cell(partial(bootstrap_over_tasks, mean_return), returns),
-        "spl": by_cell(partial(bootstrap_over_tasks, spl), successes, steps, reference),
+        "success": by_cell(rate, successes),
+        "returns": by_cell(partial(bootstrap_over_tasks, mean_return, options=options), returns),
+        "spl": by_cell(partial(bootstrap_over_tasks, spl, options=options), successes, steps, reference),
     }
     return Scores(
-        success=estimate_success_rate(successes, strata=strata),
+        success=rate(successes, strata=strata),
         normalised=scale
         and over_tasks(partial(normalised_score, strata=strata, random=scale[0], expert=scale[1]), returns),
         returns=over_tasks(mean_return, returns),
         spl=over_tasks(spl, successes, steps, reference),
         steps=over_tasks(mean_return, steps),
-        # Of k runs out of k there is one choice; as successes of tasks they have an interval at 0 and 1, too.
-        pass_all=estimate_success_rate(np.asarray(successes.all(axis=0, keepdims=True)), strata=strata),
-        tokens=_per_solved(table.column("prompt_tokens") + table.column("completion_tokens"), successes, strata),
-        cost=_per_solved(table.column("cost"), successes, strata),
+        pass_all=_pass_all(successes, k, strata),
+        tokens=_per_solved(
+            table.column("prompt_tokens") + table.column("completion_tokens"), successes, strata, options
+        ),
+        cost=_per_solved(table.column("cost"), successes, strata, options),
         cells=tuple(CellScores(**{key: of[cell.name] for key, of in cells.items()}) for cell in suite.cells),
-        knobs=tuple(_over_knobs(suite, strata, successes)),
-        profile=tuple(performance_profile(returns, THRESHOLDS, strata=strata)),
+        knobs=tuple(_over_knobs(suite, strata, successes, options)),
+        profile=tuple(performance_profile(returns, THRESHOLDS, strata=strata, options=options)),
     )
 
 
 def compare(first: Table, second: Table) -> Comparison:
     """The first entry less the second, on the same tasks."""
     pair = _successes(first), _successes(second)
-    return Comparison(bootstrap_paired(mean_difference, *pair, strata=first.strata), sign_flip_test(*pair))
+    options = max(resampling(first), resampling(second), key=lambda one: one.resample_runs)
+    difference = bootstrap_paired(mean_difference, *pair, strata=first.strata, options=options)
+    return Comparison(difference, None if options.resample_runs else sign_flip_test(*pair))
+
+
+def resampling(table: Table) -> Resampling:
+    """How the intervals of an entry are drawn: with its runs where each is of a model of its own."""
+    return replace(DEFAULT, resample_runs="{run}" in table.config.agent)
+
+
+def _pass_all(successes: Bools, k: int, strata: Sequence[str]) -> Estimate:
+    if k == len(successes):
+        # Of k runs out of k there is one choice; as successes of tasks they have an interval at 0 and 1, too.
+        return estimate_success_rate(np.asarray(successes.all(axis=0, keepdims=True)), strata=strata)
+    return bootstrap_over_tasks(partial(pass_hat_k, k=k), successes, strata=strata)
 
 
 def _successes(table: Table) -> Bools:
@@ -269,11 +299,13 @@ def _cell_returns(table: Table) -> dict[str, float]:
     return by_group(mean, _returns(table), groups=table.strata, strata=table.strata)
 
 
-def _per_solved(amounts: Floats, successes: Bools, strata: Sequence[str]) -> Estimate | None:
-    return None if np.isnan(amounts).any() else estimate_amount_per_solved(amounts, successes, strata=strata)
+def _per_solved(amounts: Floats, successes: Bools, strata: Sequence[str], options: Resampling) -> Estimate | None:
+    if np.isnan(amounts).any():
+        return None
+    return estimate_amount_per_solved(amounts, successes, strata=strata, options=options)
 
 
-def _over_knobs(suite: Suite, strata: Sequence[str], successes: Bools) -> Iterable[KnobScore]:
+def _over_knobs(suite: Suite, strata: Sequence[str], successes: Bools, options: Resampling) -> Iterable[KnobScore]:
     """Knobs that have two values or more in a domain."""
     for domain in dict.fromkeys(cell.domain for cell in suite.cells):
         for knob in KNOBS:
@@ -282,7 +314,7 @@ def _over_knobs(suite: Suite, strata: Sequence[str], successes: Bools) -> Iterab
             for value in values if len(values) > 1 else ():
                 columns = [place for place, name in enumerate(strata) if asked.get(name) == value]
                 labels = [strata[place] for place in columns]
-                success = estimate_success_rate(successes[:, columns], strata=labels)
+                success = estimate_success_rate(successes[:, columns], strata=labels, options=options)
                 yield KnobScore(domain, knob, value, len(columns), success)
 
 

@@ -28,7 +28,7 @@ def submit(run: Path, slug: str, results: Path = RESULTS) -> Path:
     check_entry(found, folder)
     if folder.exists():
         raise EntryError(f"expected a name that is not taken, got {slug}: {folder} exists")
-    pack(found, run, folder)
+    pack(found, folder)
     remember(results, folder)
     return folder
 

@@ -80,7 +80,11 @@ class Presentation:
     """How an action carries its command: plain, tag or last_line."""
 
     def check(self, track: Track) -> None:
-        """Raises `SuiteError` for what the track does not grant."""
+        """Raises `SuiteError` for what the track does not grant, and for values of another type."""
+        kinds = {"by_number": bool, "preamble": bool, "history": int, "action_format": str}
+        wrong = [name for name, kind in kinds.items() if type(getattr(self, name)) is not kind]
+        if wrong:
+            raise SuiteError(f"expected a presentation with values of its types, got another {', '.join(wrong)}")
         if self.by_number and not track.lists:
             raise SuiteError(f"expected by_number in a track that grants the list of commands, got track {track.name}")
         if self.history and not track.memory:

@@ -38,6 +38,7 @@ from benchmarks.records import (
     read_sessions,
     read_text,
     read_trajectories,
+    read_unplayed,
 )
 from benchmarks.suite import Cell, Suite, open_env
 
@@ -56,10 +57,14 @@ class Verified:
     Attributes:
         config: what was asked for.
         played: its episodes, in the order in which they were played.
+        sessions: what was running, one for each time that the run was started.
+        unplayed: attempts that came to nothing.
     """
 
     config: RunConfig
     played: list[Played]
+    sessions: list[dict[str, Any]]
+    unplayed: list[dict[str, Any]]
 
     @property
     def is_partial(self) -> bool:
@@ -82,11 +87,11 @@ def verify(folder: Path) -> Verified:
             f"expected all {len(places)} episodes, got {len(missing)} fewer: {_named(min(missing))}"
         )
     _check_summaries(folder, played)
-    num_sessions = len(read_sessions(folder))
+    sessions = read_sessions(folder)
     latest = max(episode.session for episode in played)
-    if latest >= num_sessions:
-        raise VerificationError(f"expected {latest + 1} lines in {SESSIONS}, got {num_sessions}")
-    return Verified(config, played)
+    if latest >= len(sessions):
+        raise VerificationError(f"expected {latest + 1} lines in {SESSIONS}, got {len(sessions)}")
+    return Verified(config, played, sessions, read_unplayed(folder))
 
 
 def verified(folder: Path, config: RunConfig) -> Iterator[Played]:

@@ -21,10 +21,10 @@ function drawScores() {
     ["Normalised", "normalised", unit, [0, 1], "return from random (0) to expert (1)"],
     ["Return", "returns", unit, [0, 1], "of an episode"],
     ["SPL", "spl", unit, [0, 1], "success by length of path"],
-    [`pass^${entry.runs}`, "pass_all", unit, [0, 1], "tasks that all runs solve"],
+    [`pass^${data.k}`, "pass_all", unit, [0, 1], `tasks that ${data.k} runs all solve`],
     ["Steps", "steps", plain, null, "of an episode"],
     ["Tokens", "tokens", amount, null, "per solved episode"],
-    ["US dollars", "cost", money, null, "per solved episode"],
+    ["Cost", "cost", money, null, "per solved episode"],
   ].filter(([, key]) => entry[key]);
   $("scores").replaceChildren(make("div", { class: "card scroll", role: "region", "aria-label": "Scores", tabindex: 0 }, make("table", {}, make("tbody", {},
     rows.map(([title, key, format, ends, meaning]) => make("tr", {}, make("th", { scope: "row" }, title, make("div", { class: "dim small" }, meaning)),

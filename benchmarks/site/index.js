@@ -39,7 +39,6 @@ const numberOf = entry => entry.is_reference ? null : board.entries.filter(other
 // ---- the ranking ----
 function drawRanking() {
   const counted = (title, key, format, hint) => board.entries.some(entry => entry[key]) ? [{ ...best(title, key, format, null, hint, false), wrapped: true }] : [];
-  const runs = new Set(board.entries.map(entry => entry.runs));
   const place = entry => board.entries.indexOf(entry);
   ranking = sortable({
     label: "Ranking", rows: [], by: 1, rowClass: entry => entry.is_reference && "reference", columns: [
@@ -50,9 +49,9 @@ function drawRanking() {
       best("Normalised", "normalised", unit, [0, 1], "return between the random agent (0) and the expert (1), mean over cells"),
       best("Return", "returns", unit, [0, 1], "mean return"),
       best("SPL", "spl", unit, [0, 1], "success weighted by the steps of the reference solution over those taken"),
-      best(`pass^${runs.size === 1 ? [...runs][0] : "k"}`, "pass_all", unit, [0, 1], "share of tasks that all runs solve"),
+      best(`pass^${board.k}`, "pass_all", unit, [0, 1], `share of tasks that ${board.k} runs all solve`),
       ...counted("Tokens / solved", "tokens", amount, "tokens of all episodes per solved one"),
-      ...counted("US$ / solved", "cost", money, "cost of all episodes per solved one"),
+      ...counted("Cost / solved", "cost", money, "cost of all episodes per solved one"),
       { title: "Runs", down: true, value: entry => entry.runs, draw: entry => [String(entry.runs)] },
     ],
   });
@@ -130,7 +129,7 @@ function drawComparisons() {
   const named = (title, key) => ({ title, kind: "named", draw: row => [make("a", { href: row[key].page, class: "clamp" }, make("bdi", {}, row[key].name))] });
   $("comparisons").replaceChildren(sortable({ label: "Neighbours in the ranking", rows, columns: [
     named("Above", "upper"), named("Below", "lower"), best("Difference", "difference", unit, [-largest, largest]),
-    { title: "p", value: row => row.p, draw: row => [row.p.toFixed(4)] },
+    { title: "p", value: row => row.p, draw: row => [row.p === null ? "\u2013" : row.p.toFixed(4)] },
     { title: "", draw: row => [row.is_clear ? "" : make("span", { class: "dim" }, `${ALIKE} not distinguishable`)] },
   ] }).node);
 }

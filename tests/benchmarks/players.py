@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.records import Usage
+
 
 class Silent:
     """Never emits a command."""
@@ -60,3 +62,25 @@ class Wordless:
 
     def reset(self, info: dict[str, Any], seed: int) -> None:
         """Nothing to do."""
+
+
+class Quitter:
+    """Wants to end the whole program."""
+
+    def reset(self, info: dict[str, Any], seed: int) -> None:
+        raise SystemExit(0)
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        return "look"
+
+
+class Miscounter:
+    """Tells tokens that no line can hold."""
+
+    usage = Usage(prompt_tokens=1.5)  # type: ignore[arg-type]
+
+    def reset(self, info: dict[str, Any], seed: int) -> None:
+        """Nothing to do."""
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        return "look"

@@ -207,8 +207,23 @@ def test_a_seed_is_sent_where_something_is_sampled(server: Server, tmp_path: Pat
     conversation(server, tmp_path, memory=True)
     assert "seed" not in server.bodies[0]
     server.bodies.clear()
-    conversation(server, tmp_path / "..", memory=True, temperature=0.7)
-    assert server.bodies[0]["seed"] == 3
+    (tmp_path / "sampled").mkdir()
+    conversation(server, tmp_path / "sampled", memory=False, temperature=0.7)
+    assert len({body["seed"] for body in server.bodies}) == 4, "expected another seed in every turn"
+
+
+def test_a_damaged_journal_is_asked_again(server: Server, tmp_path: Path) -> None:
+    server.healthy = 4
+    play(tmp_path)
+    journal = tmp_path / "replies.jsonl"
+    journal.write_text(journal.read_text() + '{"key": 1}\nnot JSON\n{"torn')
+    server.healthy = 10**9
+    assert play(tmp_path).played == 4
+
+
+def test_without_prices_there_is_no_cost(server: Server, tmp_path: Path) -> None:
+    play(tmp_path)
+    assert {json.loads(line)["cost"] for line in (tmp_path / EPISODES).read_text().splitlines()} == {None}
 
 
 @pytest.mark.parametrize("told", [{"temprature": 1}, {"max_tokens": 0}, {"history_turns": -1}, {"max_retries": -1}])

@@ -17,12 +17,13 @@ from benchmarks import leaderboard, pages, records, run, standings
 from benchmarks.entries import Entry, load_entries
 from benchmarks.freeze import make_cell
 from benchmarks.leaderboard import markdown, plain, shown
-from benchmarks.records import Played, RunConfig, Table, Usage
+from benchmarks.records import Played, RunConfig, Usage
 from benchmarks.run import Config
 from benchmarks.scores import Estimate
 from benchmarks.standings import make_boards
 from benchmarks.submit import submit
 from benchmarks.suite import Cell, Presentation, Suite, SuiteTask, parse_suite, render_suite
+from benchmarks.table import Table
 from benchmarks.verify import Step
 from tests.benchmarks.chromium import BROWSER, Chromium
 
@@ -79,7 +80,7 @@ def entry_of(slug: str, solved: Sequence[int], agent: str = "python:a:B", name: 
 
     rows = [[row(task < wins) for _ in range(2) for task in range(10)] for wins in solved]
     strata = [cell.name for cell in made_up_suite().cells for _ in cell.tasks]
-    return Entry(Path(slug), config, Table(config, rows, strata), [])
+    return Entry(Path(slug), config, Table(config, rows, strata), [], [])
 
 
 def rows_of(page: str, title: str) -> list[dict[str, str]]:

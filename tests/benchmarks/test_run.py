@@ -15,9 +15,12 @@ from typing import Any
 import pytest
 
 from baselines.errors import BaselinesError, ConfigError
-from benchmarks.records import EPISODES, SESSIONS, TRAJECTORIES, RecordError, make_table, read_config, read_trajectories
+from benchmarks.records import EPISODES, SESSIONS, TRAJECTORIES, RecordError, read_config, read_trajectories
 from benchmarks.run import MAX_FAILURES, Config, Outcome, run, summary
+from benchmarks.run_folder import RunFolder
+from benchmarks.submit import submit
 from benchmarks.suite import Presentation, SuiteError, load_suite
+from benchmarks.table import make_table
 from benchmarks.verify import verify
 
 PLAYERS = "python:tests.benchmarks.players:"
@@ -150,6 +153,74 @@ def test_episodes_of_an_agent_that_raises_are_told_and_played_later(tmp_path: Pa
         verify(tmp_path)
 
 
+def test_attempts_that_came_to_nothing_are_noted(tmp_path: Path) -> None:
+    outcome = play(tmp_path, PLAYERS + "Moody")
+    noted = [json.loads(line) for line in (tmp_path / UNPLAYED).read_text().splitlines()]
+    assert len(noted) == len(outcome.unplayed)
+    assert {line["reason"] for line in noted} == {"the agent raised RuntimeError: not today"}
+    play(tmp_path, PLAYERS + "Moody")
+    assert len((tmp_path / UNPLAYED).read_text().splitlines()) == 2 * len(noted)
+
+
+def test_an_agent_cannot_end_the_program(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        outcome = play(tmp_path / str(workers), PLAYERS + "Quitter", seeds=1, workers=workers)
+        assert (outcome.played, len(outcome.unplayed)) == (0, 10)
+
+
+def test_a_line_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"expected a number of at least 0, got 1\.5"):
+        play(tmp_path, PLAYERS + "Miscounter", seeds=1)
+    assert not (tmp_path / TRAJECTORIES).exists()
+
+
+def test_damage_in_the_middle_stops_a_run_and_touches_nothing(tmp_path: Path) -> None:
+    play(tmp_path)
+    path = tmp_path / TRAJECTORIES
+    content = bytearray(path.read_bytes())
+    content[100] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(RecordError, match=r"after byte 0: .*; nothing was changed"):
+        play(tmp_path)
+    assert path.read_bytes() == content
+
+
+def test_an_entry_is_a_run_that_is_done(tmp_path: Path) -> None:
+    play(tmp_path / "run")
+    folder = submit(tmp_path / "run", "mine", tmp_path / "results")
+    before = (folder / TRAJECTORIES).read_bytes()
+    assert play(folder).now == 0
+    assert (folder / TRAJECTORIES).read_bytes() == before
+
+
+def test_one_process_writes_a_folder_at_a_time(tmp_path: Path) -> None:
+    play(tmp_path, limit=1)
+    with RunFolder(tmp_path, read_config(tmp_path), {"model_sha256": {}}):
+        with pytest.raises(RecordError, match="that another run is writing"):
+            play(tmp_path, limit=1)
+    assert play(tmp_path, limit=1).now == 0
+
+
+def test_a_run_does_not_go_on_with_other_models(tmp_path: Path) -> None:
+    play(tmp_path, limit=1)
+    with pytest.raises(RecordError, match="expected the models with which the run was begun"):
+        RunFolder(tmp_path, read_config(tmp_path), {"model_sha256": {"0": "abc"}})
+
+
+def test_a_wrong_first_command_leaves_the_folder_free(tmp_path: Path) -> None:
+    with pytest.raises(BaselinesError):
+        play(tmp_path, PLAYERS + "Nobody")
+    (tmp_path / "run.json.partial").write_text("{")
+    assert play(tmp_path, limit=1).played == 4
+
+
+def test_settings_that_would_publish_a_secret_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no secrets among the settings"):
+        play(tmp_path, PLAYERS + "Silent", agent_kwargs={"api_key": "sk-1"})
+    with pytest.raises(RecordError, match="settings that JSON can say"):
+        play(tmp_path, PLAYERS + "Blind", agent_kwargs={"word": float("inf")})
+
+
 def test_a_run_whose_agent_always_raises_gives_up_early(tmp_path: Path) -> None:
     outcome = play(tmp_path, PLAYERS + "Blind", track="listed", seeds=5)
     assert (outcome.played, len(outcome.unplayed)) == (0, MAX_FAILURES)
@@ -177,7 +248,8 @@ def test_an_agent_that_cannot_be_is_refused_in_one_sentence(
 
 
 @pytest.mark.parametrize(
-    "options", [{"seeds": 0}, {"workers": 0}, {"limit": 0}, {"presentation": Presentation(action_format="tag")}]
+    "options",
+    [{"seeds": 0}, {"seeds": 51}, {"workers": 0}, {"limit": 0}, {"presentation": Presentation(action_format="tag")}],
 )
 def test_options_out_of_range_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

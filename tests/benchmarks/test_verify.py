@@ -15,7 +15,8 @@ import pytest
 from baselines.errors import BaselinesError
 from benchmarks import records
 from benchmarks.entries import EntryError, entry_digest, load_entries
-from benchmarks.records import EPISODES, SESSIONS, SETTINGS, TRAJECTORIES, parse_played
+from benchmarks.play import MAX_ACTION
+from benchmarks.records import EPISODES, SESSIONS, SETTINGS, TRAJECTORIES, UNPLAYED, parse_played
 from benchmarks.run import Config, run
 from benchmarks.submit import submit
 from benchmarks.verify import verify
@@ -135,7 +136,7 @@ def smuggle(played: list[Line]) -> None:
 
 
 def say_too_much(played: list[Line]) -> None:
-    played[0]["turns"][0]["action"] = "look" + " " * 20_000
+    played[0]["turns"][0]["action"] = "look" + " " * MAX_ACTION
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def say_too_much(played: list[Line]) -> None:
         (claim_another_outcome, "expected outcome"),
         (play_one_that_is_not_in_the_suite, "expected each episode of the suite once"),
         (smuggle, "got also detail"),
-        (say_too_much, "at most 20000 characters"),
+        (say_too_much, "at most 100000 characters"),
     ],
 )
 def test_a_forged_run_is_rejected_with_the_first_difference(
@@ -172,9 +173,15 @@ def test_forging_nothing_is_not_forging(honest: Path, tmp_path: Path) -> None:
     assert len(verify(forged(honest, tmp_path / "run", list)).played) == 20
 
 
+def nested(depth: int) -> dict[str, Any]:
+    return {"inner": nested(depth - 1)} if depth else {}
+
+
 def settings(folder: Path, **changes: Any) -> None:
     told = json.loads((folder / SETTINGS).read_text())
-    (folder / SETTINGS).write_text(json.dumps({**told, **changes}))
+    shown = changes.pop("presentation", {})
+    told["presentation"] = {**told["presentation"], **shown} if isinstance(shown, dict) else shown
+    (folder / SETTINGS).write_text(json.dumps({**told, **changes}, indent=2) + "\n")
 
 
 @pytest.mark.parametrize(
@@ -187,19 +194,25 @@ def settings(folder: Path, **changes: Any) -> None:
         ({"track": "../open"}, "expected one of the tracks"),
         ({"num_runs": 1}, "expected"),
         ({"num_runs": 3}, "expected all 30 episodes"),
-        ({"num_runs": True}, "values in range"),
-        ({"num_runs": 10**9}, "values in range"),
-        ({"limit": -1}, "values in range"),
+        ({"num_runs": True}, "another num_runs"),
+        ({"num_runs": 51}, "another num_runs"),
+        ({"limit": -1}, "another limit"),
         ({"limit": 1}, "expected at most 4 episodes|expected each episode of the suite once"),
-        ({"format": 2}, "format 1"),
+        ({"format": 2}, "another format"),
+        ({"format": True}, "another format"),
+        ({"agent": "x" * 501}, "another agent"),
+        ({"agent_settings": nested(30)}, "another agent_settings"),
         ({"surprise": 1}, "surprise"),
         ({"presentation": {"split": "train"}}, "split"),
         ({"presentation": {"by_number": True}}, "expected observation"),
         ({"presentation": {"history": 10**6}}, "history of 0 to 100"),
+        ({"presentation": {"history": None}}, "another history"),
+        ({"presentation": {"by_number": []}}, "another by_number"),
         ({"presentation": []}, "expected run.json"),
         ({"name": None}, "name"),
         ({"name": ""}, "name"),
         ({"name": "a\nb"}, "name"),
+        ({"name": " "}, "name"),
         ({"agent": "nobody"}, "expected an agent"),
         ({"agent": "expert"}, "actions of the reference"),
     ],
@@ -252,6 +265,21 @@ def drop_the_sessions(folder: Path) -> None:
     (folder / SESSIONS).write_text("")
 
 
+def drop_the_unplayed(folder: Path) -> None:
+    (folder / UNPLAYED).unlink()
+
+
+def say_it_in_other_words(folder: Path) -> None:
+    text = lzma.decompress((folder / TRAJECTORIES).read_bytes()).decode()
+    hidden = '{"version": 1, "turns": [{"secret": 1}], '
+    (folder / TRAJECTORIES).write_bytes(lzma.compress(text.replace('{"version": 1, ', hidden, 1).encode()))
+
+
+def say_the_settings_in_other_words(folder: Path) -> None:
+    text = (folder / SETTINGS).read_text()
+    (folder / SETTINGS).write_text(text.replace('"num_runs": 2', '"num_runs": 9, "num_runs": 2'))
+
+
 def pickle_the_trajectories(folder: Path) -> None:
     (folder / TRAJECTORIES).write_bytes(lzma.compress(pickle.dumps({"a": 1})))
 
@@ -273,6 +301,9 @@ def say_infinity(folder: Path) -> None:
         (drop_the_trajectories, "expected the file trajectories"),
         (link_the_trajectories, "got a link"),
         (drop_the_sessions, "expected whole lines in sessions.jsonl"),
+        (drop_the_unplayed, "expected the file unplayed"),
+        (say_it_in_other_words, "line 1 of .* in other words"),
+        (say_the_settings_in_other_words, "expected run.json as a run writes it"),
         (pickle_the_trajectories, "damaged episode|torn"),
         (say_infinity, "not JSON"),
     ],
@@ -347,6 +378,35 @@ def test_other_files_in_an_entry_are_refused(honest: Path, tmp_path: Path) -> No
     (folder / "model.pkl").write_bytes(pickle.dumps({}))
     with pytest.raises(EntryError, match=r"model\.pkl"):
         load_entries(tmp_path / "results")
+
+
+@pytest.mark.parametrize("place", [".smoke/listed/mine", "smoke-v0/listed/.mine", "smoke-v0/listed/a -h b", "other"])
+def test_nothing_but_entries_lies_among_entries(honest: Path, tmp_path: Path, place: str) -> None:
+    results = tmp_path / "results"
+    folder = submit(honest, "random", results)
+    (results / place).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(folder, results / place)
+    with pytest.raises(EntryError, match="expected (nothing but entries|a name of small letters)"):
+        load_entries(results)
+
+
+def test_a_linked_folder_is_no_entry(honest: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    folder = submit(honest, "random", results)
+    (folder.parent / "again").symlink_to(folder)
+    with pytest.raises(EntryError, match="nothing but entries"):
+        load_entries(results)
+
+
+def test_verifying_anew_asks_nobody(honest: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    folder = submit(honest, "random", results)
+    edit_the_summary(folder)
+    known = json.loads((results / "verified.json").read_text())
+    (results / "verified.json").write_text(json.dumps({place: entry_digest(folder) for place in known}))
+    assert len(load_entries(results)) == 1, "expected what is remembered to be believed on one's own machine"
+    with pytest.raises(BaselinesError, match=r"expected line 1 of episodes\.jsonl"):
+        load_entries(results, anew=True)
 
 
 def test_a_partial_run_verifies_and_is_never_listed(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def read_call(action: str, tools: tuple[str, ...]) -> tuple[str, dict[str, Any]]
     fenced = re.fullmatch(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", action, re.DOTALL)
     try:
         call = json.loads(fenced[1] if fenced else action)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
         return f"expected a JSON object such as {CATALOGUE[tools[0]].example}, got no JSON ({str(error)[:80]})"
     if not isinstance(call, dict):
         return f"expected a JSON object, got {type(call).__name__}"

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import requests
 import torch
 from chat_server import ChatServer, answer, completion, says, shaped
 from conftest import TOY
@@ -37,6 +32,7 @@ from baselines.logprobs import score_actions
 from baselines.policy import Policy
 from baselines.rollout import rollout
 from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings
+from tests.serving import transformers_serve
 
 GREEDY = RolloutSettings(temperature=0.0, max_new_tokens=8, max_context_tokens=256, num_envs=4)
 TASKS = [Task(seed) for seed in range(6)]
@@ -364,39 +360,8 @@ def test_what_goes_wrong_is_one_line(
     assert str(ended.value).startswith("error: expected") and words in str(ended.value)
 
 
-@contextmanager
-def transformers_serve(folder: Path, log: Path) -> Iterator[str]:
-    """The base URL of `transformers serve`, which has nothing but the folder's model."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(folder), "--port", str(port)]
-    with log.open("wb") as stream:
-        server = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--device", "cpu"],
-            stdout=stream,
-            stderr=stream,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        )
-    try:
-        deadline = time.monotonic() + 300
-        while True:
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
-            try:
-                requests.get(f"http://127.0.0.1:{port}/health", timeout=5).raise_for_status()
-                break
-            except requests.RequestException:
-                time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        server.terminate()
-        server.wait()
-
-
 @pytest.mark.slow
 def test_transformers_serve(cloned: Path, policy: Policy, tmp_path: Path) -> None:
-    missing = [name for name in ("fastapi", "uvicorn", "openai") if importlib.util.find_spec(name) is None]
-    if missing:
-        pytest.skip(f"`transformers serve` needs {', '.join(missing)}: pip install fastapi uvicorn openai")
     settings = replace(GREEDY, max_new_tokens=12)
     with (
         transformers_serve(cloned, tmp_path / "log") as base_url,

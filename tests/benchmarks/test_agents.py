@@ -25,6 +25,7 @@ from benchmarks.records import EPISODES, read_trajectories
 from benchmarks.run import MAX_FAILURES, Config, Outcome, run
 from benchmarks.suite import Presentation
 from benchmarks.verify import verify
+from tests.serving import transformers_serve
 
 KEY = "sk-a-secret-of-the-user"
 QUICK = {"max_retries": 0, "max_tokens": 8}
@@ -281,3 +282,22 @@ def test_a_local_model_without_memory_sees_the_task_and_what_is_there_now(tiny_p
     assert agent.usage.prompt_tokens > 2 * first, "expected the task to be read again"
     with pytest.raises(OutOfContextError):
         agent.act("a hall " * 500, {})
+
+
+@pytest.mark.slow
+def test_a_real_server_plays_as_the_model_does_here(
+    tiny_policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_policy.save(tmp_path / "model")
+    numbers = Presentation(by_number=True, preamble=False)
+    with transformers_serve(tmp_path / "model", tmp_path / "log") as base_url:
+        monkeypatch.setenv("OPENAI_BASE_URL", base_url)
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+        play(tmp_path / "served", f"openai:{tmp_path}/model", presentation=numbers, agent_kwargs={"max_tokens": 4})
+    verify(tmp_path / "served")
+    play(tmp_path / "here", f"hf:{tmp_path}/model", presentation=numbers, agent_kwargs={"max_new_tokens": 4})
+    served, here = (
+        {p.place: [turn["action"] for turn in p.transcript["turns"]] for p in read_trajectories(tmp_path / name, 4)}
+        for name in ("served", "here")
+    )
+    assert served == here

@@ -386,7 +386,7 @@ def test_nothing_but_entries_lies_among_entries(honest: Path, tmp_path: Path, pl
     folder = submit(honest, "random", results)
     (results / place).parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(folder, results / place)
-    with pytest.raises(EntryError, match="expected (nothing but entries|a name of small letters)"):
+    with pytest.raises(EntryError, match=r"expected (nothing but entries|a name of small letters)"):
         load_entries(results)
 
 

@@ -42,6 +42,12 @@ def test_both_forms_are_understood(action: str) -> None:
     assert read_call(action, TOOLS) == ("undo", {})
 
 
+def test_a_number_of_thousands_of_digits_is_answered() -> None:
+    told = read_call('{"tool": "view", "path": "a", "start": ' + "9" * 5000 + "}", TOOLS)
+    assert isinstance(told, str)
+    assert "expected a JSON object" in told
+
+
 @pytest.mark.parametrize(
     ("action", "complaint"),
     [

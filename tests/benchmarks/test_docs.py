@@ -46,7 +46,7 @@ def test_every_track_and_experiment_is_told() -> None:
 
 def test_options_that_are_named_exist() -> None:
     known = {field.name for kind in (Config, Presentation, ChatSettings) for field in fields(kind)}
-    known |= {f"no_{name}" for name in known} | {"slug", "scale", "dry", "only"}
+    known |= {f"no_{name}" for name in known} | {"slug", "scale", "dry", "only", "check"}
     named = {name.replace("-", "_") for name in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", PAGE)}
     assert named <= known, named - known
     assert {"suite", "agent", "out", "seeds", "workers", "limit", "agent_kwargs"} <= named

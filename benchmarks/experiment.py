@@ -21,12 +21,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from baselines import grpo, ppo, reinforce_pp, rloo, sft
+from baselines import sft
 from baselines.environments import EnvPool
 from baselines.errors import BaselinesError
 from baselines.evaluate import evaluate_policy
 from baselines.files import write_whole
 from baselines.policy import Policy, silence_transformers
+from baselines.recipe import ALGORITHMS, batch_sizes
 from baselines.settings import OptimiserSettings, RunSettings, TaskSettings
 from benchmarks.experiments.design import (
     FIRST_TEST_SEED,
@@ -43,7 +44,7 @@ from benchmarks.experiments.design import (
 
 Name: TypeAlias = Literal["algorithms", "density", "length", "mixture", "sft_share", "size"]
 
-TRAINERS: dict[str, Any] = {"sft": sft, "grpo": grpo, "rloo": rloo, "reinforce_pp": reinforce_pp, "ppo": ppo}
+TRAINERS: dict[str, Any] = {"sft": sft, **{str(name): module for name, module in ALGORITHMS.items()}}
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,6 @@ class Lab:
 
     def _practice(self, arm: Arm, seed: int) -> Any:
         scale = self.scale
-        sizes = {"episodes_per_batch": scale.episodes_per_batch}
-        if arm.algorithm in ("grpo", "rloo"):
-            sizes = {"group_size": scale.group_size, "groups_per_batch": scale.episodes_per_batch // scale.group_size}
         num_games = arm.num_train_games or scale.num_train_games
         tasks = TaskSettings(num_train_seeds=num_games, first_train_seed=scale.num_demos, also=dict(arm.also))
         return TRAINERS[arm.algorithm].Config(
@@ -149,7 +147,7 @@ class Lab:
             num_iterations=arm.num_iterations or scale.num_iterations,
             tasks=tasks,
             optimiser=OptimiserSettings(learning_rate=scale.learning_rate),
-            **sizes,
+            **batch_sizes(arm.algorithm, scale.episodes_per_batch, scale.group_size),
             **arm.options,
         )
 
@@ -164,6 +162,7 @@ def run(lab: Lab, only: tuple[str, ...] = ()) -> Results:
     silence_transformers()
     wanted = wanted_arms(lab.experiment, only)
     results = read_results(lab)
+    write_report(lab, results)
     for seed in range(1, lab.scale.num_seeds + 1):
         for arm in wanted:
             verdict = lab.folder(arm, seed) / "successes.json"
@@ -171,7 +170,6 @@ def run(lab: Lab, only: tuple[str, ...] = ()) -> Results:
                 write_whole(verdict, json.dumps(lab.judge(lab.train(arm, seed))) + "\n")
                 results = read_results(lab)
                 write_report(lab, results)
-    write_report(lab, results)
     return results
 
 
@@ -294,7 +292,8 @@ def main() -> None:
             lines = [f"{arm.name}: {arm.algorithm} on {arm.env_id}" for arm in wanted_arms(lab.experiment, config.only)]
             sys.stdout.write("\n".join([lab.experiment.question, *lines]) + "\n")
             return
-        sys.stdout.write(report(lab.experiment, run(lab, config.only)))
+        run(lab, config.only)
+        sys.stdout.write((out / "table.md").read_text(encoding="utf-8"))
     except BaselinesError as error:
         raise SystemExit(f"error: {error}") from error
 

@@ -28,14 +28,17 @@ class Seat:
         config: what was asked for.
         spec: the agent, anything but a model that plays in batches.
         make_agent: makes it; None for those that their name says everything about.
+        tasks: holds the tasks against their digests; None begins to.
     """
 
-    def __init__(self, config: RunConfig, spec: AgentSpec, make_agent: MakeAgent | None = None) -> None:
+    def __init__(
+        self, config: RunConfig, spec: AgentSpec, make_agent: MakeAgent | None = None, tasks: TaskCheck | None = None
+    ) -> None:
         self._config = config
         self._spec = spec
         self._make = make_agent
         self._suite, self._track = config.found_suite(), config.found_track()
-        self._tasks = TaskCheck()
+        self._tasks = tasks or TaskCheck()
         self._envs: dict[int, TextEnv] = {}
         self._agents: dict[int, Agent] = {}
 

@@ -231,10 +231,10 @@ def read_sessions(folder: Path) -> list[dict[str, Any]]:
     Raises:
         RecordError: the file is missing or damaged.
     """
-    lines = read_text(folder / SESSIONS).split("\n")
-    if lines.pop() or not lines:
-        raise RecordError(f"expected whole lines in {SESSIONS}, got {len(lines)} and a torn one")
-    return [_object(line, SESSIONS) for line in lines]
+    sessions = _objects(folder, SESSIONS)
+    if not sessions:
+        raise RecordError(f"expected whole lines in {SESSIONS}, got none")
+    return sessions
 
 
 def read_unplayed(folder: Path) -> list[dict[str, Any]]:
@@ -243,10 +243,7 @@ def read_unplayed(folder: Path) -> list[dict[str, Any]]:
     Raises:
         RecordError: the file is missing or damaged.
     """
-    lines = read_text(folder / UNPLAYED).split("\n")
-    if lines.pop():
-        raise RecordError(f"expected whole lines in {UNPLAYED}, got a torn one")
-    return [_object(line, UNPLAYED) for line in lines]
+    return _objects(folder, UNPLAYED)
 
 
 def read_text(path: Path, most: int | None = None) -> str:
@@ -366,6 +363,13 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
             raise RecordError(f"expected episodes of at most {MAX_LINE} bytes, got a longer one")
     if line:
         raise RecordError(f"expected {TRAJECTORIES} to end with a whole episode, got a torn one")
+
+
+def _objects(folder: Path, name: str) -> list[dict[str, Any]]:
+    *lines, torn = read_text(folder / name).split("\n")
+    if torn:
+        raise RecordError(f"expected whole lines in {name}, got {len(lines)} and a torn one")
+    return [_object(line, name) for line in lines]
 
 
 def _object(text: str, where: str) -> dict[str, Any]:

@@ -146,7 +146,7 @@ class Outcome:
     invalid_actions: int = 0
     """Steps played now whose action was no command."""
     cost: float = 0.0
-    """US dollars spent now."""
+    """Spent now, in the currency of the prices."""
     unplayed: list[Unplayed] = field(default_factory=list)
     """What could not be played."""
 
@@ -317,7 +317,7 @@ def summary(outcome: Outcome) -> list[str]:
     if outcome.now:
         rate = f"{outcome.successes / outcome.now:.3f}"
         lines.append(
-            f"success rate of those {rate}, {outcome.invalid_actions} invalid actions, {outcome.cost:.4f} US dollars"
+            f"success rate of those {rate}, {outcome.invalid_actions} invalid actions, cost {outcome.cost:.4f}"
         )
     if outcome.unplayed:
         lines.append(f"{len(outcome.unplayed)} could not be played, the first because {outcome.unplayed[0].reason}")

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from baselines.files import write_whole
+from baselines.files import append_line, write_whole
 from benchmarks.records import (
     EPISODES,
     SESSIONS,
@@ -77,15 +77,15 @@ class RunFolder:
         """
         line = played.line()
         parse_played(line)
-        _append(self.path / TRAJECTORIES, lzma.compress(line))
-        _append(self.path / EPISODES, _summary(played))
+        append_line(self.path / TRAJECTORIES, lzma.compress(line))
+        append_line(self.path / EPISODES, _summary(played))
         self.done.add(played.place)
 
     def append_unplayed(self, place: Place, reason: str) -> None:
         """Notes an attempt that came to nothing."""
         run, cell, task = place
         told = {"run": run, "cell": cell, "task": task, "reason": reason[:500], "session": self.session}
-        _append(self.path / UNPLAYED, json.dumps(told).encode() + b"\n")
+        append_line(self.path / UNPLAYED, json.dumps(told).encode() + b"\n")
 
     def _lock(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -168,13 +168,6 @@ def write_entry(
 
 def _summary(played: Played) -> bytes:
     return json.dumps(played.summary(), allow_nan=False).encode() + b"\n"
-
-
-def _append(path: Path, content: bytes) -> None:
-    with path.open("ab") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _difference(found: RunConfig, asked: RunConfig) -> str:

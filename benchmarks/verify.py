@@ -102,7 +102,7 @@ def verified(folder: Path, config: RunConfig) -> Iterator[Played]:
     """
     stage = Stage(config)
     spec = parse_agent(config.agent)
-    reference = Seat(config, spec) if spec.is_reference else None
+    reference = Seat(config, spec, tasks=stage.tasks) if spec.is_reference else None
     left = set(config.places())
     for played in read_trajectories(folder, most=len(left)):
         if played.place not in left:
@@ -135,13 +135,16 @@ class Stage:
 
     Args:
         config: of the run.
+
+    Attributes:
+        tasks: holds the tasks against their digests.
     """
 
     def __init__(self, config: RunConfig) -> None:
         self._presentation = config.presentation
         self._suite: Suite = config.found_suite()
         self._track = config.found_track()
-        self._tasks = TaskCheck()
+        self.tasks = TaskCheck()
         self._envs: dict[int, TextEnv] = {}
 
     def replay(self, played: Played) -> Iterator[Step]:
@@ -154,7 +157,7 @@ class Stage:
         _, number, task_number = played.place
         cell = self._suite.cells[number]
         task = cell.tasks[task_number]
-        self._tasks.check(cell, task)
+        self.tasks.check(cell, task)
         if number not in self._envs:
             self._envs[number] = open_env(cell, self._presentation, self._track)
         told, where = played.transcript, _named(played.place)

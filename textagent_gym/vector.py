@@ -120,11 +120,7 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
                 for share in self._shares
             ]
         )
-        infos: dict[str, Any] = {}
-        for number, one in enumerate(seen):
-            for info in one.infos:
-                infos = self._add_info(infos, info, number)
-        return tuple(one.observation for one in seen), infos
+        return tuple(one.observation for one in seen), self._merged(seen)
 
     def step(self, actions: Sequence[str]) -> StepResult:
         """Plays one action in each environment.
@@ -137,16 +133,12 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         if len(actions) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} actions, got {len(actions)}")
         seen = self._all([("step", list(actions[share.start : share.stop])) for share in self._shares])
-        infos: dict[str, Any] = {}
-        for number, one in enumerate(seen):
-            for info in one.infos:
-                infos = self._add_info(infos, info, number)
         return (
             tuple(one.observation for one in seen),
             np.array([one.reward for one in seen], dtype=np.float64),
             np.array([one.terminated for one in seen], dtype=np.bool_),
             np.array([one.truncated for one in seen], dtype=np.bool_),
-            infos,
+            self._merged(seen),
         )
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
@@ -166,6 +158,14 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         for group, message in zip(self._groups, messages, strict=True):
             group.send(message)
         return [answer for group in self._groups for answer in group.receive()]
+
+    def _merged(self, seen: Sequence[_Seen]) -> dict[str, Any]:
+        """One info with an array for each key."""
+        infos: dict[str, Any] = {}
+        for number, one in enumerate(seen):
+            for info in one.infos:
+                infos = self._add_info(infos, info, number)
+        return infos
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:

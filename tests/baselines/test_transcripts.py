@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,9 +24,9 @@ from baselines.transcripts import (
     write_page,
     write_transcripts,
 )
+from tests.pages import BROWSER, tags
 
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(2)><!--"
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def episode_of(policy: Policy, actions: list[str], cut_last: bool = False, **changes: Any) -> Episode:
@@ -256,7 +254,7 @@ def test_no_text_becomes_markup(tmp_path: Path) -> None:
     assert "alert(1)" in page
     assert "<script>alert" not in page
     assert "<img" not in page
-    assert _tags(page) == _tags((tmp_path / "empty.html").read_text())
+    assert tags(page) == tags((tmp_path / "empty.html").read_text())
     data = page_data(page)
     assert data["title"] == data["transcripts"][0]["turns"][0]["observation"] == ATTACK
     assert data["transcripts"][0]["seed"] == str(2**63 - 1)
@@ -278,21 +276,6 @@ def test_the_page_needs_nothing_else_and_makes_no_markup_of_data(tmp_path: Path)
     ):
         assert word not in page
     assert not re.search(r"<(link|iframe|img)|\bsrc=|\bimport\b|fetch\(", page)
-
-
-class _Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-
-
-def _tags(page: str) -> list[str]:
-    parser = _Tags()
-    parser.feed(page)
-    return parser.tags
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:

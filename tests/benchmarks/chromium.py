@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import subprocess
 import time
 from contextlib import suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 from select import select
 from typing import Any
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+from tests.pages import BROWSER
 
 KEYS = {"Enter": ("Enter", 13, "\r"), " ": ("Space", 32, " "), "Tab": ("Tab", 9, ""), "j": ("KeyJ", 74, "j")}
 """Key -> code, virtual key code and text."""

@@ -6,7 +6,6 @@ import json
 import random
 import re
 from collections.abc import Iterator, Sequence
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from benchmarks.submit import submit
 from benchmarks.suite import Cell, Presentation, Suite, SuiteTask, parse_suite, render_suite
 from benchmarks.table import Table
 from benchmarks.verify import Step
-from tests.benchmarks.chromium import BROWSER, Chromium
+from tests.benchmarks.chromium import Chromium
+from tests.pages import BROWSER, tags
 
 BOARD = "#suite=tiny-v0&track=listed"
 ATTACK = "</script><script>window.attacked = 1</script><img src=x onerror='window.attacked = 2'>|`_x_`"
@@ -200,21 +200,6 @@ def test_without_entries(tmp_path: Path) -> None:
 
 
 # ---- pages ----
-
-
-class _Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-
-
-def tags(page: str) -> list[str]:
-    parser = _Tags()
-    parser.feed(page)
-    return parser.tags
 
 
 @pytest.mark.parametrize("name", ["index", "entry"])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.entries import RESULTS, check_entry, entry_digest, entry_folders
-from benchmarks.records import read_config, read_sessions, read_trajectories, read_unplayed
-from benchmarks.verify import Stage, Verified
+from benchmarks.entries import RESULTS, check_entry, entry_digest, entry_folders, read_verified
+from benchmarks.records import read_config
+from benchmarks.verify import Stage
 
 ENTRIES = entry_folders(RESULTS)
 
@@ -27,10 +27,10 @@ def test_there_are_entries_of_whole_files() -> None:
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=name)
 def test_a_sample_of_an_entry_plays_again(entry: Path) -> None:
-    config = read_config(entry)
-    played = list(read_trajectories(entry, most=len(config.places())))
+    found = read_verified(entry)
+    config, played = found.config, found.played
     assert [episode.place for episode in played] == config.places()
-    check_entry(Verified(config, played, read_sessions(entry), read_unplayed(entry)), entry)
+    check_entry(found, entry)
     cells, stage = config.found_suite().cells, Stage(config)
     for episode in played[::13]:
         if cells[episode.place[1]].exact_text:

@@ -19,9 +19,9 @@ from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
 from textagent_gym.knobs import check_choice, check_integer
+from textagent_gym.wrappers import Step
 
 Mask = NDArray[np.int8]
-Step = tuple[str, float, bool, bool, dict[str, Any]]
 
 _WORD = re.compile(r"\w+")
 

@@ -175,6 +175,10 @@ class TextAgentEnv(gym.Env[str, str]):
         """What a person who plays by hand can ask for outside the world, at no cost; None where `word` asks for nothing."""
         return None
 
+    def _commands_now(self) -> tuple[str, ...] | None:
+        """The commands that do something now, sorted, or None where the domain knows no such list."""
+        return self._turn.admissible
+
     def _unreadable(self, command: str) -> str | None:
         """Why the backend cannot read `command`, or None where it can."""
         return None
@@ -205,8 +209,7 @@ class TextAgentEnv(gym.Env[str, str]):
         info["task_card"] = copy.deepcopy(self._card())
         if self._expose_solution:
             info["solution"] = self._solution()
-        text = f"{self._rules()}\n\n{self._turn.text}" if self._preamble else self._turn.text
-        return self._view(self._memory.start(text)), cast(dict[str, Any], info)
+        return self._view(self._memory.start(self.opening())), cast(dict[str, Any], info)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Plays one action: one command of the world, in the form that `action_format` asks for.
@@ -222,16 +225,42 @@ class TextAgentEnv(gym.Env[str, str]):
             raise TypeError(f"expected an action of type str, got {type(action).__name__}: {action!r:.80}")
         if self._over:
             raise ResetNeeded("expected reset() before step(): no episode is running")
-        before = self._turn
         command, complaint = self._read(action)
-        if complaint is None:
-            self._turn = self._play(command)
-            text = self._turn.text
-        else:
-            self._turn = Turn(complaint, before.subgoals_done, valid=False, admissible=before.admissible,
-                              points=before.points)  # fmt: skip
-            text = complaint
-        turn = self._turn
+        turn = self._unplayed(complaint, valid=False) if complaint is not None else self._play(command)
+        return self._advance(command if self._by_number else action, turn)
+
+    def stand_by(self, action: str, text: str, *, valid: bool = True) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Spends a step on an action that does not reach the world, answered by `text`; what it returns is as of `step`.
+
+        For those who play several players in one world, of whom one speaks or waits.
+
+        Raises:
+            gymnasium.error.ResetNeeded: The episode is over, or none was started.
+        """
+        if self._over:
+            raise ResetNeeded("expected reset() before stand_by(): no episode is running")
+        return self._advance(action, self._unplayed(text, valid=valid))
+
+    def retell(self, text: str) -> str:
+        """The last observation with `text` for its words, and with the commands that are admissible now.
+
+        For those who change the world between two steps of this environment, and have to say so.
+        """
+        self._turn = self._turn._replace(text=text, admissible=self._commands_now())
+        return self._view(self._memory.retell(text))
+
+    def opening(self) -> str:
+        """The words of the last turn, as they are told where an episode begins: after the rules, if these are asked for."""
+        return f"{self._rules()}\n\n{self._turn.text}" if self._preamble else self._turn.text
+
+    def _unplayed(self, text: str, *, valid: bool) -> Turn:
+        """A turn in which nothing happened in the world."""
+        before = self._turn
+        return Turn(text, before.subgoals_done, valid=valid, admissible=before.admissible, points=before.points)
+
+    def _advance(self, told: str, turn: Turn) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """One step further, by `turn`; `told` is what memory keeps of the action."""
+        before, self._turn = self._turn, turn
         self._steps += 1
         terminated = turn.won or turn.lost or turn.ended
         truncated = not terminated and self._steps >= self.max_steps
@@ -242,9 +271,8 @@ class TextAgentEnv(gym.Env[str, str]):
             reward = float(turn.points - before.points)
         if not turn.valid:
             reward -= self._invalid_penalty
-        told = command if self._by_number else action
         info = cast(dict[str, Any], self._info(done))
-        return self._view(self._memory.tell(told, text)), reward, terminated, truncated, info
+        return self._view(self._memory.tell(told, turn.text)), reward, terminated, truncated, info
 
     def render(self) -> str | None:
         """The last observation with `render_mode="ansi"`, None without."""

@@ -109,9 +109,11 @@ class Memory:
     def tell(self, action: str, observation: str) -> str:
         """`observation`, which answered `action`, after the turns before it."""
         self._turns.append((self._last, action))
+        return self.retell(observation)
+
+    def retell(self, observation: str) -> str:
+        """`observation` in place of the last one, after the turns before it."""
         self._last = observation
-        if not self._turns:
-            return observation
         past = "".join(f"{seen}\n\n> {done}\n\n" for seen, done in self._turns)
         return past + observation
 

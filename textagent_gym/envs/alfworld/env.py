@@ -251,6 +251,10 @@ class ALFWorldEnv(TextAgentEnv):
         self._load(cast(AlfworldTask, task))
         self._engine.restore(snapshot)
 
+    def _commands_now(self) -> tuple[str, ...] | None:
+        game = cast(AlfworldTask, self.task).game
+        return self._turn.admissible if game is None else tuple(sorted(game.commands(self._engine.state)))
+
     def _load(self, task: AlfworldTask) -> None:
         native = self._backend == "native" and task.game is not None
         if native != isinstance(self._engine, NativeEngine):

@@ -16,6 +16,7 @@ def num_stages(errands: tuple[Errand, ...]) -> int:
 def stages_done(facts: Facts, errands: tuple[Errand, ...]) -> int:
     """Stages that stand now. An object counts as found while it is in sight, held or where it belongs.
 
+    Facts about several agents count together: what any of them has found or holds.
     Taking a thing and putting it back undoes the stage, so that nothing can be farmed; and of several objects that would
     do, those that are furthest count.
     """
@@ -43,9 +44,10 @@ def _score(facts: Facts, errand: Errand, thing: str) -> int:
 
 
 def _in_sight(facts: Facts, place: str) -> bool:
-    ((_, location),) = facts.rows("atlocation")
     hidden = facts.holds("openable", place) and not facts.holds("opened", place)
-    return facts.holds("receptacleatlocation", place, location) and not hidden
+    return not hidden and any(
+        facts.holds("receptacleatlocation", place, location) for _, location in facts.rows("atlocation")
+    )
 
 
 def _at_used_lamp(facts: Facts, errand: Looking) -> bool:

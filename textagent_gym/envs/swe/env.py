@@ -243,6 +243,14 @@ class SWEGymEnv(TextAgentEnv):
         """What the grader found about the files as they are, or None before anything was changed."""
         return self._verdict
 
+    def grade(self) -> Verdict:
+        """What the tests say of the files as they are; remembered, so that asking again costs nothing."""
+        task = cast(SweTask, self.task)
+        exam = task.problem.exam
+        # Hidden tests are missing from the agent's tree; that is no change of the agent's.
+        self._verdict = grade(exam, self._workspace.changes, self._sandbox_of(task.problem.record))
+        return self._verdict
+
     @property
     def patch(self) -> str:
         """What the agent has changed, as a unified diff of the files that are text."""
@@ -415,7 +423,7 @@ class SWEGymEnv(TextAgentEnv):
         made = chosen not in self._applied
         self._applied ^= {chosen}
         self._workspace.become(task.choices.changes(self._workspace.base, self._applied))
-        verdict = self._grade()
+        verdict = self.grade()
         told = (
             f"Edit {chosen} is {'made' if made else 'taken back'}. Of the tests that failed {verdict.num_failing} still "
             f"fail; of those that passed {verdict.num_broken} are broken."
@@ -424,7 +432,7 @@ class SWEGymEnv(TextAgentEnv):
         return self._turn_of(f"{told} Edits that are made: {made_now}.")
 
     def _submit(self) -> Turn:
-        verdict = self._grade()
+        verdict = self.grade()
         done = sum(verdict.groups_done)
         told = "all tests pass" if verdict.resolved else f"{done} of {len(verdict.groups_done)} parts are repaired"
         why = f" ({verdict.reason})" if verdict.reason else ""
@@ -434,17 +442,10 @@ class SWEGymEnv(TextAgentEnv):
         self, text: str, *, done: int | None = None, valid: bool = True, won: bool = False, ended: bool = False
     ) -> Turn:
         if done is None:
-            done = sum(self._grade().groups_done)
+            done = sum(self.grade().groups_done)
         task = cast(SweTask, self.task)
         offered = None if task.choices is None else (*task.choices.commands, "submit")
         return Turn(text, done, won=won, ended=ended, valid=valid, admissible=offered, points=float(won))
-
-    def _grade(self) -> Verdict:
-        task = cast(SweTask, self.task)
-        exam = task.problem.exam
-        # Hidden tests are missing from the agent's tree; that is no change of the agent's.
-        self._verdict = grade(exam, self._workspace.changes, self._sandbox_of(task.problem.record))
-        return self._verdict
 
     def _snapshot_backend(self) -> Any:
         return self._workspace.snapshot(), self._applied

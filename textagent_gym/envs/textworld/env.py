@@ -259,6 +259,9 @@ class TextWorldEnv(TextAgentEnv):
         self._load(cast(TextWorldTask, task))
         self._engine.restore(snapshot)
 
+    def _commands_now(self) -> tuple[str, ...]:
+        return cast(TextWorldTask, self.task).ground.commands(self._engine.state)
+
     def _unreadable(self, command: str) -> str | None:
         # A comma can be the end of a command ("north, north"): two turns of the world for one step.
         if "," in command:

@@ -37,6 +37,7 @@ class GroundGame:
             change something. ("take", "k_0", "c_1") takes k_0 from c_1, ("go", "north") goes north from somewhere. Where
             several apply at a time, as with equal hands, the first is textworld's own choice.
         quest_facts: The facts that quests look at, each with its bit.
+        own: The facts about the player: where it is, and what it carries.
     """
 
     def __init__(self, game: Game) -> None:
@@ -61,6 +62,7 @@ class GroundGame:
             lost=1 << first_latch + len(goals),
             pivot=sum(1 << index for fact, index in self._bits.items() if fact[:2] == ("at", "P")),
         )
+        self.own = sum(1 << index for fact, index in self._bits.items() if {"P", "I"} & set(fact[1:]))
 
     def state(self, facts: Iterable[Proposition], previous: int) -> int:
         """The bit mask of the world's `facts`, with the quests completed up to `previous` still completed."""
@@ -70,6 +72,11 @@ class GroundGame:
     def commands(self, state: int) -> tuple[str, ...]:
         """The admissible commands in `state`, sorted."""
         return tuple(dict.fromkeys([op.name for op in self.problem.applicable(state)]))  # operators are sorted by name
+
+    def bit(self, *fact: str) -> int:
+        """The bit of a fact; 0 where it can never be true."""
+        number = self._bits.get(fact)
+        return 0 if number is None else 1 << number
 
     def facts(self, state: int) -> list[Fact]:
         """The facts that hold in `state`."""

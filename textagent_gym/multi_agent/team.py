@@ -1,0 +1,403 @@
+"""Several players in one world: a single-player environment whose player is another one from turn to turn.
+
+What a player owns (where it is, what it carries, what it was told) is taken out of the world after its turn, and what the
+next one owns is put in. So every rule, text and option of the single-player environment holds for a team, and a team of one
+plays it to the letter.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import gymnasium as gym
+from gymnasium.error import DependencyNotInstalled, ResetNeeded
+
+from textagent_gym.contract import Snapshot, Task
+from textagent_gym.core import MAX_ACTION, MAX_OBSERVATION, TextAgentEnv
+from textagent_gym.knobs import check_choice, check_integer
+from textagent_gym.rewards import MilestoneReward
+from textagent_gym.spaces import AnyText
+from textagent_gym.wrappers import ActionForm, as_action, parse_action
+
+try:
+    from pettingzoo import AECEnv, ParallelEnv
+    from pettingzoo.utils.conversions import parallel_to_aec
+except ImportError as error:
+    raise DependencyNotInstalled("expected PettingZoo: pip install 'textagent-gym[multiagent]'") from error
+
+MAX_PLAYERS = 8
+
+MAX_SAID = 500
+"""Characters that are heard of what a player says."""
+
+PASS = "pass"
+"""The action of a player that lets the others act."""
+
+Hearing = Literal["near", "all"]
+"""Who hears what a player says: those who are where it is, or everybody."""
+
+TurnBased: TypeAlias = "AECEnv[str, str, str]"
+"""An environment in PettingZoo's turn-based form."""
+
+Step = tuple[dict[str, str], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]
+
+
+@dataclass(slots=True)
+class Seat:
+    """A player of the current episode.
+
+    Attributes:
+        own: What of the world is this player's, as the domain keeps it.
+        point: Where its own story stands: what it was told last, how many steps it took.
+        info: What it was told beside.
+        news: What it has noticed of the others since it was told last.
+        has_played: Whether its action of this round was carried out.
+    """
+
+    own: Any
+    point: Snapshot
+    info: dict[str, Any]
+    news: list[str]
+    has_played: bool = False
+
+
+class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
+    """A world with several players who win or lose together.
+
+    - **A round.** All players act at once; their actions are carried out one after the other, beginning with the first
+      player in the first round, with the second one in the second, and so on. So of two players who reach for the same
+      thing the one whose turn is first gets it, and the other is told what is left to be told. A game that ends in the
+      middle of a round carries out no further action.
+    - **Views.** A player is told the answer to its own action, what others did in its sight, what it heard, and who is
+      there. `say WORDS` is heard by those who are near (or by all), takes the player's turn, and touches nothing;
+      `pass` lets the others act.
+    - **Reward.** The reward of the domain, for the progress of the whole team, is given to each player alike;
+      `invalid_penalty` is taken from the player who was invalid.
+    - **Ends.** For all at once: when the game is won, lost or handed in; truncated after `max_steps` rounds.
+
+    Subclasses say what a player owns in their domain.
+
+    Args:
+        solo: The single-player environment; it is this team's alone from now on.
+        names: The players.
+        hearing: Who hears what is said: "near" or "all".
+        knobs: The arguments of `solo`, which has checked them.
+
+    Raises:
+        ValueError: `hearing` is neither.
+    """
+
+    render_mode = None
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "is_parallelizable": True}
+
+    def __init__(
+        self,
+        solo: TextAgentEnv,
+        *,
+        names: tuple[str, ...],
+        hearing: Hearing,
+        knobs: dict[str, Any],
+    ) -> None:
+        check_choice("hearing", hearing, ("near", "all"))
+        self.possible_agents = list(names)
+        self.agents: list[str] = []
+        self._solo = solo
+        self._hearing: Hearing = hearing
+        self._density: float = knobs.get("reward_density", 0.0)
+        self._by_number: bool = knobs.get("by_number", False)
+        self._form: ActionForm = knobs.get("action_format", "plain")
+        self._penalty: float = knobs.get("invalid_penalty", 0.0)
+        self._seats: dict[str, Seat] = {}
+        self._spaces = {name: (AnyText(MAX_OBSERVATION), AnyText(MAX_ACTION)) for name in self.possible_agents}
+        if len(names) > 1:
+            solo.rules = f"{solo.rules} {self._team_rules()}"
+
+    # What a domain says of a player.
+
+    @abstractmethod
+    def _own(self, world: Any) -> Any:
+        """What belongs to the player who is in `world`, a backend's snapshot."""
+
+    @abstractmethod
+    def _newcomer(self, own: Any) -> Any:
+        """What a player owns at the start who stands beside the one that owns `own`."""
+
+    @abstractmethod
+    def _as_met_by(self, own: Any, world: Any) -> Any:
+        """`world` with the owner of `own` for its player, goals judged as that player stands."""
+
+    @abstractmethod
+    def _place(self, own: Any) -> Hashable:
+        """Where a player is; None where all are in one place all the time."""
+
+    @abstractmethod
+    def _is_over(self, world: Any) -> tuple[bool, bool]:
+        """Whether the game is won, and whether it is lost, for the player who is in `world`."""
+
+    @abstractmethod
+    def _num_done(self) -> int:
+        """Sub-goals that the team has completed; need not be clamped."""
+
+    @abstractmethod
+    def _total(self, task: Task) -> int:
+        """Sub-goals of a task."""
+
+    @abstractmethod
+    def plan(self) -> dict[str, str]:
+        """What each player does next if all know everything; for experts. Players with nothing to do pass."""
+
+    def _report(self, agent: str, command: str, before: Any, after: Any) -> str | None:
+        """What others see of an action, or None where it changed nothing that can be seen."""
+        return None if before == after else f"{agent}: {command}"
+
+    def _refused(self, agent: str, command: str) -> str | None:
+        """Why a player may not do that, or None where it may."""
+        return None
+
+    def _said(self, command: str) -> str | None:
+        """What a player says with a command, or None where it says nothing."""
+        words = re.match(r"(?i)\s*say\s+(.*)", command, re.DOTALL)
+        return words[1] if words else None
+
+    def _greeting(self, name: str) -> str:
+        """What a player is told at first."""
+        return f"You are {name}."
+
+    def _team_rules(self) -> str:
+        """What players are told of the team."""
+        names = f"{', '.join(self.possible_agents[:-1])} and {self.possible_agents[-1]}"
+        heard = "those who are near" if self._hearing == "near" else "all"
+        return (
+            f"You are one of a team, {names}, who win or lose together and all act at once. `say WORDS` is heard "
+            f"by {heard}; `{PASS}` does nothing."
+        )
+
+    # What all teams share.
+
+    @property
+    def task(self) -> Task:
+        """The task of the current episode."""
+        return self._solo.task
+
+    @property
+    def max_steps(self) -> int:
+        """Rounds of an episode."""
+        return self._solo.max_steps
+
+    def observation_space(self, agent: str) -> AnyText:
+        """Strings."""
+        return self._spaces[agent][0]
+
+    def action_space(self, agent: str) -> AnyText:
+        """Strings; each player has a space of its own, so that samples are seeded apart."""
+        return self._spaces[agent][1]
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+        """Starts an episode; all stand where the task puts its player, and the first one has what that one carries.
+
+        Args:
+            seed: Seeds the draws from here on.
+            options: `{"task_id": name}` plays that task. Other keys are ignored, as PettingZoo's own test demands.
+
+        Raises:
+            ValueError: No task has that name.
+        """
+        known = {key: value for key, value in (options or {}).items() if key == "task_id"}
+        first, info = self._solo.reset(seed=seed, options=known)
+        start = self._solo.snapshot()
+        own = self._own(start.backend)
+        self._world = start.backend
+        self._reward = MilestoneReward(self._total(start.task), self._density)
+        self._num_rounds, self._done, self._over, self._won = 0, 0, False, False
+        info["task_card"]["details"]["num_agents"] = len(self.possible_agents)
+        self.agents = list(self.possible_agents)
+        self._seats = {
+            name: Seat(self._newcomer(own) if number else own, start, info, [self._greeting(name)])
+            for number, name in enumerate(self.agents)
+        }
+        if len(self.agents) == 1:
+            return {self.agents[0]: first}, {self.agents[0]: self._info(self._seats[self.agents[0]])}
+        return {name: self._tell(name) for name in self.agents}, self._infos()
+
+    def step(self, actions: dict[str, str]) -> Step:
+        """Plays a round: one action of each player.
+
+        Raises:
+            gymnasium.error.ResetNeeded: The episode is over, or none was started.
+            ValueError: A player's action is missing, or one is of somebody who does not play.
+            TypeError: An action is not a string.
+        """
+        if not self.agents:
+            raise ResetNeeded("expected reset() before step(): no episode is running")
+        if set(actions) != set(self.agents):
+            raise ValueError(f"expected an action of each of {', '.join(self.agents)}, got {', '.join(actions)}")
+        for name, action in actions.items():
+            if not isinstance(action, str):
+                raise TypeError(
+                    f"expected an action of type str, got {type(action).__name__} of {name}: {action!r:.80}"
+                )
+        for seat in self._seats.values():
+            seat.news, seat.has_played = [], False
+        begins = self._num_rounds % len(self.agents)
+        self._num_rounds += 1
+        for name in (*self.agents[begins:], *self.agents[:begins]):
+            if not self._over:
+                self._play(name, actions[name])
+        self._done = self._progress()
+        reward = self._reward.pay(self._done)
+        truncated = not self._over and self._num_rounds >= self.max_steps
+        observations = {name: self._tell(name) for name in self.agents}
+        infos = self._infos()
+        rewards = {
+            name: reward - (self._penalty if seat.has_played and not seat.info["valid_command"] else 0.0)
+            for name, seat in self._seats.items()
+        }
+        terminations = dict.fromkeys(self.agents, self._over)
+        truncations = dict.fromkeys(self.agents, truncated)
+        if self._over or truncated:
+            self.agents = []
+        return observations, rewards, terminations, truncations, infos
+
+    def close(self) -> None:
+        """Ends the engine."""
+        self._solo.close()
+
+    def _play(self, name: str, action: str) -> None:
+        """Carries out one player's action."""
+        seat = self._seats[name]
+        self._enter(seat)
+        before, place = self._world, self._place(seat.own)
+        command = parse_action(action, self._form) or ""
+        said, refused = self._said(command), self._refused(name, command)
+        if said is not None:
+            said = " ".join(said.split())[:MAX_SAID]
+            *_, seat.info = self._solo.stand_by(action, f'You say: "{said}"')
+        elif refused is not None:
+            *_, seat.info = self._solo.stand_by(action, f"Nothing was done: {refused}.", valid=False)
+        elif command.strip().lower() == PASS:
+            *_, seat.info = self._solo.stand_by(action, "You let the others act.")
+        else:
+            *_, self._over, _, seat.info = self._solo.step(action)
+            self._won = seat.info["success"]
+        seat.point, seat.has_played = self._solo.snapshot(), True
+        self._world = seat.point.backend
+        seat.own = self._own(self._world)
+        for other, witness in self._seats.items():
+            if other != name:
+                self._notice(witness, name, said, self._report(name, command, before, self._world), place, seat)
+        for witness in self._seats.values():
+            if not self._over:  # what one has done may complete what another one stands for
+                self._world = self._as_met_by(witness.own, self._world)
+                self._won, lost = self._is_over(self._world)
+                self._over = self._won or lost
+
+    def _notice(
+        self, witness: Seat, name: str, said: str | None, report: str | None, place: Hashable, seat: Seat
+    ) -> None:
+        """Adds to a player's news what it sees and hears of another one's action."""
+        where = self._place(witness.own)
+        if said is not None:
+            if where == place or self._hearing == "all":
+                witness.news.append(f'{name} says: "{said}"')
+        elif report is not None and where == place:
+            witness.news.append(report)
+        elif report is not None and where == self._place(seat.own):
+            witness.news.append(f"{name} arrives.")
+
+    def _enter(self, seat: Seat) -> None:
+        """Makes a player the one whom the single-player environment plays."""
+        self._world = self._as_met_by(seat.own, self._world)
+        self._solo.restore(replace(seat.point, backend=self._world, over=False))
+
+    def _tell(self, name: str) -> str:
+        """A player's observation at the end of a round."""
+        seat = self._seats[name]
+        self._enter(seat)
+        if self._num_rounds == 0:
+            text = self._solo.opening()
+        else:
+            text = seat.point.turn.text if seat.has_played else "The game ended before your turn."
+        place = self._place(seat.own)
+        near = [other for other, it in self._seats.items() if other != name and self._place(it.own) == place]
+        news = list(seat.news)
+        if place is not None and near and not self._over:
+            news.append(f"{' and '.join(near)} {'is' if len(near) == 1 else 'are'} here.")
+        if self._over and len(self._seats) > 1:
+            news.append("Your team has won." if self._won else "The game is over, and not won.")
+        observation = self._solo.retell("\n\n".join([text, "\n".join(news)]) if news else text)
+        seat.point = self._solo.snapshot()
+        return observation
+
+    def _progress(self) -> int:
+        total = self._reward.total
+        if self._won:
+            return total
+        return min(max(self._num_done(), 0), total - 1)
+
+    def _infos(self) -> dict[str, dict[str, Any]]:
+        return {name: self._info(seat) for name, seat in self._seats.items()}
+
+    def _info(self, seat: Seat) -> dict[str, Any]:
+        return {
+            **seat.info,
+            "success": self._won,
+            "subgoals_done": self._done,
+            "subgoals_total": self._reward.total,
+            "admissible_commands": seat.point.turn.admissible,
+        }
+
+    def acting(self, name: str, command: str) -> str:
+        """The action by which a player gives a command that is admissible for it."""
+        commands = self._seats[name].point.turn.admissible or ()
+        if self._by_number and command in commands:
+            command = str(commands.index(command) + 1)
+        return as_action(command, self._form)
+
+
+def turn_by_turn(team: TeamEnv) -> TurnBased:
+    """The same game in PettingZoo's other form: players are asked one after the other, then the round is played."""
+    turns: TurnBased = parallel_to_aec(team)
+    return turns
+
+
+def player_names(num_agents: int) -> tuple[str, ...]:
+    """`player_1`, `player_2` and so on.
+
+    Raises:
+        TypeError: The number is not an integer.
+        ValueError: It is out of its range.
+    """
+    check_integer("num_agents", num_agents, 1, MAX_PLAYERS)
+    return tuple(f"player_{number}" for number in range(1, num_agents + 1))
+
+
+def knobs_of(env_id: str | None, entry_point: str, knobs: dict[str, Any], fixed: tuple[str, ...]) -> dict[str, Any]:
+    """The arguments of a single-player environment: those of a registered id, where one is named, and `knobs` over them.
+
+    Args:
+        env_id: A registered id of the domain, or None.
+        entry_point: The domain's.
+        knobs: What was asked for.
+        fixed: Arguments that a team does not leave open.
+
+    Raises:
+        TypeError: A fixed argument was given.
+        ValueError: The id is of another domain, or needs a fixed argument.
+    """
+    fixed = (*fixed, "reward_scale", "render_mode")
+    given = [name for name in fixed if name in knobs]
+    if given:
+        raise TypeError(f"expected no {given[0]!r} for a team, got {knobs[given[0]]!r}")
+    if env_id is None:
+        return knobs
+    spec = gym.spec(env_id)
+    needed = [name for name in fixed if name in spec.kwargs]
+    if spec.entry_point != entry_point or needed:
+        raise ValueError(f"expected an id of this domain by tier, got {env_id!r}")
+    return {**spec.kwargs, **knobs}

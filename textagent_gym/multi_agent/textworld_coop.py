@@ -1,0 +1,146 @@
+"""A TextWorld quest for several players: rooms, doors and keys are shared, everyone walks and carries alone.
+
+env = parallel_env(num_agents=2, env_id="TextWorld-Medium-Dense-v0")
+observations, infos = env.reset(seed=0)
+observations, rewards, terminations, truncations, infos = env.step({"player_1": "go north", "player_2": "say I wait"})
+
+A team of one plays the single-player environment to the letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import Any, ClassVar, NamedTuple, cast
+
+from textagent_gym.contract import Task
+from textagent_gym.envs.textworld.env import TextWorldEnv
+from textagent_gym.envs.textworld.native import Position, story_of
+from textagent_gym.envs.textworld.reading import Memory
+from textagent_gym.envs.textworld.tasks import TextWorldTask
+from textagent_gym.envs.textworld.world import PLAYER
+from textagent_gym.multi_agent.team import PASS, Hearing, TeamEnv, TurnBased, knobs_of, player_names, turn_by_turn
+from textagent_gym.registration import TEXTWORLD
+
+
+class Own(NamedTuple):
+    """What belongs to a player.
+
+    Attributes:
+        room: Where it is.
+        carried: What it carries, the last arrival first.
+        facts: The same as bits of textworld's facts.
+        memory: What "it" means to it.
+    """
+
+    room: str
+    carried: tuple[str, ...]
+    facts: int
+    memory: Memory
+
+
+class TextWorldCoop(TeamEnv):
+    """A game of TextWorld for a team. Who is in the same room is seen and heard.
+
+    A quest is done when it is done for any player: an object that has to be held counts in any hand, but several
+    conditions of one quest have to hold for one player.
+
+    Progress is that of the player who stands best: sub-goals done are the length of the shortest solution less the length
+    of the shortest one that a single player would still need if all others put down what they carry where they are.
+
+    Args:
+        num_agents: Players, 1 to 8.
+        hearing: Who hears what is said: "near" (in the same room) or "all".
+        env_id: A registered id, such as "TextWorld-Easy-Dense-v0", whose numbers are taken; or None.
+        **knobs: The arguments of `TextWorldEnv`, which has them described, without those of its other kinds of games.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {**TeamEnv.metadata, "name": "textworld_coop_v0"}
+
+    def __init__(
+        self, *, num_agents: int = 2, hearing: Hearing = "near", env_id: str | None = None, **knobs: Any
+    ) -> None:
+        knobs = knobs_of(env_id, TEXTWORLD, knobs, fixed=("challenge", "rewards", "game", "backend"))
+        super().__init__(TextWorldEnv(**knobs), names=player_names(num_agents), hearing=hearing, knobs=knobs)
+
+    def plan(self) -> dict[str, str]:
+        """The player who stands best goes its way; whoever carries what it needs puts that down."""
+        actions = dict.fromkeys(self.agents, PASS)
+        task = cast(TextWorldTask, self.task)
+        plans = {name: task.planner.plan(self._laid_open(name)) for name in self.agents}
+        lengths = {name: plan.length for name, plan in plans.items() if plan is not None}
+        if not lengths:
+            return actions
+        leader = min(lengths, key=lambda name: lengths[name])  # the first of equals
+        plan = plans[leader]
+        assert plan is not None
+        names = {thing: task.game.infos[thing].name for seat in self._seats.values() for thing in seat.own.carried}
+        taken = [operator.name for operator in plan.operators if operator.name.startswith("take ")]
+        wanted = {thing for thing, name in names.items() if f"take {name}" in taken}
+        for name, seat in self._seats.items():
+            needed = [thing for thing in seat.own.carried if thing in wanted]
+            if name != leader and needed:
+                actions[name] = self.acting(name, f"drop {names[needed[0]]}")
+        command = plan.operators[0].name
+        if command in (self._seats[leader].point.turn.admissible or ()):
+            actions[leader] = self.acting(leader, command)
+        return actions
+
+    def _own(self, world: Position) -> Own:
+        facts = world.state & cast(TextWorldTask, self.task).ground.own
+        return Own(world.world.room, world.world.inside(PLAYER), facts, world.memory)
+
+    def _newcomer(self, own: Own) -> Own:
+        at = cast(TextWorldTask, self.task).ground.bit("at", PLAYER, own.room)
+        return Own(own.room, (), at, Memory())
+
+    def _as_met_by(self, own: Own, world: Position) -> Position:
+        task = cast(TextWorldTask, self.task)
+        things = world.world.copy()
+        for thing in things.inside(PLAYER):
+            del things.holder[thing]
+        things.contents[PLAYER] = own.carried
+        things.holder.update(dict.fromkeys(own.carried, PLAYER))
+        if things.room != own.room:
+            things.walk(own.room, story_of(task).setting)
+        facts = world.state & ~task.ground.own | own.facts
+        state = task.ground.problem.judge(facts, world.state)
+        return replace(world, world=things, state=state, tale=state, memory=own.memory)
+
+    def _place(self, own: Own) -> Hashable:
+        return own.room
+
+    def _is_over(self, world: Position) -> tuple[bool, bool]:
+        problem = cast(TextWorldTask, self.task).ground.problem
+        return problem.is_won(world.state), problem.is_lost(world.state)
+
+    def _total(self, task: Task) -> int:
+        return task.subgoals_total
+
+    def _num_done(self) -> int:
+        task = cast(TextWorldTask, self.task)
+        left = [task.planner.remaining(self._laid_open(name)) for name in self._seats]
+        return max((task.subgoals_total - steps for steps in left if steps is not None), default=0)
+
+    def _laid_open(self, name: str) -> int:
+        """The facts for one player if all others had put down what they carry."""
+        ground = cast(TextWorldTask, self.task).ground
+        state: int = self._world.state & ~ground.own | self._seats[name].own.facts
+        for other, seat in self._seats.items():
+            if other != name:
+                for thing in seat.own.carried:
+                    state |= ground.bit("at", thing, seat.own.room)
+        return state
+
+    def _report(self, agent: str, command: str, before: Position, after: Position) -> str | None:
+        return None if before.state == after.state else f"{agent}: {command}"
+
+
+def parallel_env(**knobs: Any) -> TextWorldCoop:
+    """The environment in which all act at once; `knobs` are those of `TextWorldCoop`."""
+    return TextWorldCoop(**knobs)
+
+
+def env(**knobs: Any) -> TurnBased:
+    """The same game turn by turn."""
+    return turn_by_turn(TextWorldCoop(**knobs))

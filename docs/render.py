@@ -15,11 +15,21 @@ from textagent_gym.core import TextAgentEnv
 from textagent_gym.envs.alfworld.env import ALFWorldEnv
 from textagent_gym.envs.swe.env import SWEGymEnv
 from textagent_gym.envs.textworld.env import TextWorldEnv
+from textagent_gym.multi_agent.alfworld_coop import ALFWorldCoop
+from textagent_gym.multi_agent.swe_pair import SWEPair
+from textagent_gym.multi_agent.team import TeamEnv
+from textagent_gym.multi_agent.textworld_coop import TextWorldCoop
 from textagent_gym.registration import environment_specs
 
 DOCS = Path(__file__).parent
 NOTE = "<!-- Made by docs/render.py from the code; edit the docstring, then run `make docs`. -->"
 DOMAINS: dict[str, type[TextAgentEnv]] = {"TextWorld": TextWorldEnv, "ALFWorld": ALFWorldEnv, "SWEGym": SWEGymEnv}
+TEAMS: dict[str, type[TeamEnv]] = {
+    "What all teams share": TeamEnv,
+    "textworld_coop": TextWorldCoop,
+    "alfworld_coop": ALFWorldCoop,
+    "swe_pair": SWEPair,
+}
 KNOBS = ("state_space_size", "action_space_size", "solution_length")
 
 
@@ -31,6 +41,7 @@ def pages() -> dict[Path, str]:
         DOCS / "alfworld.md": page("ALFWorld"),
         DOCS / "swegym.md": page("SWEGym"),
         DOCS / "environment.md": environment_page(),
+        DOCS / "multi_agent.md": teams_page(),
         readme: with_table(readme.read_text(), "\n\n".join(map(id_table, DOMAINS))),
     }
 
@@ -46,6 +57,13 @@ def environment_page() -> str:
     """The contract that all environments share: the base class, info, and the task card."""
     parts = [f"{NOTE}\n\n# What every environment keeps\n\n{docstring(TextAgentEnv)}"]
     parts += [f"## {title}\n\n{docstring(kind)}" for title, kind in (("info", Info), ("The task card", TaskCard))]
+    return "\n\n".join(parts) + "\n"
+
+
+def teams_page() -> str:
+    """What all teams share, each of them, and `docs/multi_agent_notes.md`."""
+    parts = [f"{NOTE}\n\n# Teams\n\n{(DOCS / 'multi_agent_notes.md').read_text().rstrip()}"]
+    parts += [f"## {title}\n\n{docstring(kind)}" for title, kind in TEAMS.items()]
     return "\n\n".join(parts) + "\n"
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = {"README.md": ROOT / "README.md", "libraries.md": ROOT / "docs" / "libraries.md"}
+PAGES = {
+    "README.md": ROOT / "README.md",
+    **{name: ROOT / "docs" / name for name in ("libraries.md", "multi_agent_notes.md")},
+}
 BLOCKS = [
     pytest.param(block, id=f"{name}-{number}")
     for name, path in PAGES.items()

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 pytest.importorskip("pettingzoo", reason="pip install 'textagent-gym[multiagent]'")
 from pettingzoo.test import api_test, parallel_api_test, seed_test
 
+from textagent_gym.interop.numeric import bag_of_words
 from textagent_gym.multi_agent import alfworld_coop, swe_pair, textworld_coop
-from textagent_gym.multi_agent.team import TeamEnv
+from textagent_gym.multi_agent.numeric import NumericTeam
+from textagent_gym.multi_agent.team import TeamEnv, turn_by_turn
 from textagent_gym.multi_agent.teams import ExpertTeam, RandomTeam
 
 MODULES = [textworld_coop, alfworld_coop, swe_pair]
@@ -38,6 +40,35 @@ def test_pettingzoo_finds_nothing_wrong(module: Any, monkeypatch: pytest.MonkeyP
     parallel_api_test(module.parallel_env(), num_cycles=20)
     api_test(module.env(), num_cycles=20)
     seed_test(module.env, num_cycles=10)
+
+
+@pytest.mark.parametrize("module", [textworld_coop, alfworld_coop])
+@pytest.mark.filterwarnings("ignore")
+def test_pettingzoo_finds_nothing_wrong_with_numbers(module: Any) -> None:
+    parallel_api_test(NumericTeam(module.parallel_env()), num_cycles=20)
+    api_test(turn_by_turn(NumericTeam(module.parallel_env())), num_cycles=20)
+    seed_test(lambda: turn_by_turn(NumericTeam(module.parallel_env())), num_cycles=10)
+
+
+def test_numbers_mean_what_the_text_says() -> None:
+    team, env = textworld_coop.parallel_env(), NumericTeam(textworld_coop.parallel_env(), num_features=64)
+    told, infos = team.reset(seed=4)
+    seen, _ = env.reset(seed=4)
+    for number in range(4):
+        for name in team.possible_agents:
+            np.testing.assert_array_equal(seen[name]["observation"][64:], bag_of_words(told[name], 64))
+            assert seen[name]["action_mask"].sum() == 1 + len(infos[name]["admissible_commands"])
+        commands = [infos[name]["admissible_commands"] for name in team.possible_agents]
+        places = [number % len(listed) for listed in commands]
+        told, rewards, *_, infos = team.step(
+            {name: listed[place] for name, listed, place in zip(team.possible_agents, commands, places, strict=True)}
+        )
+        seen, paid, *_ = env.step({name: place + 1 for name, place in zip(team.possible_agents, places, strict=True)})
+        assert paid == rewards
+    with pytest.raises(ValueError, match=r"this world knows no list of commands"):
+        NumericTeam(swe_pair.parallel_env()).reset(seed=0)
+    with pytest.raises(ValueError, match=r"expected at most 2 commands"):
+        NumericTeam(textworld_coop.parallel_env(), max_actions=3).reset(seed=4)
 
 
 @modules

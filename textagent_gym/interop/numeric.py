@@ -84,6 +84,43 @@ class AdmissibleActionIndex(gym.Wrapper[str, Any, str, Any], RecordConstructorAr
         return int(self.action_space.n)
 
 
+class FixedSeeds(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Episodes play a list of seeds over and over, in its order, so that a policy meets the same tasks again.
+
+    `reset(seed=s)` begins at the place `s % len(seeds)`, and a reset without a seed goes on with the next one: environments
+    of a vector, which get consecutive seeds, begin with different tasks.
+
+    Args:
+        env: Any environment.
+        seeds: What the environment is reset with.
+
+    Raises:
+        ValueError: There are no seeds.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], seeds: Sequence[int]) -> None:
+        RecordConstructorArgs.__init__(self, seeds=seeds)
+        gym.Wrapper.__init__(self, env)
+        if not seeds:
+            raise ValueError("expected at least one seed, got none")
+        self._seeds = tuple(seeds)
+        self._place = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Starts an episode with the next seed of the list."""
+        place = self._place if seed is None else seed
+        self._place = place + 1
+        return self.env.reset(seed=self._seeds[place % len(self._seeds)], options=options)
+
+
+def bag_of_words(text: str, num_features: int) -> NDArray[np.float32]:
+    """(num_features,) how often each word of a text occurs, at the place that its CRC-32 gives it."""
+    counts = np.zeros(num_features, dtype=np.float32)
+    for word in _WORD.findall(text.lower()):
+        counts[zlib.crc32(word.encode()) % num_features] += 1
+    return counts
+
+
 class HashedBagOfWords(gym.ObservationWrapper[NDArray[np.float32], Any, str], RecordConstructorArgs):
     """An observation is how often each word occurs, by the word's hash: (num_features,) float32, or twice as many.
 
@@ -117,9 +154,7 @@ class HashedBagOfWords(gym.ObservationWrapper[NDArray[np.float32], Any, str], Re
 
     def observation(self, observation: str) -> NDArray[np.float32]:
         """Counts of the hashed words."""
-        counts = np.zeros(self._num_features, dtype=np.float32)
-        for word in _WORD.findall(observation.lower()):
-            counts[zlib.crc32(word.encode()) % self._num_features] += 1
+        counts = bag_of_words(observation, self._num_features)
         if not self._keep_first:
             return counts
         self._first = counts if self._first is None else self._first

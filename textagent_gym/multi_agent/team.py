@@ -70,8 +70,8 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
 
     - **A round.** All players act at once; their actions are carried out one after the other, beginning with the first
       player in the first round, with the second one in the second, and so on. So of two players who reach for the same
-      thing the one whose turn is first gets it, and the other is told what is left to be told. A game that ends in the
-      middle of a round carries out no further action.
+      thing the one whose turn is first gets it, and the other is told what the world says of a thing that is not there.
+      A game that ends in the middle of a round carries out no further action.
     - **Views.** A player is told the answer to its own action, what others did in its sight, what it heard, and who is
       there. `say WORDS` is heard by those who are near (or by all), takes the player's turn, and touches nothing;
       `pass` lets the others act.
@@ -360,7 +360,7 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
         return as_action(command, self._form)
 
 
-def turn_by_turn(team: TeamEnv) -> TurnBased:
+def turn_by_turn(team: ParallelEnv[str, Any, Any]) -> TurnBased:
     """The same game in PettingZoo's other form: players are asked one after the other, then the round is played."""
     turns: TurnBased = parallel_to_aec(team)
     return turns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast, get_args
 
 from typing_extensions import Unpack
@@ -10,45 +9,27 @@ from typing_extensions import Unpack
 from textagent_gym.contract import EpisodeOptions, Task, Turn
 from textagent_gym.core import MAX_ACTION, TextAgentEnv
 from textagent_gym.envs.swe import tools
-from textagent_gym.envs.swe.catalogue import Listed, indexed_record, listed, num_edits
-from textagent_gym.envs.swe.choice import Choices
+from textagent_gym.envs.swe.catalogue import indexed_record
 from textagent_gym.envs.swe.grading import Verdict, grade, time_limit
-from textagent_gym.envs.swe.interfaces import Interface, actions_asked, reference_actions, rules_of
+from textagent_gym.envs.swe.interfaces import Interface, actions_asked, rules_of
 from textagent_gym.envs.swe.patches import make_patch
+from textagent_gym.envs.swe.presented import SweTask, present
 from textagent_gym.envs.swe.records import Origin, TaskRecord
 from textagent_gym.envs.swe.sandbox import Limits, Sandbox
 from textagent_gym.envs.swe.sandboxes.container import container_sandbox
 from textagent_gym.envs.swe.sandboxes.container_engine import engine
 from textagent_gym.envs.swe.sandboxes.protection import choose_sandbox
-from textagent_gym.envs.swe.selection import custom_records, in_images, within
+from textagent_gym.envs.swe.selection import custom_records, from_index, from_records, in_images, within
 from textagent_gym.envs.swe.shell import Shell
 from textagent_gym.envs.swe.statements import HINT_LEVELS, statement
-from textagent_gym.envs.swe.tasks import Problem, problem
-from textagent_gym.envs.swe.trees import Tree, texts
+from textagent_gym.envs.swe.tasks import problem
+from textagent_gym.envs.swe.trees import texts
 from textagent_gym.envs.swe.workspace import Workspace
 from textagent_gym.knobs import check_choice, check_integer, check_number
 from textagent_gym.spaces import AnyText
 
 SUBMIT_MARK = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 """What a command of the bash interface prints on its first line to submit, as in mini-swe-agent."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweTask(Task):
-    """A repair task as it is played.
-
-    Attributes:
-        problem: The record, made ready.
-        base: The tree that the agent starts with.
-        choices: The edits on offer, with `interface="choice"` alone.
-    """
-
-    problem: Problem
-    base: Tree
-    choices: Choices | None
-
-    def __hash__(self) -> int:
-        return hash(self.task_id)
 
 
 class SWEGymEnv(TextAgentEnv):
@@ -209,7 +190,11 @@ class SWEGymEnv(TextAgentEnv):
             self._records = in_images(self._records)
         self._rebase = rebase
         self._origin: Origin = origin
-        self._listed = self._select(sizes, bounds) if tasks is None else self._select_custom(sizes, bounds)
+        offered = (
+            from_index(self._origin, self.split) if tasks is None else from_records(self._records.values(), self.split)
+        )
+        where = f"origin {origin!r} in the split {self.split!r}" if tasks is None else "these tasks"
+        self._listed = within(offered, sizes, bounds, where)
         self._hint_level = hint_level
         self._tests_visible = tests_visible
         self._limits = Limits(seconds=command_seconds)
@@ -271,24 +256,6 @@ class SWEGymEnv(TextAgentEnv):
             return self.patch or "Nothing was changed yet."
         return None
 
-    def _select(self, sizes: dict[str, int | None], bounds: dict[str, int | None]) -> dict[str, Listed]:
-        tasks = {name: task for name, task in listed(self._origin).items() if task.split == self.split}
-        return within(tasks, sizes, bounds, f"origin {self._origin!r} in the split {self.split!r}")
-
-    def _select_custom(self, sizes: dict[str, int | None], bounds: dict[str, int | None]) -> dict[str, Listed]:
-        tasks = {
-            record.instance_id: Listed(
-                instance_id=record.instance_id,
-                origin=record.origin,
-                project=record.repo,
-                split=self.split,
-                num_files=int(record.extra.get("source_files", 0)),
-                num_edits=num_edits(record),
-            )
-            for record in self._records.values()
-        }
-        return within(tasks, sizes, bounds, "these tasks")
-
     def _new_task(self) -> Task:
         names = tuple(self._listed)
         return self._find_task(names[self.np_random.integers(len(names))])
@@ -303,7 +270,17 @@ class SWEGymEnv(TextAgentEnv):
             from textagent_gym.envs.swe.rebase import rebased
 
             record = self._records[task_id] = rebased(record, self._sandbox_of(record))
-        return self._task_of(problem(record, self._sandbox_of(record)))
+        sandbox = self._sandbox_of(record)
+        return present(
+            problem(record, sandbox),
+            split=self.split,
+            interface=self._interface,
+            size=self._size,
+            hint_level=self._hint_level,
+            tests_visible=self._tests_visible,
+            protection=sandbox.protection,
+            in_image=self._sandbox is None,
+        )
 
     def _open_sandbox(self, kind: str, allow_weaker: bool, allow_unsafe: bool) -> Sandbox | None:
         """The sandbox of all tasks; None where each has its own, of an engine that has been seen to answer."""
@@ -314,53 +291,6 @@ class SWEGymEnv(TextAgentEnv):
 
     def _sandbox_of(self, record: TaskRecord) -> Sandbox:
         return self._sandbox or container_sandbox(record.image)
-
-    def _task_of(self, ready: Problem) -> SweTask:
-        record = ready.record
-        protection = self._sandbox_of(record).protection
-        choices = Choices(record, self._size) if self._interface == "choice" else None
-        solution = reference_actions(ready.edits, self._interface, self._tools, choices)
-        offered = len(choices.commands) + 1 if choices is not None else None
-        return SweTask(
-            task_id=record.instance_id,
-            solution=solution,
-            solution_is_shortest=False,
-            subgoals_total=len(ready.exam.groups),
-            measured={
-                "state_space_size": ready.num_files,
-                "action_space_size": self._size,
-                "solution_length": num_edits(record),
-            },
-            split=self.split,
-            admissible_counts=None if offered is None else (offered,) * len(solution),
-            solution_numbers=None
-            if choices is None
-            else tuple(
-                [choices.commands.index(command) + 1 for command in choices.repairs] + [len(choices.commands) + 1]
-            ),
-            game_file=None,
-            details={
-                "origin": record.origin,
-                "repo": record.repo,
-                "version": record.version,
-                "licence": record.licence,
-                "interface": self._interface,
-                "hint_level": self._hint_level,
-                "tests_visible": self._tests_visible,
-                "num_fail_to_pass": len(ready.exam.fail_to_pass),
-                "num_pass_to_pass": len(ready.exam.pass_to_pass),
-                "num_aliased": len(ready.exam.aliased),
-                "num_twinned": len(ready.exam.twinned),
-                "test_seconds": record.seconds,
-                "image": "" if self._sandbox else record.image,
-                "sandbox": protection.name,
-                "sandbox_detail": protection.detail,
-                "sandbox_gaps": list(protection.gaps),
-            },
-            problem=ready,
-            base=ready.visible if self._tests_visible else ready.hidden,
-            choices=choices,
-        )
 
     def _begin(self, task: Task) -> Turn:
         task = cast(SweTask, task)

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
-from textagent_gym.envs.swe.catalogue import Listed
+from collections.abc import Iterable
+
+from textagent_gym.contract import Split
+from textagent_gym.envs.swe.catalogue import Listed, listed, num_edits
 from textagent_gym.envs.swe.datasets import adapt
 from textagent_gym.envs.swe.formats import read_records
-from textagent_gym.envs.swe.records import TaskRecord
+from textagent_gym.envs.swe.records import Origin, TaskRecord
+
+
+def from_index(origin: Origin, split: Split) -> dict[str, Listed]:
+    """The indexed tasks of an origin that are in a split, by name."""
+    return {name: task for name, task in listed(origin).items() if task.split == split}
+
+
+def from_records(records: Iterable[TaskRecord], split: Split) -> dict[str, Listed]:
+    """Tasks of one's own, by name; all of them are in any split."""
+    return {
+        record.instance_id: Listed(
+            instance_id=record.instance_id,
+            origin=record.origin,
+            project=record.repo,
+            split=split,
+            num_files=int(record.extra.get("source_files", 0)),
+            num_edits=num_edits(record),
+        )
+        for record in records
+    }
 
 
 def within(

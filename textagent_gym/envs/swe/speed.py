@@ -12,7 +12,8 @@ from gymnasium.error import DependencyNotInstalled
 
 from textagent_gym.bench import Stopwatch
 from textagent_gym.envs.swe import grading, tasks
-from textagent_gym.envs.swe.env import SWEGymEnv, SweTask
+from textagent_gym.envs.swe.env import SWEGymEnv
+from textagent_gym.envs.swe.presented import SweTask
 from textagent_gym.envs.swe.trees import scratch_folder, write_tree
 
 

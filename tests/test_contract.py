@@ -22,7 +22,8 @@ def test_contract(env_id: str) -> None:
 def test_the_expert_solves_both_splits_over_many_seeds(env_id: str) -> None:
     for split in ("train", "test"):
         env = gym.make(env_id, split=split, expose_solution=True)
-        for seed in range(1000, 1005 if "Extreme" in env_id else 1025):
+        few = "Extreme" in env_id or env_id.startswith("SWEGym")  # all repairs are judged in tests/swe/test_tasks.py
+        for seed in range(1000, 1005 if few else 1025):
             seen = play(env, ExpertAgent(), seed)
             card = seen[0][4]["task_card"]
             assert sum(step[1] for step in seen) == pytest.approx(1, abs=1e-9)

@@ -175,6 +175,14 @@ def test_words_reach_those_who_are_near_or_all(hearing: str, heard: bool) -> Non
     assert infos["player_1"]["valid_command"]
 
 
+def test_a_command_that_was_chosen_by_its_number_is_told_in_words() -> None:
+    env = textworld_coop.parallel_env(env_id="TextWorld-Easy-Dense-v0", by_number=True)
+    _, infos = env.reset(seed=3)
+    plan = env.plan()["player_1"]
+    observations, *_ = env.step({"player_1": plan, "player_2": "pass"})
+    assert f"player_1: {infos['player_1']['admissible_commands'][int(plan) - 1]}" in observations["player_2"]
+
+
 def test_a_player_is_told_nothing_of_what_happens_elsewhere() -> None:
     """Two worlds in which a distant player does different things look the same from here."""
     told = []

@@ -118,8 +118,8 @@ class SWEPair(TeamEnv):
 
         return f"The {agent} changed:\n{shortened(make_patch(files(old), files(new)))}"
 
-    def _greeting(self, name: str) -> str:
-        return f"You are the {name}. Your tools: {', '.join(self._tools[name])}."
+    def _greeting(self, name: str) -> list[str]:
+        return [f"You are the {name}. Your tools: {', '.join(self._tools[name])}."]
 
     def _team_rules(self) -> str:
         return (

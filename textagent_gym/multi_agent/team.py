@@ -21,7 +21,7 @@ from textagent_gym.core import MAX_ACTION, MAX_OBSERVATION, TextAgentEnv
 from textagent_gym.knobs import check_choice, check_integer
 from textagent_gym.rewards import MilestoneReward
 from textagent_gym.spaces import AnyText
-from textagent_gym.wrappers import ActionForm, as_action, parse_action
+from textagent_gym.wrappers import ActionForm, as_action, choose_command, parse_action
 
 try:
     from pettingzoo import AECEnv, ParallelEnv
@@ -163,9 +163,9 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
         words = re.match(r"(?i)\s*say\s+(.*)", command, re.DOTALL)
         return words[1] if words else None
 
-    def _greeting(self, name: str) -> str:
-        """What a player is told at first."""
-        return f"You are {name}."
+    def _greeting(self, name: str) -> list[str]:
+        """What a player is told of itself at first."""
+        return [f"You are {name}."] if len(self.possible_agents) > 1 else []
 
     def _team_rules(self) -> str:
         """What players are told of the team."""
@@ -209,7 +209,7 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
             ValueError: No task has that name.
         """
         known = {key: value for key, value in (options or {}).items() if key == "task_id"}
-        first, info = self._solo.reset(seed=seed, options=known)
+        _, info = self._solo.reset(seed=seed, options=known)
         start = self._solo.snapshot()
         own = self._own(start.backend)
         self._world = start.backend
@@ -218,11 +218,9 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
         info["task_card"]["details"]["num_agents"] = len(self.possible_agents)
         self.agents = list(self.possible_agents)
         self._seats = {
-            name: Seat(self._newcomer(own) if number else own, start, info, [self._greeting(name)])
+            name: Seat(self._newcomer(own) if number else own, start, info, self._greeting(name))
             for number, name in enumerate(self.agents)
         }
-        if len(self.agents) == 1:
-            return {self.agents[0]: first}, {self.agents[0]: self._info(self._seats[self.agents[0]])}
         return {name: self._tell(name) for name in self.agents}, self._infos()
 
     def step(self, actions: dict[str, str]) -> Step:
@@ -272,7 +270,7 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
         """Carries out one player's action."""
         seat = self._seats[name]
         self._enter(seat)
-        before, place = self._world, self._place(seat.own)
+        before, place, offered = self._world, self._place(seat.own), seat.point.turn.admissible
         command = parse_action(action, self._form) or ""
         said, refused = self._said(command), self._refused(name, command)
         if said is not None:
@@ -288,9 +286,12 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
         seat.point, seat.has_played = self._solo.snapshot(), True
         self._world = seat.point.backend
         seat.own = self._own(self._world)
+        if self._by_number:
+            command = choose_command(command, offered) or command
+        report = self._report(name, command, before, self._world)
         for other, witness in self._seats.items():
             if other != name:
-                self._notice(witness, name, said, self._report(name, command, before, self._world), place, seat)
+                self._notice(witness, name, said, report, place, seat)
         for witness in self._seats.values():
             if not self._over:  # what one has done may complete what another one stands for
                 self._world = self._as_met_by(witness.own, self._world)

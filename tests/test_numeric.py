@@ -14,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.toy import CorridorEnv
-from textagent_gym.interop.numeric import AdmissibleActionIndex, HashedBagOfWords, TokenizedObservation
+from textagent_gym.interop.numeric import (
+    AdmissibleActionIndex,
+    CommandWords,
+    FixedSeeds,
+    HashedBagOfWords,
+    TokenizedObservation,
+    bag_of_words,
+)
 
 ALFWORLD = "ALFWorld-Easy-Dense-v0"
 
@@ -31,6 +38,7 @@ def wrapped(env_id: str = ALFWORLD, **options: Any) -> gym.Env[Any, Any]:
 def test_the_checker_of_gymnasium_accepts_them() -> None:
     check_env(HashedBagOfWords(AdmissibleActionIndex(CorridorEnv(), 4), num_features=16), skip_render_check=True)
     check_env(TokenizedObservation(AdmissibleActionIndex(CorridorEnv(), 4), letters, 97, 50), skip_render_check=True)
+    check_env(CommandWords(AdmissibleActionIndex(FixedSeeds(CorridorEnv(), [5, 6]), 4), 16), skip_render_check=True)
 
 
 def test_an_index_plays_the_command_at_its_place() -> None:
@@ -110,11 +118,53 @@ def test_tokens_are_cut_in_front_and_padded_behind() -> None:
     assert env.observation_space.contains(env.observation(""))
 
 
+def test_fixed_seeds_are_played_in_turn() -> None:
+    env = FixedSeeds(CorridorEnv(), [7, 3, 5])
+    tasks = [env.reset()[1]["task_id"] for _ in range(6)]
+    assert tasks == [CorridorEnv().reset(seed=seed)[1]["task_id"] for seed in (7, 3, 5)] * 2
+
+
+def test_a_seed_is_a_place_in_the_list() -> None:
+    env = FixedSeeds(CorridorEnv(), range(10, 14))
+    tasks = [env.reset(seed=6)[1]["task_id"], env.reset()[1]["task_id"], env.reset()[1]["task_id"]]
+    assert tasks == [CorridorEnv().reset(seed=seed)[1]["task_id"] for seed in (12, 13, 10)]
+
+
+def test_no_seeds_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected at least one seed"):
+        FixedSeeds(CorridorEnv(), [])
+
+
+def test_a_row_tells_the_words_of_its_command_and_where_else_they_are() -> None:
+    class Talkative(CorridorEnv):
+        def _say(self, text: str, **options: Any) -> Any:
+            told = "Go east." if text.startswith("Corridor") else "The west, the west."
+            return super()._say(told, **options)._replace(admissible=("go east", "go west"))
+
+    env = CommandWords(AdmissibleActionIndex(Talkative(), 4), num_features=512)
+    first, info = env.reset(seed=0)
+    second, *_ = env.step(0)
+    go, east, west, none = (bag_of_words(text, 512) for text in ("go", "east", "west", ""))
+    assert env.observation_space.contains(first)
+    assert info["action_mask"].sum() == 2
+    np.testing.assert_array_equal(first[0], np.concatenate([go + east, go + east, go + east]))
+    np.testing.assert_array_equal(first[1], np.concatenate([go + west, go, go]))
+    np.testing.assert_array_equal(second[0], np.concatenate([go + east, go + east, none]))
+    np.testing.assert_array_equal(second[1], np.concatenate([go + west, go, west]))
+    assert not first[2:].any()
+
+
+def test_words_of_commands_need_places() -> None:
+    with pytest.raises(ValueError, match="expected places of commands"):
+        CommandWords(CorridorEnv())
+
+
 @pytest.mark.parametrize(
     "make",
     [
         lambda: AdmissibleActionIndex(CorridorEnv(), max_actions=0),
         lambda: HashedBagOfWords(CorridorEnv(), num_features=0),
+        lambda: CommandWords(AdmissibleActionIndex(CorridorEnv()), num_features=0),
         lambda: TokenizedObservation(CorridorEnv(), letters, vocab_size=5, pad_token_id=5),
     ],
 )

@@ -161,6 +161,56 @@ class HashedBagOfWords(gym.ObservationWrapper[NDArray[np.float32], Any, str], Re
         return np.concatenate([self._first, counts])
 
 
+class CommandWords(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """An observation is a row of words for each place of a command: (max_actions, 3 * num_features) float32 of 0 and 1.
+
+    The first third of a row says which words, by hash, the command has; the second, which of these the first observation
+    of the episode has, which tells the task; the last, which of these this observation has. A row without a command is 0.
+    A policy that scores every row with the same weights reads what a command says, and can play tasks that it has not met.
+
+    Args:
+        env: An `AdmissibleActionIndex`; without `show_admissible`, which would make the last third say nothing.
+        num_features: Places for words.
+
+    Raises:
+        ValueError: Actions are not places of commands.
+    """
+
+    def __init__(self, env: gym.Env[str, Any], num_features: int = 128) -> None:
+        RecordConstructorArgs.__init__(self, num_features=num_features)
+        gym.Wrapper.__init__(self, env)
+        check_integer("num_features", num_features, low=1)
+        if not isinstance(env.action_space, Discrete):
+            raise ValueError(f"expected places of commands (AdmissibleActionIndex), got actions of {env.action_space}")
+        self._num_features = num_features
+        self._task = np.zeros(num_features, dtype=np.bool_)
+        self.observation_space = Box(0, 1, (int(env.action_space.n), 3 * num_features), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Starts an episode."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._task = self._words(observation)
+        return self._rows(observation, info), info
+
+    def step(self, action: int | np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Plays the command at a place."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return self._rows(observation, info), float(reward), terminated, truncated, info
+
+    def _rows(self, observation: str, info: dict[str, Any]) -> NDArray[np.float32]:
+        rows = np.zeros(self.observation_space.shape or (), dtype=np.float32)
+        now = self._words(observation)
+        for row, command in zip(rows, info["admissible_commands"], strict=False):
+            words = self._words(command)
+            row[:] = np.concatenate([words, words & self._task, words & now])
+        return rows
+
+    def _words(self, text: str) -> NDArray[np.bool_]:
+        return bag_of_words(text, self._num_features) > 0
+
+
 class TokenizedObservation(gym.ObservationWrapper[NDArray[np.int64], Any, str], RecordConstructorArgs):
     """An observation is its tokens: (max_tokens,) int64, padded at the end, the first ones cut off where there are more.
 

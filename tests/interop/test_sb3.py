@@ -1,0 +1,71 @@
+"""PPO of stable-baselines3 and MaskablePPO of sb3-contrib practise eight games of TextWorld-Easy: 0.5 above random."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+pytest.importorskip("stable_baselines3")
+pytest.importorskip("sb3_contrib")
+
+import torch
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.utils import get_action_masks
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_checker import check_env
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from tests.interop.practice import MAX_ACTIONS, make_game, report, score
+
+OPTIONS: dict[str, Any] = {
+    "policy": "MlpPolicy",
+    "n_steps": 32,
+    "batch_size": 128,
+    "gamma": 0.9,
+    "gae_lambda": 0.9,
+    "seed": 0,
+    "device": "cpu",
+    "policy_kwargs": {"net_arch": [64]},
+}
+
+
+def eight_games() -> DummyVecEnv:
+    return DummyVecEnv([make_game] * 8)
+
+
+def test_the_checker_of_stable_baselines3_accepts_it() -> None:
+    check_env(make_game())
+
+
+def test_the_mask_reaches_sb3_contrib() -> None:
+    envs = eight_games()
+    envs.reset()
+    masks = get_action_masks(envs)
+    assert masks.shape == (8, MAX_ACTIONS)
+    assert masks[:, 0].all()
+    assert not masks.all(axis=1).any()
+
+
+def test_maskable_ppo_learns_its_games() -> None:
+    torch.set_num_threads(1)
+    model = MaskablePPO(env=eight_games(), learning_rate=2.5e-3, n_epochs=4, ent_coef=0.01, **OPTIONS)
+    started = time.process_time()
+    model.learn(12_288)
+    seconds = time.process_time() - started
+    scores = score(lambda observation, mask: int(model.predict(observation, action_masks=mask)[0]))
+    report("sb3-contrib", "MaskablePPO", 12_288, seconds, scores)
+    assert scores.practised > scores.random + 0.5
+
+
+@pytest.mark.slow
+def test_ppo_learns_its_games_without_a_mask() -> None:
+    torch.set_num_threads(1)
+    model = PPO(env=eight_games(), learning_rate=1e-3, n_epochs=8, ent_coef=0.02, **OPTIONS)
+    started = time.process_time()
+    model.learn(32_768)
+    seconds = time.process_time() - started
+    scores = score(lambda observation, _: int(model.predict(observation)[0]))
+    report("stable-baselines3", "PPO, no mask", 32_768, seconds, scores)
+    assert scores.practised > scores.random + 0.5

@@ -1,6 +1,7 @@
 # make demo   watch a language model learn a text game (8 minutes on two cores, after installation)
 # make test   everything that must hold (7 minutes on two cores, after installation)
 # make test-slow   the long differential and learning runs
+# make interop   the tests of every library that this plugs into, and docs/compatibility.md
 # make verify-results   play every entry of the leaderboards again
 # make docs   render the pages that are made from the code
 
@@ -8,7 +9,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-slow verify-results lint docs clean
+.PHONY: demo test test-slow interop verify-results lint docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m benchmarks.demo
@@ -18,6 +19,9 @@ test: lint
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+interop: $(INSTALLED) .venv-interop/installed .venv-rllib/installed .venv-openenv/installed
+	$(BIN)/python -m benchmarks.interop
 
 verify-results: $(INSTALLED)
 	$(BIN)/python -m benchmarks.leaderboard --check
@@ -36,5 +40,22 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[dev]"
 	touch $(INSTALLED)
 
+.venv-interop/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-interop
+	.venv-interop/bin/python -m pip install --constraint constraints.txt --editable ".[dev,interop]"
+	touch $@
+
+# OpenEnv and verifiers want different versions of mcp.
+.venv-openenv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-openenv
+	.venv-openenv/bin/python -m pip install --constraint constraints.txt --editable ".[serve]" pytest
+	touch $@
+
+# RLlib wants an older Gymnasium than all the others.
+.venv-rllib/installed: pyproject.toml constraints-rllib.txt
+	$(PYTHON) -m venv .venv-rllib
+	.venv-rllib/bin/python -m pip install --constraint constraints-rllib.txt --editable ".[rllib]"
+	touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-interop .venv-rllib .venv-openenv build dist *.egg-info

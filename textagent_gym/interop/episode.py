@@ -1,0 +1,81 @@
+"""One episode at a time of any environment of strings, as the trainers of language models ask for it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import Any, SupportsIndex
+
+import gymnasium as gym
+from gymnasium.error import ResetNeeded
+
+
+class Episode:
+    """An environment by its id, the episode that it plays, and what that episode has paid.
+
+    Args:
+        env_id: An id for `gym.make`; `package:Id-v0` imports the package first.
+        env_kwargs: Constructor options.
+
+    Attributes:
+        total_reward: Return of the episode so far, undiscounted.
+        last_reward: Reward of the last step.
+        num_steps: Steps taken.
+        terminated: Whether the world has ended the episode.
+        truncated: Whether a budget has.
+        info: What the environment told beside the last observation.
+    """
+
+    def __init__(self, env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> None:
+        self.env_id = env_id
+        self._env: gym.Env[str, str] = gym.make(env_id, disable_env_checker=True, **(env_kwargs or {}))
+        self._is_started = False
+        self._begin({})
+
+    def start(self, seed: SupportsIndex | None = None, options: dict[str, Any] | None = None) -> str:
+        """Starts the task of `seed` (or of the environment's reset options) and returns the first observation."""
+        self._is_started = False
+        observation, info = self._env.reset(seed=None if seed is None else operator.index(seed), options=options)
+        self._begin(info)
+        self._is_started = True
+        return self._text(observation)
+
+    def act(self, action: str) -> str:
+        """Takes a step and returns the observation.
+
+        Raises:
+            gymnasium.error.ResetNeeded: The episode is over, or none was started.
+        """
+        if not self._is_started or self.over:
+            raise ResetNeeded("expected a new episode before this action: no episode is running")
+        observation, reward, self.terminated, self.truncated, self.info = self._env.step(action)
+        self.last_reward = float(reward)
+        self.total_reward += self.last_reward
+        self.num_steps += 1
+        return self._text(observation)
+
+    @property
+    def over(self) -> bool:
+        """Whether the episode has ended, in whatever way."""
+        return self.terminated or self.truncated
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return and length of the episode, and its success where the environment tells one."""
+        told = {"success": float(self.info["success"])} if "success" in self.info else {}
+        return {"episode_return": self.total_reward, "num_steps": float(self.num_steps), **told}
+
+    def close(self) -> None:
+        """Ends the environment."""
+        self._env.close()
+
+    def _begin(self, info: dict[str, Any]) -> None:
+        self.total_reward = self.last_reward = 0.0
+        self.num_steps = 0
+        self.terminated = self.truncated = False
+        self.info = info
+
+    def _text(self, observation: Any) -> str:
+        if not isinstance(observation, str):
+            raise TypeError(f"expected an observation of type str from {self.env_id}, got {type(observation).__name__}")
+        return observation

@@ -13,17 +13,19 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
+from gymnasium.error import DependencyNotInstalled
 from torch import Tensor
 
 from baselines.batch import Batch, collate
 from baselines.critic import Critic
 from baselines.demonstrations import collect_texts
 from baselines.distributed import Ranks
-from baselines.environments import EnvKwargs, EnvPool
+from baselines.environments import EnvKwargs, EnvPool, Task
 from baselines.episode import Episode
+from baselines.errors import ConfigError
 from baselines.log import LiveLine, Record
 from baselines.logprobs import can_pack, score_actions
 from baselines.lora import without_lora
@@ -34,6 +36,9 @@ from baselines.run import HeldOut, PolicyConfig, TrainResult, Transcribed, open_
 from baselines.settings import TaskSettings, UpdateSettings
 from baselines.tasks import TaskSchedule
 from baselines.update import Meter, in_pieces, micro_batches, nothing_of
+
+if TYPE_CHECKING:  # needs Ray
+    from baselines.ray_rollout import RayWorkers
 
 
 class LearnerConfig(PolicyConfig, Protocol):
@@ -97,6 +102,7 @@ class Learner:
         self._stack = ExitStack()
         check_model_exists(config.model)
         self.ranks = Ranks(config.run.device)
+        self._find_cluster()
         prepare_torch(config.run)
         self._tasks = TaskSchedule(
             config.env_id, config.env_kwargs, config.tasks, config.num_iterations, config.run.seed
@@ -112,6 +118,7 @@ class Learner:
         if checkpoint:
             state = checkpoint.restore(self.policy, self._optimiser, self.critic)
             self._tasks.stage = int(state["stage"])
+        self._workers = self._make_workers()
         self._held_out = HeldOut(config.env_id, config.env_kwargs, config.run, config.rollout)
         self._stack.callback(self._held_out.close)
         self._line = self._stack.enter_context(
@@ -143,9 +150,8 @@ class Learner:
         config = self._config
         tasks = [task for task in self._tasks.draw(iteration, num_groups) for _ in range(group_size)]
         first, last = self.ranks.bounds(len(tasks))
-        seed = (config.run.seed, iteration)
         with self.ranks.gathered(self.policy.model):
-            played = rollout(self.policy, self._pool, tasks[first:last], config.rollout, seed, first=first)
+            played = self._play(tasks[first:last], (config.run.seed, iteration), first)
         episodes = self.ranks.gather(played)
         batch = collate(episodes, self.policy.pad_token_id, self.policy.device)
         if config.update.kl_coef > 0:
@@ -154,7 +160,8 @@ class Learner:
         if len(self._tasks.kinds) > 1:
             record["train/stage"] = sum(task.kind for task in tasks) / len(tasks)
         self._tasks.observe(record["train/success_rate"])
-        record["train/broken_envs"] = self.ranks.add_numbers({"broken": self._pool.num_broken})["broken"]
+        broken = self._pool.num_broken + (self._workers.num_broken if self._workers is not None else 0)
+        record["train/broken_envs"] = self.ranks.add_numbers({"broken": broken})["broken"]
         groups = torch.arange(num_groups, device=self.policy.device).repeat_interleave(group_size)
         return Collected(episodes, groups, batch, record, time.perf_counter() - started)
 
@@ -210,6 +217,44 @@ class Learner:
         """Saves the model and the curves."""
         title = f"{self._name} on {self._config.env_id}"
         return self._run.finish(self.policy, self._held_out.last, title)
+
+    def _play(self, tasks: list[Task], seed: tuple[int, int], first: int) -> list[Episode]:
+        """Plays this process's share of the tasks, here or in the actors of a cluster."""
+        if self._workers is not None:
+            return self._workers.rollout(tasks, self._config.rollout, seed, first)
+        return rollout(self.policy, self._pool, tasks, self._config.rollout, seed, first=first)
+
+    def _find_cluster(self) -> None:
+        """Connects to the cluster whose actors are to play, before a folder is made or a model is loaded."""
+        run = self._config.run
+        if run.ray_workers == 0:
+            return
+        if self.ranks.sharded:
+            raise ConfigError(
+                f"expected ray_workers=0 with --use_fsdp, got {run.ray_workers}: actors hold whole models"
+            )
+        try:
+            from baselines.ray_rollout import connect
+        except DependencyNotInstalled as error:
+            raise ConfigError(f"{error} for ray_workers={run.ray_workers}") from error
+        connect()
+
+    def _make_workers(self) -> RayWorkers | None:
+        """The actors of a cluster that play for this process, where there are to be any."""
+        run = self._config.run
+        if run.ray_workers == 0:
+            return None
+        from baselines.ray_rollout import RayWorkers
+
+        workers = RayWorkers(
+            self.policy,
+            self._tasks.kinds,
+            workers=run.ray_workers,
+            num_cpus=run.ray_cpus,
+            num_gpus=run.ray_gpus,
+            max_broken=self._config.rollout.max_broken_envs,
+        )
+        return self._stack.enter_context(workers)
 
     def _texts(self) -> list[str]:
         env = self._pool.lease()

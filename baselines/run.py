@@ -316,7 +316,18 @@ def _described(config: Any) -> dict[str, Any]:
     return described
 
 
-_FREE = {"resume", "out", "progress", "num_threads", "checkpoint_every", "keep_checkpoints", "tensorboard"}
+_FREE = {
+    "resume",
+    "out",
+    "progress",
+    "num_threads",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "tensorboard",
+    "ray_workers",
+    "ray_cpus",
+    "ray_gpus",
+}
 
 
 def _check_same(old: dict[str, Any], new: dict[str, Any], free: Set[str]) -> None:

@@ -244,6 +244,12 @@ class RunSettings:
     """Iterations between transcripts with the advantage of every token, in `out`/episodes; 0 writes none."""
     progress: bool = True
     """Show the live bar."""
+    ray_workers: int = 0
+    """Actors of a running Ray cluster that play the training episodes, in place of each process; 0 for none. Needs `ray`."""
+    ray_cpus: float = 1.0
+    """CPUs that Ray sets aside for each of them; fractions put several on one core."""
+    ray_gpus: float = 0.0
+    """GPUs likewise; above 0 their copies of the model lie on the GPU."""
 
     def check(self) -> None:
         """Raises `ConfigError` for values outside their range."""
@@ -255,10 +261,13 @@ class RunSettings:
             "num_threads",
             "seed",
             "log_episodes",
+            "ray_workers",
+            "ray_gpus",
         ):
             check_at_least(name, getattr(self, name), 0)
         check_at_least("keep_checkpoints", self.keep_checkpoints, 1)
         check_at_least("num_eval_envs", self.num_eval_envs, 1)
+        check_positive("ray_cpus", self.ray_cpus)
         check_one_of("dtype", self.dtype, ("float32", "bfloat16"))
 
     @property

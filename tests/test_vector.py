@@ -21,7 +21,10 @@ MODES = [mode.value for mode in AutoresetMode]
 
 
 class BrittleEnv(CorridorEnv):
-    """Raises, or takes its process away, when it is asked to."""
+    """Raises, or takes its process away, when it is asked to; nobody else can have its secret."""
+
+    def secret(self) -> Any:
+        return lambda: self
 
     def step(self, action: str) -> Any:
         if action == "raise":
@@ -162,6 +165,32 @@ def test_without_autoreset_the_end_is_an_end() -> None:
         with pytest.raises(ResetNeeded, match="expected environment 0 to be reset"):
             env.step(["look", "look"])
         env.close()
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_after_an_end_that_nobody_reset_all_go_on_where_they_were(processes: int) -> None:
+    env = TextVectorEnv(CorridorEnv, 3, processes=processes, autoreset_mode="Disabled")
+    env.reset(seed=0)
+    env.step(["east", "stop", "east"])
+    with pytest.raises(ResetNeeded, match="expected environment 1 to be reset"):
+        env.step(["east", "east", "east"])
+    env.reset(options={"reset_mask": np.array([False, True, False])})
+    observations, *_ = env.step(["east", "east", "east"])
+    assert [one.splitlines()[-1] for one in observations] == ["Door 2.", "Door 1.", "Door 2."]
+    env.close()
+
+
+def test_an_error_leaves_no_answer_behind() -> None:
+    env = TextVectorEnv(BrittleEnv, 2, processes=2)
+    env.reset(seed=0)
+    with pytest.raises(WorkerError, match="environment 0 raised"):
+        env.step(["raise", "east"])
+    with pytest.raises(WorkerError, match=r"environment 0 raised:\n(.*\n)*.*pickle"):
+        env.call("secret")
+    env.reset(seed=0)
+    observations, *_ = env.step(["east", "look"])
+    assert ["Door 1." in one for one in observations] == [True, False]
+    env.close()
 
 
 def test_closed_is_closed() -> None:

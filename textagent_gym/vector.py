@@ -16,7 +16,7 @@ from importlib import import_module
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -39,7 +39,7 @@ class WorkerError(RuntimeError):
     """A process that plays environments has died, or an environment in it has raised; which is in the message."""
 
 
-class _Seen(NamedTuple):
+class Seen(NamedTuple):
     """What one environment returned; `infos` are laid one over the other, in order."""
 
     observation: str
@@ -47,6 +47,35 @@ class _Seen(NamedTuple):
     terminated: bool
     truncated: bool
     infos: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """What all environments have in common."""
+
+    observation_space: gym.Space[str]
+    action_space: gym.Space[str]
+    metadata: dict[str, Any]
+    render_mode: str | None
+
+
+class Group(Protocol):
+    """A consecutive share of the environments, wherever it is played."""
+
+    def spaces(self) -> Spaces:
+        """What the first environment has, and with it all."""
+
+    def send(self, message: tuple[Any, ...]) -> None:
+        """Asks for what the message says: ("reset", seeds, options, mask), ("step", actions) or ("call", name, ...)."""
+
+    def receive(self) -> list[Any]:
+        """One answer per environment to what was sent last; waits for them."""
+
+    def close(self) -> None:
+        """Closes the environments, and ends whoever plays them."""
+
+
+MakeGroup = Callable[[MakeEnv, range, AutoresetMode], Group]
 
 
 class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
@@ -64,6 +93,7 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         num_envs: Environments.
         processes: Processes that play them; 1 plays them here.
         autoreset_mode: "NextStep", "SameStep" or "Disabled".
+        make_group: Makes what plays a share, in place of a process: `interop.ray` plays it on another machine.
 
     Raises:
         TypeError: A number is not an integer.
@@ -78,6 +108,7 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         *,
         processes: int = 1,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        make_group: MakeGroup | None = None,
     ) -> None:
         check_integer("num_envs", num_envs, low=1)
         check_integer("processes", processes, low=1, high=num_envs)
@@ -85,11 +116,12 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         bounds = [num_envs * number // processes for number in range(processes + 1)]
         shares = [range(first, last) for first, last in pairwise(bounds)]
-        self._groups: list[_Group | _RemoteGroup] = []
+        self._groups: list[Group] = []
         self._shares = shares
+        self._over = np.zeros(num_envs, dtype=np.bool_)
+        kind = make_group or (LocalGroup if processes == 1 else _RemoteGroup)
         try:
             for share in shares:
-                kind = _Group if processes == 1 else _RemoteGroup
                 self._groups.append(kind(make_env, share, self.autoreset_mode))
             example = self._groups[0].spaces()
         except BaseException:
@@ -120,6 +152,7 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
                 for share in self._shares
             ]
         )
+        self._over &= ~mask
         return tuple(one.observation for one in seen), self._merged(seen)
 
     def step(self, actions: Sequence[str]) -> StepResult:
@@ -130,9 +163,16 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
             gymnasium.error.ResetNeeded: An episode is over, and `autoreset_mode` is "Disabled".
             WorkerError: A process has died, or an environment has raised.
         """
+        self._check_open()
         if len(actions) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} actions, got {len(actions)}")
+        if self.autoreset_mode == AutoresetMode.DISABLED and self._over.any():  # before any of them is stepped
+            raise ResetNeeded(
+                f"expected environment {int(self._over.argmax())} to be reset after its end: "
+                "pass options={'reset_mask': mask} to reset, or choose another autoreset_mode"
+            )
         seen = self._all([("step", list(actions[share.start : share.stop])) for share in self._shares])
+        self._over = np.array([one.terminated or one.truncated for one in seen], dtype=np.bool_)
         return (
             tuple(one.observation for one in seen),
             np.array([one.reward for one in seen], dtype=np.float64),
@@ -151,15 +191,27 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
             group.close()
         self._groups = []
 
-    def _all(self, messages: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Sends each group its message, then collects the answers in order."""
+    def _check_open(self) -> None:
         if not self._groups:
             raise ClosedEnvironmentError("expected a vector environment that is open, got one that was closed")
+
+    def _all(self, messages: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Sends each group its message, then collects the answers in order."""
+        self._check_open()
         for group, message in zip(self._groups, messages, strict=True):
             group.send(message)
-        return [answer for group in self._groups for answer in group.receive()]
+        answers: list[Any] = []
+        errors: list[Exception] = []
+        for group in self._groups:
+            try:
+                answers += group.receive()
+            except (ResetNeeded, WorkerError) as error:  # the others' answers must not wait for the next message
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return answers
 
-    def _merged(self, seen: Sequence[_Seen]) -> dict[str, Any]:
+    def _merged(self, seen: Sequence[Seen]) -> dict[str, Any]:
         """One info with an array for each key."""
         infos: dict[str, Any] = {}
         for number, one in enumerate(seen):
@@ -186,17 +238,7 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         return mask
 
 
-@dataclass(frozen=True)
-class _Spaces:
-    """What all environments have in common."""
-
-    observation_space: gym.Space[str]
-    action_space: gym.Space[str]
-    metadata: dict[str, Any]
-    render_mode: str | None
-
-
-class _Group:
+class LocalGroup:
     """Environments of this process, with consecutive numbers."""
 
     def __init__(self, make_env: MakeEnv, numbers: range, mode: AutoresetMode) -> None:
@@ -207,10 +249,10 @@ class _Group:
         self._last = [""] * len(numbers)
         self._answer: list[Any] = []
 
-    def spaces(self) -> _Spaces:
+    def spaces(self) -> Spaces:
         """What the first environment has, and with it all."""
         env = self._envs[0]
-        return _Spaces(env.observation_space, env.action_space, env.metadata, env.render_mode)
+        return Spaces(env.observation_space, env.action_space, env.metadata, env.render_mode)
 
     def send(self, message: tuple[Any, ...]) -> None:
         """Does what the message asks for; `receive` gives the answers."""
@@ -226,28 +268,23 @@ class _Group:
         for env in self._envs:
             env.close()
 
-    def _reset(self, seeds: list[int | None], options: dict[str, Any] | None, mask: Bools) -> list[_Seen]:
+    def _reset(self, seeds: list[int | None], options: dict[str, Any] | None, mask: Bools) -> list[Seen]:
         return [
-            self._begin(place, seed, options) if wanted else _Seen(self._last[place], 0.0, False, False, ())
+            self._begin(place, seed, options) if wanted else Seen(self._last[place], 0.0, False, False, ())
             for place, (seed, wanted) in enumerate(zip(seeds, mask, strict=True))
         ]
 
-    def _begin(self, place: int, seed: int | None = None, options: dict[str, Any] | None = None) -> _Seen:
+    def _begin(self, place: int, seed: int | None = None, options: dict[str, Any] | None = None) -> Seen:
         self._last[place], info = self._envs[place].reset(seed=seed, options=options)
         self._over[place] = False
-        return _Seen(self._last[place], 0.0, False, False, (info,))
+        return Seen(self._last[place], 0.0, False, False, (info,))
 
-    def _step(self, actions: list[str]) -> list[_Seen]:
+    def _step(self, actions: list[str]) -> list[Seen]:
         return [self._step_one(place, action) for place, action in enumerate(actions)]
 
-    def _step_one(self, place: int, action: str) -> _Seen:
-        if self._over[place] and self._mode == AutoresetMode.NEXT_STEP:
-            return self._begin(place)
+    def _step_one(self, place: int, action: str) -> Seen:
         if self._over[place]:
-            raise ResetNeeded(
-                f"expected environment {self._numbers[place]} to be reset after its end: "
-                "pass options={'reset_mask': mask} to reset, or choose another autoreset_mode"
-            )
+            return self._begin(place)
         observation, reward, terminated, truncated, info = self._envs[place].step(action)
         self._last[place], over = observation, terminated or truncated
         if over and self._mode == AutoresetMode.SAME_STEP:
@@ -257,11 +294,14 @@ class _Group:
                 reward=float(reward), terminated=terminated, truncated=truncated, infos=(final, *first.infos)
             )
         self._over[place] = over
-        return _Seen(observation, float(reward), terminated, truncated, (info,))
+        return Seen(observation, float(reward), terminated, truncated, (info,))
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        found = [env.get_wrapper_attr(name) for env in self._envs]
-        return [one(*args, **kwargs) if callable(one) else one for one in found]
+        return [self._call_one(place, name, args, kwargs) for place in range(len(self._envs))]
+
+    def _call_one(self, place: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        found = self._envs[place].get_wrapper_attr(name)
+        return found(*args, **kwargs) if callable(found) else found
 
 
 class _RemoteGroup:
@@ -278,10 +318,10 @@ class _RemoteGroup:
         self._process.start()
         theirs.close()
 
-    def spaces(self) -> _Spaces:
+    def spaces(self) -> Spaces:
         """What the first environment has, and with it all."""
         self.send(("spaces",))
-        found: _Spaces = self._answer()
+        found: Spaces = self._answer()
         return found
 
     def send(self, message: tuple[Any, ...]) -> None:
@@ -313,29 +353,48 @@ class _RemoteGroup:
             is_right, found = self._pipe.recv()
         except (EOFError, ConnectionResetError):
             raise self._death() from None
-        if is_right:
-            return found
-        if isinstance(found, ResetNeeded):
-            raise found
-        raise WorkerError(f"{self._who()} raised:\n{found}")
+        return read_answer(is_right, found, f"the process of {named(self._numbers)}")
 
     def _death(self) -> WorkerError:
         self._process.join(timeout=5)
-        return WorkerError(f"{self._who()} has died with exit code {self._process.exitcode}")
+        return WorkerError(f"the process of {named(self._numbers)} has died with exit code {self._process.exitcode}")
 
-    def _who(self) -> str:
-        first, last = self._numbers[0], self._numbers[-1]
-        return (
-            f"the process of environment {first}" if first == last else f"the process of environments {first} to {last}"
-        )
+
+def named(numbers: range) -> str:
+    """The environments of a share, in words."""
+    first, last = numbers[0], numbers[-1]
+    return f"environment {first}" if first == last else f"environments {first} to {last}"
+
+
+def attempt(ask: Callable[[], Any]) -> tuple[bool, Any]:
+    """What a call returned, or raised, in a form that can be sent to another process; `read_answer` reads it."""
+    try:
+        return True, ask()
+    except ResetNeeded as error:
+        return False, error
+    except Exception:  # whatever it is, the other process raises it
+        return False, traceback.format_exc()
+
+
+def read_answer(is_right: bool, found: Any, who: str) -> Any:
+    """What `attempt` found.
+
+    Raises:
+        gymnasium.error.ResetNeeded: The call raised it.
+        WorkerError: The call raised something else; `who` says where.
+    """
+    if is_right:
+        return found
+    if isinstance(found, ResetNeeded):
+        raise found
+    raise WorkerError(f"{who} raised:\n{found}")
 
 
 def _serve(pipe: Connection, make_env: MakeEnv, numbers: range, mode: AutoresetMode) -> None:
     """Plays a group until it is told to close, or nobody is there to tell."""
-    try:
-        group = _Group(make_env, numbers, mode)
-    except Exception:  # whatever it is, the other process raises it
-        pipe.send((False, traceback.format_exc()))
+    made, group = attempt(partial(LocalGroup, make_env, numbers, mode))
+    if not made:
+        pipe.send((made, group))
         return
     while True:
         try:
@@ -345,15 +404,15 @@ def _serve(pipe: Connection, make_env: MakeEnv, numbers: range, mode: AutoresetM
         if message[0] == "close":
             group.close()
             return
-        try:
-            pipe.send((True, group.spaces() if message[0] == "spaces" else _asked(group, message)))
-        except ResetNeeded as error:
-            pipe.send((False, error))
-        except Exception:  # likewise
-            pipe.send((False, traceback.format_exc()))
+        told = attempt(partial(_asked, group, message))
+        sent, why = attempt(partial(pipe.send, told))
+        if not sent:
+            pipe.send((sent, why))
 
 
-def _asked(group: _Group, message: tuple[Any, ...]) -> list[Any]:
+def _asked(group: LocalGroup, message: tuple[Any, ...]) -> Any:
+    if message[0] == "spaces":
+        return group.spaces()
     group.send(message)
     return group.receive()
 

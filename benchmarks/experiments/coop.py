@@ -2,7 +2,7 @@
 
 Two players of `textworld_coop` are one network: each sees its own view alone, and draws among its own admissible commands
 and `pass`. A command is scored by what it has to do with the view (after He et al., arXiv 1511.04636), so that what is
-learned on some games carries over to others. Learning is REINFORCE with a learned baseline on the reward that the team shares.
+learned on some games carries over to others. Learning is REINFORCE with a learned baseline on the shared reward.
 
     python -m benchmarks.experiments.coop --out runs/coop
 

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-import trl  # type: ignore[import-not-found]  # lives in an environment of its own
+import trl  # lives in an environment of its own
 from datasets import Dataset
 
 Record = dict[str, Any]

@@ -60,6 +60,7 @@ LIBRARIES = (
     Library("verl", ("verl",), "tests/interop/test_verl.py"),
     Library("SkyRL-Gym", ("skyrl-gym",), "tests/interop/test_skyrl.py"),
     Library("verifiers", ("verifiers",), "tests/interop/test_verifiers.py"),
+    Library("verifiers before 0.4", ("verifiers",), "tests/interop/test_verifiers_multiturn.py"),
     Library("OpenEnv", ("openenv",), "tests/interop/test_openenv.py", WITH_OPENENV),
 )
 

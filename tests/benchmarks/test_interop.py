@@ -1,0 +1,64 @@
+"""The compatibility page tells what pytest told."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import interop
+from benchmarks.interop import LIBRARIES, Library, Outcome, row, run
+
+ROOT = Path(interop.__file__).parent.parent
+
+
+def test_every_test_of_a_library_says_what_it_runs() -> None:
+    told = {library.test for library in LIBRARIES}
+    for test in told:
+        line = row(Library("it", (), test), Outcome({}, 1, 0, ()))
+        what = line.split(" | ")[2]
+        assert len(what) > 30, test
+    present = {str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "interop").glob("test_*.py")}
+    helpers = {"tests/interop/test_episode.py", "tests/interop/test_missing.py"}  # of no library
+    assert present - helpers <= told
+
+
+def test_what_passed_failed_and_was_left_out_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "test_it.py").write_text(
+        '"""All that can happen to a test."""\n'
+        "import pytest\n"
+        "def test_right(): pass\n"
+        "@pytest.mark.slow\n"
+        "def test_slow(): pass\n"
+        "def test_wrong(): assert 0\n"
+        "def test_elsewhere(): pytest.skip('no such machine')\n"
+        "def test_also_elsewhere(): pytest.skip('no such machine')\n"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = slow\n")
+    (tmp_path / "env" / "bin").mkdir(parents=True)
+    (tmp_path / "env" / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / "env" / "pyvenv.cfg").write_text((Path(sys.prefix) / "pyvenv.cfg").read_text())
+    (tmp_path / "env" / "lib").symlink_to(Path(sys.prefix) / "lib")
+    monkeypatch.setattr(interop, "ROOT", tmp_path)
+    library = Library("It", ("pytest", "no-such-thing"), "test_it.py", Path("env"))
+    outcome = run(library)
+    assert (outcome.passed, outcome.failed) == (2, 1)
+    assert outcome.told == "2 passed; 1 failed; skipped: no such machine"
+    assert row(library, outcome).startswith(
+        f"| It | {pytest.__version__} | All that can happen to a test. (`test_it.py`)"
+    )
+
+
+def test_a_library_without_its_environment_is_said_to_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interop, "ROOT", tmp_path)
+    outcome = run(Library("It", (), "test_it.py", Path("nowhere")))
+    assert outcome.told == "skipped: there is no nowhere: `make interop` makes it"
+
+
+def test_an_unknown_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["interop", "--only", "pygame"])
+    with pytest.raises(SystemExit, match=r"expected --only among Gymnasium, vector environments, .*, got pygame"):
+        interop.main()

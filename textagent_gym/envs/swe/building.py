@@ -11,7 +11,7 @@ import numpy as np
 
 from textagent_gym.envs.swe.grading import GoldRun, gold_run, test_files
 from textagent_gym.envs.swe.mutation import Mutation, apply_all, mutations
-from textagent_gym.envs.swe.projects import Project
+from textagent_gym.envs.swe.projects import Project, steady
 from textagent_gym.envs.swe.sandbox import Sandbox
 from textagent_gym.envs.swe.testruns import run_tests
 from textagent_gym.envs.swe.trees import Tree, is_test, source_files
@@ -65,7 +65,7 @@ class Workshop:
         self.tree: Tree = project.tree
         self.limit = seconds
         self.gold: GoldRun = gold_run(self.tree, runnable_files(self.tree), sandbox=sandbox, seconds=seconds)
-        self.tests = self.gold.passed
+        self.tests = steady(project.name, self.gold.passed)
         self.files = test_files(self.tests)
 
     @functools.cached_property

@@ -14,7 +14,7 @@ from textagent_gym.contract import Split
 from textagent_gym.envs.swe.building import FoundBug
 from textagent_gym.envs.swe.mutation import Mutation, apply_all, mutations
 from textagent_gym.envs.swe.patches import make_patch, num_hunks, reverse_patch
-from textagent_gym.envs.swe.projects import INDEX, Project, project_tree, projects, read_index
+from textagent_gym.envs.swe.projects import INDEX, Project, project_tree, projects, read_index, steady
 from textagent_gym.envs.swe.records import Bug, Origin, TaskRecord
 from textagent_gym.envs.swe.statements import mutation_statement
 from textagent_gym.envs.swe.trees import texts
@@ -136,6 +136,8 @@ def mutation_record(
         tests: Tests that pass without any.
         seconds: Time that the tests take, in seconds.
     """
+    failing, tests = steady(project.name, failing), steady(project.name, tests)
+    breaks = [steady(project.name, broken) for broken in breaks]
     gold = texts(project_tree(project))
     files = sorted({mutation.file for mutation in mutated})
     before = {

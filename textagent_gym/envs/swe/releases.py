@@ -15,7 +15,7 @@ from typing import Any
 from textagent_gym.envs.swe.building import runnable_files
 from textagent_gym.envs.swe.grading import gold_run
 from textagent_gym.envs.swe.patches import make_patch, num_hunks
-from textagent_gym.envs.swe.projects import installed_tree, read_index
+from textagent_gym.envs.swe.projects import installed_tree, read_index, steady
 from textagent_gym.envs.swe.records import Sdist, TaskRecord
 from textagent_gym.envs.swe.repairs import edits_of
 from textagent_gym.envs.swe.sandbox import Sandbox
@@ -83,8 +83,8 @@ def validate_release(before: Sdist, after: Sdist, *, licence: str, split: str, s
         raise ValueError("expected tests that run to their end, got none")
     if repaired.broken or unrepaired.broken:
         raise ValueError("expected tests that both sources can import, got a file that they cannot")
-    steady = gold_run(gold, files, sandbox=sandbox, seconds=60).passed
-    fail_to_pass = sorted(steady & {test for test, outcome in unrepaired.outcomes.items() if outcome == "failed"})
+    passing = steady(before.project, gold_run(gold, files, sandbox=sandbox, seconds=60).passed)
+    fail_to_pass = sorted(passing & {test for test, outcome in unrepaired.outcomes.items() if outcome == "failed"})
     if not 1 <= len(fail_to_pass) <= MAX_FAIL_TO_PASS:
         raise ValueError(f"expected 1 to {MAX_FAIL_TO_PASS} tests that the release repairs, got {len(fail_to_pass)}")
     return {
@@ -98,7 +98,7 @@ def validate_release(before: Sdist, after: Sdist, *, licence: str, split: str, s
         "hunks": num_hunks(record.patch),
         "seconds": round(seconds, 2),
         "fail_to_pass": nested(fail_to_pass),
-        "pass_to_pass": nested(sorted(steady & unrepaired.passed)),
+        "pass_to_pass": nested(sorted(passing & unrepaired.passed)),
     }
 
 
@@ -114,6 +114,7 @@ def _record(
     old, new = installed_tree(before), sdist_tree(after)
     sources = _difference(old, new, tests=False)
     tests = _difference(old, new, tests=True)
+    known = steady(before.project, (*fail_to_pass, *pass_to_pass))
     return TaskRecord(
         instance_id=f"{before.project}-{before.version}.r{after.version}",
         repo=before.project,
@@ -121,8 +122,8 @@ def _record(
         problem_statement=_statement(before, after, old, new),
         patch=_as_patch(old, sources),
         test_patch=_as_patch(old, tests),
-        FAIL_TO_PASS=fail_to_pass,
-        PASS_TO_PASS=pass_to_pass,
+        FAIL_TO_PASS=tuple(test for test in fail_to_pass if test in known),
+        PASS_TO_PASS=tuple(test for test in pass_to_pass if test in known),
         version=before.version,
         origin="release",
         sdist=before,

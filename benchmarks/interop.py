@@ -153,11 +153,21 @@ def run(library: Library) -> Outcome:
         if not report.exists():
             raise RuntimeError(f"expected pytest to report on {library.test}, it ended with {done.returncode}")
         suite = ElementTree.parse(report).getroot()[0]
-    skipped = [found.get("message", "") for found in suite.iter("skipped")]
+    skipped = [reason_of(found) for found in suite.iter("skipped")]
     counts = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors")}
     failed = counts["failures"] + counts["errors"]
     passed = counts["tests"] - failed - len(skipped)
     return Outcome(versions(python, library.distributions), passed, failed, tuple(dict.fromkeys(skipped)))
+
+
+def reason_of(skipped: ElementTree.Element) -> str:
+    """Why a test was skipped; for a whole module pytest hides it in a tuple of file, line and reason."""
+    message = skipped.get("message", "")
+    return (
+        str(ast.literal_eval(skipped.text or "")[2]).removeprefix("Skipped: ")
+        if message == "collection skipped"
+        else message
+    )
 
 
 def versions(python: Path, distributions: tuple[str, ...]) -> dict[str, str]:

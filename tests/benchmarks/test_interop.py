@@ -36,18 +36,22 @@ def test_what_passed_failed_and_was_left_out_is_counted(tmp_path: Path, monkeypa
         "def test_also_elsewhere(): pytest.skip('no such machine')\n"
     )
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = slow\n")
-    (tmp_path / "env" / "bin").mkdir(parents=True)
-    (tmp_path / "env" / "bin" / "python").symlink_to(sys.executable)
-    (tmp_path / "env" / "pyvenv.cfg").write_text((Path(sys.prefix) / "pyvenv.cfg").read_text())
-    (tmp_path / "env" / "lib").symlink_to(Path(sys.prefix) / "lib")
     monkeypatch.setattr(interop, "ROOT", tmp_path)
-    library = Library("It", ("pytest", "no-such-thing"), "test_it.py", Path("env"))
+    library = Library("It", ("pytest", "no-such-thing"), "test_it.py", Path(sys.prefix))
     outcome = run(library)
     assert (outcome.passed, outcome.failed) == (2, 1)
     assert outcome.told == "2 passed; 1 failed; skipped: no such machine"
     assert row(library, outcome).startswith(
         f"| It | {pytest.__version__} | All that can happen to a test. (`test_it.py`)"
     )
+
+
+def test_a_module_that_is_left_out_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "test_it.py").write_text(
+        '"""It."""\nimport pytest\npytest.importorskip("no_such_module", reason="it needs a GPU")\n'
+    )
+    monkeypatch.setattr(interop, "ROOT", tmp_path)
+    assert run(Library("It", (), "test_it.py", Path(sys.prefix))).told == "skipped: it needs a GPU"
 
 
 def test_a_library_without_its_environment_is_said_to_be_left_out(

@@ -337,8 +337,11 @@ def test_files(tests: Iterable[str]) -> list[str]:
 
 
 def time_limit(seconds: float) -> float:
-    """Time limit of a run that took `seconds` when it was validated: ten times that, in seconds."""
-    return max(MIN_SECONDS, 10 * seconds)
+    """Time limit of a run of tests that took `seconds` when they were validated, in seconds.
+
+    Ten times that, for the tests, for their copies and for their twins.
+    """
+    return max(MIN_SECONDS, 10 * 3 * seconds)
 
 
 def tree_digest(tree: Tree) -> str:

@@ -19,7 +19,7 @@ from textagent_gym.envs.swe.sandbox import Sandbox
 from textagent_gym.envs.swe.trees import Tree, is_test, source_files, texts, with_changes
 
 IMAGE_SECONDS = 60.0
-"""Time that tests in an image are taken to need where nobody measured it, in seconds; ten times that is their limit."""
+"""Time that tests in an image are taken to need where nobody measured it, in seconds."""
 
 MAX_GROUPS = 10
 """Most sub-goals of a task whose bugs nobody knows."""

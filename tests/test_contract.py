@@ -12,7 +12,14 @@ from textagent_gym.registration import environment_specs
 from textagent_gym.testing import check_text_env, play
 
 
-@pytest.mark.parametrize("env_id", environment_specs())
+LARGE = ("TextWorld-Extreme", "SWEGym-Hard", "SWEGym-Extreme")
+"""Tiers whose first tasks take half a minute to make; what is theirs alone is tested with their domains."""
+
+
+@pytest.mark.parametrize(
+    "env_id",
+    [pytest.param(env_id, marks=[pytest.mark.slow] * env_id.startswith(LARGE)) for env_id in environment_specs()],
+)
 def test_contract(env_id: str) -> None:
     check_text_env(env_id, seeds=(0,))
 

@@ -11,7 +11,6 @@ from textagent_gym.agents import ExpertAgent, RandomAgent
 from textagent_gym.registration import environment_specs
 from textagent_gym.testing import check_text_env, play
 
-
 LARGE = ("TextWorld-Extreme", "SWEGym-Hard", "SWEGym-Extreme")
 """Tiers whose first tasks take half a minute to make; what is theirs alone is tested with their domains."""
 

@@ -56,6 +56,7 @@ LIBRARIES = (
     Library("TorchRL", ("torchrl",), "tests/interop/test_torchrl.py"),
     Library("RLlib", ("ray", "gymnasium"), "tests/interop/test_rllib.py", WITH_RLLIB),
     Library("Ray", ("ray",), "tests/interop/test_ray.py"),
+    Library("Ray, rollouts of the trainers", ("ray", "torch"), "tests/baselines/test_ray_rollout.py"),
     Library("TRL", ("trl", "transformers"), "tests/interop/test_trl.py"),
     Library("verl", ("verl",), "tests/interop/test_verl.py"),
     Library("SkyRL-Gym", ("skyrl-gym",), "tests/interop/test_skyrl.py"),

@@ -14,7 +14,7 @@ from textagent_gym.contract import Split
 from textagent_gym.envs.swe.building import FoundBug
 from textagent_gym.envs.swe.mutation import Mutation, apply_all, mutations
 from textagent_gym.envs.swe.patches import make_patch, num_hunks, reverse_patch
-from textagent_gym.envs.swe.projects import INDEX, Project, project_tree, projects, read_index, steady
+from textagent_gym.envs.swe.projects import CHANCY_BUGS, INDEX, Project, project_tree, projects, read_index, steady
 from textagent_gym.envs.swe.records import Bug, Origin, TaskRecord
 from textagent_gym.envs.swe.statements import mutation_statement
 from textagent_gym.envs.swe.trees import texts
@@ -50,8 +50,10 @@ def listed(origin: Origin) -> dict[str, Listed]:
     for project in projects().values():
         if (project.sdist is None) != (origin == "bundled"):
             continue
-        entry = _index_of(project.name)
+        entry, chancy = _index_of(project.name), CHANCY_BUGS.get(project.name, ())
         for number, task in enumerate(entry["tasks"]):
+            if any(entry["bugs"][place]["function"] in chancy for place in task["bugs"]):
+                continue
             name = instance_id(project, number)
             found[name] = Listed(
                 instance_id=name,

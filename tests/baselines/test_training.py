@@ -82,7 +82,7 @@ LEARNERS = [
     ("grpo", {"credit": "turn"}),
     ("rloo", {"credit": "turn"}),
     ("ppo", {}),
-    ("ppo", {"credit": "turn", "critic": "separate", "critic_learning_rate": 5e-4}),
+    pytest.param("ppo", {"credit": "turn", "critic": "separate", "critic_learning_rate": 5e-4}, marks=pytest.mark.slow),
     ("reinforce_pp", {}),
 ]
 

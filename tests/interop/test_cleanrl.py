@@ -214,6 +214,7 @@ def sampled(policy: PlacePolicy) -> Act:
     return act
 
 
+@pytest.mark.slow
 def test_the_loop_learns_its_games() -> None:
     torch.set_num_threads(1)
     started = time.process_time()

@@ -40,21 +40,15 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[dev]"
 	touch $(INSTALLED)
 
-.venv-interop/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv-interop
-	.venv-interop/bin/python -m pip install --constraint constraints.txt --editable ".[dev,interop]"
-	touch $@
-
+.venv-interop/installed: EXTRAS := dev,interop
 # OpenEnv and verifiers want different versions of mcp.
-.venv-openenv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv-openenv
-	.venv-openenv/bin/python -m pip install --constraint constraints.txt --editable ".[serve]" pytest
-	touch $@
-
+.venv-openenv/installed: EXTRAS := serve
 # RLlib wants an older Gymnasium than all the others.
-.venv-rllib/installed: pyproject.toml constraints-rllib.txt
-	$(PYTHON) -m venv .venv-rllib
-	.venv-rllib/bin/python -m pip install --constraint constraints-rllib.txt --editable ".[rllib]"
+.venv-rllib/installed: EXTRAS := rllib
+
+.venv-%/installed: pyproject.toml constraints.txt constraints-rllib.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --constraint $(or $(wildcard constraints-$*.txt),constraints.txt) --editable ".[$(EXTRAS)]" pytest
 	touch $@
 
 clean:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -124,6 +124,42 @@ class SharedPolicy(nn.Module):
         return embedded
 
 
+class Team(Protocol):
+    """Who plays."""
+
+    def reset(self, infos: dict[str, dict[str, Any]], seed: int | None = None) -> None:
+        """Starts a game."""
+
+    def act(self, observations: dict[str, str], infos: dict[str, dict[str, Any]]) -> dict[str, str]:
+        """One action of each player."""
+
+
+class SharedTeam:
+    """Players of whom each takes the likeliest command of one policy.
+
+    Args:
+        policy: What they share.
+    """
+
+    def __init__(self, policy: SharedPolicy) -> None:
+        self._policy = policy
+        self._first: dict[str, str] = {}
+
+    def reset(self, infos: dict[str, dict[str, Any]], seed: int | None = None) -> None:
+        """Starts a game."""
+        self._first = {}
+
+    def act(self, observations: dict[str, str], infos: dict[str, dict[str, Any]]) -> dict[str, str]:
+        """One action of each player."""
+        self._first = self._first or observations
+        views = views_of(self._first, observations, infos)
+        with torch.no_grad():
+            scores, _ = self._policy(list(views.values()))
+        return {
+            name: view.commands[int(score.argmax())] for (name, view), score in zip(views.items(), scores, strict=True)
+        }
+
+
 @lru_cache(maxsize=100_000)
 def hashed(text: str) -> tuple[int, ...]:
     """Places of the words of a text."""
@@ -151,16 +187,11 @@ def run(config: Config) -> list[dict[str, Any]]:
     policy, curve = train(config)
     env = make(config, "test")
 
-    def shared(
-        observations: dict[str, str], infos: dict[str, dict[str, Any]], views: dict[str, View]
-    ) -> dict[str, str]:
-        with torch.no_grad():
-            scores, _ = policy(list(views.values()))
-        return {
-            name: view.commands[int(score.argmax())] for (name, view), score in zip(views.items(), scores, strict=True)
-        }
-
-    teams: dict[str, Any] = {"random": RandomTeam(env), "shared policy": shared, "experts": ExpertTeam(env)}
+    teams: dict[str, Team] = {
+        "random": RandomTeam(env),
+        "shared policy": SharedTeam(policy),
+        "experts": ExpertTeam(env),
+    }
     rows = []
     for name, team in teams.items():
         played = [evaluate(env, team, seed) for seed in range(config.num_test_seeds)]
@@ -253,18 +284,13 @@ def views_of(first: dict[str, str], observations: dict[str, str], infos: dict[st
     }
 
 
-def evaluate(env: TeamEnv, team: Any, seed: int) -> tuple[bool, float, int]:
+def evaluate(env: TeamEnv, team: Team, seed: int) -> tuple[bool, float, int]:
     """Success, return and rounds of one game."""
     observations, infos = env.reset(seed=seed)
-    first, total, rounds = observations, 0.0, 0
-    if not callable(team):
-        team.reset(infos, seed=seed)
+    team.reset(infos, seed=seed)
+    total, rounds = 0.0, 0
     while env.agents:
-        if callable(team):
-            actions = team(observations, infos, views_of(first, observations, infos))
-        else:
-            actions = team.act(observations, infos)
-        observations, rewards, _, _, infos = env.step(actions)
+        observations, rewards, _, _, infos = env.step(team.act(observations, infos))
         total += next(iter(rewards.values()))
         rounds += 1
     return bool(next(iter(infos.values()))["success"]), total, rounds

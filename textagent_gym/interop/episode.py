@@ -10,6 +10,18 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 
+def seed_of(row: Mapping[str, Any]) -> Any:
+    """The seed in a row of a trainer's data set: in a column of its own, or in `extra_info`.
+
+    Raises:
+        ValueError: There is none.
+    """
+    seed = row.get("seed", (row.get("extra_info") or {}).get("seed"))
+    if seed is None:
+        raise ValueError(f"expected a seed in the row, got {', '.join(sorted(row)) or 'no columns'}")
+    return seed
+
+
 class Episode:
     """An environment by its id, the episode that it plays, and what that episode has paid.
 

@@ -26,6 +26,11 @@ Mask = NDArray[np.int8]
 _WORD = re.compile(r"\w+")
 
 
+def mask_of(num_commands: int, max_actions: int) -> Mask:
+    """(max_actions,) 1 for each place of a command, 0 for those beyond."""
+    return (np.arange(max_actions) < num_commands).astype(np.int8)
+
+
 class AdmissibleActionIndex(gym.Wrapper[str, Any, str, Any], RecordConstructorArgs):
     """An action is the place of a command among the admissible ones, from 0.
 
@@ -76,7 +81,7 @@ class AdmissibleActionIndex(gym.Wrapper[str, Any, str, Any], RecordConstructorAr
         return {**info, "action_mask": self._mask()}
 
     def _mask(self) -> Mask:
-        return (np.arange(self._size) < len(self._commands)).astype(np.int8)
+        return mask_of(len(self._commands), self._size)
 
     @property
     def _size(self) -> int:

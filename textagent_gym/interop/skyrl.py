@@ -18,7 +18,7 @@ from typing import Any
 
 from gymnasium.error import DependencyNotInstalled
 
-from textagent_gym.interop.episode import Episode
+from textagent_gym.interop.episode import Episode, seed_of
 
 try:
     from skyrl_gym.envs.base_text_env import BaseTextEnv, BaseTextEnvStepOutput, ConversationType
@@ -49,10 +49,7 @@ class GymTextEnv(BaseTextEnv):  # type: ignore[misc]  # untyped where it is abse
     ) -> None:
         super().__init__()
         row = extras or {}
-        seed = row.get("seed", (row.get("extra_info") or {}).get("seed"))
-        if seed is None:
-            raise ValueError(f"expected a seed in the row, got {', '.join(sorted(row)) or 'no columns'}")
-        self._seed = seed
+        self._seed = seed_of(row)
         self.max_turns = row.get("max_turns")
         self._episode = Episode(env_id, env_kwargs)
 

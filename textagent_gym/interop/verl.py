@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from gymnasium.error import DependencyNotInstalled
 
-from textagent_gym.interop.episode import Episode
+from textagent_gym.interop.episode import Episode, seed_of
 
 try:
     from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
@@ -52,9 +52,7 @@ class GymAgentLoop(AgentLoopBase):  # type: ignore[misc]  # untyped where it is 
         Raises:
             ValueError: The row has no seed.
         """
-        seed = row.get("seed", (row.get("extra_info") or {}).get("seed"))
-        if seed is None:
-            raise ValueError(f"expected a seed in the row, got {', '.join(sorted(row))}")
+        seed = seed_of(row)
         episode = await asyncio.to_thread(Episode, self._env_id, self._env_kwargs)
         try:
             observation = await asyncio.to_thread(episode.start, seed)

@@ -75,13 +75,6 @@ class ALFWorldCoop(TeamEnv):
                 actions[name] = self.acting(name, task.game.command_of(plan.steps[0]))
         return actions
 
-    def reset(
-        self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
-        """Starts an episode; see `TeamEnv.reset`."""
-        self._scratch: Facts | None = None
-        return super().reset(seed, options)
-
     def _own(self, world: Mark) -> Mark:
         return tuple(frozenset(row for row in rows if AGENT in row) for rows in world)
 
@@ -113,13 +106,12 @@ class ALFWorldCoop(TeamEnv):
         return stages_done(self._facts(self._as_met_by(together, self._world)), planner.errands)
 
     def _facts(self, mark: Mark) -> Facts:
-        """The facts at a mark, until the next call."""
-        if self._scratch is None:
-            game = cast(AlfworldTask, self.task).game
-            assert game is not None
-            self._scratch = game.initial.copy()
-        self._scratch.go_to(mark)
-        return self._scratch
+        """The facts at a mark."""
+        game = cast(AlfworldTask, self.task).game
+        assert game is not None
+        facts = game.initial.copy()
+        facts.go_to(mark)
+        return facts
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,7 @@ from gymnasium.spaces import Box, Dict, Discrete
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from textagent_gym.interop.numeric import bag_of_words
+from textagent_gym.interop.numeric import bag_of_words, mask_of
 from textagent_gym.knobs import check_integer
 from textagent_gym.multi_agent.team import PASS, TeamEnv
 
@@ -87,7 +87,7 @@ class NumericTeam(ParallelEnv[str, Observation, int]):  # type: ignore[misc]
         return {
             name: {
                 "observation": np.concatenate([self._first[name], bag_of_words(text, self._num_features)]),
-                "action_mask": (np.arange(self._max_actions) < len(self._commands[name])).astype(np.int8),
+                "action_mask": mask_of(len(self._commands[name]), self._max_actions),
             }
             for name, text in told.items()
         }

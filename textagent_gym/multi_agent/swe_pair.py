@@ -54,9 +54,9 @@ class SWEPair(TeamEnv):
         knobs = knobs_of(env_id, SWEGYM, knobs, fixed=("interface",))
         if "tasks" not in knobs:
             knobs.setdefault("origin", "bundled")
-        offered = TOOLS[: knobs.get("action_space_size") or len(TOOLS)]
-        self._tools = {name: tuple(tool for tool in tools if tool in offered) for name, tools in TOOLS_OF.items()}
         self._repository = SWEGymEnv(**knobs)
+        offered = self._repository.tools
+        self._tools = {name: tuple(tool for tool in tools if tool in offered) for name, tools in TOOLS_OF.items()}
         super().__init__(self._repository, names=(DEVELOPER, REVIEWER), hearing="all", knobs=knobs)
 
     def plan(self) -> dict[str, str]:

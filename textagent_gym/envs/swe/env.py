@@ -224,6 +224,11 @@ class SWEGymEnv(TextAgentEnv):
         return tuple(sorted({(task.project, task.num_edits) for task in self._listed.values()}))
 
     @property
+    def tools(self) -> tuple[str, ...]:
+        """The tools on offer, with `interface="tools"`; none with the others."""
+        return self._tools
+
+    @property
     def verdict(self) -> Verdict | None:
         """What the grader found about the files as they are, or None before anything was changed."""
         return self._verdict

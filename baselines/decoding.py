@@ -12,6 +12,7 @@ holes are squeezed out in place once they are a tenth of the columns.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -102,6 +103,8 @@ class RaggedDecoder:
         num_layers = model.config.get_text_config(decoder=True).num_hidden_layers
         self._layers = [_BufferLayer() for _ in range(num_layers)]
         self._cache = Cache(layers=list(self._layers))
+        # The name of the argument since transformers 5.24, and before.
+        self._cache_name = "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
         self._filled = torch.zeros((0, 0), dtype=torch.bool, device=self._device)  # (B, columns) True = a real token
         self.lengths = torch.zeros(0, dtype=torch.long, device=self._device)
 
@@ -170,7 +173,7 @@ class RaggedDecoder:
             input_ids=token_ids,
             attention_mask=filled,
             position_ids=positions,
-            past_key_values=cache,
+            **{self._cache_name: cache},
             use_cache=True,
             logits_to_keep=1,
         )

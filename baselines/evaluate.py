@@ -77,7 +77,7 @@ def evaluate_policy(
         settings: `temperature=0` plays greedily; `num_envs` episodes are played side by side.
         seed: of the sampling, where the temperature is not 0.
     """
-    return _evaluation(rollout(policy, pool, _tasks(seeds), settings, (seed,)))
+    return summarise(rollout(policy, pool, _tasks(seeds), settings, (seed,)))
 
 
 def evaluate_endpoint(
@@ -89,7 +89,7 @@ def evaluate_endpoint(
         EndpointError: the endpoint does not reply.
     """
     episodes = play_episodes(endpoint, pool, _tasks(seeds), settings, seed)
-    return replace(_evaluation(episodes), usage=endpoint.usage)
+    return replace(summarise(episodes), usage=endpoint.usage)
 
 
 def evaluate_agent(agent: Agent, env: TextEnv, seeds: Sequence[int]) -> Evaluation:
@@ -101,6 +101,17 @@ def evaluate_agent(agent: Agent, env: TextEnv, seeds: Sequence[int]) -> Evaluati
         successes=np.array(successes, dtype=np.bool_),
         returns=np.array(returns, dtype=np.float64),
         lengths=np.array(lengths, dtype=np.int64),
+    )
+
+
+def summarise(episodes: Sequence[Episode]) -> Evaluation:
+    """The results of played episodes, in their order."""
+    return Evaluation(
+        seeds=np.array([episode.seed for episode in episodes], dtype=np.int64),
+        successes=np.array([episode.success for episode in episodes], dtype=np.bool_),
+        returns=np.array([episode.episode_return for episode in episodes], dtype=np.float64),
+        lengths=np.array([len(episode.turns) for episode in episodes], dtype=np.int64),
+        episodes=tuple(episodes),
     )
 
 
@@ -189,16 +200,6 @@ def two_level_interval(
 
 def _tasks(seeds: Sequence[int]) -> list[Task]:
     return [Task(seed) for seed in seeds]
-
-
-def _evaluation(episodes: Sequence[Episode]) -> Evaluation:
-    return Evaluation(
-        seeds=np.array([episode.seed for episode in episodes], dtype=np.int64),
-        successes=np.array([episode.success for episode in episodes], dtype=np.bool_),
-        returns=np.array([episode.episode_return for episode in episodes], dtype=np.float64),
-        lengths=np.array([len(episode.turns) for episode in episodes], dtype=np.int64),
-        episodes=tuple(episodes),
-    )
 
 
 def _play(agent: Agent, env: TextEnv, seed: int) -> tuple[bool, float, int]:

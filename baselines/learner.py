@@ -119,7 +119,7 @@ class Learner:
             state = checkpoint.restore(self.policy, self._optimiser, self.critic)
             self._tasks.stage = int(state["stage"])
         self._workers = self._make_workers()
-        self._held_out = HeldOut(config.env_id, config.env_kwargs, config.run, config.rollout)
+        self._held_out = HeldOut(self._tasks.kinds, config.run, config.rollout)
         self._stack.callback(self._held_out.close)
         self._line = self._stack.enter_context(
             LiveLine(name, config.num_iterations, self._run.first_step, config.run.progress and self.ranks.is_first)

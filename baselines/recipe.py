@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from baselines import grpo, ppo, reinforce_pp, rloo, sft
 from baselines.advantages import Credit
-from baselines.distributed import num_processes
+from baselines.distributed import Ranks, num_processes
 from baselines.errors import BaselinesError, ConfigError
 from baselines.evaluate import Evaluation, Interval, two_level_interval
 from baselines.files import write_whole
@@ -262,8 +262,8 @@ def cook(config: Config, share: float, seed: int) -> Policy:
 
 def judge(policy: Policy, config: Config) -> Evaluation:
     """Plays the held-out tasks greedily."""
-    with closing(HeldOut(config.env_id, config.env_kwargs, config.run, config.rollout)) as held_out:
-        return held_out.play(policy)
+    with closing(HeldOut([(config.env_id, config.env_kwargs)], config.run, config.rollout)) as held_out:
+        return held_out.play(policy, Ranks(config.run.device))
 
 
 def write_table(recipes: Sequence[Recipe], config: Config) -> None:

@@ -17,14 +17,15 @@ from transformers import PreTrainedTokenizerBase
 
 from baselines.checkpoint import Checkpoint, list_checkpoints, save_checkpoint
 from baselines.distributed import Ranks
-from baselines.environments import EnvKwargs, EnvPool
+from baselines.environments import EnvKwargs, EnvPool, Task
 from baselines.episode import Episode
 from baselines.errors import ConfigError, TrainingError
-from baselines.evaluate import Evaluation, evaluate_policy
+from baselines.evaluate import Evaluation, summarise
 from baselines.files import write_whole
 from baselines.log import MetricsLog, Record, draw_curves
 from baselines.lora import add_lora
 from baselines.policy import Policy, load_policy
+from baselines.rollout import rollout
 from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings
 from baselines.transcripts import write_page, write_transcripts
 
@@ -255,10 +256,16 @@ def open_policy(
 
 
 class HeldOut:
-    """The evaluation of a run: fixed held-out seeds, greedy play, environments made once and only if needed."""
+    """The evaluation of a run: fixed held-out seeds, greedy play, environments made once and only if needed.
 
-    def __init__(self, env_id: str, env_kwargs: EnvKwargs, settings: RunSettings, rollout: RolloutSettings) -> None:
-        self._env_id, self._env_kwargs = env_id, {**env_kwargs, **settings.eval_env_kwargs}
+    Args:
+        kinds: the environments that are trained on, each an id and its constructor options; each plays all seeds.
+        settings: which seeds, how often, and constructor options for the evaluation alone.
+        rollout: limits of an episode.
+    """
+
+    def __init__(self, kinds: Sequence[tuple[str, EnvKwargs]], settings: RunSettings, rollout: RolloutSettings) -> None:
+        self._kinds = [(env_id, {**env_kwargs, **settings.eval_env_kwargs}) for env_id, env_kwargs in kinds]
         self._settings = settings
         self._rollout = dataclasses.replace(rollout, temperature=0.0, num_envs=settings.num_eval_envs)
         self._pool: EnvPool | None = None
@@ -267,28 +274,33 @@ class HeldOut:
     def record(self, policy: Policy, step: int, num_steps: int, ranks: Ranks) -> Record:
         """Metrics of an evaluation, if one is due after iteration `step` (from 1) of `num_steps`; else nothing.
 
-        Of several processes all call, and the first plays.
+        Of several processes all call, and each plays its share.
         """
         every, count = self._settings.eval_every, self._settings.eval_episodes
         if count == 0 or not (step == num_steps or (every and step % every == 0)):
             return {}
-        with ranks.gathered(policy.model):
-            if not ranks.is_first:
-                return {}
-            self.last = self.play(policy)
+        self.last = self.play(policy, ranks)
         low, high = self.last.success_interval()
-        return {
+        record: Record = {
             "eval/success_rate": self.last.success_rate,
             "eval/ci_low": low,
             "eval/ci_high": high,
             "eval/return": float(self.last.returns.mean()),
         }
+        if len(self._kinds) > 1:
+            for (env_id, _), successes in zip(self._kinds, self.last.successes.reshape(-1, count), strict=True):
+                record[f"eval/success_rate/{env_id}"] = float(successes.mean())
+        return record
 
-    def play(self, policy: Policy) -> Evaluation:
-        """Plays the held-out seeds now."""
+    def play(self, policy: Policy, ranks: Ranks) -> Evaluation:
+        """Plays the held-out seeds now, first all of the first environment; every process gets all episodes."""
         if self._pool is None:
-            self._pool = EnvPool([(self._env_id, self._env_kwargs)], self._rollout.max_broken_envs)
-        return evaluate_policy(policy, self._pool, self._settings.eval_seeds, self._rollout)
+            self._pool = EnvPool(self._kinds, self._rollout.max_broken_envs)
+        tasks = [Task(seed, kind) for kind in range(len(self._kinds)) for seed in self._settings.eval_seeds]
+        first, last = ranks.bounds(len(tasks))
+        with ranks.gathered(policy.model):
+            played = rollout(policy, self._pool, tasks[first:last], self._rollout, (0,), first=first)
+        return summarise(ranks.gather(played))
 
     def close(self) -> None:
         """Closes the environments."""

@@ -3,7 +3,8 @@
     python -m benchmarks.experiment algorithms --scale laptop --out runs/algorithms
 
 The experiments are pure data in `benchmarks/experiments`. What is there already is kept: an experiment that was interrupted
-goes on where it stopped, and one that is half done has a table of what is known.
+goes on where it stopped, and one that is half done has a table of what is known. What was found lies in `successes/`, a file
+for each run, so that an experiment goes on elsewhere without its models.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from benchmarks.experiments.design import (
     is_clear,
     rate,
 )
+from benchmarks.suite import sha256
 
 Name: TypeAlias = Literal["algorithms", "density", "length", "mixture", "sft_share", "size"]
 
@@ -87,12 +89,18 @@ class Lab:
         """The folder of one run."""
         return self.out / f"seed-{seed}" / arm.name.replace(", ", "-").replace(" ", "-")
 
+    def verdict(self, arm: Arm, seed: int) -> Path:
+        """The file of what was found of one run."""
+        return self.out / "successes" / f"seed-{seed}" / f"{self.folder(arm, seed).name}.json"
+
     def arm(self, name: str) -> Arm:
         """The arm of that name."""
         return next(arm for arm in self.experiment.arms if arm.name == name)
 
     def train(self, arm: Arm, seed: int) -> Policy:
-        """Trains one arm, from the model that its start has left."""
+        """Trains one arm, from the model that its start has left, or leaves now."""
+        if arm.start is not None and not (self.folder(self.arm(arm.start), seed) / "model").is_dir():
+            self.train(self.arm(arm.start), seed)
         config = self._cloning(arm, seed) if arm.algorithm == "sft" else self._practice(arm, seed)
         policy: Policy = TRAINERS[arm.algorithm].train(config).policy
         return policy
@@ -110,12 +118,22 @@ class Lab:
     def games(self, column: Column) -> range:
         """Seeds of the games of a column."""
         if column.practised:
-            return range(self.scale.num_demos, self.scale.num_demos + self.scale.num_train_games)
-        return range(FIRST_TEST_SEED, FIRST_TEST_SEED + self.scale.num_test_games)
+            first, usual = self.scale.num_demos, self.scale.num_train_games
+        else:
+            first, usual = FIRST_TEST_SEED, self.scale.num_test_games
+        return range(first, first + (column.num_games or usual))
 
     def options(self, place: Arm | Column, split: str) -> dict[str, Any]:
         """Constructor options of an arm's or a column's environment."""
         return {**self.scale.options, **place.env_kwargs, "split": split}
+
+    def recipe(self, arm: Arm) -> str:
+        """A digest of all that the verdict on an arm depends on, but the seed."""
+        chain = [arm]
+        while (start := chain[-1].start) is not None:
+            chain.append(self.arm(start))
+        told: list[Any] = [replace(self.scale, num_seeds=0), *chain, *self.experiment.columns]
+        return sha256(json.dumps([asdict(one) for one in told], sort_keys=True))[:16]
 
     def _common(self, arm: Arm, seed: int) -> dict[str, Any]:
         scale = self.scale
@@ -142,7 +160,7 @@ class Lab:
         scale = self.scale
         num_games = arm.num_train_games or scale.num_train_games
         tasks = TaskSettings(num_train_seeds=num_games, first_train_seed=scale.num_demos, also=dict(arm.also))
-        return TRAINERS[arm.algorithm].Config(
+        config = TRAINERS[arm.algorithm].Config(
             **self._common(arm, seed),
             num_iterations=arm.num_iterations or scale.num_iterations,
             tasks=tasks,
@@ -150,6 +168,9 @@ class Lab:
             **batch_sizes(arm.algorithm, scale.episodes_per_batch, scale.group_size),
             **arm.options,
         )
+        if arm.num_minibatches is None:
+            return config
+        return replace(config, update=replace(config.update, update_epochs=1, num_minibatches=arm.num_minibatches))
 
 
 def run(lab: Lab, only: tuple[str, ...] = ()) -> Results:
@@ -165,9 +186,10 @@ def run(lab: Lab, only: tuple[str, ...] = ()) -> Results:
     write_report(lab, results)
     for seed in range(1, lab.scale.num_seeds + 1):
         for arm in wanted:
-            verdict = lab.folder(arm, seed) / "successes.json"
+            verdict = lab.verdict(arm, seed)
             if not verdict.is_file():
-                write_whole(verdict, json.dumps(lab.judge(lab.train(arm, seed))) + "\n")
+                found = {"recipe": lab.recipe(arm), "successes": lab.judge(lab.train(arm, seed))}
+                write_whole(verdict, json.dumps(found) + "\n")
                 results = read_results(lab)
                 write_report(lab, results)
     return results
@@ -191,15 +213,24 @@ def wanted_arms(experiment: Experiment, only: tuple[str, ...]) -> list[Arm]:
 
 
 def read_results(lab: Lab) -> Results:
-    """What is known: of each arm the seeds from 1 up to the first that is missing."""
+    """What is known: of each arm the seeds from 1 up to the first that is missing.
+
+    Raises:
+        BaselinesError: something there was found with another scale, or another version of the experiment.
+    """
     results: dict[str, dict[str, NDArray[np.bool_]]] = {}
     for arm in lab.experiment.arms:
         told = []
         for seed in range(1, lab.scale.num_seeds + 1):
-            verdict = lab.folder(arm, seed) / "successes.json"
+            verdict = lab.verdict(arm, seed)
             if not verdict.is_file():
                 break
-            told.append(json.loads(verdict.read_text()))
+            found = json.loads(verdict.read_text())
+            if found["recipe"] != lab.recipe(arm):
+                raise BaselinesError(
+                    f"expected {verdict} of this scale and experiment, got another's: choose another --out"
+                )
+            told.append(found["successes"])
         if told:
             results[arm.name] = {
                 column.name: np.array([one[column.name] for one in told], dtype=np.bool_)

@@ -27,7 +27,10 @@ EXPERIMENT = Experiment(
     question="All algorithms on one TextWorld id: what do they make of the same episodes, and is it of use elsewhere?",
     arms=(
         Arm("SFT", "sft", ENV_ID),
-        *(Arm(name, algorithm, ENV_ID, "SFT", options={"credit": "turn"}) for name, algorithm in NAMES.items()),
+        *(
+            Arm(name, algorithm, ENV_ID, "SFT", num_iterations=24, options={"credit": "turn"})
+            for name, algorithm in NAMES.items()
+        ),
     ),
     columns=(Column("practised games", ENV_ID, practised=True), Column("held-out games", ENV_ID)),
     compared=tuple((name, "SFT") for name in NAMES),

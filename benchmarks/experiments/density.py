@@ -6,6 +6,8 @@ from benchmarks.experiments.design import Algorithm, Arm, Column, Experiment, Re
 
 DENSITIES = {"sparse": 0.0, "balanced": 0.5, "dense": 1.0}
 ENV_ID = textworld("w2-o3-q4")
+NUM_GAMES = 16
+"""Practised, 32 times each at laptop scale: few, since the grid is large and a game must be met often to be learned."""
 
 ALL_CREDITS: dict[str, Algorithm] = {"GRPO": "grpo", "PPO": "ppo"}
 TURN_ONLY: dict[str, Algorithm] = {"RLOO": "rloo", "REINFORCE++": "reinforce_pp"}
@@ -46,13 +48,19 @@ EXPERIMENT = Experiment(
                 ENV_ID,
                 "SFT",
                 env_kwargs={"reward_density": share},
+                num_iterations=8,
+                num_train_games=NUM_GAMES,
+                num_minibatches=4,
                 options={"credit": credit},
             )
             for density, share in DENSITIES.items()
             for name, algorithm, credit in PLANNED
         ),
     ),
-    columns=(Column("practised games", ENV_ID, practised=True), Column("held-out games", ENV_ID)),
+    columns=(
+        Column("practised games", ENV_ID, practised=True, num_games=NUM_GAMES),
+        Column("held-out games", ENV_ID, num_games=100),
+    ),
     compared=tuple((f"{name}, {credit}, {density}", "SFT") for density in DENSITIES for name, _, credit in PLANNED),
     published="""
 Published (arXiv 2510.01132v2, tw-simple, 7 B, success rate; base .29):

@@ -71,7 +71,7 @@ SCALES: dict[str, Scale] = {
         num_demos=200,
         sft_epochs=14,
         sft_learning_rate=1e-3,
-        num_iterations=24,
+        num_iterations=12,
         episodes_per_batch=64,
         group_size=8,
         learning_rate=3e-4,
@@ -114,6 +114,8 @@ class Arm:
         num_demos: for SFT; None takes the scale's.
         num_iterations: for practice; None takes the scale's.
         num_train_games: for practice; None takes the scale's.
+        num_minibatches: optimiser steps of an iteration of practice, in one pass over its episodes; None takes the passes
+            and steps that are the algorithm's defaults, which differ.
         options: of the algorithm, such as {"credit": "turn"}.
     """
 
@@ -126,6 +128,7 @@ class Arm:
     num_demos: int | None = None
     num_iterations: int | None = None
     num_train_games: int | None = None
+    num_minibatches: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -138,12 +141,14 @@ class Column:
         env_id: what is played.
         env_kwargs: constructor options beside those of the scale.
         practised: whether these are the games that are practised, of the train split, instead of held-out ones.
+        num_games: how many games; None takes the scale's.
     """
 
     name: str
     env_id: str
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     practised: bool = False
+    num_games: int | None = None
 
 
 @dataclass(frozen=True)

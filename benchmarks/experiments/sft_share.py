@@ -42,6 +42,7 @@ EXPERIMENT = Experiment(
                         f"{demos} demonstrations",
                         num_iterations=iterations,
                         num_train_games=1000,
+                        num_minibatches=4,
                         options={"credit": "turn"},
                     )
                 ]

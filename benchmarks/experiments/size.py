@@ -26,10 +26,18 @@ EXPERIMENT = Experiment(
         for size in TRAINED
         for arm in (
             Arm(f"SFT on {size}", "sft", textworld(size)),
-            Arm(f"PPO on {size}", "ppo", textworld(size), f"SFT on {size}", options={"credit": "turn"}),
+            Arm(
+                f"PPO on {size}",
+                "ppo",
+                textworld(size),
+                f"SFT on {size}",
+                num_train_games=1000,
+                num_minibatches=4,
+                options={"credit": "turn"},
+            ),
         )
     ),
-    columns=tuple(Column(size, textworld(size)) for size in TESTED),
+    columns=tuple(Column(size, textworld(size), num_games=100) for size in TESTED),
     compared=tuple((f"PPO on {size}", f"SFT on {size}") for size in TRAINED),
     published="""
 Published (arXiv 2510.01132v2, PPO, 1.5 B, success rate; rows trained on, columns tested on):

@@ -107,12 +107,24 @@ def test_practised_games_are_those_that_are_practised_and_not_demonstrated(tmp_p
     assert grpo.env_kwargs["split"] == "train"
 
 
+def tell(lab: Lab, seed: int, recipe: str) -> None:
+    verdict = lab.verdict(lab.arm("SFT"), seed)
+    verdict.parent.mkdir(parents=True)
+    found = {"practised": [True, False], "held out": [True] * 3}
+    verdict.write_text(json.dumps({"recipe": recipe, "successes": found}))
+
+
+def test_verdicts_of_another_scale_are_refused(tmp_path: Path) -> None:
+    lab = Lab(toy(), SMALL, tmp_path)
+    tell(lab, 1, Lab(toy(), replace(SMALL, num_demos=4), tmp_path).recipe(lab.arm("SFT")))
+    with pytest.raises(BaselinesError, match=r"expected .*SFT\.json of this scale and experiment, got another's"):
+        read_results(lab)
+
+
 def test_only_seeds_without_a_gap_are_read(tmp_path: Path) -> None:
     lab = Lab(toy(), replace(SMALL, num_seeds=3), tmp_path)
     for seed in (1, 3):
-        folder = lab.folder(lab.arm("SFT"), seed)
-        folder.mkdir(parents=True)
-        (folder / "successes.json").write_text(json.dumps({"practised": [True, False], "held out": [True] * 3}))
+        tell(lab, seed, lab.recipe(lab.arm("SFT")))
     assert read_results(lab)["SFT"]["practised"].tolist() == [[True, False]]
 
 

@@ -65,7 +65,10 @@ DEFINITIONS: dict[str, tuple[str, Definition]] = {
             *((f"TextWorld-{size}-Dense-v0", {}, 50) for size in TEXTWORLD_SIZES),
             *((f"TextWorld-{tier}-Dense-v0", {}, 50) for tier in ("Easy", "Medium", "Hard", "Extreme")),
             *((f"ALFWorld-{tier}-Dense-v0", {}, 50) for tier in ("Easy", "Medium", "Hard", "Extreme")),
-            *((f"SWEGym-{tier}-Dense-v0", {}, 20) for tier in ("Easy", "Medium", "Hard", "Extreme")),
+            ("SWEGym-Easy-Dense-v0", {}, 50),
+            ("SWEGym-Medium-Dense-v0", {}, 18),
+            ("SWEGym-Hard-Dense-v0", {}, 16),
+            ("SWEGym-Extreme-Dense-v0", {}, 14),
         ],
     ),
 }
@@ -93,8 +96,9 @@ def make_cell(env_id: str, options: dict[str, Any], num_tasks: int) -> Cell:
     for seed in tqdm(range(FIRST_SEED, FIRST_SEED + 20 * num_tasks), desc=env_id, file=sys.stderr):
         if len(tasks) == num_tasks:
             break
-        task = read_task(env, seed, exact_text)
-        tasks.setdefault(task.task_id, task)
+        _, info = env.reset(seed=seed)
+        if info["task_id"] not in tasks:
+            tasks[info["task_id"]] = read_task(env, seed, exact_text)
     env.close()
     if len(tasks) < num_tasks:
         raise SuiteError(f"expected {num_tasks} different tasks of {env_id}, got {len(tasks)}")

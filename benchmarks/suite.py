@@ -27,6 +27,7 @@ DIGESTS: dict[str, str] = {
     "size-v0": "3914c200e5b3d0d8744568162a94e27b2102be4a39929ae51f7a097ad5916c87",
     "length-v0": "093f81e3d919ec251eb420e6ac5c24e627cec5e0b57a12233f598b0857496504",
     "density-v0": "75d3e529751ea91c363da54f69eef880db6da6a06efd623f534fea8bb58d5e75",
+    "full-v0": "aa8b62d06ca05f1c8aad23f0163bcdf9d6a21d3ef413431b4113dcef688f2a1b",
 }
 """Suite -> sha256 of its file, as published."""
 

@@ -258,7 +258,8 @@ def report(experiment: Experiment, results: Results) -> str:
 
 def write_report(lab: Lab, results: Results) -> None:
     """Writes `table.md`, `table.json` and `figure.png`."""
-    write_whole(lab.out / "table.md", report(lab.experiment, results))
+    shown = "\n![Success of each arm, with its interval](figure.png)\n" if results else ""
+    write_whole(lab.out / "table.md", report(lab.experiment, results) + shown)
     told = {
         arm: {
             column: {**asdict(rate(successes)), "by_seed": successes.mean(1).tolist()}

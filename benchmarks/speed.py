@@ -39,6 +39,11 @@ TITLES = {
     "SWEGym": "SWEGym, against a plain subprocess and the local runtime of swe-rex",
 }
 
+NOTES = {
+    "TextWorld": "A state that is met for the first time costs a search for the steps that remain; in Hard and Extreme "
+    "worlds that takes most of the time of a short measurement ([TextWorld](textworld.md)).",
+}
+
 PLAYED = {
     "id": "env_id",
     "steps/s": "steps_per_s",
@@ -136,7 +141,9 @@ def render(told: dict[str, Any]) -> str:
     ]
     for domain, rows in told["domains"].items():
         columns = REPAIRED if domain == "SWEGym" else PLAYED
-        lines += ["", f"## {TITLES[domain]}", "", f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
+        lines += ["", f"## {TITLES[domain]}", ""]
+        lines += [NOTES[domain], ""] if domain in NOTES else []
+        lines += [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
         lines += [f"| {' | '.join(cell(row, key) for key in columns.values())} |" for row in rows]
     return "\n".join(lines) + "\n"
 

@@ -68,7 +68,10 @@ class _BufferLayer(DynamicLayer):  # type: ignore[misc]  # transformers is read 
         """Keeps `columns` (rows, C) of each row."""
         width = columns.shape[1]
         for states in (self.keys, self.values):
-            for row, order in enumerate(columns):  # four times as fast as one `gather`, and without a second cache
+            if states.is_cuda:  # where starting a kernel for each row would take longer than the copies
+                states[:, :, :width] = states.take_along_dim(columns[:, None, :, None], dim=2)
+                continue
+            for row, order in enumerate(columns):  # four times as fast on a CPU
                 states[row, :, :width] = states[row].index_select(1, order)
         self.resize(self.keys.shape[0], width)
 

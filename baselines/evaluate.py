@@ -189,11 +189,10 @@ def two_level_interval(
     """
     rng = np.random.default_rng(seed)
     num_seeds, num_tasks = values.shape
-    means = np.empty(num_resamples)
-    for number in range(num_resamples):
-        rows = rng.integers(num_seeds, size=num_seeds)
-        columns = rng.integers(num_tasks, size=num_tasks)
-        means[number] = values[rows].mean(0)[columns].mean()
+    drawn_seeds = rng.integers(num_seeds, size=(num_resamples, num_seeds))
+    drawn_tasks = rng.integers(num_tasks, size=(num_resamples, num_tasks))
+    weights = (drawn_seeds[..., None] == np.arange(num_seeds)).mean(1)  # (R, S) share of each training seed
+    means = np.take_along_axis(weights @ values, drawn_tasks, axis=1).mean(1)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return (float(low), float(high))
 

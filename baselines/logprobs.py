@@ -2,9 +2,9 @@
 
 What costs time and memory is left out where it changes no score:
 
-- Padding. Episodes are laid one after the other into one row, each with positions of its own, and attention runs over
-  each episode by itself (`_attend_within_episodes`); everything else is one large product of matrices. Models that look
-  further than attention does (sliding windows, state-space layers) are run on padded rows instead.
+- Padding. Episodes are laid one after the other into one row, each with positions of its own, and everything but
+  attention is one large product of matrices; attention alone sees padded rows (`_attend_within_episodes`). Models that
+  look further than attention does (sliding windows, state-space layers) are run on padded rows altogether.
 - What follows the last action of an episode, and episodes without an action.
 - The vocabulary at observation tokens, and all of it at once: (N, V) logits never exist for more than
   `LOGITS_AT_ONCE` numbers, and are computed again for the gradient.
@@ -180,7 +180,7 @@ def _packed(token_ids: Tensor, action_mask: Tensor, needed: Tensor) -> _Inputs:
         # Masks of four dimensions are passed on as they are. Without this one transformers would recognise the
         # packing and build a mask of (tokens, tokens), which nobody reads.
         "attention_mask": torch.ones((1, 1, 1, 1), dtype=torch.bool, device=needed.device),
-        "episode_lengths": [length for length in needed.tolist() if length],
+        "packing": Packing.of(needed),
     }
     return _Inputs(arguments, action_mask.roll(-1, dims=1)[kept][None])
 
@@ -214,16 +214,40 @@ def _hidden_states_and_logits(model: PreTrainedModel, inputs: _Inputs) -> tuple[
     return seen[0][inputs.predicts], logits[inputs.predicts[:, columns]]
 
 
+@dataclass(frozen=True, eq=False)
+class Packing:
+    """Where the tokens of several episodes stand in one row.
+
+    Attributes:
+        unpacked: (E, L) place in the row of each episode's tokens; any place behind an episode's end.
+        packed: (N,) place of the row's tokens in the flattened (E, L).
+    """
+
+    unpacked: Tensor
+    packed: Tensor
+
+    @classmethod
+    def of(cls, lengths: Tensor) -> Packing:
+        """The packing of episodes of these (B,) lengths, in order; those of length 0 have no place in it."""
+        lengths = lengths[lengths > 0]
+        columns = torch.arange(int(lengths.max()), device=lengths.device)
+        starts = lengths.cumsum(0) - lengths
+        real = columns < lengths[:, None]
+        unpacked = torch.where(real, starts[:, None] + columns, 0)
+        return cls(unpacked, real.flatten().nonzero()[:, 0])
+
+
 def _attend_within_episodes(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    episode_lengths: list[int] | None = None,
+    packing: Packing | None = None,
+    scaling: float | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention over each of several episodes in one row; without `episode_lengths`, transformers' own.
+    """Causal attention over each of several episodes in one row; without `packing`, transformers' own.
 
     Args:
         module: the attention layer.
@@ -231,18 +255,27 @@ def _attend_within_episodes(
         key: see `query`.
         value: see `query`.
         attention_mask: of rows that are not packed.
-        episode_lengths: tokens of each episode, in order.
-        options: scaling, dropout and the like.
+        packing: of those that are.
+        scaling: of the products of queries and keys.
+        options: dropout and the like.
 
     Returns:
         (1, tokens, heads, head_dim), and no attention weights.
     """
-    if episode_lengths is None:
-        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    if packing is None:
+        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
         return output, None
-    episodes = zip(*(torch.split(states, episode_lengths, dim=2) for states in (query, key, value)), strict=True)
-    outputs = [sdpa_attention_forward(module, *states, None, **options)[0] for states in episodes]
-    return torch.cat(outputs, dim=1), None
+    heads = query.shape[1]
+    # Padding is behind the episodes, where causality hides it.
+    query, key, value = (_unpacked(states, packing.unpacked, heads) for states in (query, key, value))
+    output = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
+    return output.transpose(1, 2).flatten(0, 1)[packing.packed][None], None
+
+
+def _unpacked(states: Tensor, places: Tensor, heads: int) -> Tensor:
+    """(E, heads, L, head_dim) of (1, fewer heads, N, head_dim)."""
+    rows = states[0].transpose(0, 1)[places].transpose(1, 2)
+    return rows if rows.shape[1] == heads else rows.repeat_interleave(heads // rows.shape[1], dim=1)
 
 
 AttentionInterface.register(_ATTENTION, _attend_within_episodes)
@@ -285,9 +318,9 @@ def _keeps_apart(model: PreTrainedModel) -> bool:
     packed = _packed(token_ids, torch.zeros_like(token_ids), torch.tensor([5, 8], device=model.device))
     try:
         together = model.base_model(**packed.arguments, use_cache=False).last_hidden_state[0, 5:]
+        alone = model.base_model(input_ids=token_ids[1:], use_cache=False).last_hidden_state[0]
     except (TypeError, ValueError, RuntimeError):
         # This model's forward does not hand arguments on to its attention, or reads the mask in its own way.
         return False
-    alone = model.base_model(input_ids=token_ids[1:], use_cache=False).last_hidden_state[0]
     error = torch.linalg.vector_norm((together - alone).float()) / torch.linalg.vector_norm(alone.float())
     return bool(error < (1e-4 if alone.dtype == torch.float32 else 0.03))

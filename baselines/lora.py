@@ -49,7 +49,8 @@ def add_lora(policy: Policy, rank: int, alpha: float, seed: int) -> None:
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "fan_in_fan_out")  # peft finds transposed weights by itself, and says so
-        model.add_adapter(options)
+        # Not `model.add_adapter`: transformers 5.24 refuses every version of peft that there is.
+        peft.inject_adapter_in_model(options, model)
     generator = torch.Generator().manual_seed(seed)
     for _, layer in _layers(model):
         for pair in (layer.lora_A, layer.lora_B):
@@ -73,11 +74,14 @@ def without_lora(policy: Policy) -> Iterator[None]:
     """
     if not has_lora(policy):
         raise ValueError("expected a policy with LoRA, got one without")
-    policy.model.disable_adapters()
+    layers = [layer for _, layer in _layers(policy.model)]
+    for layer in layers:
+        layer.enable_adapters(False)
     try:
         yield
     finally:
-        policy.model.enable_adapters()
+        for layer in layers:
+            layer.enable_adapters(True)
 
 
 def lora_state(policy: Policy) -> dict[str, Tensor]:
@@ -119,9 +123,7 @@ def merged_model(policy: Policy) -> PreTrainedModel:
             weight.copy_(weight.float() + layer.get_delta_weight(_NAME))
             parent, _, leaf = name.rpartition(".")
             setattr(merged.get_submodule(parent), leaf, layer.base_layer)
-    # Otherwise transformers would save an adapter.
-    merged._hf_peft_config_loaded = False
-    del merged.peft_config
+    del merged.peft_config  # or transformers would take it for a model with an adapter
     return merged
 
 

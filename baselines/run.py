@@ -309,7 +309,7 @@ class HeldOut:
 
 
 def prepare_torch(settings: RunSettings) -> None:
-    """Checks the device and sets the number of threads, before any model is loaded.
+    """Checks the device, and sets the number of threads and how a GPU multiplies, before any model is loaded.
 
     Raises:
         ConfigError: the device does not exist here.
@@ -321,6 +321,8 @@ def prepare_torch(settings: RunSettings) -> None:
         raise ConfigError(f"expected a torch device that exists here, got {settings.device!r}: {reason}") from error
     if settings.num_threads:
         torch.set_num_threads(settings.num_threads)
+    if torch.device(settings.device).type == "cuda":
+        torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
 
 
 def _described(config: Any) -> dict[str, Any]:

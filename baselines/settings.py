@@ -236,6 +236,8 @@ class RunSettings:
     """Torch device of the model."""
     dtype: str = "float32"
     """Type of the weights: float32 or bfloat16."""
+    tf32: bool = True
+    """On a GPU, multiply float32 matrices in TF32: inputs rounded to 10 bits of mantissa (bfloat16 has 7), sums exact."""
     num_threads: int = 0
     """Threads of torch on the CPU; 0 leaves torch's own choice."""
     tensorboard: bool = False

@@ -4,15 +4,20 @@
 
 The experiments are pure data in `benchmarks/experiments`. What is there already is kept: an experiment that was interrupted
 goes on where it stopped, and one that is half done has a table of what is known. What was found lies in `successes/`, a file
-for each run, so that an experiment goes on elsewhere without its models.
+for each run, so that an experiment goes on elsewhere without its models. `--num-workers` runs are done side by side, each
+in a process of its own, and what they find does not depend on how many there are.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -29,7 +34,7 @@ from baselines.evaluate import evaluate_policy
 from baselines.files import write_whole
 from baselines.policy import Policy, silence_transformers
 from baselines.recipe import ALGORITHMS, batch_sizes
-from baselines.settings import OptimiserSettings, RunSettings, TaskSettings
+from baselines.settings import OptimiserSettings, RunSettings, TaskSettings, check_at_least
 from benchmarks.experiments.design import (
     FIRST_TEST_SEED,
     SCALES,
@@ -59,12 +64,14 @@ class Config:
     """How large."""
     out: Path | None = None
     """Folder of the runs, the table and the figure; by default runs/NAME-SCALE."""
-    num_seeds: int | None = None
-    """Training seeds, from 1; by default those of the scale."""
+    seeds: tuple[int, ...] = ()
+    """Training seeds; by default from 1 to the number of the scale."""
     only: tuple[str, ...] = ()
     """Arms to train, with those that they start from; all by default."""
+    num_workers: int = 1
+    """Runs that are done side by side."""
     num_threads: int = 1
-    """Threads of torch."""
+    """Threads of torch, of each of them."""
     dry: bool = False
     """Tell the arms, and train nothing."""
 
@@ -78,12 +85,14 @@ class Lab:
         scale: how large.
         out: folder.
         num_threads: of torch.
+        progress: whether a run shows its live line.
     """
 
     experiment: Experiment
     scale: Scale
     out: Path
     num_threads: int = 1
+    progress: bool = True
 
     def folder(self, arm: Arm, seed: int) -> Path:
         """The folder of one run."""
@@ -97,10 +106,12 @@ class Lab:
         """The arm of that name."""
         return next(arm for arm in self.experiment.arms if arm.name == name)
 
+    def model(self, arm: Arm, seed: int) -> Path:
+        """The folder of the model that a run leaves."""
+        return self.folder(arm, seed) / "model"
+
     def train(self, arm: Arm, seed: int) -> Policy:
-        """Trains one arm, from the model that its start has left, or leaves now."""
-        if arm.start is not None and not (self.folder(self.arm(arm.start), seed) / "model").is_dir():
-            self.train(self.arm(arm.start), seed)
+        """Trains one arm, from the model that its start has left."""
         config = self._cloning(arm, seed) if arm.algorithm == "sft" else self._practice(arm, seed)
         policy: Policy = TRAINERS[arm.algorithm].train(config).policy
         return policy
@@ -137,13 +148,14 @@ class Lab:
 
     def _common(self, arm: Arm, seed: int) -> dict[str, Any]:
         scale = self.scale
-        model = scale.model if arm.start is None else str(self.folder(self.arm(arm.start), seed) / "model")
+        model = scale.model if arm.start is None else str(self.model(self.arm(arm.start), seed))
         run = RunSettings(
             out=self.folder(arm, seed),
             seed=seed,
             resume=True,
-            checkpoint_every=4,
+            checkpoint_every=10,
             num_threads=self.num_threads,
+            progress=self.progress,
             device=scale.device,
             dtype=scale.dtype,
         )
@@ -173,29 +185,63 @@ class Lab:
         return replace(config, update=replace(config.update, update_epochs=1, num_minibatches=arm.num_minibatches))
 
 
-def run(lab: Lab, only: tuple[str, ...] = ()) -> Results:
-    """Trains and judges what is missing, seed by seed, and writes what is known after each run.
+def run(lab: Lab, only: Sequence[str] = (), seeds: Sequence[int] = (), num_workers: int = 1) -> Results:
+    """Trains and judges what is missing, and writes what is known after each run.
 
     Args:
         lab: the experiment.
         only: names of arms, trained with those that they start from; all if empty.
+        seeds: training seeds; from 1 to the number of the scale if empty.
+        num_workers: runs that are done side by side.
     """
-    silence_transformers()
-    wanted = wanted_arms(lab.experiment, only)
     results = read_results(lab)
     write_report(lab, results)
-    for seed in range(1, lab.scale.num_seeds + 1):
-        for arm in wanted:
-            verdict = lab.verdict(arm, seed)
-            if not verdict.is_file():
-                found = {"recipe": lab.recipe(arm), "successes": lab.judge(lab.train(arm, seed))}
-                write_whole(verdict, json.dumps(found) + "\n")
-                results = read_results(lab)
-                write_report(lab, results)
+    seeds = seeds or range(1, lab.scale.num_seeds + 1)
+    wanted = wanted_arms(lab.experiment, only)
+    for wave in waves(wanted):
+        missing = [(arm, seed) for seed in seeds for arm in wave if not is_done(lab, arm, seed, wanted)]
+        for _ in conduct_all(lab, missing, num_workers):
+            results = read_results(lab)
+            write_report(lab, results)
     return results
 
 
-def wanted_arms(experiment: Experiment, only: tuple[str, ...]) -> list[Arm]:
+def waves(arms: Sequence[Arm]) -> list[list[Arm]]:
+    """Arms that can be trained side by side, since what they start from stands in an earlier wave."""
+    depths: dict[str, int] = {}
+    for arm in arms:
+        depths[arm.name] = 0 if arm.start is None else depths[arm.start] + 1
+    return [[arm for arm in arms if depths[arm.name] == depth] for depth in range(max(depths.values(), default=-1) + 1)]
+
+
+def is_done(lab: Lab, arm: Arm, seed: int, wanted: Sequence[Arm]) -> bool:
+    """Whether a run was judged, and has left its model if one that is wanted has still to start from it."""
+    waiting = [other for other in wanted if other.start == arm.name and not lab.verdict(other, seed).is_file()]
+    return lab.verdict(arm, seed).is_file() and (not waiting or lab.model(arm, seed).is_dir())
+
+
+def conduct_all(lab: Lab, runs: Sequence[tuple[Arm, int]], num_workers: int) -> Iterator[None]:
+    """Does these runs, one after the other or in processes of their own, and yields after each."""
+    if num_workers == 1:
+        for arm, seed in runs:
+            conduct(lab, arm, seed)
+            yield
+        return
+    with ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn")) as workers:
+        for done in as_completed([workers.submit(conduct, lab, arm, seed) for arm, seed in runs]):
+            done.result()
+            yield
+
+
+def conduct(lab: Lab, arm: Arm, seed: int) -> None:
+    """Trains one arm, and judges it unless it has been."""
+    silence_transformers()
+    policy, verdict = lab.train(arm, seed), lab.verdict(arm, seed)
+    if not verdict.is_file():
+        write_whole(verdict, json.dumps({"recipe": lab.recipe(arm), "successes": lab.judge(policy)}) + "\n")
+
+
+def wanted_arms(experiment: Experiment, only: Sequence[str]) -> list[Arm]:
     """The arms of these names and those that they start from, in order; all if there are no names.
 
     Raises:
@@ -221,10 +267,7 @@ def read_results(lab: Lab) -> Results:
     results: dict[str, dict[str, NDArray[np.bool_]]] = {}
     for arm in lab.experiment.arms:
         told = []
-        for seed in range(1, lab.scale.num_seeds + 1):
-            verdict = lab.verdict(arm, seed)
-            if not verdict.is_file():
-                break
+        for verdict in takewhile(Path.is_file, (lab.verdict(arm, seed) for seed in count(1))):
             found = json.loads(verdict.read_text())
             if found["recipe"] != lab.recipe(arm):
                 raise BaselinesError(
@@ -315,16 +358,16 @@ def find_experiment(name: Name) -> Experiment:
 def main() -> None:
     """Runs an experiment from the command line and prints its table."""
     config = tyro.cli(Config, description=__doc__)
-    scale = SCALES[config.scale]
-    scale = replace(scale, num_seeds=config.num_seeds or scale.num_seeds)
     out = config.out or Path("runs") / f"{config.name}-{config.scale}"
-    lab = Lab(find_experiment(config.name), scale, out, config.num_threads)
+    alone = config.num_workers == 1
+    lab = Lab(find_experiment(config.name), SCALES[config.scale], out, config.num_threads, progress=alone)
     try:
+        check_at_least("num_workers", config.num_workers, 1)
         if config.dry:
             lines = [f"{arm.name}: {arm.algorithm} on {arm.env_id}" for arm in wanted_arms(lab.experiment, config.only)]
             sys.stdout.write("\n".join([lab.experiment.question, *lines]) + "\n")
             return
-        run(lab, config.only)
+        run(lab, config.only, config.seeds, config.num_workers)
         sys.stdout.write((out / "table.md").read_text(encoding="utf-8"))
     except BaselinesError as error:
         raise SystemExit(f"error: {error}") from error

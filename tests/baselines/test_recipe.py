@@ -103,3 +103,10 @@ def test_an_interval_over_seeds_is_wider_than_one_over_tasks() -> None:
     assert narrow[1] - narrow[0] < 0.2 < 0.3 < wide[1] - wide[0]
     assert narrow[0] < agreeing.mean() < narrow[1] and wide[0] < differing.mean() < wide[1]
     assert two_level_interval(np.ones((2, 5))) == (1, 1)
+
+
+def test_the_interval_is_that_of_drawing_seeds_and_tasks_one_by_one() -> None:
+    rng = np.random.default_rng(5)
+    values = (rng.random((3, 200)) < [[0.3], [0.4], [0.5]]).astype(np.float64)
+    drawn = [values[rng.integers(3, size=3)].mean(0)[rng.integers(200, size=200)].mean() for _ in range(20_000)]
+    assert np.allclose(two_level_interval(values), np.quantile(drawn, [0.025, 0.975]), atol=0.01)

@@ -14,7 +14,18 @@ import torch
 
 from baselines.errors import BaselinesError
 from benchmarks import experiment
-from benchmarks.experiment import TRAINERS, Lab, Name, find_experiment, read_results, report, run, wanted_arms
+from benchmarks.experiment import (
+    TRAINERS,
+    Lab,
+    Name,
+    find_experiment,
+    is_done,
+    read_results,
+    report,
+    run,
+    wanted_arms,
+    waves,
+)
 from benchmarks.experiments.design import SCALES, Arm, Column, Experiment, difference, is_clear, rate, textworld
 
 NAMES = get_args(Name)
@@ -95,6 +106,47 @@ def test_an_experiment_runs_and_goes_on_where_it_stopped(tmp_path: Path, monkeyp
     monkeypatch.setattr(experiment.Lab, "train", refuse)
     again = run(lab, only=("GRPO, turn",))
     assert all(np.array_equal(again[arm][column], results[arm][column]) for arm in results for column in results[arm])
+
+
+def test_runs_side_by_side_find_what_they_find_one_by_one(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    found = find_experiment("sft_share")
+    labs = [
+        Lab(
+            replace(found, arms=tuple(replace(arm, num_demos=3) for arm in found.arms)),
+            SMALL,
+            tmp_path / name,
+            progress=False,
+        )
+        for name in ("one", "two")
+    ]
+    only = ("share 1.0", "160 demonstrations")
+    alone, together = (run(lab, only, seeds=(1,), num_workers=number) for number, lab in enumerate(labs, start=1))
+    assert list(alone) == list(together) == list(only)
+    for arm in only:
+        assert np.array_equal(alone[arm]["held-out games"], together[arm]["held-out games"])
+
+
+def test_an_arm_stands_in_a_later_wave_than_its_start() -> None:
+    chain = (
+        Arm("a", "sft", ENV_ID),
+        Arm("b", "ppo", ENV_ID, "a"),
+        Arm("c", "sft", ENV_ID),
+        Arm("d", "ppo", ENV_ID, "b"),
+    )
+    assert [[arm.name for arm in wave] for wave in waves(chain)] == [["a", "c"], ["b"], ["d"]]
+    assert waves(()) == []
+
+
+def test_a_start_without_its_model_is_trained_again_for_those_that_need_it(tmp_path: Path) -> None:
+    lab = Lab(toy(), SMALL, tmp_path)
+    sft, _, ppo = arms = lab.experiment.arms
+    assert not is_done(lab, sft, 1, [sft])
+    tell(lab, 1, lab.recipe(sft))
+    assert is_done(lab, sft, 1, [sft])
+    assert not is_done(lab, sft, 1, arms), "GRPO and PPO are still to start from it"
+    lab.model(sft, 1).mkdir(parents=True)
+    assert is_done(lab, sft, 1, arms) and not is_done(lab, ppo, 1, arms)
 
 
 def test_practised_games_are_those_that_are_practised_and_not_demonstrated(tmp_path: Path) -> None:

@@ -37,7 +37,6 @@ from baselines.recipe import ALGORITHMS, batch_sizes
 from baselines.settings import OptimiserSettings, RunSettings, TaskSettings, check_at_least
 from benchmarks.experiments.design import (
     FIRST_TEST_SEED,
-    SCALES,
     Arm,
     Column,
     Experiment,
@@ -360,7 +359,8 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     out = config.out or Path("runs") / f"{config.name}-{config.scale}"
     alone = config.num_workers == 1
-    lab = Lab(find_experiment(config.name), SCALES[config.scale], out, config.num_threads, progress=alone)
+    experiment = find_experiment(config.name)
+    lab = Lab(experiment, experiment.scale(config.scale), out, config.num_threads, progress=alone)
     try:
         check_at_least("num_workers", config.num_workers, 1)
         if config.dry:

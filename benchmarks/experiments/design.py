@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -162,6 +162,7 @@ class Experiment:
         compared: pairs of arms, a later one and an earlier one; the table tells the difference of each.
         published: what the literature reports, as Markdown with its source; "" where it reports nothing.
         analyse: from results to sentences.
+        changes: name of a scale -> fields of it that are others in this experiment.
     """
 
     question: str
@@ -170,6 +171,11 @@ class Experiment:
     compared: tuple[tuple[str, str], ...]
     published: str
     analyse: Callable[[Results], list[str]]
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def scale(self, name: str) -> Scale:
+        """The scale of that name, as this experiment has it."""
+        return replace(SCALES[name], **self.changes.get(name, {}))
 
 
 def rate(successes: NDArray[np.bool_]) -> Estimate:

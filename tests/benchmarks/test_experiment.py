@@ -47,7 +47,7 @@ SMALL = replace(
 @pytest.mark.parametrize("name", NAMES)
 def test_every_arm_can_be_trained(name: Name, scale: str, tmp_path: Path) -> None:
     found = find_experiment(name)
-    lab = Lab(found, SCALES[scale], tmp_path)
+    lab = Lab(found, found.scale(scale), tmp_path)
     seen: set[str] = set()
     for arm in found.arms:
         assert arm.start is None or arm.start in seen, "expected an arm to stand after its start"

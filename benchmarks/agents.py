@@ -13,6 +13,9 @@ from __future__ import annotations
 
 import importlib
 import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
@@ -116,3 +119,56 @@ def own_agent(target: str, settings: dict[str, Any]) -> Agent:
     if not callable(getattr(agent, "reset", None)) or not callable(getattr(agent, "act", None)):
         raise ConfigError(f"expected {target} to have the methods reset and act, got a {type(agent).__name__} without")
     return agent
+
+
+class TimedAgent:
+    """Somebody's own agent, whose every answer has to come in time.
+
+    It lives in the main thread of a POSIX process, whose SIGALRM it uses. A call that never returns to the interpreter
+    cannot be ended.
+
+    Args:
+        agent: answers.
+        seconds: that an answer may take.
+    """
+
+    def __init__(self, agent: Agent, seconds: float) -> None:
+        self._agent = agent
+        self._seconds = seconds
+
+    @property
+    def usage(self) -> Any:
+        """What the agent tells of its tokens and costs, if it does."""
+        return getattr(self._agent, "usage", None)
+
+    def reset(self, info: dict[str, Any], seed: int) -> None:
+        """See `Agent.reset`; raises `AgentError` where it takes too long."""
+        with self._in_time():
+            self._agent.reset(info, seed)
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        """See `Agent.act`; raises `AgentError` where it takes too long."""
+        with self._in_time():
+            return self._agent.act(observation, info)
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        def interrupt(*_: object) -> None:
+            raise AgentError(f"expected an answer within {self._seconds:g} s, got none")
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        # Once more each second, for agents that catch whatever is raised.
+        signal.setitimer(signal.ITIMER_REAL, self._seconds, 1.0)
+        try:
+            try:
+                yield
+            finally:  # the alarm may ring on the way into here,
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        finally:  # and is off behind here
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+
+def timed_agent(target: str, settings: dict[str, Any], seconds: float) -> TimedAgent:
+    """`own_agent`, held to `seconds` an answer."""
+    return TimedAgent(own_agent(target, settings), seconds)

@@ -10,7 +10,7 @@ import numpy as np
 
 from baselines.environments import TextEnv, is_success, reset_env, step_env
 from baselines.transcripts import VERSION, Transcript, TranscriptTurn
-from benchmarks.agents import GRANTED, Agent, AgentError, AgentSpec, OutOfContextError, own_agent, scripted_agent
+from benchmarks.agents import GRANTED, Agent, AgentError, AgentSpec, OutOfContextError, scripted_agent
 from benchmarks.records import Place, Played, RunConfig, Usage
 from benchmarks.suite import Cell, SuiteError, SuiteTask, open_env, open_plain_env, read_task
 
@@ -27,7 +27,7 @@ class Seat:
     Args:
         config: what was asked for.
         spec: the agent, anything but a model that plays in batches.
-        make_agent: makes it; None for those that their name says everything about.
+        make_agent: makes it; None for the references.
         tasks: holds the tasks against their digests; None begins to.
     """
 
@@ -66,9 +66,7 @@ class Seat:
     def _make_agent(self, env: TextEnv, cell: Cell) -> Agent:
         if self._make is not None:
             return self._make()
-        if self._spec.is_reference:
-            return scripted_agent(self._spec, env, self._config.presentation.by_number and cell.lists)
-        return own_agent(self._spec.target, self._config.agent_settings)
+        return scripted_agent(self._spec, env, self._config.presentation.by_number and cell.lists)
 
     def _grant(self, info: dict[str, Any]) -> dict[str, Any]:
         """What the agent is given of `info`."""

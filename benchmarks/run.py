@@ -38,8 +38,8 @@ from tqdm import tqdm
 
 from baselines.endpoint import Endpoint
 from baselines.errors import BaselinesError, ConfigError
-from baselines.settings import JsonObject, check_at_least
-from benchmarks.agents import AgentError, AgentSpec, check_settings, own_agent, parse_agent
+from baselines.settings import JsonObject, check_at_least, check_positive
+from benchmarks.agents import AgentError, AgentSpec, check_settings, own_agent, parse_agent, timed_agent
 from benchmarks.endpoint_agent import EndpointAgent, Journal, chat_settings
 from benchmarks.play import MakeAgent, Seat
 from benchmarks.records import MAX_NAME, MAX_RUNS, Place, Played, RunConfig, is_name
@@ -76,6 +76,8 @@ class Config:
     """Episodes side by side: processes for scripted agents, threads for endpoints; local models play in batches."""
     limit: int | None = None
     """Tasks of each cell; such a run is partial, and never listed."""
+    answer_timeout: float = 600.0
+    """Seconds that a class of one's own may take to an answer; its episode is then not played. Endpoints have settings."""
 
     def described(self, spec: AgentSpec) -> RunConfig:
         """What is recorded; raises `BaselinesError` for values outside their range."""
@@ -83,6 +85,7 @@ class Config:
         if self.seeds > MAX_RUNS:
             raise ConfigError(f"expected seeds of at most {MAX_RUNS}, got {self.seeds}")
         check_at_least("workers", self.workers, 1)
+        check_positive("answer_timeout", self.answer_timeout)
         if self.limit is not None:
             check_at_least("limit", self.limit, 1)
         name = self.name or self.agent
@@ -173,7 +176,7 @@ def run(config: Config) -> Outcome:
         outcome = Outcome(len(described.places()), played=len(folder.done))
         missing = [place for place in described.places() if place not in folder.done]
         journal = Journal(config.out / "replies.jsonl")
-        results = play(described, spec, missing, config.workers, journal)
+        results = play(described, spec, missing, config.workers, journal, config.answer_timeout)
         with closing(results):
             _keep(results, folder, outcome)
         if outcome.played == outcome.num_episodes:
@@ -202,9 +205,15 @@ def _keep(results: Iterator[Played | Unplayed], folder: RunFolder, outcome: Outc
 
 
 def play(
-    config: RunConfig, spec: AgentSpec, places: Sequence[Place], workers: int, journal: Journal
+    config: RunConfig,
+    spec: AgentSpec,
+    places: Sequence[Place],
+    workers: int,
+    journal: Journal,
+    answer_timeout: float,
 ) -> Generator[Played | Unplayed]:
     """The episodes as they end."""
+    own = partial(timed_agent, spec.target, config.agent_settings, answer_timeout) if spec.kind == "python" else None
     if spec.kind == "hf":
         from benchmarks.local_models import play_batches, play_without_memory
 
@@ -222,12 +231,12 @@ def play(
             finally:
                 stopped.set()  # threads that are in the middle of an episode end it at its next request
     elif workers == 1:
-        seat = Seat(config, spec)
+        seat = Seat(config, spec, own)
         yield from (_attempt(seat, place) for place in places)
     else:
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, spawn, _die_with, (os.getpid(),)) as executor:
-            yield from _ended(executor, config, spec, places, None)
+            yield from _ended(executor, config, spec, places, own)
 
 
 def models_digests(spec: AgentSpec, num_runs: int) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from benchmarks.records import Usage
@@ -83,4 +84,19 @@ class Miscounter:
         """Nothing to do."""
 
     def act(self, observation: str, info: dict[str, Any]) -> str:
+        return "look"
+
+
+class Sleeper:
+    """Falls asleep in the episodes whose seed is even, and holds on to its sleep."""
+
+    def reset(self, info: dict[str, Any], seed: int) -> None:
+        self.asleep = seed % 2 == 0
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        try:
+            while self.asleep:
+                time.sleep(60)
+        except Exception:
+            time.sleep(60)
         return "look"

@@ -162,6 +162,17 @@ def test_attempts_that_came_to_nothing_are_noted(tmp_path: Path) -> None:
     assert len((tmp_path / UNPLAYED).read_text().splitlines()) == len(noted) + MAX_FAILURES
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_agent_that_falls_asleep_is_told_and_played_later(tmp_path: Path, workers: int) -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    outcome = play(tmp_path, PLAYERS + "Sleeper", seeds=1, workers=workers, answer_timeout=0.2)
+    assert 0 < len(outcome.unplayed) < 10
+    assert outcome.played + len(outcome.unplayed) == 10
+    assert {one.reason for one in outcome.unplayed} == {"expected an answer within 0.2 s, got none"}
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
 def test_an_agent_cannot_end_the_program(tmp_path: Path) -> None:
     for workers in (1, 2):
         outcome = play(tmp_path / str(workers), PLAYERS + "Quitter", seeds=1, workers=workers)

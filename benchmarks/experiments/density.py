@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from benchmarks.experiments.design import Algorithm, Arm, Column, Experiment, Results, difference, is_clear, textworld
+from benchmarks.experiments.design import (
+    Algorithm,
+    Arm,
+    Column,
+    Experiment,
+    Results,
+    difference,
+    is_clear,
+    mean_difference,
+    textworld,
+)
 
 DENSITIES = {"sparse": 0.0, "balanced": 0.5, "dense": 1.0}
 ENV_ID = textworld("w2-o3-q4")
@@ -34,6 +44,11 @@ def analyse(results: Results) -> list[str]:
             found = difference(results, f"{name}, turn, {density}", f"{name}, trajectory, {density}", column)
             if found is not None:
                 told.append(f"{name}, {density}: turn - trajectory {found:+.2f} on {column}.")
+    pairs = [(f"{name}, {credit}, dense", f"{name}, {credit}, sparse") for name, _, credit in PLANNED]
+    for where in ("practised games", "held-out games"):
+        found = mean_difference(results, pairs, where)
+        if found is not None:
+            told.append(f"All {len(pairs)} together: dense - sparse {found:+.2f} on {where}.")
     return told
 
 

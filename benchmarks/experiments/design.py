@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
@@ -186,11 +186,17 @@ def rate(successes: NDArray[np.bool_]) -> Estimate:
 
 def difference(results: Results, later: str, earlier: str, column: str) -> Estimate | None:
     """Paired difference in success of two arms on the same seeds and games; None where one was not trained yet."""
-    if later not in results or earlier not in results:
+    return mean_difference(results, [(later, earlier)], column)
+
+
+def mean_difference(results: Results, pairs: Sequence[tuple[str, str]], column: str) -> Estimate | None:
+    """The mean of `difference` over pairs of a later and an earlier arm; None where one of them was not trained yet."""
+    names = [name for pair in pairs for name in pair]
+    if any(name not in results for name in names):
         return None
-    first, second = results[later][column], results[earlier][column]
-    seeds = min(len(first), len(second))
-    gains = first[:seeds].astype(np.float64) - second[:seeds]
+    seeds = min(len(results[name][column]) for name in names)
+    of = {name: results[name][column][:seeds].astype(np.float64) for name in names}
+    gains = np.mean([of[later] - of[earlier] for later, earlier in pairs], axis=0)
     return Estimate(float(gains.mean()), *two_level_interval(gains))
 
 

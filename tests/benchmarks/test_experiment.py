@@ -26,7 +26,17 @@ from benchmarks.experiment import (
     wanted_arms,
     waves,
 )
-from benchmarks.experiments.design import SCALES, Arm, Column, Experiment, difference, is_clear, rate, textworld
+from benchmarks.experiments.design import (
+    SCALES,
+    Arm,
+    Column,
+    Experiment,
+    difference,
+    is_clear,
+    mean_difference,
+    rate,
+    textworld,
+)
 
 NAMES = get_args(Name)
 ENV_ID = textworld("w2-o3-q4")
@@ -197,4 +207,8 @@ def test_a_difference_is_of_the_same_seeds_and_games() -> None:
     assert found.value == pytest.approx(better[:2].mean() - worse.mean())
     assert is_clear(found)
     assert difference(results, "b", "c", "x") is None
+    both = mean_difference(results, [("b", "a"), ("a", "a")], "x")
+    assert both is not None
+    assert both.value == pytest.approx(found.value / 2)
+    assert mean_difference(results, [("b", "a"), ("c", "a")], "x") is None
     assert rate(worse).low < worse.mean() < rate(worse).high

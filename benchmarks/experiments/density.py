@@ -44,12 +44,18 @@ def analyse(results: Results) -> list[str]:
             found = difference(results, f"{name}, turn, {density}", f"{name}, trajectory, {density}", column)
             if found is not None:
                 told.append(f"{name}, {density}: turn - trajectory {found:+.2f} on {column}.")
-    pairs = [(f"{name}, {credit}, dense", f"{name}, {credit}, sparse") for name, _, credit in PLANNED]
     for where in ("practised games", "held-out games"):
-        found = mean_difference(results, pairs, where)
-        if found is not None:
-            told.append(f"All {len(pairs)} together: dense - sparse {found:+.2f} on {where}.")
+        for later, earlier in [("dense", "sparse"), *((density, "SFT") for density in DENSITIES)]:
+            pairs = [(_arm(later, name, credit), _arm(earlier, name, credit)) for name, _, credit in PLANNED]
+            found = mean_difference(results, pairs, where)
+            if found is not None:
+                told.append(f"All {len(pairs)} together: {later} - {earlier} {found:+.2f} on {where}.")
     return told
+
+
+def _arm(density: str, name: str, credit: str) -> str:
+    """The arm's name; SFT is the same for all."""
+    return "SFT" if density == "SFT" else f"{name}, {credit}, {density}"
 
 
 EXPERIMENT = Experiment(

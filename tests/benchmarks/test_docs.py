@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
+from benchmarks import experiment
 from benchmarks.endpoint_agent import ChatSettings
 from benchmarks.experiment import Name, find_experiment
 from benchmarks.freeze import DEFINITIONS
@@ -45,8 +46,8 @@ def test_every_track_and_experiment_is_told() -> None:
 
 
 def test_options_that_are_named_exist() -> None:
-    known = {field.name for kind in (Config, Presentation, ChatSettings) for field in fields(kind)}
-    known |= {f"no_{name}" for name in known} | {"slug", "scale", "dry", "only", "check"}
+    known = {field.name for kind in (Config, Presentation, ChatSettings, experiment.Config) for field in fields(kind)}
+    known |= {f"no_{name}" for name in known} | {"slug", "check"}
     named = {name.replace("-", "_") for name in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", PAGE)}
     assert named <= known, named - known
     assert {"suite", "agent", "out", "seeds", "workers", "limit", "agent_kwargs"} <= named

@@ -237,7 +237,7 @@ class RunSettings:
     dtype: str = "float32"
     """Type of the weights: float32 or bfloat16."""
     tf32: bool = True
-    """On a GPU, multiply float32 matrices in TF32: inputs rounded to 10 bits of mantissa (bfloat16 has 7), sums exact."""
+    """On a GPU, multiply float32 matrices in TF32: inputs rounded to 10 bits of mantissa (bfloat16: 7), sums in float32."""
     num_threads: int = 0
     """Threads of torch on the CPU; 0 leaves torch's own choice."""
     tensorboard: bool = False

@@ -35,13 +35,13 @@ def analyse(results: Results) -> list[str]:
     told = []
     column = "practised games"
     for name, _, credit in PLANNED:
-        found = difference(results, f"{name}, {credit}, dense", f"{name}, {credit}, sparse", column)
+        found = difference(results, _arm("dense", name, credit), _arm("sparse", name, credit), column)
         if found is not None:
             word = "beyond" if is_clear(found) else "within"
             told.append(f"{name}, {credit}: dense - sparse {found:+.2f} on {column}, {word} the interval.")
     for name in ALL_CREDITS:
         for density in DENSITIES:
-            found = difference(results, f"{name}, turn, {density}", f"{name}, trajectory, {density}", column)
+            found = difference(results, _arm(density, name, "turn"), _arm(density, name, "trajectory"), column)
             if found is not None:
                 told.append(f"{name}, {density}: turn - trajectory {found:+.2f} on {column}.")
     for where in ("practised games", "held-out games"):
@@ -64,7 +64,7 @@ EXPERIMENT = Experiment(
         Arm("SFT", "sft", ENV_ID),
         *(
             Arm(
-                f"{name}, {credit}, {density}",
+                _arm(density, name, credit),
                 algorithm,
                 ENV_ID,
                 "SFT",
@@ -82,7 +82,7 @@ EXPERIMENT = Experiment(
         Column("practised games", ENV_ID, practised=True, num_games=NUM_GAMES),
         Column("held-out games", ENV_ID, num_games=100),
     ),
-    compared=tuple((f"{name}, {credit}, {density}", "SFT") for density in DENSITIES for name, _, credit in PLANNED),
+    compared=tuple((_arm(density, name, credit), "SFT") for density in DENSITIES for name, _, credit in PLANNED),
     published="""
 Published (arXiv 2510.01132v2, tw-simple, 7 B, success rate; base .29):
 

@@ -125,7 +125,7 @@ def make_env(env_id: str, env_kwargs: EnvKwargs) -> TextEnv:
         env_kwargs: constructor options.
 
     Raises:
-        ConfigError: the id is unknown, or the constructor refuses an option.
+        ConfigError: the id is unknown, the constructor refuses an option, or lacks what it needs on this machine.
     """
     try:
         # The passive checker only warns, and costs a check of both spaces on every step.
@@ -134,6 +134,10 @@ def make_env(env_id: str, env_kwargs: EnvKwargs) -> TextEnv:
         raise ConfigError(f"expected a registered environment id, got {env_id!r}: {error}") from error
     except (TypeError, ValueError) as error:
         raise ConfigError(f"expected options that {env_id} accepts, got {dict(env_kwargs)}: {error}") from error
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(
+            f"expected an environment that can be made on this machine, got {env_id!r}: {error}"
+        ) from error
 
 
 def reset_env(env: TextEnv, seed: int) -> ResetResult:

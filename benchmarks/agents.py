@@ -25,6 +25,9 @@ from textagent_gym.agents import ExpertAgent, RandomAgent
 
 Kind: TypeAlias = Literal["random", "expert", "hf", "openai", "python"]
 
+REFERENCES = ("random", "expert")
+"""Agents that are told more than a track grants: they set the scale."""
+
 GRANTED = ("admissible_commands",)
 """Keys of `info` that an agent may be given; which of them it gets is for the track to say."""
 
@@ -67,7 +70,7 @@ class AgentSpec:
     @property
     def is_reference(self) -> bool:
         """Whether it is told more than the track grants."""
-        return self.kind in ("random", "expert")
+        return self.kind in REFERENCES
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.target}" if self.target else self.kind

@@ -1,21 +1,23 @@
 """Entries of the leaderboards: folders of verified runs, one for each agent, under `results/SUITE/TRACK/NAME`.
 
-What was verified is remembered by content in `verified.json`, which is of this machine and never handed on: an entry whose
-files have changed by a byte is re-simulated before it is listed.
+What was verified on this machine is remembered there, by content, and never handed on: an entry whose files have changed by
+a byte is re-simulated before it is listed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from baselines.errors import BaselinesError
 from baselines.files import write_whole
+from benchmarks.agents import REFERENCES, parse_agent
 from benchmarks.records import (
     FILES,
     SETTINGS,
@@ -28,14 +30,18 @@ from benchmarks.records import (
     read_unplayed,
 )
 from benchmarks.run_folder import write_entry
+from benchmarks.suite import Presentation
 from benchmarks.table import Table, make_table
 from benchmarks.verify import Verified, verify
 
 RESULTS = Path(__file__).parent / "results"
 """Where the entries of this repository are."""
 
-OTHERS = ("speed.json", "verified.json")
-"""Files beside the entries."""
+SPEED = "speed.json"
+"""The one file beside the entries."""
+
+CACHE = platformdirs.user_cache_path("benchmarks", appauthor=False)
+"""Folder of this machine for what was verified, and for replays."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
 
@@ -67,36 +73,42 @@ class Entry:
         """Name of the folder."""
         return self.folder.name
 
+    def is_called_as(self, other: Entry) -> bool:
+        """Whether both have one name, but for capitals, in one table."""
+        mine, its = ((entry.config.suite, entry.config.track, entry.config.name.casefold()) for entry in (self, other))
+        return mine == its
+
     def played(self) -> Iterator[Played]:
         """The episodes, read from the file one by one."""
         return read_trajectories(self.folder, most=len(self.config.places()))
 
 
-def load_entries(results: Path = RESULTS, anew: bool = False) -> list[Entry]:
+def load_entries(results: Path = RESULTS, memory: Path | None = None) -> list[Entry]:
     """All entries under `results`, each verified now or before; sorted by suite, track and name.
 
     Args:
         results: their folder.
-        anew: verify all, whatever is remembered.
+        memory: folder that remembers what was verified before; None verifies all.
 
     Raises:
-        BaselinesError: a folder is no entry, or is not what it says; which and why is in the message.
+        BaselinesError: a folder is no entry, is not what it says, or has another's name; which and why is in the message.
     """
-    known = {} if anew else _known(results)
-    entries = []
+    entries: list[Entry] = []
     for folder in entry_folders(results):
         digest = entry_digest(folder)
-        if known.get(_place(results, folder)) != digest:
-            found = verify(folder)
-            check_entry(found, folder)
-            if entry_digest(folder) != digest:
-                raise EntryError(f"expected {folder} to stay as it is while it is verified, got a change")
-            known[_place(results, folder)] = digest
-        else:
-            found = read_verified(folder)
+        is_known = memory is not None and (memory / digest).is_file()
+        found = read_verified(folder) if is_known else verify(folder)
+        check_entry(found, folder)
+        if entry_digest(folder) != digest:
+            raise EntryError(f"expected {folder} to stay as it is while it is verified, got a change")
+        if memory is not None:
+            remember(memory, folder)
         table = make_table(found.config, found.played)
-        entries.append(Entry(folder, found.config, table, found.sessions, found.unplayed))
-    _write_known(results, {_place(results, entry.folder): known[_place(results, entry.folder)] for entry in entries})
+        entry = Entry(folder, found.config, table, found.sessions, found.unplayed)
+        for other in entries:
+            if other.is_called_as(entry):
+                raise EntryError(f"expected a name that is not taken in its table, got {entry.config.name!r} twice")
+        entries.append(entry)
     return entries
 
 
@@ -110,7 +122,7 @@ def entry_folders(results: Path) -> list[Path]:
     expected = {parent for folder in folders for parent in (folder, folder.parent, folder.parent.parent)}
     for path in sorted(results.rglob("*")):
         place = path.relative_to(results)
-        is_right = path in expected or path.parent in folders or place.as_posix() in OTHERS
+        is_right = path in expected or path.parent in folders or place.as_posix() == SPEED
         if path.is_symlink() or not is_right or any(part.startswith(".") for part in place.parts):
             raise EntryError(f"expected nothing but entries under {results.name}, got {place}")
     return folders
@@ -122,6 +134,14 @@ def check_entry(found: Verified, folder: Path) -> None:
         raise EntryError(f"expected a run of the whole suite, got {found.config.limit} tasks of each cell (--limit)")
     if not NAME.fullmatch(folder.name):
         raise EntryError(f"expected a name of small letters, digits, dots and dashes, got {folder.name!r}")
+    spec = parse_agent(found.config.agent)
+    if spec.is_reference and found.config.presentation != Presentation():
+        raise EntryError(
+            f"expected the reference {spec} to be told plainly, since it sets the scale, got other options"
+        )
+    for name in (found.config.name.casefold(), folder.name):
+        if name in REFERENCES and name != spec.kind:
+            raise EntryError(f"expected a name that no reference has, got {name!r} for the agent {spec}")
     wanted = (found.config.suite, found.config.track)
     if (folder.parent.parent.name, folder.parent.name) != wanted:
         raise EntryError(f"expected {folder.name} under {'/'.join(wanted)}, got {folder.parent}")
@@ -150,9 +170,9 @@ def pack(found: Verified, folder: Path) -> None:
     write_entry(folder, found.config, found.sessions, found.unplayed, played)
 
 
-def remember(results: Path, folder: Path) -> None:
-    """Notes that an entry has been verified as it is."""
-    _write_known(results, {**_known(results), _place(results, folder): entry_digest(folder)})
+def remember(memory: Path, folder: Path) -> None:
+    """Notes in the folder `memory` that an entry has been verified as it is."""
+    write_whole(memory / entry_digest(folder), "")
 
 
 def read_verified(folder: Path) -> Verified:
@@ -160,17 +180,3 @@ def read_verified(folder: Path) -> Verified:
     config = read_config(folder)
     played = list(read_trajectories(folder, most=len(config.places())))
     return Verified(config, played, read_sessions(folder), read_unplayed(folder))
-
-
-def _write_known(results: Path, known: dict[str, str]) -> None:
-    write_whole(results / "verified.json", json.dumps(dict(sorted(known.items())), indent=2) + "\n")
-
-
-def _known(results: Path) -> dict[str, str]:
-    path = results / "verified.json"
-    known: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return known
-
-
-def _place(results: Path, folder: Path) -> str:
-    return folder.relative_to(results).as_posix()

@@ -19,12 +19,11 @@ from pathlib import Path
 from textwrap import fill
 from typing import TypeAlias
 
-import platformdirs
 import tyro
 
 from baselines.errors import BaselinesError
 from baselines.files import write_whole
-from benchmarks.entries import RESULTS, EntryError, load_entries
+from benchmarks.entries import CACHE, RESULTS, EntryError, load_entries
 from benchmarks.pages import write_site
 from benchmarks.scores import Estimate
 from benchmarks.standings import LIMITS, READING, Board, Comparison, Standing, make_boards
@@ -65,7 +64,7 @@ class Config:
     docs: Path = Path("docs/leaderboard.md")
     """The page of Markdown."""
     cache: Path | None = None
-    """Folder in which replays are kept; by default one in the user's cache."""
+    """Folder in which it is kept what was verified, and replays; by default one in the user's cache."""
     replay: bool = True
     """Replay the episodes to show admissible commands, maps and diffs; else show them as they were handed in."""
     check: bool = False
@@ -78,10 +77,10 @@ def render(config: Config) -> list[Board]:
     Raises:
         BaselinesError: an entry is not what it says, or cannot be replayed.
     """
-    boards = make_boards(load_entries(config.results or RESULTS))
+    cache = config.cache or CACHE
+    boards = make_boards(load_entries(config.results or RESULTS, cache / "verified"))
     write_whole(config.docs, markdown(boards))
-    cache = config.cache or platformdirs.user_cache_path("benchmarks", appauthor=False) / "replays"
-    write_site(config.site, boards, cache if config.replay else None)
+    write_site(config.site, boards, cache / "replays" if config.replay else None)
     return boards
 
 
@@ -91,7 +90,7 @@ def check(config: Config) -> list[Board]:
     Raises:
         BaselinesError: an entry is not what it says, something else lies among the entries, or the page is an old one.
     """
-    boards = make_boards(load_entries(config.results or RESULTS, anew=True))
+    boards = make_boards(load_entries(config.results or RESULTS))
     if not config.docs.is_file() or config.docs.read_text(encoding="utf-8") != markdown(boards):
         raise EntryError(
             f"expected {config.docs} as it is made from the entries, got another: run the command without --check"
@@ -118,9 +117,10 @@ def markdown(boards: Sequence[Board]) -> str:
 def plain(text: str) -> str:
     """Text that Markdown shows as it is: no markup, no links, no line breaks, nothing that turns the reading direction."""
     visible = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
-    # Entities are text wherever they stand; a dot or colon is one where it could begin a link.
+    # Entities are text wherever they stand; a dot or colon is one where it could begin a link, and behind an @ nothing may
+    # stand that could end an address: entities are read before addresses are looked for.
     escaped = re.sub(r"[!-~](?<![\w\-.:,;+=%/()'^])|_|:(?=/)|(?<=www)\.", lambda found: f"&#{ord(found[0])};", visible)
-    return escaped.strip()
+    return escaped.replace("&#64;", "&#64;<!-- -->").strip()
 
 
 def shown(estimate: Estimate | None, spec: str = ".2f") -> str:

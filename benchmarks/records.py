@@ -17,6 +17,8 @@ from __future__ import annotations
 import json
 import lzma
 import math
+import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -52,6 +54,9 @@ MAX_CONTENT = 2**30
 MAX_SETTINGS = 2**20
 """Bytes of `run.json` at most."""
 
+MAX_NOTES = 4 * 2**20
+"""Bytes of `sessions.jsonl`, and of `unplayed.jsonl`, at most."""
+
 MAX_RUNS = 50
 """Times that a task is played at most."""
 
@@ -67,6 +72,10 @@ _USAGE: dict[str, tuple[type, ...]] = {
     "empty_replies": (int,),
 }
 _TURN_KEYS = {"observation", "action", "reward", "cut"}
+# Printable by their category, and yet not to be seen (DerivedCoreProperties.txt, Default_Ignorable_Code_Point).
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _XZ_MEMORY = 128 * 2**20
 _CHUNK = 2**16
 
@@ -211,7 +220,7 @@ def read_config(folder: Path) -> RunConfig:
     try:
         config = RunConfig(**{**told, "presentation": Presentation(**told["presentation"])})
     except (KeyError, TypeError) as error:
-        raise RecordError(f"expected {SETTINGS} with the options of a run, got {error}") from error
+        raise RecordError(f"expected {SETTINGS} with the options of a run, got {str(error)!r:.200}") from error
     wrong = [name for name, is_right in _CONFIG.items() if not is_right(getattr(config, name))]
     if wrong:
         raise RecordError(f"expected {SETTINGS} with values in range, got another {', '.join(wrong)}")
@@ -221,8 +230,9 @@ def read_config(folder: Path) -> RunConfig:
 
 
 def is_name(text: str) -> bool:
-    """Whether an entry may be called so."""
-    return 0 < len(text) <= MAX_NAME and text.isprintable() and any(letter.isalnum() for letter in text)
+    """Whether an entry may be called so: what is seen of a name is all that there is of it."""
+    is_plain = text == unicodedata.normalize("NFKC", text).strip() and not _UNSEEN.search(text)
+    return 0 < len(text) <= MAX_NAME and text.isprintable() and is_plain and any(letter.isalnum() for letter in text)
 
 
 def read_sessions(folder: Path) -> list[dict[str, Any]]:
@@ -307,6 +317,8 @@ def parse_played(line: bytes) -> Played:
     try:
         told: Any = parse_transcript(line)
         _check_keys(told)
+        for amount in (told["return"], *(turn["reward"] for turn in told["turns"])):
+            _number(abs(amount), int, float)
         return Played(
             place=(_number(told.pop("run"), int), _number(told.pop("cell"), int), _number(told.pop("task"), int)),
             invalid_actions=_number(told.pop("invalid_actions"), int),
@@ -317,7 +329,7 @@ def parse_played(line: bytes) -> Played:
         )
     except KeyError as missing:
         raise RecordError(f"expected an episode with the key {missing}, got none") from missing
-    except (TranscriptError, ValueError) as error:
+    except (TranscriptError, ValueError, RecursionError) as error:
         raise RecordError(f"damaged episode: {error}") from error
 
 
@@ -366,7 +378,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _objects(folder: Path, name: str) -> list[dict[str, Any]]:
-    *lines, torn = read_text(folder / name).split("\n")
+    *lines, torn = read_text(folder / name, MAX_NOTES).split("\n")
     if torn:
         raise RecordError(f"expected whole lines in {name}, got {len(lines)} and a torn one")
     return [_object(line, name) for line in lines]
@@ -389,7 +401,7 @@ def _check_keys(told: dict[str, Any]) -> None:
     for turn in told["turns"]:
         unknown |= {*turn} - _TURN_KEYS
     if unknown:
-        raise ValueError(f"expected the keys of an episode, got also {', '.join(sorted(unknown))}")
+        raise ValueError(f"expected the keys of an episode, got also {', '.join(map(repr, sorted(unknown))):.200}")
 
 
 def _refuse_constant(name: str) -> float:

@@ -209,11 +209,12 @@ def _check_reference(seat: Seat, played: Played) -> None:
 
 def _check_summaries(folder: Path, played: list[Played]) -> None:
     """Holds `episodes.jsonl` to the trajectories."""
-    lines = read_text(folder / EPISODES).split("\n")
+    wanted = [json.dumps(episode.summary()) for episode in played]
+    lines = read_text(folder / EPISODES, most=sum(len(line) + 1 for line in wanted)).split("\n")
     if lines.pop() or len(lines) != len(played):
         raise VerificationError(f"expected {len(played)} whole lines in {EPISODES}, got {len(lines)}")
-    for number, (line, episode) in enumerate(zip(lines, played, strict=True), start=1):
-        if line != json.dumps(episode.summary()):
+    for number, (line, right) in enumerate(zip(lines, wanted, strict=True), start=1):
+        if line != right:
             raise VerificationError(f"expected line {number} of {EPISODES} to be that of its trajectory, got another")
 
 
@@ -253,6 +254,8 @@ def main(folder: tyro.conf.Positional[Path]) -> None:
         found = verify(folder)
     except BaselinesError as error:
         raise SystemExit(f"rejected: {error}") from error
+    except OSError as error:
+        raise SystemExit(f"error: {error}; nothing is known of the run") from error
     wins = sum(episode.transcript["success"] for episode in found.played)
     part = "a part of " if found.is_partial else ""
     sys.stdout.write(

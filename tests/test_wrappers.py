@@ -1,5 +1,6 @@
 """A wrapper and the option of the same name give the same episode; the parser finds the command or says so."""
 
+import re
 from typing import Any
 
 import gymnasium as gym
@@ -73,6 +74,17 @@ def test_option_and_wrapper_agree(options: dict[str, Any], wrap: Any) -> None:
 )
 def test_parse_action(action: str, form: ActionForm, command: str | None) -> None:
     assert parse_action(action, form) == command
+
+
+@given(st.text() | st.lists(st.sampled_from(["<action>", "</Action>", "<ACTION>", " ", "\n", "a", "<"])).map("".join))
+def test_the_last_tag_is_what_a_pattern_finds(action: str) -> None:
+    found = re.findall(r"<action>(.*?)</action>", action, re.DOTALL | re.IGNORECASE)
+    assert parse_action(action, "tag") == (found[-1].strip() or None if found else None)
+
+
+def test_tags_without_end_are_answered_at_once() -> None:
+    # A pattern with a lazy middle looks for each end through all of the rest: seconds here, minutes at ten times as many.
+    assert parse_action("<action>" * 12_500, "tag") is None
 
 
 @given(st.text(max_size=40), st.text(alphabet="abc ", min_size=1, max_size=10).filter(str.strip))

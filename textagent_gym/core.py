@@ -7,7 +7,6 @@ the backend, what they pay, when an episode is cut, and what `info` says.
 from __future__ import annotations
 
 import copy
-import re
 from abc import abstractmethod
 from typing import Any, ClassVar, cast
 
@@ -339,7 +338,10 @@ class TextAgentEnv(gym.Env[str, str]):
 
     def _checked(self, command: str) -> tuple[str, str | None]:
         """The command as the backend takes it, and the complaint that answers it where it must not get there."""
-        command = re.sub(r"[\s.]+$", "", command)
+        end = len(command)
+        while end and (command[end - 1] == "." or command[end - 1].isspace()):
+            end -= 1
+        command = command[:end]
         return command, refusal(command, self.barred_verbs) or self._unreadable(command)
 
     def _view(self, text: str) -> str:

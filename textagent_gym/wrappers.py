@@ -31,7 +31,7 @@ FORM_RULES: dict[ActionForm, str] = {
 
 NUMBER_RULE = "Answer with the number of one of the listed commands."
 
-_TAG = re.compile(r"<action>(.*?)</action>", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"<(/?)action>", re.IGNORECASE)
 
 Step = tuple[str, float, bool, bool, dict[str, Any]]
 
@@ -44,10 +44,20 @@ def parse_action(action: str, form: ActionForm) -> str | None:
     if form == "plain":
         return action.strip()
     if form == "tag":
-        tags = _TAG.findall(action)
-        return tags[-1].strip() or None if tags else None
+        return _last_tagged(action).strip() or None
     lines = [line.strip() for line in action.splitlines() if line.strip()]
     return lines[-1] if lines else None
+
+
+def _last_tagged(action: str) -> str:
+    """What stands in the last tag, from its opening to the next closing; "" where there is none."""
+    content, start = "", None
+    for tag in _TAG.finditer(action):
+        if not tag[1]:
+            start = tag.end() if start is None else start
+        elif start is not None:
+            content, start = action[start : tag.start()], None
+    return content
 
 
 def as_action(command: str, form: ActionForm) -> str:

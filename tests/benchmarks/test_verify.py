@@ -16,9 +16,10 @@ from baselines.errors import BaselinesError
 from benchmarks import records
 from benchmarks.entries import EntryError, entry_digest, load_entries
 from benchmarks.play import MAX_ACTION
-from benchmarks.records import EPISODES, SESSIONS, SETTINGS, TRAJECTORIES, UNPLAYED, parse_played
+from benchmarks.records import EPISODES, SESSIONS, SETTINGS, TRAJECTORIES, UNPLAYED, is_name, parse_played
 from benchmarks.run import Config, run
 from benchmarks.submit import submit
+from benchmarks.suite import Presentation
 from benchmarks.verify import verify
 
 Line = dict[str, Any]
@@ -158,7 +159,7 @@ def say_too_much(played: list[Line]) -> None:
         (claim_fewer_slips, "expected invalid_actions 0, got 1"),
         (claim_another_outcome, "expected outcome"),
         (play_one_that_is_not_in_the_suite, "expected each episode of the suite once"),
-        (smuggle, "got also detail"),
+        (smuggle, "got also 'detail'"),
         (say_too_much, "at most 100000 characters"),
     ],
 )
@@ -331,6 +332,49 @@ def test_files_are_bounded(honest: Path, tmp_path: Path, monkeypatch: pytest.Mon
         verify(folder)
 
 
+@pytest.mark.parametrize("name", [SESSIONS, UNPLAYED, EPISODES])
+def test_files_of_lines_are_bounded(honest: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(honest, folder)
+    with (folder / name).open("a") as stream:
+        stream.write("{}\n" * 2_000_000)
+    with pytest.raises(BaselinesError, match=rf"expected {name} of at most \d+ bytes"):
+        verify(folder)
+
+
+@pytest.mark.parametrize(
+    ("found", "other"),
+    [
+        ('"reward": 0.0', '"reward": 1' + "0" * 400),
+        ('"return": 0.0', '"return": -1' + "0" * 400),
+        ('"env_id": "', '"env_id": ' + "[" * 984 + "]" * 984 + ', "x": "'),
+        ('"run": 0', '"\\u001b[2K": 0, "run": 0'),
+    ],
+)
+def test_numbers_and_nesting_beyond_measure_are_rejected_in_a_sentence(
+    honest: Path, tmp_path: Path, found: str, other: str
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(honest, folder)
+    text = lzma.decompress((folder / TRAJECTORIES).read_bytes()).decode()
+    assert found in text
+    (folder / TRAJECTORIES).write_bytes(lzma.compress(text.replace(found, other, 1).encode()))
+    with pytest.raises(BaselinesError, match=r"^damaged episode: ") as rejected:
+        verify(folder)
+    assert str(rejected.value).isprintable()
+
+
+def say_blanks(played: list[Line]) -> None:
+    """An action that a pattern with two ends to find would read for minutes."""
+    for turn in failed(played)["turns"]:
+        turn["action"] = "a" + " " * (MAX_ACTION - 2) + "b"
+
+
+def test_an_action_as_long_as_they_come_is_played_at_once(honest: Path, tmp_path: Path) -> None:
+    with pytest.raises(BaselinesError, match=r"step 1|step 2"):
+        verify(forged(honest, tmp_path / "run", say_blanks))
+
+
 def test_infinity_is_no_setting(honest: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(honest, folder)
@@ -398,15 +442,58 @@ def test_a_linked_folder_is_no_entry(honest: Path, tmp_path: Path) -> None:
         load_entries(results)
 
 
-def test_verifying_anew_asks_nobody(honest: Path, tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    folder = submit(honest, "random", results)
+def test_what_was_verified_is_remembered_by_content(honest: Path, tmp_path: Path) -> None:
+    results, memory = tmp_path / "results", tmp_path / "memory"
+    folder = submit(honest, "random", results, memory)
+    assert [path.name for path in memory.iterdir()] == [entry_digest(folder)]
     edit_the_summary(folder)
-    known = json.loads((results / "verified.json").read_text())
-    (results / "verified.json").write_text(json.dumps({place: entry_digest(folder) for place in known}))
-    assert len(load_entries(results)) == 1, "expected what is remembered to be believed on one's own machine"
     with pytest.raises(BaselinesError, match=r"expected line 1 of episodes\.jsonl"):
-        load_entries(results, anew=True)
+        load_entries(results, memory)
+    (memory / entry_digest(folder)).write_text("")
+    assert len(load_entries(results, memory)) == 1, "expected what is remembered to be believed on one's own machine"
+    with pytest.raises(BaselinesError, match=r"expected line 1 of episodes\.jsonl"):
+        load_entries(results)
+
+
+def test_a_memory_that_is_handed_in_is_refused(honest: Path, tmp_path: Path) -> None:
+    submit(honest, "random", tmp_path / "results")
+    (tmp_path / "results" / "verified.json").write_text("{}")
+    with pytest.raises(EntryError, match=r"nothing but entries .* got verified\.json"):
+        load_entries(tmp_path / "results")
+
+
+def test_a_reference_is_told_plainly(tmp_path: Path) -> None:
+    by_number = Presentation(by_number=True)
+    run(Config(suite="smoke-v0", agent="random", out=tmp_path / "run", seeds=1, presentation=by_number))
+    with pytest.raises(EntryError, match="expected the reference random to be told plainly"):
+        submit(tmp_path / "run", "random", tmp_path / "results")
+
+
+def test_a_name_is_taken_once_and_never_a_references(honest: Path, expert: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    with pytest.raises(EntryError, match="expected a name that no reference has, got 'expert' for the agent random"):
+        submit(honest, "expert", results)
+    named = tmp_path / "named"
+    shutil.copytree(expert, named)
+    settings(named, name="Random")
+    with pytest.raises(EntryError, match="expected a name that no reference has, got 'random' for the agent expert"):
+        submit(named, "mine", results)
+    settings(named, name="Mine")
+    submit(named, "mine", results)
+    settings(named, name="mINE")
+    submit(named, "again", results)
+    with pytest.raises(EntryError, match="expected a name that is not taken in its table, got 'Mine' twice"):
+        load_entries(results)
+
+
+@pytest.mark.parametrize("name", ["expert\ufe0f", "a\u034fb", "\u3164", "\uff41", " a", "a\u115f", "\u2800a", "..."])
+def test_a_name_is_what_is_seen_of_it(name: str) -> None:
+    assert not is_name(name)
+
+
+@pytest.mark.parametrize("name", ["tiny, SFT + GRPO", "Qwen3-8B (4 bit)", "Żółw", "हिन्दी", "模型"])
+def test_names_of_many_scripts_are_names(name: str) -> None:
+    assert is_name(name)
 
 
 def test_a_partial_run_verifies_and_is_never_listed(tmp_path: Path) -> None:

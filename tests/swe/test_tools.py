@@ -1,6 +1,7 @@
 """Calls of tools: what is understood, and one sentence for what is not."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -40,6 +41,21 @@ def test_the_examples_of_the_rules_are_calls() -> None:
 )  # fmt: skip
 def test_both_forms_are_understood(action: str) -> None:
     assert read_call(action, TOOLS) == ("undo", {})
+
+
+@given(
+    st.text() | st.lists(st.sampled_from(["```", "json", "\n", " ", "\r", "{}", '{"tool": "undo"}', "x"])).map("".join)
+)
+def test_a_fenced_block_is_what_a_pattern_finds(action: str) -> None:
+    fenced = re.fullmatch(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", action, re.DOTALL)
+    by_pattern, by_lines = (read_call(text, TOOLS) for text in (fenced[1] if fenced else action, action))
+    assert isinstance(by_pattern, str) == isinstance(by_lines, str)
+    assert isinstance(by_lines, str) or by_pattern == by_lines
+
+
+def test_a_fence_around_blank_lines_is_answered_at_once() -> None:
+    # The pattern above takes minutes.
+    assert "got no JSON" in read_call("```" + "\n" * 99_990 + "x", TOOLS)
 
 
 def test_a_number_of_thousands_of_digits_is_answered() -> None:

@@ -9,21 +9,21 @@ from textagent_gym.envs.alfworld.errands import TREATMENTS
 from textagent_gym.envs.alfworld.facts import Facts
 from textagent_gym.envs.alfworld.game import Game
 
-_PUT = re.compile(r"(?:put|place|insert|move)\s+(.+?)\s+(?:in/on|into|onto|in|on|to)\s+(.+)")
-_ARTICLES = re.compile(r"\b(?:the|an?)\s+")
+_PUT = re.compile(r"(?:put|place|insert|move) (.+?) (?:in/on|into|onto|in|on|to) (.+)")
+_ARTICLES = re.compile(r"\b(?:the|an?) ")
 
 _FORMS = {
-    "go": re.compile(r"go\s*to\s+(.+)"),
-    "open": re.compile(r"open\s+(.+)"),
-    "close": re.compile(r"close\s+(.+)"),
-    "take": re.compile(r"take\s+(.+?)\s+from\s+(.+)"),
-    "put": re.compile(r"move\s+(.+?)\s+to\s+(.+)"),
-    "clean": re.compile(r"clean\s+(.+?)\s+with\s+(.+)"),
-    "heat": re.compile(r"heat\s+(.+?)\s+with\s+(.+)"),
-    "cool": re.compile(r"cool\s+(.+?)\s+with\s+(.+)"),
-    "slice": re.compile(r"slice\s+(.+?)\s+with\s+(.+)"),
-    "use": re.compile(r"use\s+(.+)"),
-    "examine": re.compile(r"examine\s+(.+)"),
+    "go": re.compile(r"go ?to (.+)"),
+    "open": re.compile(r"open (.+)"),
+    "close": re.compile(r"close (.+)"),
+    "take": re.compile(r"take (.+?) from (.+)"),
+    "put": re.compile(r"move (.+?) to (.+)"),
+    "clean": re.compile(r"clean (.+?) with (.+)"),
+    "heat": re.compile(r"heat (.+?) with (.+)"),
+    "cool": re.compile(r"cool (.+?) with (.+)"),
+    "slice": re.compile(r"slice (.+?) with (.+)"),
+    "use": re.compile(r"use (.+)"),
+    "examine": re.compile(r"examine (.+)"),
 }
 
 _STATE_OF = {"clean": "isclean", "heat": "ishot", "cool": "iscool"}
@@ -44,8 +44,9 @@ def _key(command: str) -> str:
 
 
 def _plain(command: str) -> str:
-    words = _ARTICLES.sub("", command.strip().lower())
-    return _PUT.sub(r"move \1 to \2", words)
+    words = _ARTICLES.sub("", " ".join(command.lower().split()))
+    put = _PUT.fullmatch(words)
+    return f"move {put[1]} to {put[2]}" if put else words
 
 
 def why_nothing(command: str, game: Game, facts: Facts) -> str:

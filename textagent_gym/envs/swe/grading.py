@@ -30,7 +30,7 @@ MIN_SECONDS = 10.0
 """Least time limit of a run of tests, in seconds."""
 
 _SUSPECT = re.compile(
-    r"^\s*(?:import|from)\s+(pytest|_pytest|unittest|inspect|gc|ctypes|pluggy|sys\.monitoring)\b", re.M
+    r"^[^\S\n]*(?:import|from)[^\S\n]+(pytest|_pytest|unittest|inspect|gc|ctypes|pluggy|sys\.monitoring)\b", re.M
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -118,9 +117,8 @@ def read_call(action: str, tools: tuple[str, ...]) -> tuple[str, dict[str, Any]]
     Two forms are understood, `{"tool": NAME, ...arguments}` and `{"name": NAME, "arguments": {...}}`, both also in a fenced
     code block.
     """
-    fenced = re.fullmatch(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", action, re.DOTALL)
     try:
-        call = json.loads(fenced[1] if fenced else action)
+        call = json.loads(_unfenced(action))
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
         return f"expected a JSON object such as {CATALOGUE[tools[0]].example}, got no JSON ({str(error)[:80]})"
     if not isinstance(call, dict):
@@ -135,6 +133,13 @@ def read_call(action: str, tools: tuple[str, ...]) -> tuple[str, dict[str, Any]]
     if not isinstance(name, str) or name not in tools:
         return f"expected one of the tools {', '.join(tools)}, got {name!r:.60}"
     return _checked(name, arguments)
+
+
+def _unfenced(action: str) -> str:
+    """The lines in a fenced code block, or the action itself where it is none."""
+    first, *lines = action.strip().split("\n")
+    is_block = len(lines) > 1 and first.rstrip() in ("```", "```json") and lines[-1].strip() == "```"
+    return "\n".join(lines[:-1]) if is_block else action
 
 
 def _checked(name: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]] | str:

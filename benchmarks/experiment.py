@@ -37,6 +37,7 @@ from baselines.recipe import ALGORITHMS, batch_sizes
 from baselines.settings import OptimiserSettings, RunSettings, TaskSettings, check_at_least
 from benchmarks.experiments.design import (
     FIRST_TEST_SEED,
+    PRACTICE,
     Arm,
     Column,
     Experiment,
@@ -142,7 +143,10 @@ class Lab:
         chain = [arm]
         while (start := chain[-1].start) is not None:
             chain.append(self.arm(start))
-        told: list[Any] = [replace(self.scale, num_seeds=0), *chain, *self.experiment.columns]
+        scale = replace(self.scale, num_seeds=0)
+        if all(one.algorithm == "sft" for one in chain):
+            scale = replace(scale, **dict.fromkeys(PRACTICE, 0))
+        told: list[Any] = [scale, *chain, *self.experiment.columns]
         return sha256(json.dumps([asdict(one) for one in told], sort_keys=True))[:16]
 
     def _common(self, arm: Arm, seed: int) -> dict[str, Any]:
@@ -175,7 +179,7 @@ class Lab:
             **self._common(arm, seed),
             num_iterations=arm.num_iterations or scale.num_iterations,
             tasks=tasks,
-            optimiser=OptimiserSettings(learning_rate=scale.learning_rate),
+            optimiser=OptimiserSettings(learning_rate=scale.learning_rate, warmup_steps=scale.warmup_steps),
             **batch_sizes(arm.algorithm, scale.episodes_per_batch, scale.group_size),
             **arm.options,
         )

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from benchmarks.experiments.design import Algorithm, Arm, Column, Experiment, Results, difference, is_clear, textworld
+from benchmarks.experiments.design import (
+    WITHOUT_WARMUP,
+    Algorithm,
+    Arm,
+    Column,
+    Experiment,
+    Results,
+    difference,
+    is_clear,
+    textworld,
+)
 
 ENV_ID = textworld("w2-o3-q4")
 
@@ -43,4 +53,5 @@ Published (arXiv 2510.01132v2, w2-o3-q4, success rate after training; one seed, 
 | 7 B | .65 | .98 | .97 | .79 | .72 |
 """,
     analyse=analyse,
+    changes=WITHOUT_WARMUP,
 )

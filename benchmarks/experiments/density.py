@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.experiments.design import (
+    WITHOUT_WARMUP,
     Algorithm,
     Arm,
     Column,
@@ -92,4 +93,5 @@ Published (arXiv 2510.01132v2, tw-simple, 7 B, success rate; base .29):
 | RLOO | .35 | .55 | .55 |
 """,
     analyse=analyse,
+    changes=WITHOUT_WARMUP,
 )

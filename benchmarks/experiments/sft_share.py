@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.experiments.design import Arm, Column, Experiment, Results, rate, textworld
+from benchmarks.experiments.design import WITHOUT_WARMUP, Arm, Column, Experiment, Results, rate, textworld
 
 ENV_ID = textworld("w2-o3-q4")
 
@@ -66,4 +66,5 @@ Published (arXiv 2510.01132v2; demonstrations at 10, episodes at 1, budget 1,000
 | 100 + 0 | .95 | .55 |
 """,
     analyse=analyse,
+    changes=WITHOUT_WARMUP,
 )

@@ -183,6 +183,22 @@ def test_verdicts_of_another_scale_are_refused(tmp_path: Path) -> None:
         read_results(lab)
 
 
+def test_a_clone_does_not_depend_on_how_it_is_practised(tmp_path: Path) -> None:
+    usual, other = (
+        Lab(toy(), scale, tmp_path) for scale in (SMALL, replace(SMALL, learning_rate=1e-4, warmup_steps=3))
+    )
+    sft, grpo, _ = usual.experiment.arms
+    assert usual.recipe(sft) == other.recipe(sft) != Lab(toy(), replace(SMALL, sft_epochs=2), tmp_path).recipe(sft)
+    assert usual.recipe(grpo) != other.recipe(grpo)
+
+
+def test_practice_warms_up_unless_an_experiment_was_run_without(tmp_path: Path) -> None:
+    for name, steps in (("size", 12), ("density", 0)):
+        found = find_experiment(name)
+        lab = Lab(found, found.scale("laptop"), tmp_path)
+        assert lab._practice(next(arm for arm in found.arms if arm.start), 1).optimiser.warmup_steps == steps
+
+
 def test_only_seeds_without_a_gap_are_read(tmp_path: Path) -> None:
     lab = Lab(toy(), replace(SMALL, num_seeds=3), tmp_path)
     for seed in (1, 3):

@@ -156,13 +156,14 @@ class Transcribed:
         write_page(path.with_suffix(".html"), transcripts, title)
 
 
-def open_run(config: Any, settings: RunSettings, ranks: Ranks | None = None) -> Run:
+def open_run(config: Any, settings: RunSettings, ranks: Ranks | None = None, free: Set[str] = frozenset()) -> Run:
     """Opens the run's folder, new or to be resumed.
 
     Args:
         config: the algorithm's frozen `Config`, kept as config.json.
         settings: its run settings.
         ranks: the processes of the run; all but the first only read.
+        free: names of options that may differ from those of the run that is resumed.
 
     Raises:
         ConfigError: the folder holds another run and `resume` is not set, or the configuration has changed since.
@@ -171,17 +172,17 @@ def open_run(config: Any, settings: RunSettings, ranks: Ranks | None = None) -> 
         ranks.wait()
         found = list_checkpoints(settings.out / "checkpoints") if settings.resume else []
         return Run(settings.out, found[-1] if found else None, None)
-    run = _open_first(config, settings)
+    run = _open_first(config, settings, free)
     if ranks is not None:
         ranks.wait()
     return run
 
 
-def _open_first(config: Any, settings: RunSettings) -> Run:
+def _open_first(config: Any, settings: RunSettings, free: Set[str]) -> Run:
     out = settings.out
     if not settings.resume and (out / "metrics.jsonl").exists():
         raise ConfigError(f"expected --out to be a new folder (or --resume), got {out}, which holds a run")
-    claim_folder(config, out, replace=not settings.resume)
+    claim_folder(config, out, free, replace=not settings.resume)
     found = list_checkpoints(out / "checkpoints") if settings.resume else []
     checkpoint = found[-1] if found else None
     log = MetricsLog(out / "metrics.jsonl", checkpoint.step if checkpoint else 0, settings.tensorboard)

@@ -20,7 +20,14 @@ from baselines.errors import BaselinesError, ConfigError, TrainingError
 from baselines.log import MetricsLog, Record, read_metrics
 from baselines.policy import Policy
 from baselines.run import TrainResult
-from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings, UpdateSettings
+from baselines.settings import (
+    OptimiserSettings,
+    RolloutSettings,
+    RunSettings,
+    Schedule,
+    TaskSettings,
+    UpdateSettings,
+)
 from baselines.transcripts import read_transcripts
 
 ROLLOUT = RolloutSettings(max_new_tokens=8, max_context_tokens=256)
@@ -168,6 +175,24 @@ def test_a_run_resumes_to_the_same_curve(
     resumed = train_with_a_kill(train, parts, at_step=3, monkeypatch=monkeypatch)
     assert curve(whole.records) == curve(resumed.records)
     assert same_weights(whole, resumed)
+
+
+def test_a_run_is_made_longer_unless_its_schedule_knows_its_end(cloned: TrainResult, tmp_path: Path) -> None:
+    def parts(length: int, schedule: Schedule) -> TrainResult:
+        run = RunSettings(out=tmp_path / schedule, checkpoint_every=2, num_threads=1, progress=False, resume=True)
+        optimiser = OptimiserSettings(learning_rate=1e-3, schedule=schedule)
+        config = rl_config("rloo", tmp_path, cloned.model_folder, num_iterations=length, **small("rloo"), run=run)
+        return rloo.train(replace(config, optimiser=optimiser))
+
+    parts(2, "constant")
+    longer = parts(4, "constant")
+    (tmp_path / "constant").rename(tmp_path / "longer")
+    whole = parts(4, "constant")
+    assert curve(longer.records) == curve(whole.records)
+    assert same_weights(longer, whole)
+    parts(2, "linear")
+    with pytest.raises(ConfigError, match="expected the resumed run's own num_iterations=2, got 4"):
+        parts(4, "linear")
 
 
 def test_sigkill_at_any_moment_resumes_bit_for_bit(cloned: TrainResult, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 from benchmarks.experiments.design import (
     WITHOUT_WARMUP,
     Algorithm,
@@ -46,7 +48,7 @@ def analyse(results: Results) -> list[str]:
             if found is not None:
                 told.append(f"{name}, {density}: turn - trajectory {found:+.2f} on {column}.")
     for where in ("practised games", "held-out games"):
-        for later, earlier in [("dense", "sparse"), *((density, "SFT") for density in DENSITIES)]:
+        for later, earlier in (*combinations(reversed(DENSITIES), 2), *((density, "SFT") for density in DENSITIES)):
             pairs = [(_arm(later, name, credit), _arm(earlier, name, credit)) for name, _, credit in PLANNED]
             found = mean_difference(results, pairs, where)
             if found is not None:

@@ -101,7 +101,7 @@ def load_entries(results: Path = RESULTS, memory: Path | None = None) -> list[En
         check_entry(found, folder)
         if entry_digest(folder) != digest:
             raise EntryError(f"expected {folder} to stay as it is while it is verified, got a change")
-        if memory is not None:
+        if memory is not None and not is_known:
             remember(memory, folder)
         table = make_table(found.config, found.played)
         entry = Entry(folder, found.config, table, found.sessions, found.unplayed)

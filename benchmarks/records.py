@@ -72,7 +72,8 @@ _USAGE: dict[str, tuple[type, ...]] = {
     "empty_replies": (int,),
 }
 _TURN_KEYS = {"observation", "action", "reward", "cut"}
-# Printable by their category, and yet not to be seen (DerivedCoreProperties.txt, Default_Ignorable_Code_Point).
+# Printable by their category, and yet not to be seen: DerivedCoreProperties.txt, Default_Ignorable_Code_Point, and the
+# Braille pattern without a dot.
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )

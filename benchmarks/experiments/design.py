@@ -107,8 +107,8 @@ SCALES: dict[str, Scale] = {
 """laptop: one run of an arm takes minutes on one core. gpu: one GPU of 80 GB; of it only SFT has been run to its end."""
 
 WITHOUT_WARMUP: Mapping[str, Mapping[str, Any]] = {"laptop": {"warmup_steps": 0}}
-"""For experiments that were run before it was seen that Adam's first steps take a clone apart: an iteration of them moved
-`tiny` by .1 to .3 nats a token, and every later one by .01."""
+"""For experiments that were run before it was seen that AdamW's first steps take a clone apart: an iteration of them moved
+`tiny` by .1 to .3 nats a token, and most of the later ones by .01 to .04."""
 
 
 @dataclass(frozen=True)

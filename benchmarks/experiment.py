@@ -145,7 +145,8 @@ class Lab:
             chain.append(self.arm(start))
         scale = replace(self.scale, num_seeds=0)
         if all(one.algorithm == "sft" for one in chain):
-            scale = replace(scale, **dict.fromkeys(PRACTICE, 0))
+            nothing: dict[str, Any] = dict.fromkeys(PRACTICE, 0)
+            scale = replace(scale, **nothing)
         told: list[Any] = [scale, *chain, *self.experiment.columns]
         return sha256(json.dumps([asdict(one) for one in told], sort_keys=True))[:16]
 

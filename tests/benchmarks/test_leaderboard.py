@@ -302,6 +302,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[leaderboard.Conf
         yield config
 
 
+def replays(config: leaderboard.Config) -> Path:
+    assert config.cache is not None
+    return config.cache / "replays"
+
+
 def content(site: Path) -> dict[str, bytes]:
     return {path.relative_to(site).as_posix(): path.read_bytes() for path in site.rglob("*") if path.is_file()}
 
@@ -325,7 +330,7 @@ def test_the_same_entries_give_the_same_bytes_and_are_replayed_once(
 
 def test_without_a_replay_transcripts_are_as_they_were_handed_in(built: leaderboard.Config) -> None:
     entry = next(entry for entry in load_entries(built.results) if entry.slug == "expert")
-    plainly, replayed = pages.shown_transcripts(entry, None), pages.shown_transcripts(entry, built.cache)
+    plainly, replayed = pages.shown_transcripts(entry, None), pages.shown_transcripts(entry, replays(built))
     for (place, told), (same_place, seen) in zip(plainly, replayed, strict=True):
         assert place == same_place
         assert [turn["action"] for turn in told["turns"]] == [turn["action"] for turn in seen["turns"]]
@@ -433,7 +438,7 @@ def test_a_link_leads_to_the_entry_and_on_to_a_turn(page: Chromium, built: leade
     assert page.read("document.querySelectorAll('#episodes tbody tr').length") == 12
     page.click("#episodes tbody tr:nth-child(2) a")
     page.wait_for_load()
-    (kept,) = (path for path in built.cache.iterdir() if ATTACK in str(read_transcripts(path)[0]["turns"][0]))
+    (kept,) = (path for path in replays(built).iterdir() if ATTACK in str(read_transcripts(path)[0]["turns"][0]))
     told = read_transcripts(kept)[1]
     shown = page.read("[...document.querySelectorAll('.turn[data-turn] .action')].map(node => node.textContent)")
     assert shown == [turn["action"] for turn in told["turns"]]

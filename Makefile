@@ -1,6 +1,7 @@
 # make demo   watch a language model learn a text game (8 minutes on two cores, after installation)
 # make test   everything that must hold (7 minutes on two cores, after installation)
 # make test-slow   the long differential and learning runs
+# make test-kernels   the learning tests with every kernel of torch, one and two threads, three seeds (25 minutes)
 # make interop   the tests of every library that this plugs into, and docs/compatibility.md
 # make verify-results   play every entry of the leaderboards again
 # make docs   render the pages that are made from the code
@@ -9,7 +10,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-slow interop verify-results lint docs clean
+.PHONY: demo test test-slow test-kernels interop verify-results lint docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m benchmarks.demo
@@ -19,6 +20,9 @@ test: lint
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+test-kernels: $(INSTALLED)
+	$(BIN)/python tests/kernels.py
 
 interop: $(INSTALLED) .venv-interop/installed .venv-rllib/installed .venv-openenv/installed
 	$(BIN)/python -m benchmarks.interop

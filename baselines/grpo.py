@@ -3,7 +3,7 @@ r"""Group Relative Policy Optimisation (GRPO, arXiv 2402.03300) over whole multi
 One iteration plays `groups_per_batch` tasks `group_size` times each (the same seed repeated) and gives episode i, in the
 decision s that `credit` names (see `advantages.py`), the advantage
 
-    A_is = (G_is - mean_j G_js) / std_j(R_j)          G_is: return from s on, R_i = G_i0; j over the group
+    A_is = (G_is - mean_j G_js) / std_j(R_j)     G_is = r_is + gamma G_i(s+1), R_i = G_i0; j over the group
 
 and maximises, in `update_epochs` passes of `num_minibatches` optimiser steps,
 
@@ -63,6 +63,7 @@ from baselines.settings import (
     TaskSettings,
     UpdateSettings,
     check_at_least,
+    check_fraction,
     check_one_of,
 )
 from baselines.update import Meter, kl_rewards, minibatches, policy_loss, share_of_silent_groups, useful_rows
@@ -86,6 +87,8 @@ class Config:
     """Tasks of one iteration."""
     credit: Credit = "trajectory"
     """What an advantage is given to: trajectory (the paper's), turn or token."""
+    gamma: float = 1.0
+    """Discount from one decision to the next; 1 in the paper, whose episodes are one decision."""
     scale_by_std: bool = True
     """Divide by the group's standard deviation; False as in Dr. GRPO (arXiv 2503.20783)."""
     tasks: TaskSettings = field(default_factory=TaskSettings)
@@ -105,6 +108,7 @@ class Config:
         for name in ("num_iterations", "groups_per_batch"):
             check_at_least(name, getattr(self, name), 1)
         check_one_of("credit", self.credit, CREDITS)
+        check_fraction("gamma", self.gamma)
         self.update.check(self.group_size * self.groups_per_batch)
         if self.credit == "token" and not self.update.kl_in_reward:
             raise ConfigError(
@@ -137,10 +141,10 @@ def group_advantages(collected: Collected, config: Config) -> Tensor:
     """(N, T) advantages of an iteration's action tokens."""
     batch, groups = collected.batch, collected.groups
     index = decision_index(batch.action_mask, batch.turns, "turn" if config.credit == "token" else config.credit)
-    returns = rewards_to_go(per_decision(batch.rewards, index))
+    returns = rewards_to_go(per_decision(batch.rewards, index), config.gamma)
     centred = minus_group_mean(returns, groups)
     if config.scale_by_std:
-        centred = centred * group_scale(batch.rewards.sum(1), groups)[:, None]
+        centred = centred * group_scale(returns[:, 0], groups)[:, None]
     advantages = per_token(centred, index)
     if config.update.kl_in_reward:
         advantages = advantages + kl_advantages(batch, groups, index, config)
@@ -151,8 +155,8 @@ def kl_advantages(batch: Batch, groups: Tensor, index: Tensor, config: Config) -
     """(N, T) what the KL penalty in the reward adds: from each token on, or from each decision on and centred."""
     penalty = kl_rewards(batch, config.update)
     if config.credit == "token":
-        return rewards_to_go(penalty) * batch.action_mask
-    return per_token(minus_group_mean(rewards_to_go(per_decision(penalty, index)), groups), index)
+        return rewards_to_go(penalty, config.gamma) * batch.action_mask
+    return per_token(minus_group_mean(rewards_to_go(per_decision(penalty, index), config.gamma), groups), index)
 
 
 def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Record:

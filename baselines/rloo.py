@@ -4,7 +4,7 @@ One iteration plays `groups_per_batch` tasks `group_size` times each (the same s
 the mean of the others, which makes the estimate unbiased (section 3.2; W. Kool et al., 2019): in the decision s that
 `credit` names (see `advantages.py`),
 
-    A_is = G_is - 1/(k - 1) sum_(j != i) G_js          G_is: return from s on; j over the k members of the group
+    A_is = G_is - 1/(k - 1) sum_(j != i) G_js     G_is = r_is + gamma G_i(s+1); j over the k members of the group
 
 and the policy maximises the clipped surrogate (arXiv 1707.06347, eq. 7), whose gradient at the first optimiser step of
 an iteration is REINFORCE's, `A grad log pi`; the paper takes that one step and needs no clip.
@@ -48,6 +48,7 @@ from baselines.settings import (
     TaskSettings,
     UpdateSettings,
     check_at_least,
+    check_fraction,
     check_one_of,
 )
 from baselines.update import Meter, kl_rewards, minibatches, policy_loss, share_of_silent_groups, useful_rows
@@ -71,6 +72,8 @@ class Config:
     """Tasks of one iteration."""
     credit: Credit = "trajectory"
     """What an advantage is given to: trajectory (the paper's), turn or token."""
+    gamma: float = 1.0
+    """Discount from one decision to the next; 1 in the paper, whose episodes are one decision."""
     tasks: TaskSettings = field(default_factory=TaskSettings)
     """What is played."""
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
@@ -88,6 +91,7 @@ class Config:
         for name in ("num_iterations", "groups_per_batch"):
             check_at_least(name, getattr(self, name), 1)
         check_one_of("credit", self.credit, CREDITS)
+        check_fraction("gamma", self.gamma)
         self.update.check(self.group_size * self.groups_per_batch)
         if self.credit == "token" and not self.update.kl_in_reward:
             raise ConfigError(
@@ -122,8 +126,9 @@ def leave_one_out_advantages(collected: Collected, config: Config) -> Tensor:
     index = decision_index(batch.action_mask, batch.turns, "turn" if config.credit == "token" else config.credit)
     penalty = kl_rewards(batch, config.update)
     rewards = batch.rewards if config.credit == "token" else batch.rewards + penalty
-    advantages = per_token(leave_one_out(rewards_to_go(per_decision(rewards, index)), groups), index)
-    return advantages + rewards_to_go(penalty) * batch.action_mask if config.credit == "token" else advantages
+    returns = rewards_to_go(per_decision(rewards, index), config.gamma)
+    advantages = per_token(leave_one_out(returns, groups), index)
+    return advantages + rewards_to_go(penalty, config.gamma) * batch.action_mask if config.credit == "token" else advantages
 
 
 def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Record:

@@ -31,6 +31,9 @@ from baselines.settings import (
 from baselines.transcripts import read_transcripts
 
 ROLLOUT = RolloutSettings(max_new_tokens=8, max_context_tokens=256)
+# `make test-kernels` sets these; a result that hangs on one of them is no result.
+SEED = int(os.environ.get("TEXTAGENT_LEARNING_SEED", "1"))
+NUM_THREADS = int(os.environ.get("TEXTAGENT_LEARNING_THREADS", "1"))
 TIMES = ("tokens_per_second", "seconds")
 
 
@@ -42,7 +45,7 @@ def sft_config(out: Path, **changes: Any) -> sft.Config:
         batch_size=8,
         rollout=ROLLOUT,
         optimiser=OptimiserSettings(learning_rate=3e-3, warmup_steps=3, schedule="cosine"),
-        run=RunSettings(out=out, eval_episodes=64, num_threads=1, progress=False),
+        run=RunSettings(out=out, seed=SEED, eval_episodes=64, num_threads=NUM_THREADS, progress=False),
     )
     return replace(config, **changes)
 
@@ -58,7 +61,7 @@ def rl_config(name: str, out: Path, model: Path | str, **changes: Any) -> Any:
         num_iterations=6,
         rollout=ROLLOUT,
         optimiser=OptimiserSettings(learning_rate=1e-3),
-        run=RunSettings(out=out, eval_episodes=64, num_threads=1, progress=False),
+        run=RunSettings(out=out, seed=SEED, eval_episodes=64, num_threads=NUM_THREADS, progress=False),
     )
     return replace(config, **changes)
 
@@ -88,9 +91,9 @@ KL_IN_REWARD = UpdateSettings(kl_coef=0.01, kl_placement="reward")
 LEARNERS = [
     ("grpo", {"credit": "turn"}),
     ("rloo", {"credit": "turn"}),
-    ("ppo", {}),
+    ("ppo", {"credit": "turn"}),
     pytest.param("ppo", {"credit": "turn", "critic": "separate", "critic_learning_rate": 5e-4}, marks=pytest.mark.slow),
-    ("reinforce_pp", {}),
+    ("reinforce_pp", {"credit": "turn"}),
 ]
 
 
@@ -98,10 +101,14 @@ LEARNERS = [
 def test_each_algorithm_improves_a_policy(
     name: str, changes: dict[str, Any], cloned: TrainResult, tmp_path: Path
 ) -> None:
-    result = ALGORITHMS[name].train(rl_config(name, tmp_path, cloned.model_folder, **changes))
+    """To nearly all of the return; `make test-kernels` holds it on every kernel, with two threads and three seeds."""
+    update = UpdateSettings(update_epochs=2, num_minibatches=4)
+    optimiser = OptimiserSettings(learning_rate=5e-4, warmup_steps=8)
+    config = rl_config(name, tmp_path, cloned.model_folder, num_iterations=10, gamma=0.5, **changes)
+    result = ALGORITHMS[name].train(replace(config, update=update, optimiser=optimiser))
     before, after = cloned.evaluation, result.evaluation
     assert before is not None and after is not None
-    assert after.returns.mean() > before.returns.mean() + 0.15
+    assert after.returns.mean() > max(0.9, before.returns.mean() + 0.25)
     assert max(record.get("train/clip_fraction", 0) for record in result.records) > 0  # the clip is alive
     assert max(record.get("train/approx_kl", 0) for record in result.records) > 0
     assert ("train/explained_variance" in result.records[-1]) == (name == "ppo")
@@ -421,7 +428,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], mo
     transcripts = ["--transcripts", f"{tmp_path}/episodes.txt"]
     monkeypatch.setattr(sys, "argv", ["evaluate", *options, *transcripts, "--env-kwargs", '{"split": "test"}'])
     evaluate.main()
-    assert capsys.readouterr().out.startswith("success rate 0.000 [0.000, 0.602] over 4 episodes")
+    assert capsys.readouterr().out.startswith("greedy\nsuccess rate 0.000 [0.000, 0.602] over 4 episodes")
     assert (tmp_path / "episodes.txt").read_text().count("Bring the") >= 4
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from baselines.episode import Episode
+from baselines.listed import NO_TOKEN, pad_allowed
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +25,9 @@ class Batch:
         old_logprobs: (B, T) log-probabilities recorded at rollout; 0 off the action mask.
         turns: (B, T) number of the turn that each token stands in, from 0.
         rewards: (B, T) what a turn paid, at the last token that was sampled in it; 0 elsewhere.
-        columns: further (B, T) tensors by name, such as an algorithm's advantages; read as `batch["advantages"]`.
+        columns: further (B, T) tensors by name, such as an algorithm's advantages; read as `batch["advantages"]`. Where
+            the decoding was over listed commands, `allowed` (B, T, K) holds the tokens that each action token was chosen
+            from, filled up with `listed.NO_TOKEN`.
     """
 
     token_ids: Tensor
@@ -77,7 +80,18 @@ def collate(episodes: Sequence[Episode], pad_token_id: int, device: torch.device
             rewards[row, turn.last_sampled] = turn.reward
     whole = Batch(token_ids, attention_mask, action_mask, old_logprobs, turns, rewards)
     kept = {part.name: getattr(whole, part.name).to(device) for part in fields(whole) if part.name != "columns"}
-    return Batch(**kept)
+    return Batch(**kept, columns=_allowed_column(episodes, whole.action_mask, device))
+
+
+def _allowed_column(
+    episodes: Sequence[Episode], action_mask: Tensor, device: torch.device | str
+) -> dict[str, Tensor]:
+    if any(episode.allowed is None for episode in episodes):
+        return {}
+    rows = pad_allowed([tokens for episode in episodes for tokens in episode.allowed or ()])
+    column = torch.full((*action_mask.shape, rows.shape[1]), NO_TOKEN)
+    column[action_mask] = rows
+    return {"allowed": column.to(device)}
 
 
 def collate_ends(episodes: Sequence[Episode], end_token_id: int, device: torch.device | str = "cpu") -> Batch:
@@ -93,6 +107,7 @@ def collate_ends(episodes: Sequence[Episode], end_token_id: int, device: torch.d
             action_mask=np.array([False] * (episode.num_tokens + len(episode.final_prompt)) + [True])
             & (len(episode.final_prompt) > 0),
             logprobs=np.zeros(episode.num_tokens + len(episode.final_prompt) + 1, dtype=np.float32),
+            allowed=None,
         )
         for episode in episodes
     ]

@@ -26,6 +26,7 @@ PLAIN_TEMPLATE = (
 )
 
 _PROBES = ("look around", "<think>\nthe lamp is east\n</think>\n\ngo east")
+_MAX_REMEMBERED = 100_000  # actions; they come again and again where an environment lists its commands
 _OPENING: list[Message] = [{"role": "user", "content": "a room"}, {"role": "assistant", "content": "look around"}]
 
 
@@ -42,6 +43,7 @@ class ChatFormat:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
+        self._actions: dict[str, tuple[int, ...]] = {}
         if not tokenizer.chat_template:
             tokenizer.chat_template = PLAIN_TEMPLATE
         self._check_prefix_stable()
@@ -59,9 +61,13 @@ class ChatFormat:
         rendered = self._render([*_OPENING, _user(self._defuse(observation))], prompt=True)
         return self._encode(self._after_end + rendered[len(self._opening) :])
 
-    def action(self, text: str) -> list[int]:
+    def action(self, text: str) -> tuple[int, ...]:
         """Token ids of an action as a policy would have sampled it, its end token included."""
-        return [*self._encode(self._defuse(text)), self.end_token_id]
+        if text not in self._actions:
+            if len(self._actions) >= _MAX_REMEMBERED:
+                self._actions.clear()
+            self._actions[text] = (*self._encode(self._defuse(text)), self.end_token_id)
+        return self._actions[text]
 
     def decode_action(self, token_ids: list[int]) -> str:
         """The text of a sampled action, without special tokens and outer white space."""

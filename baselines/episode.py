@@ -13,6 +13,10 @@ MaskArray: TypeAlias = NDArray[np.bool_]
 FloatArray: TypeAlias = NDArray[np.float32]
 
 
+LOOP_TURNS = 6
+"""Last turns of an episode in which a loop is looked for."""
+
+
 @dataclass(frozen=True)
 class Turn:
     """One step of the environment: an observation, the action that answered it, and what the step paid.
@@ -62,6 +66,8 @@ class Episode:
         final_observation: what the last step returned (or reset, if no turn fitted); never answered.
         final_prompt: (P,) tokens with which the final observation would have been put to the policy, for the bootstrap
             of a critic; empty where the episode terminated or the model has no positions left for them.
+        allowed: the tokens that each sampled token was chosen from, one entry for each True of `action_mask`, where the
+            decoding was over listed commands; None where it was over the whole vocabulary.
     """
 
     seed: int
@@ -76,6 +82,7 @@ class Episode:
     truncated_by_context: bool
     final_observation: str
     final_prompt: TokenArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    allowed: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def rewards(self) -> tuple[float, ...]:
@@ -105,6 +112,12 @@ class Episode:
         if self.truncated_by_context:
             return "out of context"
         return "out of steps" if self.truncated and not self.terminated else "failure"
+
+    @property
+    def loops(self) -> bool:
+        """Whether the episode failed while it repeated itself: one or two (observation, action) pairs in six turns."""
+        last = [(turn.observation, turn.action) for turn in self.turns[-LOOP_TURNS:]]
+        return not self.success and len(last) == LOOP_TURNS and len(set(last)) <= 2
 
     def turn_index(self) -> NDArray[np.int64]:
         """(T,) the turn that each token belongs to."""

@@ -60,6 +60,11 @@ class Evaluation:
         """Share of episodes that succeeded."""
         return float(self.successes.mean())
 
+    @property
+    def loop_rate(self) -> float:
+        """Share of episodes that failed while repeating themselves (`Episode.loops`)."""
+        return sum(episode.loops for episode in self.episodes) / max(1, len(self.episodes))
+
     def success_interval(self, confidence: float = 0.95, method: Method = "percentile") -> Interval:
         """Interval of the success rate; see `success_interval`."""
         return success_interval(self.successes, confidence, method)
@@ -232,8 +237,10 @@ class Config:
     """Seed of the sampling, where the temperature is not 0."""
     device: str = "cpu"
     """Torch device of the model."""
+    sampled: bool = True
+    """Where the play is greedy (`--temperature 0`, the default): also play every seed at temperature 1."""
     transcripts: Path | None = None
-    """Write every episode to this file as readable text."""
+    """Write every episode of the first play to this file as readable text."""
     rollout: RolloutSettings = field(default_factory=lambda: RolloutSettings(temperature=0.0))
     """How actions are sampled."""
     endpoint: EndpointSettings = field(default_factory=EndpointSettings)
@@ -252,18 +259,25 @@ class Config:
 
 def evaluate(config: Config) -> Evaluation:
     """Plays the configured seeds with a policy that it loads, or through an endpoint."""
+    return evaluate_at(config, [config.rollout.temperature])[0]
+
+
+def evaluate_at(config: Config, temperatures: Sequence[float]) -> list[Evaluation]:
+    """Plays the configured seeds once at each temperature, with one policy or endpoint."""
     config.check()
     kinds, max_broken = [(config.env_id, config.env_kwargs)], config.rollout.max_broken_envs
     seeds = range(config.first_seed, config.first_seed + config.num_episodes)
     if config.endpoint_model:
         with Endpoint(config.endpoint_model, config.endpoint) as endpoint, EnvPool(kinds, max_broken) as pool:
-            return evaluate_endpoint(endpoint, pool, seeds, config.rollout, config.seed)
+            sampling = [replace(config.rollout, temperature=temperature) for temperature in temperatures]
+            return [evaluate_endpoint(endpoint, pool, seeds, settings, config.seed) for settings in sampling]
     check_model_exists(config.model)
     with EnvPool(kinds, max_broken) as pool:
         policy = Policy.load(config.model, device=config.device)
         limit = policy.max_context_tokens or config.rollout.max_context_tokens
-        settings = replace(config.rollout, max_context_tokens=min(limit, config.rollout.max_context_tokens))
-        return evaluate_policy(policy, pool, seeds, settings, config.seed)
+        limits = replace(config.rollout, max_context_tokens=min(limit, config.rollout.max_context_tokens))
+        sampling = [replace(limits, temperature=temperature) for temperature in temperatures]
+        return [evaluate_policy(policy, pool, seeds, settings, config.seed) for settings in sampling]
 
 
 def main() -> None:
@@ -271,17 +285,28 @@ def main() -> None:
     silence_transformers()
     try:
         config = tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__)
-        result = evaluate(config)
+        first = config.rollout.temperature
+        temperatures = [0.0, 1.0] if first == 0 and config.sampled and config.model else [first]
+        results = evaluate_at(config, temperatures)
     except BaselinesError as error:
         raise SystemExit(f"error: {error}") from error
+    for temperature, result in zip(temperatures, results, strict=True):
+        if len(results) > 1:
+            sys.stdout.write("greedy\n" if temperature == 0 else f"sampled at temperature {temperature:g}\n")
+        sys.stdout.write(report(result))
+    if config.transcripts is not None:
+        config.transcripts.write_text("\n".join(episode.transcript() for episode in results[0].episodes))
+
+
+def report(result: Evaluation) -> str:
+    """Return success rate, return, steps and loops with their 95 % intervals, as lines of text."""
     low, high = result.success_interval()
     rate = f"success rate {result.success_rate:.3f} [{low:.3f}, {high:.3f}] over {len(result.seeds)} episodes"
     low, high = mean_interval(result.returns)
     mean = f"return       {result.returns.mean():.3f} [{low:.3f}, {high:.3f}], {result.lengths.mean():.1f} steps"
+    loops = f"loops        {result.loop_rate:.3f} of the episodes failed while they repeated themselves"
     usage = "" if result.usage is None else f"endpoint     {result.usage}\n"
-    sys.stdout.write(f"{rate}\n{mean}\n{usage}")
-    if config.transcripts is not None:
-        config.transcripts.write_text("\n".join(episode.transcript() for episode in result.episodes))
+    return f"{rate}\n{mean}\n{loops}\n{usage}"
 
 
 if __name__ == "__main__":

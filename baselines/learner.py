@@ -218,7 +218,7 @@ class Learner:
     def finish(self) -> TrainResult:
         """Saves the model and the curves."""
         title = f"{self._name} on {self._config.env_id}"
-        return self._run.finish(self.policy, self._held_out.last, title)
+        return self._run.finish(self.policy, self._held_out, title)
 
     def _play(self, tasks: list[Task], seed: tuple[int, int], first: int) -> list[Episode]:
         """Plays this process's share of the tasks, here or in the actors of a cluster."""
@@ -260,7 +260,7 @@ class Learner:
 
     def _texts(self) -> list[str]:
         env = self._pool.lease()
-        texts = collect_texts(env, self._config.tasks.train_seeds)
+        texts = collect_texts(env, self._tasks.text_seeds)
         self._pool.give_back(env)
         return texts
 
@@ -303,4 +303,6 @@ def describe(episodes: list[Episode]) -> Record:
         "train/action_tokens": sum(episode.num_action_tokens for episode in episodes) / count,
         "train/out_of_context": sum(episode.truncated_by_context for episode in episodes) / count,
         "train/cut_turns": sum(turn.cut for episode in episodes for turn in episode.turns) / count,
+        "train/invalid_actions": sum(turn.invalid for episode in episodes for turn in episode.turns) / count,
+        "train/loops": sum(episode.loops for episode in episodes) / count,
     }

@@ -12,7 +12,7 @@ What costs time and memory is left out where it changes no score:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ from transformers.masking_utils import sdpa_mask
 
 from baselines.batch import Batch
 from baselines.decoding import attends_fully
+from baselines.listed import restrict
 from baselines.policy import Policy, recomputing
 
 LOGITS_AT_ONCE = 2**26
@@ -83,15 +84,17 @@ def score_actions(
     """
     model, inputs = policy.model, _lay_out(policy.model, batch)
     score = partial(_score, temperature=temperature, entropy_gradient=entropy_gradient)
-    chosen = batch.token_ids[batch.action_mask]
+    chosen = [batch.token_ids[batch.action_mask]]
+    if "allowed" in batch.columns:
+        chosen.append(batch["allowed"][batch.action_mask])
     if policy.has_plain_head:
         hidden = _hidden_states(model, inputs)
         head: nn.Module = model.get_output_embeddings()
         vocab_size = len(head.get_parameter("weight"))
-        logprobs, entropy, correct = _in_chunks(lambda h, c: score(head(h), c), hidden, chosen, vocab_size)
+        logprobs, entropy, correct = _in_chunks(lambda h, *c: score(head(h), *c), (hidden, *chosen), vocab_size)
     else:
         hidden, logits = _hidden_states_and_logits(model, inputs)
-        logprobs, entropy, correct = _in_chunks(score, logits, chosen, logits.shape[1])
+        logprobs, entropy, correct = _in_chunks(score, (logits, *chosen), logits.shape[1])
     return TokenScores(
         logprobs=_spread(logprobs, batch.action_mask),
         entropy=_spread(entropy, batch.action_mask),
@@ -112,8 +115,15 @@ def score_values(policy: HasModel, batch: Batch, value_head: nn.Module) -> Tenso
     return _spread(_values(value_head, hidden), batch.action_mask)
 
 
-def _score(logits: Tensor, chosen: Tensor, *, temperature: float, entropy_gradient: bool) -> tuple[Tensor, ...]:
-    """(N,) log-probabilities of `chosen` (N,), entropies, and whether it is the most probable, of (N, V) logits."""
+def _score(
+    logits: Tensor, chosen: Tensor, allowed: Tensor | None = None, *, temperature: float, entropy_gradient: bool
+) -> tuple[Tensor, ...]:
+    """(N,) log-probabilities of `chosen` (N,), entropies, and whether it is the most probable, of (N, V) logits.
+
+    With `allowed` (N, K) the distribution is restricted to these tokens.
+    """
+    if allowed is not None:
+        logits, chosen = restrict(logits, allowed), (allowed == chosen[:, None]).long().argmax(1)
     all_logprobs = torch.log_softmax(logits.float() / temperature, dim=-1)
     logprobs = all_logprobs.gather(1, chosen[:, None])[:, 0]
     with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
@@ -122,11 +132,11 @@ def _score(logits: Tensor, chosen: Tensor, *, temperature: float, entropy_gradie
 
 
 def _in_chunks(
-    score: Callable[[Tensor, Tensor], tuple[Tensor, ...]], states: Tensor, chosen: Tensor, vocab_size: int
+    score: Callable[..., tuple[Tensor, ...]], inputs: Sequence[Tensor], vocab_size: int
 ) -> tuple[Tensor, ...]:
-    """Scores (N, ...) states and (N,) tokens so many at a time that their logits fit `LOGITS_AT_ONCE`."""
+    """Scores states and tokens, tensors (N, ...), so many at a time that their logits fit `LOGITS_AT_ONCE`."""
     size = max(1, LOGITS_AT_ONCE // vocab_size)
-    pieces = list(zip(torch.split(states, size), torch.split(chosen, size), strict=True))
+    pieces = list(zip(*(torch.split(tensor, size) for tensor in inputs), strict=True))
     if len(pieces) > 1 and torch.is_grad_enabled():
         scored = [checkpoint(score, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
     else:
@@ -214,27 +224,49 @@ def _hidden_states_and_logits(model: PreTrainedModel, inputs: _Inputs) -> tuple[
     return seen[0][inputs.predicts], logits[inputs.predicts[:, columns]]
 
 
+MAX_STRETCH = 1.2
+"""Ratio of lengths up to which episodes share a padded block: attention costs the square of what it is padded to."""
+
+
 @dataclass(frozen=True, eq=False)
 class Packing:
-    """Where the tokens of several episodes stand in one row.
+    """Where the tokens of several episodes stand in one row, and in blocks of episodes of similar lengths.
 
     Attributes:
-        unpacked: (E, L) place in the row of each episode's tokens; any place behind an episode's end.
-        packed: (N,) place of the row's tokens in the flattened (E, L).
+        unpacked: for each block, (E, L) place in the row of each episode's tokens; any place behind an episode's end.
+        packed: (N,) place of the row's tokens among those of all blocks, flattened one after the other.
     """
 
-    unpacked: Tensor
+    unpacked: tuple[Tensor, ...]
     packed: Tensor
 
     @classmethod
     def of(cls, lengths: Tensor) -> Packing:
         """The packing of episodes of these (B,) lengths, in order; those of length 0 have no place in it."""
         lengths = lengths[lengths > 0]
-        columns = torch.arange(int(lengths.max()), device=lengths.device)
         starts = lengths.cumsum(0) - lengths
-        real = columns < lengths[:, None]
-        unpacked = torch.where(real, starts[:, None] + columns, 0)
-        return cls(unpacked, real.flatten().nonzero()[:, 0])
+        packed = torch.empty(int(lengths.sum()), dtype=torch.long, device=lengths.device)
+        blocks, offset = [], 0
+        for rows in _similar_lengths(lengths.tolist()):
+            index = torch.tensor(rows, device=lengths.device)
+            columns = torch.arange(int(lengths[rows[0]]), device=lengths.device)
+            real = columns < lengths[index, None]
+            places = starts[index, None] + columns
+            blocks.append(torch.where(real, places, 0))
+            packed[places[real]] = offset + real.flatten().nonzero()[:, 0]
+            offset += real.numel()
+        return cls(tuple(blocks), packed)
+
+
+def _similar_lengths(lengths: list[int]) -> list[list[int]]:
+    """Rows in blocks, the longest first, whose lengths are within `MAX_STRETCH` of each other."""
+    blocks: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if blocks and lengths[blocks[-1][0]] <= MAX_STRETCH * lengths[row]:
+            blocks[-1].append(row)
+        else:
+            blocks.append([row])
+    return blocks
 
 
 def _attend_within_episodes(
@@ -266,10 +298,13 @@ def _attend_within_episodes(
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
         return output, None
     heads = query.shape[1]
-    # Padding is behind the episodes, where causality hides it.
-    query, key, value = (_unpacked(states, packing.unpacked, heads) for states in (query, key, value))
-    output = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
-    return output.transpose(1, 2).flatten(0, 1)[packing.packed][None], None
+    outputs = []
+    for places in packing.unpacked:
+        # Padding is behind the episodes, where causality hides it.
+        block = (_unpacked(states, places, heads) for states in (query, key, value))
+        output = nn.functional.scaled_dot_product_attention(*block, is_causal=True, scale=scaling)
+        outputs.append(output.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outputs)[packing.packed][None], None
 
 
 def _unpacked(states: Tensor, places: Tensor, heads: int) -> Tensor:

@@ -18,12 +18,15 @@ def make_optimiser(
 ) -> torch.optim.AdamW:
     """Makes AdamW over the policy's trained weights, and the critic's with a rate of their own.
 
-    Betas are those of arXiv 1711.05101, section 4. Each group's `initial_lr` is what the schedule multiplies.
+    Each group's `initial_lr` is what the schedule multiplies.
     """
     groups = [_group(policy.model, settings.learning_rate)]
     if critic is not None:
         groups.append(_group(critic, critic_learning_rate))
-    return torch.optim.AdamW(groups, betas=(0.9, 0.999), weight_decay=settings.weight_decay, fused=True)
+    betas = (settings.adam_beta1, settings.adam_beta2)
+    return torch.optim.AdamW(
+        groups, betas=betas, eps=settings.adam_epsilon, weight_decay=settings.weight_decay, fused=True
+    )
 
 
 def schedule_factor(step: int, num_steps: int, settings: OptimiserSettings) -> float:

@@ -8,12 +8,12 @@ rounding of the model's arithmetic, which may differ in the last bits between ba
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from baselines.decoding import HistoryDecoder, RaggedDecoder, make_decoder
 from baselines.environments import EnvPool, ResetResult, StepResult, Task, TextEnv, is_success, reset_env, step_env
 from baselines.episode import Episode, Turn
 from baselines.errors import ConfigError, EnvironmentContractError
+from baselines.listed import ListedCommands, sample_listed
 from baselines.policy import Policy
 from baselines.sampling import sample_tokens
 from baselines.settings import RolloutSettings
@@ -35,10 +36,16 @@ R = TypeVar("R")
 
 
 class _Action(NamedTuple):
-    """Tokens sampled in one turn, with their log-probabilities."""
+    """Tokens sampled in one turn, with their log-probabilities.
+
+    The model has read the first `num_fed` of them; `allowed` holds what each was chosen from, where that is not the
+    whole vocabulary.
+    """
 
     token_ids: list[int]
     logprobs: list[float]
+    num_fed: int
+    allowed: list[tuple[int, ...]] | None = None
 
 
 @dataclass
@@ -46,7 +53,8 @@ class _Row:
     """An episode while it is played.
 
     `prompt` are the tokens of the observation to be answered; `unfed` those at the end of `token_ids` that the model
-    has not been fed yet: the last one of every action is sampled but never read while the action lasts.
+    has not been fed yet: the last one of every action is sampled but never read while the action lasts. `listed` are
+    the commands to choose from, where the decoding is over listed commands.
     """
 
     number: int
@@ -54,6 +62,7 @@ class _Row:
     env: TextEnv
     chat: ChatFormat
     rng: np.random.Generator
+    settings: RolloutSettings
     task_id: str | None = None
     observation: str = ""
     prompt: list[int] = field(default_factory=list)
@@ -61,6 +70,8 @@ class _Row:
     token_ids: list[int] = field(default_factory=list)
     action_mask: list[bool] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    allowed: list[tuple[int, ...]] = field(default_factory=list)
+    listed: ListedCommands | None = None
     turns: list[Turn] = field(default_factory=list)
     success: bool = False
     terminated: bool = False
@@ -71,10 +82,11 @@ class _Row:
     def done(self) -> bool:
         return self.terminated or self.truncated
 
-    def fit(self, settings: RolloutSettings) -> None:
+    def fit(self) -> None:
         """Truncates the episode if the coming turn might not fit into the context."""
-        needed = len(self.token_ids) + len(self.prompt) + settings.max_new_tokens + 1  # 1: the end of a cut turn
-        if not self.done and needed > settings.max_context_tokens:
+        longest = self.settings.max_new_tokens + 1 if self.listed is None else self.listed.longest  # 1: end of a cut turn
+        needed = len(self.token_ids) + len(self.prompt) + longest
+        if not self.done and needed > self.settings.max_context_tokens:
             self.truncated = self.truncated_by_context = True
 
     def open(self, result: ResetResult) -> None:
@@ -83,6 +95,7 @@ class _Row:
         task_id = info.get("task_id")
         self.task_id = None if task_id is None else str(task_id)
         self.prompt = self.chat.first_turn(self.observation)
+        self._list(info)
 
     def act(self, action: _Action) -> str:
         """Records the tokens of a turn and returns the text for the environment."""
@@ -91,12 +104,14 @@ class _Row:
         action_start = len(self.token_ids)
         self._append(action.token_ids, action.logprobs, sampled=True)
         end_token = self.chat.end_token_id
-        self.unfed = action.token_ids[-1:]
-        cut = self.unfed != [end_token]
+        self.unfed = action.token_ids[action.num_fed :]
+        self.allowed += action.allowed or []
+        cut = action.token_ids[-1:] != [end_token]
         if cut:
             self._append([end_token], [0.0], sampled=False)
             self.unfed.append(end_token)
-        text = self.chat.decode_action(action.token_ids)
+        decode = self.chat.decode_action if self.listed is None else self.listed.command
+        text = decode(action.token_ids)
         self.turns.append(Turn(self.observation, text, 0.0, start, action_start, len(self.token_ids), cut))
         return text
 
@@ -106,6 +121,8 @@ class _Row:
         self.turns[-1] = replace(self.turns[-1], reward=reward, invalid=info.get("valid_command") is False)
         self.success = is_success(info, self.terminated, sum(turn.reward for turn in self.turns))
         self.prompt = [] if self.terminated else self.chat.next_turn(self.observation)
+        if not self.done:
+            self._list(info)
 
     def episode(self, max_positions: int | None) -> Episode:
         """The record of the finished episode; `max_positions` are those of the model, None if it does not say."""
@@ -124,7 +141,20 @@ class _Row:
             truncated_by_context=self.truncated_by_context,
             final_observation=self.observation,
             final_prompt=np.array(final_prompt, dtype=np.int64),
+            allowed=tuple(self.allowed) if self.settings.decode == "listed" else None,
         )
+
+    def _list(self, info: Mapping[str, Any]) -> None:
+        """Reads the commands to choose from, where the decoding is over listed commands."""
+        if self.settings.decode == "free":
+            return
+        commands = info.get("admissible_commands")
+        if not commands:
+            raise EnvironmentContractError(
+                "expected info['admissible_commands'] to name at least one command for decode=listed, "
+                f"got {commands!r} after {len(self.turns)} steps of seed {self.task.seed}"
+            )
+        self.listed = ListedCommands(self.chat, [str(command) for command in commands])
 
     def _append(self, token_ids: Sequence[int], logprobs: Sequence[float], sampled: bool) -> None:
         self.token_ids.extend(token_ids)
@@ -238,10 +268,7 @@ class _Table:
         """Plays all tasks, turn by turn."""
         logits = self._refill()
         while logits is not None:
-            uniforms = np.stack([row.rng.random(self.settings.max_new_tokens) for row in self.live])
-            end_token = self.policy.chat.end_token_id
-            actions = _sample_actions(self.decoder, logits, end_token, self.settings.temperature, uniforms)
-            self._step(actions)
+            self._step(self._sample(logits))
             logits = self._next_logits()
 
     def leave(self) -> None:
@@ -249,6 +276,16 @@ class _Table:
         for row in self._leased.values():
             self.pool.give_back(row.env, row.task.kind)
         self._leased = {}
+
+    def _sample(self, logits: torch.Tensor) -> list[_Action]:
+        """Samples one action per row from the (B, V) logits of its first token."""
+        temperature = self.settings.temperature
+        if self.settings.decode == "listed":
+            listed = [row.listed for row in self.live if row.listed is not None]
+            paths = sample_listed(self.decoder, logits, listed, temperature, [row.rng for row in self.live])
+            return [_Action(path.token_ids, path.logprobs, path.num_fed, path.allowed) for path in paths]
+        uniforms = np.stack([row.rng.random(self.settings.max_new_tokens) for row in self.live])
+        return _sample_actions(self.decoder, logits, self.policy.chat.end_token_id, temperature, uniforms)
 
     def _step(self, actions: list[_Action]) -> None:
         """Plays one action per row, and keeps the rows that go on."""
@@ -294,12 +331,12 @@ class _Table:
 
     def _lease(self, number: int, task: Task) -> _Row:
         env, rng = self.pool.lease(task.kind), np.random.default_rng([*self.seed, number])
-        row = self._leased[number] = _Row(number, task, env, self.policy.chat, rng)
+        row = self._leased[number] = _Row(number, task, env, self.policy.chat, rng, self.settings)
         return row
 
     def _settle(self, row: _Row) -> None:
         """Records the episode if it is done."""
-        row.fit(self.settings)
+        row.fit()
         if row.done:
             del self._leased[row.number]
             self.pool.give_back(row.env, row.task.kind)
@@ -371,10 +408,9 @@ def _sample_actions(
         logits = decoder.feed_tokens(token_ids, active)
     # Read once a turn: every reading waits for the device.
     rows = zip(torch.stack(token_steps, 1).tolist(), torch.stack(logprob_steps, 1).tolist(), strict=True)
-    return [_until_end(_Action(*row), end_token_id) for row in rows]
+    return [_until_end(*row, end_token_id) for row in rows]
 
 
-def _until_end(action: _Action, end_token_id: int) -> _Action:
-    token_ids, logprobs = action
+def _until_end(token_ids: list[int], logprobs: list[float], end_token_id: int) -> _Action:
     length = token_ids.index(end_token_id) + 1 if end_token_id in token_ids else len(token_ids)
-    return _Action(token_ids[:length], logprobs[:length])
+    return _Action(token_ids[:length], logprobs[:length], length - 1)

@@ -37,7 +37,8 @@ class TrainResult:
     Attributes:
         policy: the trained policy; where it is sharded, it can only be run by all processes together.
         records: every line of metrics.jsonl.
-        evaluation: the last evaluation on held-out seeds, or None if there was none.
+        evaluation: the last evaluation on held-out seeds, played greedily, or None if there was none.
+        sampled_evaluation: the same at temperature 1.
         model_folder: where the policy was saved; it loads as `--model`.
     """
 
@@ -45,6 +46,7 @@ class TrainResult:
     records: list[Record]
     evaluation: Evaluation | None
     model_folder: Path
+    sampled_evaluation: Evaluation | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Run:
                     self.checkpoints, step, policy, optimiser, critic, counters, keep=settings.keep_checkpoints
                 )
 
-    def finish(self, policy: Policy, evaluation: Evaluation | None, title: str) -> TrainResult:
+    def finish(self, policy: Policy, held_out: HeldOut, title: str) -> TrainResult:
         """Saves the model and the learning curves. All processes call.
 
         Raises:
@@ -115,10 +117,10 @@ class Run:
         with self._writing():
             policy.save(folder)
             if self.log is None:
-                return TrainResult(policy, [], evaluation, folder)
+                return TrainResult(policy, [], held_out.last, folder, held_out.last_sampled)
             draw_curves(self.log.records, self.out / "curves.png", title)
         self.log.close()
-        return TrainResult(policy, self.log.records, evaluation, folder)
+        return TrainResult(policy, self.log.records, held_out.last, folder, held_out.last_sampled)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -257,20 +259,27 @@ def open_policy(
 
 
 class HeldOut:
-    """The evaluation of a run: fixed held-out seeds, greedy play, environments made once and only if needed.
+    """The evaluation of a run: fixed held-out seeds, played greedily and sampled, in environments that are made once.
+
+    Greedy play hides part of what is learned, since training samples at temperature 1 and greedy play may loop.
 
     Args:
         kinds: the environments that are trained on, each an id and its constructor options; each plays all seeds.
         settings: which seeds, how often, and constructor options for the evaluation alone.
         rollout: limits of an episode.
+
+    Attributes:
+        last: the last evaluation, played greedily; None before the first.
+        last_sampled: the same at temperature 1.
     """
 
     def __init__(self, kinds: Sequence[tuple[str, EnvKwargs]], settings: RunSettings, rollout: RolloutSettings) -> None:
         self._kinds = [(env_id, {**env_kwargs, **settings.eval_env_kwargs}) for env_id, env_kwargs in kinds]
         self._settings = settings
-        self._rollout = dataclasses.replace(rollout, temperature=0.0, num_envs=settings.num_eval_envs)
+        self._rollout = dataclasses.replace(rollout, num_envs=settings.num_eval_envs)
         self._pool: EnvPool | None = None
         self.last: Evaluation | None = None
+        self.last_sampled: Evaluation | None = None
 
     def record(self, policy: Policy, step: int, num_steps: int, ranks: Ranks) -> Record:
         """Metrics of an evaluation, if one is due after iteration `step` (from 1) of `num_steps`; else nothing.
@@ -280,27 +289,35 @@ class HeldOut:
         every, count = self._settings.eval_every, self._settings.eval_episodes
         if count == 0 or not (step == num_steps or (every and step % every == 0)):
             return {}
-        self.last = self.play(policy, ranks)
+        self.last, self.last_sampled = self.play(policy, ranks), self.play(policy, ranks, temperature=1.0)
         low, high = self.last.success_interval()
+        sampled_low, sampled_high = self.last_sampled.success_interval()
         record: Record = {
             "eval/success_rate": self.last.success_rate,
             "eval/ci_low": low,
             "eval/ci_high": high,
             "eval/return": float(self.last.returns.mean()),
+            "eval/loops": self.last.loop_rate,
+            "eval/sampled_success_rate": self.last_sampled.success_rate,
+            "eval/sampled_ci_low": sampled_low,
+            "eval/sampled_ci_high": sampled_high,
+            "eval/sampled_return": float(self.last_sampled.returns.mean()),
+            "eval/sampled_loops": self.last_sampled.loop_rate,
         }
         if len(self._kinds) > 1:
             for (env_id, _), successes in zip(self._kinds, self.last.successes.reshape(-1, count), strict=True):
                 record[f"eval/success_rate/{env_id}"] = float(successes.mean())
         return record
 
-    def play(self, policy: Policy, ranks: Ranks) -> Evaluation:
+    def play(self, policy: Policy, ranks: Ranks, temperature: float = 0.0) -> Evaluation:
         """Plays the held-out seeds now, first all of the first environment; every process gets all episodes."""
+        settings = dataclasses.replace(self._rollout, temperature=temperature)
         if self._pool is None:
             self._pool = EnvPool(self._kinds, self._rollout.max_broken_envs)
         tasks = [Task(seed, kind) for kind in range(len(self._kinds)) for seed in self._settings.eval_seeds]
         first, last = ranks.bounds(len(tasks))
         with ranks.gathered(policy.model):
-            played = rollout(policy, self._pool, tasks[first:last], self._rollout, (0,), first=first)
+            played = rollout(policy, self._pool, tasks[first:last], settings, (0,), first=first)
         return summarise(ranks.gather(played))
 
     def close(self) -> None:

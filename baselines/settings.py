@@ -14,6 +14,7 @@ from baselines.losses import Aggregation
 
 KlPlacement: TypeAlias = Literal["reward", "loss"]
 Schedule: TypeAlias = Literal["constant", "linear", "cosine"]
+Decode: TypeAlias = Literal["free", "listed"]
 Curriculum: TypeAlias = Literal["none", "fixed", "adaptive"]
 
 
@@ -50,6 +51,9 @@ class RolloutSettings:
 
     temperature: float = 1.0
     """Divides the logits; recorded log-probabilities include it. 1.0 trains the distribution that is evaluated."""
+    decode: Decode = "free"
+    """free: any text. listed: only commands of `info["admissible_commands"]`, token by token, with the log-probabilities of
+    the distribution restricted to them (`listed.py`)."""
     max_new_tokens: int = 32
     """Tokens of one action at most, its end token included. Commands of text games take 3 to 15."""
     max_context_tokens: int = 2048
@@ -74,6 +78,7 @@ class RolloutSettings:
             )
         if training and self.temperature <= 0:
             raise ConfigError(f"expected temperature > 0 for training, got {self.temperature}")
+        check_one_of("decode", self.decode, ("free", "listed"))
         check_at_least("temperature", self.temperature, 0.0)
         check_at_least("max_new_tokens", self.max_new_tokens, 1)
         check_at_least("max_context_tokens", self.max_context_tokens, self.max_new_tokens + 1)
@@ -86,8 +91,8 @@ class RolloutSettings:
 class TaskSettings:
     """Which tasks are played: seeds of one environment, a mixture of several, or one after another as a curriculum."""
 
-    num_train_seeds: int = 100
-    """Tasks are so many seeds of each environment, in a new order whenever all were played."""
+    num_train_seeds: int = 0
+    """Number of seeds that tasks are drawn from, in a new order whenever all were played. 0: every task has a new seed."""
     first_train_seed: int = 0
     """The first of these seeds. SFT demonstrates the seeds from 0 on: from `num_demos` on nothing was demonstrated."""
     also: JsonObject = field(default_factory=dict)
@@ -101,14 +106,9 @@ class TaskSettings:
     band_high: float = 0.8
     """Success rate of an iteration above which an adaptive curriculum goes one stage on."""
 
-    @property
-    def train_seeds(self) -> range:
-        """The seeds that are played."""
-        return range(self.first_train_seed, self.first_train_seed + self.num_train_seeds)
-
     def check(self) -> None:
         """Raises `ConfigError` for values outside their range."""
-        check_at_least("num_train_seeds", self.num_train_seeds, 1)
+        check_at_least("num_train_seeds", self.num_train_seeds, 0)
         check_at_least("first_train_seed", self.first_train_seed, 0)
         check_one_of("curriculum", self.curriculum, ("none", "fixed", "adaptive"))
         for env_id, weight in self.also.items():
@@ -181,6 +181,12 @@ class OptimiserSettings:
     """Step size of AdamW. 1e-6 suits pretrained models of 0.5 B and more (arXiv 2510.01132, its best)."""
     weight_decay: float = 0.0
     """Decoupled weight decay of AdamW."""
+    adam_beta1: float = 0.9
+    """Decay of AdamW's mean of the gradients (arXiv 1711.05101, section 4)."""
+    adam_beta2: float = 0.999
+    """Decay of AdamW's mean of their squares."""
+    adam_epsilon: float = 1e-8
+    """Added to the root of that mean: an update shrinks where gradients are smaller than this."""
     warmup_steps: int = 0
     """Optimiser steps over which the learning rate rises linearly, from 1 / warmup_steps of itself."""
     schedule: Schedule = "constant"
@@ -200,6 +206,9 @@ class OptimiserSettings:
         """Raises `ConfigError` for values outside their range."""
         check_positive("learning_rate", self.learning_rate)
         check_at_least("weight_decay", self.weight_decay, 0.0)
+        for name in ("adam_beta1", "adam_beta2"):
+            check_fraction(name, getattr(self, name))
+        check_positive("adam_epsilon", self.adam_epsilon)
         check_at_least("warmup_steps", self.warmup_steps, 0)
         check_positive("max_grad_norm", self.max_grad_norm)
         check_at_least("micro_batch_tokens", self.micro_batch_tokens, 1)
@@ -225,7 +234,7 @@ class RunSettings:
     eval_every: int = 0
     """Iterations (SFT: optimiser steps) between evaluations on held-out seeds; 0 for one at the end."""
     eval_episodes: int = 0
-    """Held-out episodes of one evaluation, played greedily; 0 for none."""
+    """Held-out seeds of one evaluation, each played once greedily and once sampled at temperature 1; 0 for none."""
     eval_first_seed: int = 1_000_000
     """Held-out seeds are the `eval_episodes` seeds from here on."""
     eval_env_kwargs: JsonObject = field(default_factory=dict)

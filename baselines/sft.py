@@ -127,7 +127,7 @@ def train(config: Config) -> TrainResult:
     held_out.close()
     if config.save is not None:
         policy.save(config.save)
-    return run.finish(policy, held_out.last, f"SFT on {config.env_id}")
+    return run.finish(policy, held_out, f"SFT on {config.env_id}")
 
 
 def check_lengths(episodes: list[Episode], settings: RolloutSettings) -> None:

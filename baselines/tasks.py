@@ -12,6 +12,10 @@ from baselines.environments import EnvKwargs, Task
 from baselines.settings import TaskSettings
 
 
+NUM_TEXT_SEEDS = 100
+"""Seeds whose texts a new tokenizer is trained on, where the seeds are without end."""
+
+
 class TaskSchedule:
     """Draws the tasks of every iteration.
 
@@ -34,7 +38,8 @@ class TaskSchedule:
     def draw(self, iteration: int, count: int) -> list[Task]:
         """The `count` tasks of an iteration (from 0).
 
-        Seeds are consecutive pieces of one random order of all train seeds after another.
+        Seeds are consecutive numbers that no iteration has had before, or, of a limited number of seeds, consecutive
+        pieces of one random order of them after another.
         """
         kinds = self._draw_kinds(iteration, count)
         numbers = range(iteration * count, (iteration + 1) * count)
@@ -49,6 +54,12 @@ class TaskSchedule:
         elif success_rate < self._settings.band_low:
             self.stage = max(self.stage - 1, 0)
 
+    @property
+    def text_seeds(self) -> range:
+        """Seeds whose texts a new tokenizer is trained on."""
+        first = self._settings.first_train_seed
+        return range(first, first + (self._settings.num_train_seeds or NUM_TEXT_SEEDS))
+
     def _draw_kinds(self, iteration: int, count: int) -> list[int]:
         if self._settings.curriculum == "adaptive":
             return [self.stage] * count
@@ -59,7 +70,9 @@ class TaskSchedule:
         return kinds
 
     def _seed_of(self, number: int) -> int:
-        seeds = self._settings.train_seeds
-        cycle, position = divmod(number, len(seeds))
-        order = np.random.default_rng([self._seed, cycle]).permutation(len(seeds))
-        return seeds[int(order[position])]
+        first, count = self._settings.first_train_seed, self._settings.num_train_seeds
+        if count == 0:
+            return first + number
+        cycle, position = divmod(number, count)
+        order = np.random.default_rng([self._seed, cycle]).permutation(count)
+        return first + int(order[position])

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, TypedDict
 
 from textagent_gym.wrappers import ActionForm
 
-Split = Literal["train", "test", "valid_seen", "valid_unseen"]
+Split = Literal["train", "test", "valid_seen", "valid_unseen", "literature"]
 """Which tasks are drawn; no task is in two of them. The last two are ALFWorld's own names, for its real games alone."""
 
 RewardScale = Literal["unit", "native"]

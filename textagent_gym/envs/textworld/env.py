@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.utils.seeding import np_random
 from typing_extensions import Unpack
 
-from textagent_gym.contract import EpisodeOptions, Task, Turn
+from textagent_gym.contract import EpisodeOptions, Split, Task, Turn
 from textagent_gym.core import TextAgentEnv
 from textagent_gym.engines import Engine, Reply
 from textagent_gym.envs.textworld.files import file_task
@@ -76,7 +76,8 @@ class TextWorldEnv(TextAgentEnv):
     With `exact=True` games are drawn anew until the measured knobs equal the requested ones, the solution proved shortest
     by exhaustive search. With `exact=False` they are what `tw-make custom --world-size STATE --nb-objects ACTION
     --quest-length SOLUTION` draws, which is what the literature used: sometimes more objects, sometimes a shorter
-    solution; the task card says so.
+    solution; the task card says so. There, `split="literature"` plays the very game of `tw-make custom --seed SEED` at
+    `reset(seed=SEED)`, so that results can be compared with published ones. These games belong to both splits.
 
     Args:
         state_space_size: Rooms; default 6.
@@ -188,9 +189,25 @@ class TextWorldEnv(TextAgentEnv):
                 exact=exact,
                 instructions=instructions,
             )
-        super().__init__(requested=requested, reward_density=density, **options)
+        if options.get("split") == "literature" and (self._recipe is None or self._recipe.challenge != "custom" or exact):
+            raise ValueError(
+                "expected an environment of tw-make's own games with split='literature' (exact=False and no other "
+                f"challenge), got exact={exact}, challenge={challenge!r}"
+            )
+        splits: tuple[Split, ...] = ("train", "test", "literature")
+        super().__init__(requested=requested, splits=splits, reward_density=density, **options)
+        self._literature_seed: int | None = None
         self._backend: Backend = backend
         self._engine: Engine[TextWorldTask] = NativeEngine() if backend == "native" else Inform7Engine()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Starts an episode; see `TextAgentEnv.reset`.
+
+        Raises:
+            ValueError: With `split="literature"`, textworld makes no game from this seed.
+        """
+        self._literature_seed = seed if self.split == "literature" else None
+        return super().reset(seed=seed, options=options)
 
     @property
     def backend(self) -> str:
@@ -214,6 +231,8 @@ class TextWorldEnv(TextAgentEnv):
         """
         if self._recipe is None:
             raise ValueError("expected an environment that draws games, got one that plays a game file")
+        if self.split == "literature":
+            return self._recipe.drawn_with(split=self.split, seed=seed)
         return self._drawn(self._recipe, np_random(seed)[0])
 
     def plan(self) -> tuple[str, ...] | None:
@@ -233,6 +252,8 @@ class TextWorldEnv(TextAgentEnv):
         if self._file_task is not None:
             return self._file_task
         assert self._recipe is not None
+        if self._literature_seed is not None:
+            return make_task(self._recipe.drawn_with(split=self.split, seed=self._literature_seed))
         return make_task(self._drawn(self._recipe, self.np_random))
 
     def _drawn(self, recipe: Recipe, generator: np.random.Generator) -> Recipe:

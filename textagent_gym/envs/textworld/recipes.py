@@ -28,7 +28,8 @@ class Recipe:
         exact: Whether games are drawn anew until measured equals requested; the literature's ids do not.
         rewards: Reward setting (simple).
         instructions: How much the objective gives away.
-        split: "train" or "test".
+        split: "train" or "test"; "literature" (custom, not `exact`) for the game of `tw-make custom --seed SEED` itself,
+            whichever of the two splits it belongs to.
         seed: Seed of the draws, in [0, 2**31).
     """
 
@@ -59,7 +60,7 @@ class Recipe:
     @classmethod
     def parse(cls, name: str) -> Recipe | None:
         """The recipe of that name, or None where it names none."""
-        end = rf"-({'|'.join(get_args(Instructions))})-(train|test)-(\d{{1,10}})"
+        end = rf"-({'|'.join(get_args(Instructions))})-(train|test|literature)-(\d{{1,10}})"
         custom = re.fullmatch(r"w(\d{1,3})-o(\d{1,3})-q(\d{1,3})-(exact|drawn)" + end, name)
         simple = re.fullmatch(rf"simple-({'|'.join(get_args(SimpleRewards))})" + end, name)
         if custom:

@@ -83,9 +83,7 @@ def collate(episodes: Sequence[Episode], pad_token_id: int, device: torch.device
     return Batch(**kept, columns=_allowed_column(episodes, whole.action_mask, device))
 
 
-def _allowed_column(
-    episodes: Sequence[Episode], action_mask: Tensor, device: torch.device | str
-) -> dict[str, Tensor]:
+def _allowed_column(episodes: Sequence[Episode], action_mask: Tensor, device: torch.device | str) -> dict[str, Tensor]:
     if any(episode.allowed is None for episode in episodes):
         return {}
     rows = pad_allowed([tokens for episode in episodes for tokens in episode.allowed or ()])

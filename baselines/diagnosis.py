@@ -25,12 +25,12 @@ def diagnose(records: Sequence[Record], vocab_size: int) -> list[str]:
         vocab_size: tokens of the policy's vocabulary, whose logarithm bounds the entropy.
     """
     found = []
-    if _all(records, "train/optimiser_steps", lambda steps: steps == 0):
+    if _always_zero(records, "train/optimiser_steps"):
         found.append(
             "no optimiser step was taken, because no episode had an advantage: every member of a group earned the same; "
             "take a denser reward, an easier task or a policy that sometimes succeeds"
         )
-    if _all(records, "train/success_rate", lambda rate: rate == 0):
+    if _always_zero(records, "train/success_rate"):
         found.append(
             "no episode succeeded in any iteration; start with SFT, an easier task (--also, --curriculum) or a denser reward"
         )
@@ -44,7 +44,9 @@ def diagnose(records: Sequence[Record], vocab_size: int) -> list[str]:
     found += _of_entropy(_values(records, "train/entropy"), vocab_size)
     losses = _values(records, "train/loss")
     if "demonstrations" in (records[0] if records else {}) and losses[-1] > 0.9 * losses[0]:
-        found.append(f"the loss did not fall ({losses[0]:.2f} to {losses[-1]:.2f}); raise --num-epochs or --learning-rate")
+        found.append(
+            f"the loss did not fall ({losses[0]:.2f} to {losses[-1]:.2f}); raise --num-epochs or --learning-rate"
+        )
     evaluations = [max(record["eval/success_rate"], record["eval/sampled_success_rate"]) for record in records
                    if "eval/success_rate" in record]  # fmt: skip
     if evaluations and evaluations[-1] == 0:
@@ -61,13 +63,15 @@ def _of_entropy(entropy: Sequence[float], vocab_size: int) -> list[str]:
             "or raise --entropy-coef"
         ]
     if entropy[-1] > NEAR_MAXIMUM * math.log(vocab_size):
-        return [f"the entropy is at its maximum ({entropy[-1]:.2f} nats a token): actions are random tokens; start with SFT"]
+        return [
+            f"the entropy is at its maximum ({entropy[-1]:.2f} nats a token): actions are random tokens; start with SFT"
+        ]
     return []
 
 
-def _all(records: Sequence[Record], key: str, holds: object) -> bool:
+def _always_zero(records: Sequence[Record], key: str) -> bool:
     values = _values(records, key)
-    return bool(values) and all(map(holds, values))  # type: ignore[arg-type]
+    return bool(values) and not any(values)
 
 
 def _values(records: Sequence[Record], key: str) -> list[float]:

@@ -301,8 +301,8 @@ def _attend_within_episodes(
     outputs = []
     for places in packing.unpacked:
         # Padding is behind the episodes, where causality hides it.
-        block = (_unpacked(states, places, heads) for states in (query, key, value))
-        output = nn.functional.scaled_dot_product_attention(*block, is_causal=True, scale=scaling)
+        queries, keys, values = (_unpacked(states, places, heads) for states in (query, key, value))
+        output = nn.functional.scaled_dot_product_attention(queries, keys, values, is_causal=True, scale=scaling)
         outputs.append(output.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs)[packing.packed][None], None
 

@@ -128,7 +128,11 @@ def leave_one_out_advantages(collected: Collected, config: Config) -> Tensor:
     rewards = batch.rewards if config.credit == "token" else batch.rewards + penalty
     returns = rewards_to_go(per_decision(rewards, index), config.gamma)
     advantages = per_token(leave_one_out(returns, groups), index)
-    return advantages + rewards_to_go(penalty, config.gamma) * batch.action_mask if config.credit == "token" else advantages
+    return (
+        advantages + rewards_to_go(penalty, config.gamma) * batch.action_mask
+        if config.credit == "token"
+        else advantages
+    )
 
 
 def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Record:

@@ -84,7 +84,9 @@ class _Row:
 
     def fit(self) -> None:
         """Truncates the episode if the coming turn might not fit into the context."""
-        longest = self.settings.max_new_tokens + 1 if self.listed is None else self.listed.longest  # 1: end of a cut turn
+        longest = (
+            self.settings.max_new_tokens + 1 if self.listed is None else self.listed.longest
+        )  # 1: end of a cut turn
         needed = len(self.token_ids) + len(self.prompt) + longest
         if not self.done and needed > self.settings.max_context_tokens:
             self.truncated = self.truncated_by_context = True

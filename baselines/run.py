@@ -64,6 +64,11 @@ class Run:
     log: MetricsLog | None
 
     @property
+    def records(self) -> list[Record]:
+        """Every line of metrics.jsonl; none in a process that writes nothing."""
+        return [] if self.log is None else self.log.records
+
+    @property
     def first_step(self) -> int:
         """Iterations that are already done."""
         return self.checkpoint.step if self.checkpoint else 0

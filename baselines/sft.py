@@ -22,13 +22,13 @@ How to run:
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from baselines.batch import collate
+from baselines.batch import Batch, collate
 from baselines.command import run_command
 from baselines.demonstrations import Demonstration, collect_demonstrations, encode_demonstration, read_conversations
 from baselines.distributed import Ranks
@@ -165,6 +165,7 @@ def update(
     settings: OptimiserSettings,
     factor: float,
     ranks: Ranks,
+    observation_coef: float = 0.0,
 ) -> Record:
     """Takes one optimiser step on the mean cross-entropy of the episodes' action tokens.
 
@@ -175,13 +176,16 @@ def update(
         settings: clipping, size of a micro-batch.
         factor: of the learning rate.
         ranks: the processes that share the work.
+        observation_coef: weight of the mean cross-entropy of all other tokens, added to it.
 
     Returns:
         Metrics of the step.
     """
     started = time.perf_counter()
     batch = collate(episodes, policy.pad_token_id, policy.device)
-    batch = batch.with_columns(weights=loss_weights(batch.action_mask, "token"))
+    batch = batch.with_columns(weights=loss_weights(batch.action_mask, "token"), acted=batch.action_mask.float())
+    if observation_coef > 0:
+        batch = with_observations(batch, observation_coef)
     sums: Record = {"loss": 0.0, "correct": 0.0, "tokens": 0.0}
     every_row, packed = batch.action_mask.any(1), can_pack(policy.model)
     pieces = micro_batches(batch, settings.micro_batch_tokens, every_row, packed)
@@ -189,9 +193,10 @@ def update(
         scores = score_actions(policy, piece)
         loss = weighted_sum(cross_entropy(scores.logprobs), piece["weights"])
         torch.autograd.backward(loss)
-        sums["loss"] += float(loss.detach())
-        sums["correct"] += float(scores.correct.sum())
-        sums["tokens"] += float(piece.action_mask.sum())
+        acted = piece["acted"]
+        sums["loss"] -= float((scores.logprobs.detach() * piece["weights"] * acted).sum())
+        sums["correct"] += float((scores.correct * acted).sum())
+        sums["tokens"] += float(acted.sum())
     sums = ranks.add_numbers(sums)
     ranks.add_gradients(trained_parameters(optimiser))
     grad_norm = apply_gradients(optimiser, factor, settings.max_grad_norm)
@@ -202,6 +207,15 @@ def update(
         "train/learning_rate": settings.learning_rate * factor,
         "train/tokens_per_second": sum(batch.lengths) / (time.perf_counter() - started),
     }
+
+
+def with_observations(batch: Batch, observation_coef: float) -> Batch:
+    """The batch with every token but the first of an episode in its mask, and those that were not sampled weighted."""
+    scored = batch.attention_mask > 0
+    scored[:, 0] = False
+    others = loss_weights(scored & ~batch.action_mask, "token")
+    weights = batch["weights"] + observation_coef * others
+    return replace(batch, action_mask=scored).with_columns(weights=weights)
 
 
 def main() -> None:

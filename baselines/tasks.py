@@ -11,7 +11,6 @@ import numpy as np
 from baselines.environments import EnvKwargs, Task
 from baselines.settings import TaskSettings
 
-
 NUM_TEXT_SEEDS = 100
 """Seeds whose texts a new tokenizer is trained on, where the seeds are without end."""
 

@@ -59,15 +59,21 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048) -> PreTrainedT
     )
 
 
-def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
-    """Draws a Llama of about 1.1 million parameters from `seed`, without touching the global generator."""
+SHAPE = {
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+}
+"""Sizes of `tiny`, under the names of `LlamaConfig`: about 1.1 million parameters."""
+
+
+def make_model(tokenizer: PreTrainedTokenizerFast, seed: int, **shape: int) -> LlamaForCausalLM:
+    """Draws a Llama from `seed`, without touching the global generator; `shape` is laid over `SHAPE`."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
+        **{**SHAPE, **shape},
         max_position_embeddings=4096,
         initializer_range=0.06,  # transformers' 0.02 is for wide models; at this width logits would start all but equal
         tie_word_embeddings=True,

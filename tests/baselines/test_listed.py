@@ -156,7 +156,9 @@ def test_an_environment_without_a_list(sharp: Policy) -> None:
         reset = env.unwrapped._info  # type: ignore[attr-defined]
         env.unwrapped._info = lambda: {**reset(), "admissible_commands": ()}  # type: ignore[attr-defined]
         pool.give_back(env)
-        with pytest.raises(EnvironmentContractError, match=r"expected info\['admissible_commands'\] to name at least one"):
+        with pytest.raises(
+            EnvironmentContractError, match=r"expected info\['admissible_commands'\] to name at least one"
+        ):
             rollout(sharp, pool, [Task(0)], SETTINGS, (1,))
 
 

@@ -1,0 +1,435 @@
+r"""Pretraining of a small base model on play of mixed players: it learns to read a game, not to win it.
+
+The models that RL usually starts from know the language before it begins. This program makes such a model for a laptop.
+Players of different skill (`players.py`) play many worlds, each named by a line of `--worlds`; their episodes are
+written as a policy would have produced them, and a new Llama maximises the likelihood of the actions,
+
+    L = - sum_t m_t log pi(a_t | everything before t) / sum_t m_t  -  c mean log pi(o_t | everything before t)
+
+with m_t = 1 for action tokens and c the `observation_coef` of all other tokens. Since random and careless play is among
+the episodes, the model assigns such actions their share, and infers from the history whose play it continues. RL then
+raises the share of the good ones.
+
+The result is the checkpoint of lowest validation loss on episodes that were held back, in float16, with a data card.
+
+Left out: text that is not play, and weights from elsewhere.
+
+How to run (the model `tiny-base` was made by the command in its data card, `baselines/tiny_base/README.md`):
+
+    python -m baselines.pretrain --num-episodes 50000 --num-epochs 2 --out runs/base
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from baselines import tiny
+from baselines.batch import collate
+from baselines.command import run_command
+from baselines.demonstrations import Demonstration, encode_demonstration
+from baselines.distributed import Ranks
+from baselines.environments import is_success, make_env, reset_env, step_env
+from baselines.episode import Episode
+from baselines.errors import ConfigError
+from baselines.files import write_whole
+from baselines.log import LiveLine, Record
+from baselines.logprobs import can_pack, score_actions
+from baselines.optimise import make_optimiser, schedule_factor
+from baselines.players import best_command, make_player
+from baselines.policy import Policy
+from baselines.run import TrainResult, open_run, prepare_torch
+from baselines.settings import JsonObject, OptimiserSettings, RunSettings, check_at_least, check_fraction
+from baselines.sft import update
+from baselines.update import in_pieces
+
+DEFAULT_WORLDS = Path(__file__).parent / "tiny_base" / "worlds.json"
+EPISODES_PER_PART = 500
+NUM_TEXT_EPISODES = 2000
+"""Episodes whose texts the tokenizer is trained on."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of pretraining."""
+
+    worlds: Path = DEFAULT_WORLDS
+    """JSON list of `{"env_id", "weight", "env_kwargs"}`; of an option whose value is a list each episode draws one."""
+    players: JsonObject = field(default_factory=lambda: {"random": 0.35, "careless": 0.35, "expert": 0.3})
+    """Shares of the episodes by player, see `players.py`."""
+    expert_noise: tuple[float, float] = (0.2, 0.7)
+    """Smallest and largest share of an expert's commands that are random; each episode draws its own."""
+    num_episodes: int = 50_000
+    """Episodes played, of which `validation_share` are held back."""
+    first_seed: int = 10_000_000
+    """The seeds of the games are the `num_episodes` numbers from here on."""
+    max_turns: int = 30
+    """Turns of an episode at most."""
+    play_workers: int = 0
+    """Processes that play; 0 for one a core."""
+    validation_share: float = 0.02
+    """Share of the episodes that the validation loss is measured on, and nothing is learned from."""
+    num_epochs: int = 2
+    """Passes over the episodes."""
+    batch_size: int = 16
+    """Episodes of one optimiser step."""
+    max_context_tokens: int = 2048
+    """Longer episodes are left out."""
+    observation_coef: float = 0.0
+    """Weight of the loss on observation tokens, beside that on actions."""
+    vocab_size: int = 2048
+    """Tokens of the byte-level BPE, trained on the episodes."""
+    hidden_size: int = 128
+    """Width of the Llama."""
+    num_layers: int = 4
+    """Layers of it."""
+    num_heads: int = 4
+    """Attention heads of each layer."""
+    intermediate_size: int = 384
+    """Width of the feed-forward layers."""
+    optimiser: OptimiserSettings = field(
+        default_factory=lambda: OptimiserSettings(
+            learning_rate=1e-3, weight_decay=0.01, warmup_steps=50, schedule="cosine", adam_beta2=0.98
+        )
+    )
+    """AdamW."""
+    run: RunSettings = field(
+        default_factory=lambda: RunSettings(out=Path("runs/base"), eval_every=500, checkpoint_every=500)
+    )
+    """Folder, seed, checkpoints; `eval_every` counts optimiser steps between validation losses."""
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values outside their range."""
+        for name in ("num_episodes", "max_turns", "num_epochs", "batch_size", "hidden_size", "num_layers", "num_heads"):
+            check_at_least(name, getattr(self, name), 1)
+        check_at_least("vocab_size", self.vocab_size, 300)
+        check_at_least("observation_coef", self.observation_coef, 0.0)
+        check_at_least("play_workers", self.play_workers, 0)
+        check_at_least("eval_every", self.run.eval_every, 1)
+        for noise in self.expert_noise:
+            check_fraction("expert_noise", noise)
+        check_fraction("validation_share", self.validation_share)
+        if self.hidden_size % self.num_heads:
+            raise ConfigError(f"expected num_heads to divide hidden_size={self.hidden_size}, got {self.num_heads}")
+        self.optimiser.check()
+        self.run.check()
+
+
+@dataclass(frozen=True)
+class Played:
+    """One episode of one player, in words.
+
+    Attributes:
+        world: index into the list of worlds.
+        player: its kind.
+        seed: given to `env.reset`.
+        success: whether the episode succeeded.
+        observations: one for each action.
+        actions: the commands.
+    """
+
+    world: int
+    player: str
+    seed: int
+    success: bool
+    observations: tuple[str, ...]
+    actions: tuple[str, ...]
+
+
+def train(config: Config) -> TrainResult:
+    """Plays, trains and returns the policy of lowest validation loss; a run that was interrupted is resumed by `--resume`.
+
+    Raises:
+        BaselinesError: the configuration or an environment does not fit; what and where is in its message.
+    """
+    config.check()
+    worlds = read_worlds(config.worlds)
+    prepare_torch(config.run)
+    run = open_run(config, config.run)
+    played = play_all(config, worlds)
+    if run.checkpoint is not None:
+        policy = run.checkpoint.load_policy(config.run.dtype, config.run.device)
+    else:
+        policy = make_policy(config, played)
+    training, validation = encode(policy, played, config)
+    optimiser = make_optimiser(policy, config.optimiser)
+    if run.checkpoint is not None:
+        run.checkpoint.restore(policy, optimiser)
+    ranks = Ranks(config.run.device)
+    num_steps = len(training) // config.batch_size * config.num_epochs
+    best = Best(config.run.out / "best", [record["eval/loss"] for record in run.records if "eval/loss" in record])
+    with LiveLine("pretraining", num_steps, run.first_step, config.run.progress) as line:
+        for step in range(run.first_step, num_steps):
+            batch = [training[row] for row in batch_rows(len(training), step, config)]
+            factor = schedule_factor(step, num_steps, config.optimiser)
+            record: Record = {"step": step + 1, "epoch": (step + 1) * config.batch_size / len(training)}
+            record |= update(policy, optimiser, batch, config.optimiser, factor, ranks, config.observation_coef)
+            if (step + 1) % config.run.eval_every == 0 or step + 1 == num_steps:
+                record["eval/loss"] = validation_loss(policy, validation, config)
+                best.offer(policy, record["eval/loss"])
+            run.write(record, config.run)
+            run.save_if_due(config.run, step + 1, policy, optimiser)
+            line.update(record)
+    chosen = best.load(config.run.device)
+    folder = config.run.out / "model"
+    save_half(chosen, folder)
+    write_whole(folder / "README.md", data_card(config, worlds, played, training, run.records))
+    return TrainResult(chosen, run.records, None, folder)
+
+
+def read_worlds(path: Path) -> list[dict[str, Any]]:
+    """Reads the list of worlds.
+
+    Raises:
+        ConfigError: the file is missing, is not JSON, or an entry lacks `env_id` or has no weight above 0.
+    """
+    try:
+        worlds = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ConfigError(f"expected --worlds to be a JSON list of environments, got {path}: {error}") from error
+    for number, world in enumerate(worlds):
+        if not isinstance(world, dict) or "env_id" not in world or not world.get("weight", 1) > 0:
+            raise ConfigError(f"expected entry {number} of {path} to have an env_id and a weight > 0, got {world!r}")
+    return list(worlds)
+
+
+def play_all(config: Config, worlds: list[dict[str, Any]]) -> list[Played]:
+    """Plays all episodes in several processes; parts that an interrupted run has left in `out`/play are read again."""
+    folder = config.run.out / "play"
+    starts = range(0, config.num_episodes, EPISODES_PER_PART)
+    missing = [start for start in starts if not _part(folder, start).is_file()]
+    workers = config.play_workers or os.cpu_count() or 1
+    if missing:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            parts = pool.map(partial(_play_part, config=config, worlds=worlds, folder=folder), missing)
+            list(tqdm(parts, total=len(missing), desc="play", unit="part", disable=not config.run.progress))
+    return [played for start in starts for played in _read_part(_part(folder, start))]
+
+
+def _part(folder: Path, start: int) -> Path:
+    return folder / f"{start:08d}.jsonl"
+
+
+def _play_part(start: int, config: Config, worlds: list[dict[str, Any]], folder: Path) -> None:
+    stop = min(start + EPISODES_PER_PART, config.num_episodes)
+    lines = [json.dumps(asdict(play(number, config, worlds))) + "\n" for number in range(start, stop)]
+    write_whole(_part(folder, start), "".join(lines))
+
+
+def _read_part(path: Path) -> Iterator[Played]:
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            fields = json.loads(line)
+            yield Played(
+                **{**fields, "observations": tuple(fields["observations"]), "actions": tuple(fields["actions"])}
+            )
+
+
+def play(number: int, config: Config, worlds: list[dict[str, Any]]) -> Played:
+    """Plays episode `number`: its world, options, player and choices are functions of the run's seed and of it.
+
+    Raises:
+        ConfigError: the environment cannot be made, or lists no admissible commands.
+    """
+    rng = np.random.default_rng([config.run.seed, number])
+    weights = np.array([float(world.get("weight", 1)) for world in worlds])
+    index = int(rng.choice(len(worlds), p=weights / weights.sum()))
+    options = {name: _drawn(value, rng) for name, value in worlds[index].get("env_kwargs", {}).items()}
+    shares = np.array(list(config.players.values()), dtype=float)
+    kind = list(config.players)[int(rng.choice(len(shares), p=shares / shares.sum()))]
+    player = make_player(kind, float(rng.uniform(*config.expert_noise)), rng)
+    env, seed = make_env(worlds[index]["env_id"], options), config.first_seed + number
+    try:
+        observation, info = reset_env(env, seed)
+        observations, actions, success = [], [], False
+        for _ in range(config.max_turns):
+            commands = info.get("admissible_commands")
+            if not commands:
+                raise ConfigError(f"expected admissible commands from {worlds[index]['env_id']}, got {commands!r}")
+            action = player(commands, best_command(env, commands) if kind != "random" else None)
+            observations.append(observation)
+            actions.append(action)
+            observation, reward, terminated, truncated, info = step_env(env, action)
+            success = is_success(info, terminated, reward)
+            if terminated or truncated:
+                break
+    finally:
+        env.close()
+    return Played(index, kind, seed, success, tuple(observations), tuple(actions))
+
+
+def _drawn(value: Any, rng: np.random.Generator) -> Any:
+    return value[int(rng.integers(len(value)))] if isinstance(value, list) else value
+
+
+def make_policy(config: Config, played: Sequence[Played]) -> Policy:
+    """Return a new policy whose tokenizer is trained on a sample of the episodes."""
+    chosen = random.Random(config.run.seed).sample(range(len(played)), min(NUM_TEXT_EPISODES, len(played)))
+    texts = [text for row in chosen for text in (*played[row].observations, *played[row].actions)]
+    tokenizer = tiny.train_tokenizer(texts, config.vocab_size)
+    model = tiny.make_model(
+        tokenizer,
+        config.run.seed,
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_hidden_layers=config.num_layers,
+        num_attention_heads=config.num_heads,
+        num_key_value_heads=config.num_heads,
+    )
+    return Policy(model, tokenizer)
+
+
+def encode(policy: Policy, played: Sequence[Played], config: Config) -> tuple[list[Episode], list[Episode]]:
+    """Return the episodes for training and those for validation, without those that are too long."""
+    every = max(2, round(1 / config.validation_share)) if config.validation_share else len(played) + 1
+    training: list[Episode] = []
+    validation: list[Episode] = []
+    for number, one in enumerate(played):
+        rewards = (0.0,) * len(one.actions)
+        words = Demonstration(
+            one.seed, None, (*one.observations, ""), one.actions, rewards, one.success, one.success, False
+        )
+        episode = encode_demonstration(policy.chat, words)
+        if episode.num_tokens <= config.max_context_tokens:
+            (validation if number % every == 0 else training).append(episode)
+    return training, validation
+
+
+def batch_rows(num_episodes: int, step: int, config: Config) -> list[int]:
+    """Return the episodes of optimiser step `step`; every epoch has an order of its own."""
+    steps_per_epoch = num_episodes // config.batch_size
+    epoch, position = divmod(step, steps_per_epoch)
+    order = np.random.default_rng([config.run.seed, epoch]).permutation(num_episodes)
+    rows: list[int] = order[position * config.batch_size : (position + 1) * config.batch_size].tolist()
+    return rows
+
+
+def validation_loss(policy: Policy, episodes: Sequence[Episode], config: Config) -> float:
+    """Return the mean negative log-likelihood of an action token, in nats."""
+    total, tokens = 0.0, 0
+    for first in range(0, len(episodes), 64):
+        batch = collate(episodes[first : first + 64], policy.pad_token_id, policy.device)
+        logprobs = in_pieces(
+            lambda piece: score_actions(policy, piece).logprobs,
+            batch,
+            config.optimiser.micro_batch_tokens,
+            can_pack(policy.model),
+        )
+        total -= float(logprobs[batch.action_mask].double().sum())
+        tokens += int(batch.action_mask.sum())
+    return total / max(1, tokens)
+
+
+class Best:
+    """The policy of lowest validation loss, in a folder.
+
+    Args:
+        folder: where it is kept.
+        losses: those of an earlier part of the run.
+    """
+
+    def __init__(self, folder: Path, losses: Sequence[float]) -> None:
+        self._folder = folder
+        self._lowest = min(losses, default=float("inf"))
+
+    def offer(self, policy: Policy, loss: float) -> None:
+        """Keeps the policy if its loss is the lowest so far."""
+        if loss < self._lowest:
+            self._lowest = loss
+            policy.save(self._folder)
+
+    def load(self, device: str) -> Policy:
+        """Return the best policy."""
+        return Policy.load(self._folder, device=device)
+
+
+def save_half(policy: Policy, folder: Path) -> None:
+    """Saves the policy in float16, half the size; `Policy.load` reads it in float32."""
+    policy.model.to(torch.float16)
+    policy.save(folder)
+    policy.model.to(torch.float32)
+
+
+def data_card(
+    config: Config,
+    worlds: Sequence[dict[str, Any]],
+    played: Sequence[Played],
+    training: Sequence[Episode],
+    records: Sequence[Record],
+) -> str:
+    """Return the data card: what was played by whom, how much was learned from, and the command."""
+    rows: dict[tuple[int, str], list[Played]] = defaultdict(list)
+    for one in played:
+        rows[one.world, one.player].append(one)
+    table = [
+        f"| `{worlds[world]['env_id']}` | `{json.dumps(worlds[world].get('env_kwargs', {}))}` | {player} | {len(ones)} | "
+        f"{sum(one.success for one in ones) / len(ones):.2f} | {sum(len(one.actions) for one in ones) / len(ones):.1f} |"
+        for (world, player), ones in sorted(rows.items())
+    ]
+    losses = [record["eval/loss"] for record in records if "eval/loss" in record]
+    tokens = sum(episode.num_tokens for episode in training)
+    return "\n".join(
+        [
+            "# A base model that has read play",
+            "",
+            "A causal language model pretrained on play of mixed players by `python -m baselines.pretrain`. It reads the "
+            "worlds of the table and continues play as it was shown: a start for RL, and no good player.",
+            "",
+            "| environment | options | player | episodes | success | steps |",
+            "| --- | --- | --- | --- | --- | --- |",
+            *table,
+            "",
+            f"Learned from {len(training)} episodes ({tokens} tokens), {config.num_epochs} passes, {len(records)} steps of "
+            f"{config.batch_size} episodes. Validation loss {min(losses):.4f} nats an action token, the lowest of "
+            f"{len(losses)} measured. Weights in float16.",
+            "",
+            "```",
+            f"python -m baselines.pretrain {_options(config)}",
+            "```",
+            "",
+        ]
+    )
+
+
+def _options(config: Config) -> str:
+    """The options that differ from their defaults, as the command line takes them."""
+    default, given = asdict(Config()), asdict(config)
+    found = []
+    for name, value in given.items():
+        if name in ("optimiser", "run"):
+            found += [_option(key, part) for key, part in value.items() if part != default[name][key] and key in _TOLD]
+        elif value != default[name]:
+            found.append(_option(name, value))
+    return " ".join(found)
+
+
+_TOLD = {"learning_rate", "weight_decay", "warmup_steps", "adam_beta2", "seed"}
+
+
+def _option(name: str, value: Any) -> str:
+    flag = "--" + name.replace("_", "-")
+    if isinstance(value, dict):
+        return f"{flag} '{json.dumps(value)}'"
+    return f"{flag} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
+
+
+def main() -> None:
+    """Runs pretraining from the command line."""
+    run_command(Config, train, __doc__)
+
+
+if __name__ == "__main__":
+    main()

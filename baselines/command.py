@@ -8,7 +8,9 @@ from typing import TypeVar
 
 import tyro
 
+from baselines.diagnosis import diagnose
 from baselines.errors import BaselinesError
+from baselines.log import warn
 from baselines.policy import silence_transformers
 from baselines.run import TrainResult
 
@@ -27,4 +29,6 @@ def run_command(config_type: type[C], train: Callable[[C], TrainResult], descrip
         result = train(config)
     except BaselinesError as error:
         raise SystemExit(f"error: {error}") from error
+    for sign in diagnose(result.records, result.policy.model.config.get_text_config(decoder=True).vocab_size):
+        warn(sign)
     sys.stdout.write(f"model saved in {result.model_folder}\n")

@@ -66,6 +66,8 @@ class Episode:
         final_observation: what the last step returned (or reset, if no turn fitted); never answered.
         final_prompt: (P,) tokens with which the final observation would have been put to the policy, for the bootstrap
             of a critic; empty where the episode terminated or the model has no positions left for them.
+        structure: `info["task_card"]["details"]["structure"]` at reset, which tasks share that differ in names alone, or
+            None where the environment has no such entry.
         allowed: the tokens that each sampled token was chosen from, one entry for each True of `action_mask`, where the
             decoding was over listed commands; None where it was over the whole vocabulary.
     """
@@ -82,6 +84,7 @@ class Episode:
     truncated_by_context: bool
     final_observation: str
     final_prompt: TokenArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    structure: str | None = None
     allowed: tuple[tuple[int, ...], ...] | None = None
 
     @property

@@ -26,7 +26,7 @@ from baselines.distributed import Ranks
 from baselines.environments import EnvKwargs, EnvPool, Task
 from baselines.episode import Episode
 from baselines.errors import ConfigError
-from baselines.log import LiveLine, Record
+from baselines.log import LiveLine, Record, warn
 from baselines.logprobs import can_pack, score_actions
 from baselines.lora import without_lora
 from baselines.optimise import apply_gradients, make_optimiser, schedule_factor, trained_parameters
@@ -98,7 +98,7 @@ class Learner:
         make_critic: Callable[[Policy], Critic] | None = None,
         critic_learning_rate: float = 0.0,
     ) -> None:
-        self._name, self._config = name, config
+        self._name, self._config, self._warned = name, config, False
         self._stack = ExitStack()
         check_model_exists(config.model)
         self.ranks = Ranks(config.run.device)
@@ -159,6 +159,7 @@ class Learner:
         if config.update.kl_coef > 0:
             batch = batch.with_columns(ref_logprobs=self.score(self._reference_logprobs, batch))
         record = describe(episodes)
+        self._warn_of_repetition(record, num_groups)
         if len(self._tasks.kinds) > 1:
             record["train/stage"] = sum(task.kind for task in tasks) / len(tasks)
         self._tasks.observe(record["train/success_rate"])
@@ -166,6 +167,16 @@ class Learner:
         record["train/broken_envs"] = self.ranks.add_numbers({"broken": broken})["broken"]
         groups = torch.arange(num_groups, device=self.policy.device).repeat_interleave(group_size)
         return Collected(episodes, groups, batch, record, time.perf_counter() - started)
+
+    def _warn_of_repetition(self, record: Record, num_groups: int) -> None:
+        """Says once that the tasks of an iteration are mostly the same."""
+        distinct = record["train/distinct_tasks"]
+        if 2 * distinct < num_groups and not self._warned and self.ranks.is_first:
+            self._warned = True
+            warn(
+                f"an iteration drew {num_groups} tasks, of which only {distinct} differ by more than names; the policy may "
+                "learn these by heart: widen --env-kwargs, add --also, or lower the tasks of an iteration"
+            )
 
     def score(self, function: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
         """(N, T) of a scoring function over a whole batch without gradients, the work shared among the processes."""
@@ -304,5 +315,6 @@ def describe(episodes: list[Episode]) -> Record:
         "train/out_of_context": sum(episode.truncated_by_context for episode in episodes) / count,
         "train/cut_turns": sum(turn.cut for episode in episodes for turn in episode.turns) / count,
         "train/invalid_actions": sum(turn.invalid for episode in episodes for turn in episode.turns) / count,
+        "train/distinct_tasks": len({episode.structure or episode.task_id or episode.seed for episode in episodes}),
         "train/loops": sum(episode.loops for episode in episodes) / count,
     }

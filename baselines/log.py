@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -88,6 +89,11 @@ class LiveLine:
                 self._shown[name] = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
         self._bar.set_postfix(self._shown, refresh=False)
         self._bar.update(1)
+
+
+def warn(text: str) -> None:
+    """Writes one line of warning to standard error, above a live line if there is one."""
+    tqdm.write(f"warning: {text}", file=sys.stderr)
 
 
 def _open_events(folder: Path, last_step: int) -> Any:

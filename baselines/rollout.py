@@ -64,6 +64,7 @@ class _Row:
     rng: np.random.Generator
     settings: RolloutSettings
     task_id: str | None = None
+    structure: str | None = None
     observation: str = ""
     prompt: list[int] = field(default_factory=list)
     unfed: list[int] = field(default_factory=list)
@@ -96,6 +97,7 @@ class _Row:
         self.observation, info = result
         task_id = info.get("task_id")
         self.task_id = None if task_id is None else str(task_id)
+        self.structure = _structure(info)
         self.prompt = self.chat.first_turn(self.observation)
         self._list(info)
 
@@ -143,6 +145,7 @@ class _Row:
             truncated_by_context=self.truncated_by_context,
             final_observation=self.observation,
             final_prompt=np.array(final_prompt, dtype=np.int64),
+            structure=self.structure,
             allowed=tuple(self.allowed) if self.settings.decode == "listed" else None,
         )
 
@@ -355,6 +358,12 @@ class _Table:
         if self.executor is None:
             return [_attempt(call) for call in calls]
         return list(self.executor.map(_attempt, calls))
+
+
+def _structure(info: Mapping[str, Any]) -> str | None:
+    details = (info.get("task_card") or {}).get("details") or {}
+    found = details.get("structure")
+    return None if found is None else str(found)
 
 
 def _attempt(call: Callable[[], R]) -> R | Exception:

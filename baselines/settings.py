@@ -51,9 +51,6 @@ class RolloutSettings:
 
     temperature: float = 1.0
     """Divides the logits; recorded log-probabilities include it. 1.0 trains the distribution that is evaluated."""
-    decode: Decode = "free"
-    """free: any text. listed: only commands of `info["admissible_commands"]`, token by token, with the log-probabilities of
-    the distribution restricted to them (`listed.py`)."""
     max_new_tokens: int = 32
     """Tokens of one action at most, its end token included. Commands of text games take 3 to 15."""
     max_context_tokens: int = 2048
@@ -68,6 +65,9 @@ class RolloutSettings:
     """Threads that step environments; more than one pays where a step takes milliseconds (SWEGym)."""
     max_broken_envs: int = 8
     """Environments that may raise in a process; each is replaced and its episode played anew. One more ends the run."""
+    decode: Decode = "free"
+    """free: any text. listed: only commands of `info["admissible_commands"]`, token by token, with the log-probabilities of
+    the distribution restricted to them (`listed.py`)."""
 
     def check(self, training: bool = True) -> None:
         """Raises `ConfigError` for values outside their range; `training` also refuses greedy sampling."""

@@ -1,11 +1,11 @@
-"""Runs an experiment, or goes on with it: trains its arms, judges them, and tells what came out beside what was published.
+"""Experiments: their arms are trained and evaluated, and the tables stand beside what was published.
 
-    python -m benchmarks.experiment algorithms --scale laptop --out runs/algorithms
+    python -m benchmarks.experiment algorithms --out docs/experiments/algorithms
 
-The experiments are pure data in `benchmarks/experiments`. What is there already is kept: an experiment that was interrupted
-goes on where it stopped, and one that is half done has a table of what is known. What was found lies in `successes/`, a file
-for each run, so that an experiment goes on elsewhere without its models. `--num-workers` runs are done side by side, each
-in a process of its own, and what they find does not depend on how many there are.
+The experiments are data in `benchmarks/experiments`. An experiment that was interrupted is continued by the same command,
+and one that is half done has a table of what is known. Results are kept in `successes/`, one file for each run, so that
+an experiment can be continued elsewhere without its models. `--num-workers` runs are trained in parallel, each in a
+process of its own, and what they find does not depend on how many there are.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import torch
 import tyro
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -30,14 +32,14 @@ from numpy.typing import NDArray
 from baselines import sft
 from baselines.environments import EnvPool
 from baselines.errors import BaselinesError
-from baselines.evaluate import evaluate_policy
+from baselines.evaluate import Evaluation, evaluate_policy
 from baselines.files import write_whole
 from baselines.policy import Policy, silence_transformers
 from baselines.recipe import ALGORITHMS, batch_sizes
 from baselines.settings import OptimiserSettings, RunSettings, TaskSettings, check_at_least
 from benchmarks.experiments.design import (
-    FIRST_TEST_SEED,
-    PRACTICE,
+    FIRST_SEED,
+    RL_FIELDS,
     Arm,
     Column,
     Experiment,
@@ -49,7 +51,10 @@ from benchmarks.experiments.design import (
 )
 from benchmarks.suite import sha256
 
-Name: TypeAlias = Literal["algorithms", "density", "length", "mixture", "sft_share", "size"]
+Name: TypeAlias = Literal["algorithms", "density", "horizon", "length", "sft_share", "size"]
+
+GAMES_PER_SEED = 1_000_000
+"""Seeds of games between those of two training seeds; demonstrations are the seeds from 0 on."""
 
 TRAINERS: dict[str, Any] = {"sft": sft, **{str(name): module for name, module in ALGORITHMS.items()}}
 
@@ -69,20 +74,20 @@ class Config:
     only: tuple[str, ...] = ()
     """Arms to train, with those that they start from; all by default."""
     num_workers: int = 1
-    """Runs that are done side by side."""
+    """Runs that are trained in parallel."""
     num_threads: int = 1
     """Threads of torch, of each of them."""
     dry: bool = False
-    """Tell the arms, and train nothing."""
+    """Print the arms, and train nothing."""
 
 
 @dataclass(frozen=True)
-class Lab:
-    """Where an experiment is done.
+class ExperimentRun:
+    """An experiment at one scale, in one folder.
 
     Attributes:
-        experiment: what is asked.
-        scale: how large.
+        experiment: the question.
+        scale: the size of everything.
         out: folder.
         num_threads: of torch.
         progress: whether a run shows its live line.
@@ -95,64 +100,61 @@ class Lab:
     progress: bool = True
 
     def folder(self, arm: Arm, seed: int) -> Path:
-        """The folder of one run."""
-        return self.out / f"seed-{seed}" / arm.name.replace(", ", "-").replace(" ", "-")
+        """The folder of one training run."""
+        return self.out / f"seed-{seed}" / arm.name.replace(", ", "-").replace(" ", "-").replace(":", "-")
 
-    def verdict(self, arm: Arm, seed: int) -> Path:
-        """The file of what was found of one run."""
+    def result(self, arm: Arm, seed: int) -> Path:
+        """The file with the results of one training run."""
         return self.out / "successes" / f"seed-{seed}" / f"{self.folder(arm, seed).name}.json"
 
     def arm(self, name: str) -> Arm:
         """The arm of that name."""
         return next(arm for arm in self.experiment.arms if arm.name == name)
 
-    def model(self, arm: Arm, seed: int) -> Path:
-        """The folder of the model that a run leaves."""
-        return self.folder(arm, seed) / "model"
+    def model(self, arm: Arm, seed: int) -> str:
+        """The model that an arm leaves: a folder, or the scale's model where nothing is trained."""
+        return self.scale.model if arm.algorithm == "base" else str(self.folder(arm, seed) / "model")
 
     def train(self, arm: Arm, seed: int) -> Policy:
-        """Trains one arm, from the model that its start has left."""
-        config = self._cloning(arm, seed) if arm.algorithm == "sft" else self._practice(arm, seed)
+        """Trains one arm and returns its policy."""
+        if arm.algorithm == "base":
+            return Policy.load(self.scale.model, self.scale.dtype, self.scale.device)
+        config = self._sft(arm, seed) if arm.algorithm == "sft" else self._rl(arm, seed)
         policy: Policy = TRAINERS[arm.algorithm].train(config).policy
         return policy
 
-    def judge(self, policy: Policy) -> dict[str, list[bool]]:
-        """Column -> success on each of its games, played greedily."""
-        settings = replace(self.scale.rollout, temperature=0.0)
+    def evaluate(self, policy: Policy) -> dict[str, Evaluation]:
+        """Return an evaluation for each column, by its name."""
         found = {}
         for column in self.experiment.columns:
-            with EnvPool([(column.env_id, self.options(column, "train" if column.practised else "test"))]) as pool:
-                result = evaluate_policy(policy, pool, self.games(column), settings)
-            found[column.name] = result.successes.tolist()
+            settings = replace(self.scale.rollout, temperature=1.0 if column.sampled else 0.0)
+            with EnvPool([(column.env_id, self.options(column, column.split))]) as pool:
+                found[column.name] = evaluate_policy(policy, pool, self.games(column), settings)
         return found
 
     def games(self, column: Column) -> range:
-        """Seeds of the games of a column."""
-        if column.practised:
-            first, usual = self.scale.num_demos, self.scale.num_train_games
-        else:
-            first, usual = FIRST_TEST_SEED, self.scale.num_test_games
-        return range(first, first + (column.num_games or usual))
+        """The seeds of the games of a column."""
+        first = FIRST_SEED.get(column.split, 0)
+        return range(first, first + (column.num_games or self.scale.num_test_games))
 
     def options(self, place: Arm | Column, split: str) -> dict[str, Any]:
         """Constructor options of an arm's or a column's environment."""
-        return {**self.scale.options, **place.env_kwargs, "split": split}
+        return {**self.scale.options, "split": split, **place.env_kwargs}
 
-    def recipe(self, arm: Arm) -> str:
-        """A digest of all that the verdict on an arm depends on, but the seed."""
+    def digest(self, arm: Arm) -> str:
+        """A digest of all that the results of an arm depend on, but the seed."""
         chain = [arm]
         while (start := chain[-1].start) is not None:
             chain.append(self.arm(start))
         scale = replace(self.scale, num_seeds=0)
-        if all(one.algorithm == "sft" for one in chain):
-            nothing: dict[str, Any] = dict.fromkeys(PRACTICE, 0)
+        if all(one.algorithm in ("base", "sft") for one in chain):
+            nothing: dict[str, Any] = dict.fromkeys(RL_FIELDS, 0)
             scale = replace(scale, **nothing)
-        told: list[Any] = [scale, *chain, *self.experiment.columns]
-        return sha256(json.dumps([asdict(one) for one in told], sort_keys=True))[:16]
+        parts: list[Any] = [scale, *chain, *self.experiment.columns]
+        return sha256(json.dumps([asdict(one) for one in parts], sort_keys=True))[:16]
 
     def _common(self, arm: Arm, seed: int) -> dict[str, Any]:
         scale = self.scale
-        model = scale.model if arm.start is None else str(self.model(self.arm(arm.start), seed))
         run = RunSettings(
             out=self.folder(arm, seed),
             seed=seed,
@@ -163,50 +165,51 @@ class Lab:
             device=scale.device,
             dtype=scale.dtype,
         )
+        model = scale.model if arm.start is None else self.model(self.arm(arm.start), seed)
         options = self.options(arm, "train")
         return {"env_id": arm.env_id, "env_kwargs": options, "model": model, "rollout": scale.rollout, "run": run}
 
-    def _cloning(self, arm: Arm, seed: int) -> sft.Config:
+    def _sft(self, arm: Arm, seed: int) -> sft.Config:
         scale = self.scale
         config = sft.Config(**self._common(arm, seed), num_demos=arm.num_demos or scale.num_demos, **arm.options)
         optimiser = replace(config.optimiser, learning_rate=scale.sft_learning_rate)
         return replace(config, num_epochs=scale.sft_epochs, optimiser=optimiser)
 
-    def _practice(self, arm: Arm, seed: int) -> Any:
+    def _rl(self, arm: Arm, seed: int) -> Any:
         scale = self.scale
-        num_games = arm.num_train_games or scale.num_train_games
-        tasks = TaskSettings(num_train_seeds=num_games, first_train_seed=scale.num_demos, also=dict(arm.also))
+        # No game is demonstrated and trained on, and two training seeds meet different games.
+        tasks = TaskSettings(first_train_seed=seed * GAMES_PER_SEED, also=dict(arm.also))
+        options = {"credit": "turn", "gamma": scale.gamma, **arm.options}
         config = TRAINERS[arm.algorithm].Config(
             **self._common(arm, seed),
             num_iterations=arm.num_iterations or scale.num_iterations,
             tasks=tasks,
             optimiser=OptimiserSettings(learning_rate=scale.learning_rate, warmup_steps=scale.warmup_steps),
             **batch_sizes(arm.algorithm, scale.episodes_per_batch, scale.group_size),
-            **arm.options,
+            **options,
         )
-        if arm.num_minibatches is None:
-            return config
-        return replace(config, update=replace(config.update, update_epochs=1, num_minibatches=arm.num_minibatches))
+        update = replace(config.update, update_epochs=1, num_minibatches=scale.num_minibatches)
+        return replace(config, update=update)
 
 
-def run(lab: Lab, only: Sequence[str] = (), seeds: Sequence[int] = (), num_workers: int = 1) -> Results:
+def run(job: ExperimentRun, only: Sequence[str] = (), seeds: Sequence[int] = (), num_workers: int = 1) -> Results:
     """Trains and judges what is missing, and writes what is known after each run.
 
     Args:
-        lab: the experiment.
+        job: the experiment.
         only: names of arms, trained with those that they start from; all if empty.
         seeds: training seeds; from 1 to the number of the scale if empty.
-        num_workers: runs that are done side by side.
+        num_workers: runs that are trained in parallel.
     """
-    results = read_results(lab)
-    write_report(lab, results)
-    seeds = seeds or range(1, lab.scale.num_seeds + 1)
-    wanted = wanted_arms(lab.experiment, only)
+    results = read_results(job)
+    write_report(job, results)
+    seeds = seeds or range(1, job.scale.num_seeds + 1)
+    wanted = wanted_arms(job.experiment, only)
     for wave in waves(wanted):
-        missing = [(arm, seed) for seed in seeds for arm in wave if not is_done(lab, arm, seed, wanted)]
-        for _ in conduct_all(lab, missing, num_workers):
-            results = read_results(lab)
-            write_report(lab, results)
+        missing = [(arm, seed) for seed in seeds for arm in wave if not is_done(job, arm, seed, wanted)]
+        for _ in train_all(job, missing, num_workers):
+            results = read_results(job)
+            write_report(job, results)
     return results
 
 
@@ -218,31 +221,44 @@ def waves(arms: Sequence[Arm]) -> list[list[Arm]]:
     return [[arm for arm in arms if depths[arm.name] == depth] for depth in range(max(depths.values(), default=-1) + 1)]
 
 
-def is_done(lab: Lab, arm: Arm, seed: int, wanted: Sequence[Arm]) -> bool:
-    """Whether a run was judged, and has left its model if one that is wanted has still to start from it."""
-    waiting = [other for other in wanted if other.start == arm.name and not lab.verdict(other, seed).is_file()]
-    return lab.verdict(arm, seed).is_file() and (not waiting or lab.model(arm, seed).is_dir())
+def is_done(job: ExperimentRun, arm: Arm, seed: int, wanted: Sequence[Arm]) -> bool:
+    """Whether a run was evaluated, and has left its model if one that is wanted has still to start from it."""
+    waiting = [other for other in wanted if other.start == arm.name and not job.result(other, seed).is_file()]
+    needed = waiting and arm.algorithm != "base"
+    return job.result(arm, seed).is_file() and (not needed or Path(job.model(arm, seed)).is_dir())
 
 
-def conduct_all(lab: Lab, runs: Sequence[tuple[Arm, int]], num_workers: int) -> Iterator[None]:
-    """Does these runs, one after the other or in processes of their own, and yields after each."""
+def train_all(job: ExperimentRun, runs: Sequence[tuple[Arm, int]], num_workers: int) -> Iterator[None]:
+    """Trains and evaluates these, one after the other or in processes, and yields after each."""
     if num_workers == 1:
         for arm, seed in runs:
-            conduct(lab, arm, seed)
+            train_and_evaluate(job, arm, seed)
             yield
         return
     with ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn")) as workers:
-        for done in as_completed([workers.submit(conduct, lab, arm, seed) for arm, seed in runs]):
+        for done in as_completed([workers.submit(train_and_evaluate, job, arm, seed) for arm, seed in runs]):
             done.result()
             yield
 
 
-def conduct(lab: Lab, arm: Arm, seed: int) -> None:
-    """Trains one arm, and judges it unless it has been."""
+def train_and_evaluate(job: ExperimentRun, arm: Arm, seed: int) -> None:
+    """Trains one arm, and evaluates it unless it has been."""
     silence_transformers()
-    policy, verdict = lab.train(arm, seed), lab.verdict(arm, seed)
-    if not verdict.is_file():
-        write_whole(verdict, json.dumps({"recipe": lab.recipe(arm), "successes": lab.judge(policy)}) + "\n")
+    torch.set_num_threads(job.num_threads)
+    started = time.monotonic()
+    policy, result = job.train(arm, seed), job.result(arm, seed)
+    seconds = time.monotonic() - started
+    if not result.is_file():
+        found = job.evaluate(policy)
+        content = {
+            "digest": job.digest(arm),
+            "seconds": round(seconds),
+            "threads": job.num_threads,
+            "returns": {name: round(float(one.returns.mean()), 4) for name, one in found.items()},
+            "loops": {name: round(one.loop_rate, 4) for name, one in found.items()},
+            "successes": {name: one.successes.tolist() for name, one in found.items()},
+        }
+        write_whole(result, json.dumps(content) + "\n")
 
 
 def wanted_arms(experiment: Experiment, only: Sequence[str]) -> list[Arm]:
@@ -262,26 +278,26 @@ def wanted_arms(experiment: Experiment, only: Sequence[str]) -> list[Arm]:
     return [arm for arm in experiment.arms if arm.name in wanted]
 
 
-def read_results(lab: Lab) -> Results:
+def read_results(job: ExperimentRun) -> Results:
     """What is known: of each arm the seeds from 1 up to the first that is missing.
 
     Raises:
         BaselinesError: something there was found with another scale, or another version of the experiment.
     """
     results: dict[str, dict[str, NDArray[np.bool_]]] = {}
-    for arm in lab.experiment.arms:
-        told = []
-        for verdict in takewhile(Path.is_file, (lab.verdict(arm, seed) for seed in count(1))):
-            found = json.loads(verdict.read_text())
-            if found["recipe"] != lab.recipe(arm):
+    for arm in job.experiment.arms:
+        by_seed = []
+        for path in takewhile(Path.is_file, (job.result(arm, seed) for seed in count(1))):
+            found = json.loads(path.read_text())
+            if found["digest"] != job.digest(arm):
                 raise BaselinesError(
-                    f"expected {verdict} of this scale and experiment, got another's: choose another --out"
+                    f"expected {path} of this scale and experiment, got another's: choose another --out"
                 )
-            told.append(found["successes"])
-        if told:
+            by_seed.append(found["successes"])
+        if by_seed:
             results[arm.name] = {
-                column.name: np.array([one[column.name] for one in told], dtype=np.bool_)
-                for column in lab.experiment.columns
+                column.name: np.array([one[column.name] for one in by_seed], dtype=np.bool_)
+                for column in job.experiment.columns
             }
     return results
 
@@ -303,20 +319,20 @@ def report(experiment: Experiment, results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_report(lab: Lab, results: Results) -> None:
+def write_report(job: ExperimentRun, results: Results) -> None:
     """Writes `table.md`, `table.json` and `figure.png`."""
     shown = "\n![Success of each arm, with its interval](figure.png)\n" if results else ""
-    write_whole(lab.out / "table.md", report(lab.experiment, results) + shown)
-    told = {
+    write_whole(job.out / "table.md", report(job.experiment, results) + shown)
+    content = {
         arm: {
             column: {**asdict(rate(successes)), "by_seed": successes.mean(1).tolist()}
             for column, successes in found.items()
         }
         for arm, found in results.items()
     }
-    write_whole(lab.out / "table.json", json.dumps(told, indent=2) + "\n")
+    write_whole(job.out / "table.json", json.dumps(content, indent=2) + "\n")
     if results:
-        draw(lab.experiment, results, lab.out / "figure.png")
+        draw(job.experiment, results, job.out / "figure.png")
 
 
 def draw(experiment: Experiment, results: Results, path: Path) -> None:
@@ -365,14 +381,14 @@ def main() -> None:
     out = config.out or Path("runs") / f"{config.name}-{config.scale}"
     alone = config.num_workers == 1
     experiment = find_experiment(config.name)
-    lab = Lab(experiment, experiment.scale(config.scale), out, config.num_threads, progress=alone)
+    job = ExperimentRun(experiment, experiment.scale(config.scale), out, config.num_threads, progress=alone)
     try:
         check_at_least("num_workers", config.num_workers, 1)
         if config.dry:
-            lines = [f"{arm.name}: {arm.algorithm} on {arm.env_id}" for arm in wanted_arms(lab.experiment, config.only)]
-            sys.stdout.write("\n".join([lab.experiment.question, *lines]) + "\n")
+            lines = [f"{arm.name}: {arm.algorithm} on {arm.env_id}" for arm in wanted_arms(job.experiment, config.only)]
+            sys.stdout.write("\n".join([job.experiment.question, *lines]) + "\n")
             return
-        run(lab, config.only, config.seeds, config.num_workers)
+        run(job, config.only, config.seeds, config.num_workers)
         sys.stdout.write((out / "table.md").read_text(encoding="utf-8"))
     except BaselinesError as error:
         raise SystemExit(f"error: {error}") from error

@@ -1,57 +1,61 @@
-"""Which algorithm: the same clone, the same few games, the same number of episodes, and what each makes of them."""
+"""Algorithms: the same base, the same number of episodes, an easy and a hard size."""
 
 from __future__ import annotations
 
 from benchmarks.experiments.design import (
-    WITHOUT_WARMUP,
     Algorithm,
     Arm,
-    Column,
     Experiment,
     Results,
+    both_splits,
     difference,
     is_clear,
     textworld,
 )
 
-ENV_ID = textworld("w2-o3-q4")
+SIZES = {"easy": "w2-o3-q4", "hard": "w4-o6-q8"}
 
-NAMES: dict[str, Algorithm] = {
-    "GRPO, turn": "grpo",
-    "RLOO, turn": "rloo",
-    "REINFORCE++, turn": "reinforce_pp",
-    "PPO, turn": "ppo",
-}
+NAMES: dict[str, Algorithm] = {"PPO": "ppo", "GRPO": "grpo", "RLOO": "rloo", "REINFORCE++": "reinforce_pp"}
 
 
 def analyse(results: Results) -> list[str]:
-    """What each algorithm gains, where it practised and elsewhere."""
-    told = []
-    for column in ("practised games", "held-out games"):
-        clear = [name for name in NAMES if is_clear(difference(results, name, "SFT", column))]
-        told.append(f"On {column} these differ from SFT beyond their interval: {', '.join(clear) or 'none'}.")
-    return told
+    """The gain of each algorithm over the base, and what differs from PPO."""
+    found = []
+    for size in SIZES.values():
+        for column in (f"{size}, new seeds", f"{size}, test split"):
+            gains = [(name, difference(results, f"{name}, {size}", "base", column)) for name in NAMES]
+            found += [f"{name} on {column}: {gain:+.2f} over the base." for name, gain in gains if gain is not None]
+        others = [name for name in NAMES if name != "PPO"]
+        apart = [
+            name
+            for name in others
+            if is_clear(difference(results, f"{name}, {size}", f"PPO, {size}", f"{size}, new seeds"))
+        ]
+        found.append(f"Beyond its interval these differ from PPO on {size}: {', '.join(apart) or 'none'}.")
+    return found
 
 
 EXPERIMENT = Experiment(
-    question="All algorithms on one TextWorld id: what do they make of the same episodes, and is it of use elsewhere?",
+    question="Four algorithms from one base: what does each make of the same number of episodes?",
     arms=(
-        Arm("SFT", "sft", ENV_ID),
+        Arm("base", "base", textworld("w2-o3-q4")),
         *(
-            Arm(name, algorithm, ENV_ID, "SFT", num_iterations=24, options={"credit": "turn"})
+            Arm(f"{name}, {size}", algorithm, textworld(size))
+            for size in SIZES.values()
             for name, algorithm in NAMES.items()
         ),
     ),
-    columns=(Column("practised games", ENV_ID, practised=True), Column("held-out games", ENV_ID)),
-    compared=tuple((name, "SFT") for name in NAMES),
+    columns=tuple(column for size in SIZES.values() for column in both_splits(f"{size}, ", textworld(size))),
+    compared=tuple((f"{name}, {size}", "base") for size in SIZES.values() for name in NAMES),
     published="""
-Published (arXiv 2510.01132v2, w2-o3-q4, success rate after training; one seed, 100 games):
+Published (arXiv 2510.01132v2, success rate after training, Qwen2.5; one seed, 100 games):
 
-| model | base | PPO | RLOO | GRPO | REINFORCE++ |
+| model, size | base | PPO | RLOO | GRPO | REINFORCE++ |
 | --- | --- | --- | --- | --- | --- |
-| 1.5 B | .15 | .88 | .51 | .18 | .18 |
-| 7 B | .65 | .98 | .97 | .79 | .72 |
+| 1.5 B, w2-o3-q4 | .15 | .88 | .51 | .18 | .18 |
+| 1.5 B, w4-o6-q8 | .01 | .59 | .00 | .02 | .00 |
+| 7 B, w2-o3-q4 | .65 | .98 | .97 | .79 | .72 |
+| 7 B, w4-o6-q8 | .28 | .72 | .47 | .36 | .33 |
 """,
     analyse=analyse,
-    changes=WITHOUT_WARMUP,
 )

@@ -1,4 +1,4 @@
-"""What an experiment is made of: arms that are trained, columns of games that judge them, and a scale."""
+"""Parts of an experiment: arms that are trained, columns of games that they are evaluated on, and a scale."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from baselines.evaluate import two_level_interval
 from baselines.settings import RolloutSettings
 from benchmarks.scores import Estimate
 
-Algorithm: TypeAlias = Literal["sft", "grpo", "rloo", "reinforce_pp", "ppo"]
+Algorithm: TypeAlias = Literal["base", "sft", "grpo", "rloo", "reinforce_pp", "ppo"]
+"""A trainer; "base" trains nothing and evaluates the scale's model as it is."""
 
 Results: TypeAlias = Mapping[str, Mapping[str, NDArray[np.bool_]]]
 """Arm -> column -> (S, N) success of S seeds on N games; arms that were not trained yet are missing."""
 
-FIRST_TEST_SEED = 1_000_000
-"""Held-out games are the seeds from here on, of the test split."""
+FIRST_SEED = {"train": 50_000_000, "test": 60_000_000}
+"""Split -> first seed of the games of a column. No seed from here on is trained on, so that the games of the train split
+have new names and mostly known structures, and those of the test split have new structures."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is; the same experiment at another scale is another run of the same data.
+    """The size of everything; the same experiment at another scale is another run of the same data.
 
     Attributes:
         model: of `--model`.
@@ -32,16 +34,17 @@ class Scale:
         dtype: "float32" or "bfloat16".
         options: constructor options of every environment.
         rollout: how episodes are sampled.
-        num_demos: episodes that the expert demonstrates.
+        num_demos: expert episodes of SFT.
         sft_epochs: passes over them.
         sft_learning_rate: AdamW's for SFT.
-        num_iterations: rounds of practice.
+        num_iterations: rounds of RL.
         episodes_per_batch: episodes of one round.
         group_size: episodes of one task, for GRPO and RLOO.
-        learning_rate: AdamW's of practice, for all algorithms.
-        warmup_steps: optimiser steps of practice over which it rises.
-        num_train_games: games that are practised; none of them is demonstrated.
-        num_test_games: held-out games of a column.
+        learning_rate: AdamW's of RL, for all algorithms.
+        warmup_steps: optimiser steps of RL over which it rises.
+        num_minibatches: optimiser steps of one round of RL, in one pass over its episodes.
+        gamma: discount from one decision to the next.
+        num_test_games: games of a column.
         num_seeds: training seeds, from 1.
     """
 
@@ -58,30 +61,40 @@ class Scale:
     group_size: int
     learning_rate: float
     warmup_steps: int
-    num_train_games: int
+    num_minibatches: int
+    gamma: float
     num_test_games: int
     num_seeds: int
 
 
-PRACTICE = ("num_iterations", "episodes_per_batch", "group_size", "learning_rate", "warmup_steps")
-"""Fields of a scale that mean nothing to an arm that only clones."""
+RL_FIELDS = (
+    "num_iterations",
+    "episodes_per_batch",
+    "group_size",
+    "learning_rate",
+    "warmup_steps",
+    "num_minibatches",
+    "gamma",
+)
+"""Fields of a scale that mean nothing to an arm without RL."""
 
 SCALES: dict[str, Scale] = {
     "laptop": Scale(
-        model="tiny",
+        model="tiny-base",
         device="cpu",
         dtype="float32",
-        options={"preamble": False, "by_number": True},
-        rollout=RolloutSettings(max_context_tokens=2048, max_new_tokens=4),
+        options={"preamble": False},
+        rollout=RolloutSettings(decode="listed", max_context_tokens=2048, max_new_tokens=24),
         num_demos=200,
-        sft_epochs=14,
-        sft_learning_rate=1e-3,
-        num_iterations=12,
+        sft_epochs=3,
+        sft_learning_rate=3e-4,
+        num_iterations=60,
         episodes_per_batch=64,
         group_size=8,
         learning_rate=3e-4,
         warmup_steps=12,
-        num_train_games=32,
+        num_minibatches=4,
+        gamma=0.5,
         num_test_games=200,
         num_seeds=3,
     ),
@@ -89,45 +102,39 @@ SCALES: dict[str, Scale] = {
         model="smollm2-135m",
         device="cuda",
         dtype="float32",
-        options={"show_admissible": True},
-        rollout=RolloutSettings(max_context_tokens=4096, max_new_tokens=24, num_envs=128),
+        options={"preamble": False},
+        rollout=RolloutSettings(decode="listed", max_context_tokens=4096, max_new_tokens=24, num_envs=128),
         num_demos=200,
         sft_epochs=2,
         sft_learning_rate=2e-4,
-        num_iterations=12,
-        episodes_per_batch=256,
+        num_iterations=60,
+        episodes_per_batch=128,
         group_size=8,
         learning_rate=2e-5,
         warmup_steps=12,
-        num_train_games=1000,
+        num_minibatches=4,
+        gamma=0.5,
         num_test_games=200,
         num_seeds=3,
     ),
 }
-"""laptop: one run of an arm takes minutes on one core. gpu: one GPU of 80 GB; of it only SFT has been run to its end."""
-
-WITHOUT_WARMUP: Mapping[str, Mapping[str, Any]] = {"laptop": {"warmup_steps": 0}}
-"""For experiments that were run before it was seen that AdamW's first steps take a clone apart: an iteration of them moved
-`tiny` by .1 to .3 nats a token, and most of the later ones by .01 to .04."""
+"""laptop: one run of an arm takes minutes on one core. gpu: one GPU of 80 GB; it has not been run."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """Something that is trained.
+    """A policy that is trained, or evaluated as it is.
 
     Attributes:
         name: in the table.
-        algorithm: trainer.
-        env_id: where it is trained.
-        start: arm from which it goes on; None starts from the scale's model.
+        algorithm: trainer, or "base".
+        env_id: environment of the training.
+        start: arm whose model it starts from; None starts from the scale's model.
         env_kwargs: constructor options beside those of the scale.
         also: further ids with weights, for mixtures.
         num_demos: for SFT; None takes the scale's.
-        num_iterations: for practice; None takes the scale's.
-        num_train_games: for practice; None takes the scale's.
-        num_minibatches: optimiser steps of an iteration of practice, in one pass over its episodes; None takes the passes
-            and steps that are the algorithm's defaults, which differ.
-        options: of the algorithm, such as {"credit": "turn"}.
+        num_iterations: for RL; None takes the scale's.
+        options: of the algorithm, such as {"credit": "turn"}; they replace the scale's.
     """
 
     name: str
@@ -138,27 +145,27 @@ class Arm:
     also: Mapping[str, float] = field(default_factory=dict)
     num_demos: int | None = None
     num_iterations: int | None = None
-    num_train_games: int | None = None
-    num_minibatches: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Column:
-    """Games that judge every arm.
+    """Games on which every arm is evaluated.
 
     Attributes:
         name: in the table.
-        env_id: what is played.
+        env_id: environment.
         env_kwargs: constructor options beside those of the scale.
-        practised: whether these are the games that are practised, of the train split, instead of held-out ones.
-        num_games: how many games; None takes the scale's.
+        split: of the games.
+        sampled: whether actions are sampled at temperature 1; else they are greedy.
+        num_games: number of games; None takes the scale's.
     """
 
     name: str
     env_id: str
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    practised: bool = False
+    split: str = "test"
+    sampled: bool = False
     num_games: int | None = None
 
 
@@ -169,8 +176,8 @@ class Experiment:
     Attributes:
         question: in a sentence.
         arms: in order; an arm stands after the one that it starts from.
-        columns: what judges them.
-        compared: pairs of arms, a later one and an earlier one; the table tells the difference of each.
+        columns: games on which they are evaluated.
+        compared: pairs of arms, a later one and an earlier one; the table has the paired difference of each.
         published: what the literature reports, as Markdown with its source; "" where it reports nothing.
         analyse: from results to sentences.
         changes: name of a scale -> fields of it that are others in this experiment.
@@ -219,3 +226,14 @@ def is_clear(estimate: Estimate | None) -> bool:
 def textworld(size: str, density: str = "Dense") -> str:
     """The id of one of the literature's sizes, such as "w2-o3-q4"."""
     return f"textagent_gym:TextWorld-{size}-{density}-v0"
+
+
+def both_splits(
+    name: str, env_id: str, env_kwargs: Mapping[str, Any] | None = None, *, num_games: int | None = None
+) -> tuple[Column, ...]:
+    """Greedy and sampled columns of one environment, on new seeds of the train split and on the test split."""
+    return tuple(
+        Column(f"{name}{where}{how}", env_id, env_kwargs or {}, split, sampled, num_games)
+        for split, where in (("train", "new seeds"), ("test", "test split"))
+        for sampled, how in ((False, ""), (True, ", sampled"))
+    )

@@ -1,58 +1,54 @@
-"""How to split a budget: demonstrations that are dear, and episodes of practice that are cheap."""
+"""SFT share: a fixed budget, split between demonstrations and RL episodes at the study's prices."""
 
 from __future__ import annotations
 
-from benchmarks.experiments.design import WITHOUT_WARMUP, Arm, Column, Experiment, Results, rate, textworld
+from benchmarks.experiments.design import Arm, Experiment, Results, both_splits, rate, textworld
 
-ENV_ID = textworld("w2-o3-q4")
+SIZES = ("w2-o3-q4", "w4-o6-q8")
+SPLITS = {0: 1000, 20: 800, 40: 600, 60: 400, 80: 200, 100: 0}
+"""Demonstrations -> episodes of RL: a budget of 1,000, where a demonstration costs 10 and an episode 1."""
 
-SPLITS = {1.0: (200, 0), 0.8: (160, 4), 0.6: (120, 8), 0.4: (80, 12), 0.2: (40, 16)}
-"""Share for demonstrations -> demonstrations and iterations of practice.
+EPISODES_PER_BATCH = 40
 
-Of a budget of 1,280 episodes of practice, where a demonstration costs 6.4 and an iteration of the laptop scale 64.
-"""
+
+def arm_name(size: str, demos: int) -> str:
+    """The arm at the end of a split."""
+    return f"{demos} + {SPLITS[demos]}, {size}"
 
 
 def analyse(results: Results) -> list[str]:
-    """The best share, if there is one."""
-    rates = {share: results[name(share)]["held-out games"] for share in SPLITS if name(share) in results}
-    told = [f"Share {share}: {rate(found)} of held-out games." for share, found in rates.items()]
-    best = max(rates, key=lambda share: rates[share].mean(), default=None)
-    return [*told, f"The best of these: {best}."] if best is not None else told
+    """The best split on each size, if there is one."""
+    found = []
+    for size in SIZES:
+        rates = {
+            demos: rate(results[arm_name(size, demos)][f"{size}, new seeds"])
+            for demos in SPLITS
+            if arm_name(size, demos) in results
+        }
+        if len(rates) == len(SPLITS):
+            best = max(rates, key=lambda demos: rates[demos].value)
+            found.append(f"Best on {size}: {best} demonstrations and {SPLITS[best]} episodes, {rates[best]}.")
+    return found
 
 
-def name(share: float) -> str:
-    """The arm at the end of a split."""
-    return f"share {share}"
+def _arms(size: str) -> list[Arm]:
+    arms = []
+    for demos, episodes in SPLITS.items():
+        start = None
+        if demos:
+            start = f"{demos} demonstrations, {size}" if episodes else arm_name(size, demos)
+            arms.append(Arm(start, "sft", textworld(size), num_demos=demos))
+        if episodes:
+            iterations = episodes // EPISODES_PER_BATCH
+            arms.append(Arm(arm_name(size, demos), "ppo", textworld(size), start, num_iterations=iterations))
+    return arms
 
 
 EXPERIMENT = Experiment(
-    question="A fixed budget, split between demonstrations and practice: what share is best?",
-    arms=tuple(
-        arm
-        for share, (demos, iterations) in SPLITS.items()
-        for arm in (
-            Arm(f"{demos} demonstrations" if iterations else name(share), "sft", ENV_ID, num_demos=demos),
-            *(
-                [
-                    Arm(
-                        name(share),
-                        "ppo",
-                        ENV_ID,
-                        f"{demos} demonstrations",
-                        num_iterations=iterations,
-                        num_train_games=1000,
-                        num_minibatches=4,
-                        options={"credit": "turn"},
-                    )
-                ]
-                if iterations
-                else []
-            ),
-        )
-    ),
-    columns=(Column("held-out games", ENV_ID),),
-    compared=tuple((name(share), name(1.0)) for share in SPLITS if share < 1),
+    question="A fixed budget, split between demonstrations and RL: what share is best?",
+    arms=(Arm("base", "base", textworld("w2-o3-q4")), *(arm for size in SIZES for arm in _arms(size))),
+    columns=tuple(column for size in SIZES for column in both_splits(f"{size}, ", textworld(size))),
+    compared=tuple((arm_name(size, demos), arm_name(size, 100)) for size in SIZES for demos in SPLITS if demos < 100),
     published="""
 Published (arXiv 2510.01132v2; demonstrations at 10, episodes at 1, budget 1,000; success rate):
 
@@ -66,5 +62,5 @@ Published (arXiv 2510.01132v2; demonstrations at 10, episodes at 1, budget 1,000
 | 100 + 0 | .95 | .55 |
 """,
     analyse=analyse,
-    changes=WITHOUT_WARMUP,
+    changes={name: {"episodes_per_batch": EPISODES_PER_BATCH} for name in ("laptop", "gpu")},
 )

@@ -75,6 +75,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
             return self
 
         def __exit__(self, *_: object) -> None: ...
+
         map = staticmethod(map)
 
     monkeypatch.setattr(pretrain, "ProcessPoolExecutor", Pool)
@@ -110,7 +111,9 @@ def test_a_base_is_trained_kept_at_its_best_and_described(worlds: Path) -> None:
     losses = [record["eval/loss"] for record in result.records if "eval/loss" in record]
     assert len(losses) > 3 and losses[-1] < losses[0]
     loaded = Policy.load(result.model_folder)
-    _, validation = pretrain.encode(loaded, pretrain.play_all(config(worlds), pretrain.read_worlds(worlds)), config(worlds))
+    _, validation = pretrain.encode(
+        loaded, pretrain.play_all(config(worlds), pretrain.read_worlds(worlds)), config(worlds)
+    )
     assert len(validation) == 6
     # Rounding the weights to half precision costs little.
     assert pretrain.validation_loss(loaded, validation, config(worlds)) == pytest.approx(min(losses), rel=0.02)
@@ -151,14 +154,20 @@ def test_the_same_number_is_the_same_episode(worlds: Path) -> None:
 
 def test_a_loss_on_observations(tiny_policy: Policy, make_tiny: Any) -> None:
     """The gradient with a coefficient is that of the two means added up."""
-    words = [Demonstration(0, None, ("Bring the lamp.", "No.", ""), ("bring the lamp", "look"), (0.0,) * 2, True, True, False)]
+    words = [
+        Demonstration(
+            0, None, ("Bring the lamp.", "No.", ""), ("bring the lamp", "look"), (0.0,) * 2, True, True, False
+        )
+    ]
     episodes = [encode_demonstration(tiny_policy.chat, one) for one in words]
 
     def gradient(coef: float) -> torch.Tensor:
         policy = make_tiny(1)
         optimiser = make_optimiser(policy, OptimiserSettings(learning_rate=1e-3))
         seen = []
-        optimiser.register_step_pre_hook(lambda *_: seen.append(policy.model.get_input_embeddings().weight.grad.clone()))
+        optimiser.register_step_pre_hook(
+            lambda *_: seen.append(policy.model.get_input_embeddings().weight.grad.clone())
+        )
         sft.update(policy, optimiser, episodes, OptimiserSettings(max_grad_norm=1e9), 1.0, Ranks("cpu"), coef)
         return seen[0]
 

@@ -1,4 +1,4 @@
-"""Experiments: their data fit the trainers, and what is there already is kept."""
+"""Experiments: their data fit the trainers, and results that are there already are kept."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from baselines.errors import BaselinesError
+from baselines.policy import Policy
 from benchmarks import experiment
 from benchmarks.experiment import (
     TRAINERS,
-    Lab,
+    ExperimentRun,
     Name,
     find_experiment,
     is_done,
@@ -27,10 +28,12 @@ from benchmarks.experiment import (
     waves,
 )
 from benchmarks.experiments.design import (
+    FIRST_SEED,
     SCALES,
     Arm,
     Column,
     Experiment,
+    Results,
     difference,
     is_clear,
     mean_difference,
@@ -43,11 +46,11 @@ ENV_ID = textworld("w2-o3-q4")
 
 SMALL = replace(
     SCALES["laptop"],
+    model="tiny",
     num_demos=3,
     sft_epochs=1,
     num_iterations=1,
     episodes_per_batch=8,
-    num_train_games=2,
     num_test_games=3,
     num_seeds=2,
 )
@@ -57,26 +60,43 @@ SMALL = replace(
 @pytest.mark.parametrize("name", NAMES)
 def test_every_arm_can_be_trained(name: Name, scale: str, tmp_path: Path) -> None:
     found = find_experiment(name)
-    lab = Lab(found, found.scale(scale), tmp_path)
+    job = ExperimentRun(found, found.scale(scale), tmp_path)
     seen: set[str] = set()
     for arm in found.arms:
         assert arm.start is None or arm.start in seen, "expected an arm to stand after its start"
         assert arm.name not in seen
         seen.add(arm.name)
-        config = lab._cloning(arm, 1) if arm.algorithm == "sft" else lab._practice(arm, 1)
-        assert isinstance(config, TRAINERS[arm.algorithm].Config)
-        config.check()
-    assert len({lab.folder(arm, 1) for arm in found.arms}) == len(found.arms)
+        if arm.algorithm != "base":
+            config = job._sft(arm, 1) if arm.algorithm == "sft" else job._rl(arm, 1)
+            assert isinstance(config, TRAINERS[arm.algorithm].Config)
+            config.check()
+    assert len({job.folder(arm, 1) for arm in found.arms}) == len(found.arms)
     assert {one for pair in found.compared for one in pair} <= seen
-    places: list[Arm | Column] = [*found.arms, *found.columns]
-    for env_id, kwargs in {(p.env_id, json.dumps(lab.options(p, "test"))) for p in places}:
-        gym.make(env_id, **json.loads(kwargs)).close()
+    assert len({column.name for column in found.columns}) == len(found.columns)
+    for place in (*found.arms, *found.columns):
+        split = place.split if isinstance(place, Column) else "train"
+        gym.make(place.env_id, **job.options(place, split)).close()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_experiment_without_results_has_a_report(name: Name) -> None:
     found = find_experiment(name)
     assert report(found, {}).startswith(found.question)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_experiment_is_analysed_when_it_is_whole(name: Name) -> None:
+    """Each sentence is about results that are there; what is half done is left out or said with what is known."""
+    found = find_experiment(name)
+    rng = np.random.default_rng(0)
+    results = {arm.name: {column.name: rng.random((2, 5)) < 0.5 for column in found.columns} for arm in found.arms}
+    assert found.analyse(results)
+    for count in range(len(found.arms)):
+        found.analyse(dict(list(results.items())[:count]))
+
+
+def count_arms(results: Results) -> list[str]:
+    return [f"{len(results)} arms are known."]
 
 
 def toy() -> Experiment:
@@ -87,54 +107,63 @@ def toy() -> Experiment:
             Arm("GRPO, turn", "grpo", ENV_ID, "SFT", options={"credit": "turn"}),
             Arm("PPO", "ppo", ENV_ID, "SFT"),
         ),
-        columns=(Column("practised", ENV_ID, practised=True), Column("held out", ENV_ID)),
+        columns=(Column("new seeds", ENV_ID, split="train", sampled=True), Column("test split", ENV_ID)),
         compared=(("GRPO, turn", "SFT"),),
         published="Published: nothing.",
-        analyse=lambda results: [f"{len(results)} arms are known."],
+        analyse=count_arms,
     )
 
 
-def test_an_experiment_runs_and_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_experiment_runs_and_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    lab = Lab(toy(), SMALL, tmp_path)
-    results = run(lab, only=("GRPO, turn",))
+    job = ExperimentRun(toy(), SMALL, tmp_path)
+    results = run(job, only=("GRPO, turn",))
     assert list(results) == ["SFT", "GRPO, turn"]
     assert {column: found.shape for column, found in results["SFT"].items()} == {
-        "practised": (2, 2),
-        "held out": (2, 3),
+        "new seeds": (2, 3),
+        "test split": (2, 3),
     }
-    told = (tmp_path / "table.md").read_text()
-    assert "| GRPO, turn - SFT |" in told
-    assert "2 arms are known." in told
-    assert "Published: nothing." in told
-    assert json.loads((tmp_path / "table.json").read_text())["SFT"]["held out"]["low"] >= 0
+    table = (tmp_path / "table.md").read_text()
+    assert "| GRPO, turn - SFT |" in table
+    assert "2 arms are known." in table
+    assert "Published: nothing." in table
+    assert json.loads((tmp_path / "table.json").read_text())["SFT"]["test split"]["low"] >= 0
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    content = json.loads(job.result(job.arm("SFT"), 1).read_text())
+    assert set(content["returns"]) == set(content["loops"]) == {"new seeds", "test split"} and content["seconds"] >= 0
 
     def refuse(*_: Any) -> None:
         raise AssertionError("expected nothing to be trained again")
 
-    monkeypatch.setattr(experiment.Lab, "train", refuse)
-    again = run(lab, only=("GRPO, turn",))
+    monkeypatch.setattr(experiment.ExperimentRun, "train", refuse)
+    again = run(job, only=("GRPO, turn",))
     assert all(np.array_equal(again[arm][column], results[arm][column]) for arm in results for column in results[arm])
 
 
-def test_runs_side_by_side_find_what_they_find_one_by_one(tmp_path: Path) -> None:
+def test_a_base_is_evaluated_as_it_is(tmp_path: Path, tiny_folder: Path) -> None:
+    base = replace(toy(), arms=(Arm("base", "base", ENV_ID), Arm("PPO", "ppo", ENV_ID, "base")), compared=())
+    job = ExperimentRun(base, replace(SMALL, model=str(tiny_folder), num_seeds=1), tmp_path)
+    results = run(job, only=("base",))
+    assert list(results) == ["base"] and not job.folder(job.arm("base"), 1).exists()
+    assert is_done(job, job.arm("base"), 1, base.arms)
+    assert job._rl(job.arm("PPO"), 1).model == str(tiny_folder)
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    Policy.tiny(["go east", "take lamp"]).save(folder)
+    return folder
+
+
+def test_runs_in_parallel_find_what_they_find_one_by_one(tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    found = find_experiment("sft_share")
-    labs = [
-        Lab(
-            replace(found, arms=tuple(replace(arm, num_demos=3) for arm in found.arms)),
-            SMALL,
-            tmp_path / name,
-            progress=False,
-        )
-        for name in ("one", "two")
-    ]
-    only = ("share 1.0", "160 demonstrations")
-    alone, together = (run(lab, only, seeds=(1,), num_workers=number) for number, lab in enumerate(labs, start=1))
-    assert list(alone) == list(together) == list(only)
-    for arm in only:
-        assert np.array_equal(alone[arm]["held-out games"], together[arm]["held-out games"])
+    found = replace(toy(), arms=(Arm("a", "sft", ENV_ID), Arm("b", "sft", ENV_ID, num_demos=2)), compared=())
+    jobs = [ExperimentRun(found, SMALL, tmp_path / name, progress=False) for name in ("one", "two")]
+    alone, together = (run(job, seeds=(1,), num_workers=number) for number, job in enumerate(jobs, start=1))
+    assert list(alone) == list(together) == ["a", "b"]
+    for arm in ("a", "b"):
+        assert np.array_equal(alone[arm]["test split"], together[arm]["test split"])
 
 
 def test_an_arm_stands_in_a_later_wave_than_its_start() -> None:
@@ -149,61 +178,55 @@ def test_an_arm_stands_in_a_later_wave_than_its_start() -> None:
 
 
 def test_a_start_without_its_model_is_trained_again_for_those_that_need_it(tmp_path: Path) -> None:
-    lab = Lab(toy(), SMALL, tmp_path)
-    sft, _, ppo = arms = lab.experiment.arms
-    assert not is_done(lab, sft, 1, [sft])
-    tell(lab, 1, lab.recipe(sft))
-    assert is_done(lab, sft, 1, [sft])
-    assert not is_done(lab, sft, 1, arms), "GRPO and PPO are still to start from it"
-    lab.model(sft, 1).mkdir(parents=True)
-    assert is_done(lab, sft, 1, arms) and not is_done(lab, ppo, 1, arms)
+    job = ExperimentRun(toy(), SMALL, tmp_path)
+    sft, _, ppo = arms = job.experiment.arms
+    assert not is_done(job, sft, 1, [sft])
+    write_result(job, 1, job.digest(sft))
+    assert is_done(job, sft, 1, [sft])
+    assert not is_done(job, sft, 1, arms), "GRPO and PPO are still to start from it"
+    Path(job.model(sft, 1)).mkdir(parents=True)
+    assert is_done(job, sft, 1, arms) and not is_done(job, ppo, 1, arms)
 
 
-def test_practised_games_are_those_that_are_practised_and_not_demonstrated(tmp_path: Path) -> None:
-    lab = Lab(toy(), SMALL, tmp_path)
-    practised, held_out = lab.experiment.columns
-    grpo = lab._practice(lab.arm("GRPO, turn"), 1)
-    assert list(lab.games(practised)) == list(grpo.tasks.train_seeds)
-    assert min(lab.games(practised)) >= lab._cloning(lab.arm("SFT"), 1).num_demos
-    assert lab.options(held_out, "test")["split"] == "test"
-    assert grpo.env_kwargs["split"] == "train"
+def test_no_game_is_trained_on_and_tested(tmp_path: Path) -> None:
+    job = ExperimentRun(toy(), SMALL, tmp_path)
+    new_seeds, test_split = job.experiment.columns
+    first, second = (job._rl(job.arm("GRPO, turn"), seed) for seed in (1, 2))
+    assert first.tasks.num_train_seeds == 0 and first.tasks.first_train_seed != second.tasks.first_train_seed
+    assert second.tasks.first_train_seed < FIRST_SEED["train"] == min(job.games(new_seeds)) < min(job.games(test_split))
+    assert job._sft(job.arm("SFT"), 1).num_demos < first.tasks.first_train_seed
+    assert job.options(test_split, "test")["split"] == "test" and first.env_kwargs["split"] == "train"
 
 
-def tell(lab: Lab, seed: int, recipe: str) -> None:
-    verdict = lab.verdict(lab.arm("SFT"), seed)
-    verdict.parent.mkdir(parents=True)
-    found = {"practised": [True, False], "held out": [True] * 3}
-    verdict.write_text(json.dumps({"recipe": recipe, "successes": found}))
+def write_result(job: ExperimentRun, seed: int, digest: str) -> None:
+    path = job.result(job.arm("SFT"), seed)
+    path.parent.mkdir(parents=True)
+    found = {"new seeds": [True, False], "test split": [True] * 3}
+    path.write_text(json.dumps({"digest": digest, "successes": found}))
 
 
-def test_verdicts_of_another_scale_are_refused(tmp_path: Path) -> None:
-    lab = Lab(toy(), SMALL, tmp_path)
-    tell(lab, 1, Lab(toy(), replace(SMALL, num_demos=4), tmp_path).recipe(lab.arm("SFT")))
+def test_results_of_another_scale_are_refused(tmp_path: Path) -> None:
+    job = ExperimentRun(toy(), SMALL, tmp_path)
+    write_result(job, 1, ExperimentRun(toy(), replace(SMALL, num_demos=4), tmp_path).digest(job.arm("SFT")))
     with pytest.raises(BaselinesError, match=r"expected .*SFT\.json of this scale and experiment, got another's"):
-        read_results(lab)
+        read_results(job)
 
 
-def test_a_clone_does_not_depend_on_how_it_is_practised(tmp_path: Path) -> None:
+def test_the_results_of_sft_do_not_depend_on_settings_of_rl(tmp_path: Path) -> None:
     usual, other = (
-        Lab(toy(), scale, tmp_path) for scale in (SMALL, replace(SMALL, learning_rate=1e-4, warmup_steps=3))
+        ExperimentRun(toy(), scale, tmp_path) for scale in (SMALL, replace(SMALL, learning_rate=1e-4, warmup_steps=3))
     )
     sft, grpo, _ = usual.experiment.arms
-    assert usual.recipe(sft) == other.recipe(sft) != Lab(toy(), replace(SMALL, sft_epochs=2), tmp_path).recipe(sft)
-    assert usual.recipe(grpo) != other.recipe(grpo)
-
-
-def test_practice_warms_up_unless_an_experiment_was_run_without(tmp_path: Path) -> None:
-    for name, steps in (("size", 12), ("density", 0)):
-        found = find_experiment(name)
-        lab = Lab(found, found.scale("laptop"), tmp_path)
-        assert lab._practice(next(arm for arm in found.arms if arm.start), 1).optimiser.warmup_steps == steps
+    assert usual.digest(sft) == other.digest(sft)
+    assert usual.digest(sft) != ExperimentRun(toy(), replace(SMALL, sft_epochs=2), tmp_path).digest(sft)
+    assert usual.digest(grpo) != other.digest(grpo)
 
 
 def test_only_seeds_without_a_gap_are_read(tmp_path: Path) -> None:
-    lab = Lab(toy(), replace(SMALL, num_seeds=3), tmp_path)
+    job = ExperimentRun(toy(), replace(SMALL, num_seeds=3), tmp_path)
     for seed in (1, 3):
-        tell(lab, seed, lab.recipe(lab.arm("SFT")))
-    assert read_results(lab)["SFT"]["practised"].tolist() == [[True, False]]
+        write_result(job, seed, job.digest(job.arm("SFT")))
+    assert read_results(job)["SFT"]["new seeds"].tolist() == [[True, False]]
 
 
 def test_an_arm_comes_with_those_that_it_starts_from() -> None:

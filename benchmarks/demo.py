@@ -1,10 +1,10 @@
-"""`make demo`: a language model of a million parameters learns a text game while you watch.
+"""`make demo`: RL turns a language model that reads a text game into one that wins it, while you watch.
 
-It trains `tiny` by SFT on expert episodes, goes on with GRPO on games of which most were never demonstrated, and plays
-random, SFT and SFT + GRPO on held-out games. The folder `demo/` then holds a table with 95 % bootstrap intervals, the
-learning curves and one transcript. All seeds are fixed.
+The start is `tiny-base`, a model of about a million weights that was pretrained on play of mixed players. RL trains it on
+games that it has never met, and the table compares random play, the start and the trained policy on held-out games. The
+folder then holds the table, a picture of held-out success during training, and one game before and after.
 
-    python -m benchmarks.demo --out demo
+    python -m benchmarks.demo --out demo --seed 1
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import textwrap
 import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -23,22 +24,31 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import tyro
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from baselines import grpo, sft
+from baselines import ppo
 from baselines.environments import EnvPool
+from baselines.episode import Episode
 from baselines.evaluate import Evaluation, evaluate_agent, evaluate_policy, paired_difference_interval
+from baselines.log import Record
 from baselines.policy import Policy, silence_transformers
-from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings
+from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings, UpdateSettings
 
 ENV_ID = "textagent_gym:TextWorld-w2-o3-q4-Dense-v0"
-OPTIONS: dict[str, Any] = {"preamble": False, "by_number": True}
+OPTIONS: dict[str, Any] = {"preamble": False}
 TRAIN: dict[str, Any] = {**OPTIONS, "split": "train"}
 TEST: dict[str, Any] = {**OPTIONS, "split": "test"}
-FIRST_TEST_SEED = 1_000_000
-ROLLOUT = RolloutSettings(max_context_tokens=2048, max_new_tokens=4)
+ROLLOUT = RolloutSettings(decode="listed", max_context_tokens=2048, max_new_tokens=24)
+
+SEEDS_PER_SEED = 10_000_000
+"""Seeds of games between those of two demo seeds, so that two demos share no game."""
+FIRST_VALIDATION, FIRST_TEST = 8_000_000, 9_000_000
+
+START, TRAINED = "tiny-base", "tiny-base + PPO"
 
 
 @dataclass(frozen=True)
@@ -47,20 +57,21 @@ class Config:
 
     out: Path = Path("demo")
     """Folder for the results; what an earlier demo left there is replaced."""
-    num_demos: int = 200
-    """Games that the expert demonstrates, the first of the training games."""
-    num_train_games: int = 1000
-    """Games from which GRPO draws; most of them were never demonstrated."""
-    num_test_games: int = 400
-    """Held-out games of the table."""
-    sft_epochs: int = 14
-    """Passes over the demonstrations."""
-    grpo_iterations: int = 24
-    """Rounds of rollout and update."""
-    groups_per_batch: int = 16
-    """Training games of one round."""
     seed: int = 1
-    """Seeds weights and sampling."""
+    """Seeds training, the training games and the test games, which no other seed has."""
+    num_iterations: int = 40
+    """Rounds of rollout and update."""
+    episodes_per_batch: int = 64
+    """Episodes of one round, each of a new game."""
+    num_validation_games: int = 100
+    """Games of the validation curve, of the train split."""
+    num_test_games: int = 400
+    """Games of the table, of the test split."""
+
+    def games(self, first: int, count: int) -> range:
+        """Seeds of games of this demo alone."""
+        start = self.seed * SEEDS_PER_SEED + first
+        return range(start, start + count)
 
 
 def main() -> None:
@@ -73,108 +84,75 @@ def main() -> None:
     config.out.mkdir(parents=True)
     started = time.monotonic()
 
-    train_seeds = range(config.num_train_games)
-    test_seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + config.num_test_games)
-    console.print(
-        f"[bold]1/4[/bold] {len(train_seeds)} training games and {len(test_seeds)} held-out games of {ENV_ID}"
+    test_games = config.games(FIRST_TEST, config.num_test_games)
+    num_train = config.num_iterations * config.episodes_per_batch
+    console.print(f"[bold]1/3[/bold] {num_train} training games and {len(test_games)} test games of {ENV_ID}")
+    prepare_games(
+        [(TRAIN, seed) for seed in config.games(0, num_train)]
+        + [(TRAIN, seed) for seed in config.games(FIRST_VALIDATION, config.num_validation_games)]
+        + [(TEST, seed) for seed in test_games]
     )
-    prepare_games([(TRAIN, seed) for seed in train_seeds] + [(TEST, seed) for seed in test_seeds])
-    console.print("[bold]2/4[/bold] a new tiny Llama is shown the expert's episodes (SFT)")
-    cloned = sft.train(sft_config(config))
-    console.print("[bold]3/4[/bold] it plays by itself and learns from its returns (GRPO)")
-    trained = grpo.train(grpo_config(config, cloned.model_folder))
-    console.print("[bold]4/4[/bold] all play the held-out games")
+    start = Policy.load(START)
+    before = play(start, test_games)
+    console.print(f"[bold]2/3[/bold] {START} plays new games and learns from its rewards (PPO)")
+    trained = ppo.train(ppo_config(config))
+    console.print("[bold]3/3[/bold] all play the test games")
     results = {
-        "random": evaluate_agent(RandomCommands(), gym.make(ENV_ID, **TEST), test_seeds),
-        "SFT": play_greedily(cloned.policy, test_seeds),
-        "SFT + GRPO": play_greedily(trained.policy, test_seeds),
+        "random": evaluate_agent(RandomCommands(config.seed), gym.make(ENV_ID, **TEST), test_games),
+        START: before,
+        TRAINED: play(trained.policy, test_games),
     }
-    report(results, config.out, console)
-    shutil.copy(config.out / "grpo" / "curves.png", config.out / "curves.png")
-    (config.out / "transcript.txt").write_text(readable_transcript(results["SFT + GRPO"]))
+    sampled = {name: play(policy, test_games, 1.0) for name, policy in ((START, start), (TRAINED, trained.policy))}
+    report(results, sampled, config, console)
+    draw_success(trained.records, results, config.out / "curves.png")
+    shown = most_telling(before.episodes, results[TRAINED].episodes)
+    (config.out / "transcript.txt").write_text(side_by_side(*shown))
+    draw_game(*shown, config.out / "game.png")
     console.print((config.out / "transcript.txt").read_text(), markup=False)
-    console.print(
-        f"{time.monotonic() - started:.0f} seconds. See {config.out / 'table.json'}, {config.out / 'curves.png'} and "
-        f"{config.out / 'transcript.txt'}; metrics are in {config.out / 'sft'} and {config.out / 'grpo'}."
-    )
+    names = ", ".join(str(config.out / name) for name in ("table.json", "curves.png", "game.png", "transcript.txt"))
+    console.print(f"{time.monotonic() - started:.0f} seconds. See {names}; metrics are in {config.out / 'ppo'}.")
 
 
 class RandomCommands:
-    """Draws the number of an admissible command uniformly, with one generator for all episodes."""
+    """An agent that draws an admissible command uniformly, with one generator for all episodes."""
 
-    def __init__(self) -> None:
-        self._rng = np.random.default_rng(0)
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
 
     def __call__(self, observation: str, info: Mapping[str, Any]) -> str:
-        """The number of one admissible command."""
-        return str(self._rng.integers(len(info["admissible_commands"])) + 1)
+        """Return one admissible command."""
+        commands = info["admissible_commands"]
+        return str(commands[int(self._rng.integers(len(commands)))])
 
 
-def sft_config(config: Config) -> sft.Config:
-    """SFT on the expert's episodes of the training games."""
-    return sft.Config(
+def ppo_config(config: Config) -> ppo.Config:
+    """Return the settings of training: every episode plays a new game, and the policy is validated as it learns."""
+    return ppo.Config(
         env_id=ENV_ID,
         env_kwargs=TRAIN,
-        num_demos=config.num_demos,
-        num_epochs=config.sft_epochs,
+        model=START,
+        num_iterations=config.num_iterations,
+        episodes_per_batch=config.episodes_per_batch,
+        credit="turn",
+        gamma=0.5,
+        tasks=TaskSettings(first_train_seed=config.games(0, 1)[0]),
         rollout=ROLLOUT,
-        run=RunSettings(out=config.out / "sft", seed=config.seed),
-    )
-
-
-def grpo_config(config: Config, model: Path) -> grpo.Config:
-    """GRPO on all training games, from the cloned policy."""
-    return grpo.Config(
-        env_id=ENV_ID,
-        env_kwargs=TRAIN,
-        model=str(model),
-        num_iterations=config.grpo_iterations,
-        groups_per_batch=config.groups_per_batch,
-        tasks=TaskSettings(num_train_seeds=config.num_train_games),
-        rollout=ROLLOUT,
-        optimiser=OptimiserSettings(learning_rate=1e-4),
-        run=RunSettings(out=config.out / "grpo", seed=config.seed),
+        update=UpdateSettings(num_minibatches=4),
+        optimiser=OptimiserSettings(learning_rate=3e-4, warmup_steps=12),
+        run=RunSettings(
+            out=config.out / "ppo",
+            seed=config.seed,
+            eval_every=5,
+            eval_episodes=config.num_validation_games,
+            eval_first_seed=config.games(FIRST_VALIDATION, 1)[0],
+        ),
     )
 
 
 def prepare_games(games: list[tuple[dict[str, Any], int]]) -> None:
     """Makes the games that are not in the cache folder yet, on all cores."""
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        list(tqdm(pool.map(_prepare_game, games), total=len(games), desc="games", dynamic_ncols=True))
-
-
-def play_greedily(policy: Policy, seeds: range) -> Evaluation:
-    """One greedy episode per held-out game."""
-    with EnvPool([(ENV_ID, TEST)], ROLLOUT.max_broken_envs) as pool:
-        return evaluate_policy(policy, pool, seeds, replace(ROLLOUT, temperature=0.0, num_envs=48))
-
-
-def report(results: dict[str, Evaluation], out: Path, console: Console) -> None:
-    """Prints the table and writes it to `out`/table.json."""
-    num_games = len(next(iter(results.values())).seeds)
-    table = Table("agent", "success rate", "95 % interval", title=f"{num_games} held-out games of {ENV_ID}")
-    rows = []
-    for agent, result in results.items():
-        low, high = result.success_interval()
-        table.add_row(agent, f"{result.success_rate:.3f}", f"[{low:.3f}, {high:.3f}]".replace("[", r"\["))
-        rows.append({"agent": agent, "success_rate": result.success_rate, "ci_low": low, "ci_high": high})
-    agents = list(results)
-    differences = []
-    table.add_section()
-    for worse, better in pairwise(agents):
-        low, high = paired_difference_interval(results[better], results[worse])
-        difference = results[better].success_rate - results[worse].success_rate
-        name = f"({better}) - ({worse})"
-        table.add_row(name, f"{difference:+.3f}", f"[{low:+.3f}, {high:+.3f}]".replace("[", r"\["))
-        differences.append({"difference": name, "mean": difference, "ci_low": low, "ci_high": high})
-    console.print(table)
-    content = {"env_id": ENV_ID, "num_games": num_games, "agents": rows, "paired_differences": differences}
-    (out / "table.json").write_text(json.dumps(content, indent=2) + "\n")
-
-
-def readable_transcript(result: Evaluation) -> str:
-    """The first solved episode, or the first if none is."""
-    return max(result.episodes, key=lambda episode: episode.success).transcript()
+        list(tqdm(pool.map(_prepare_game, games, chunksize=16), total=len(games), desc="games", dynamic_ncols=True))
 
 
 def _prepare_game(game: tuple[dict[str, Any], int]) -> None:
@@ -182,6 +160,118 @@ def _prepare_game(game: tuple[dict[str, Any], int]) -> None:
     env = gym.make(ENV_ID, **kwargs)
     env.reset(seed=seed)
     env.close()
+
+
+def play(policy: Policy, seeds: range, temperature: float = 0.0) -> Evaluation:
+    """Return one episode of each test game, greedy at temperature 0."""
+    with EnvPool([(ENV_ID, TEST)], ROLLOUT.max_broken_envs) as pool:
+        return evaluate_policy(policy, pool, seeds, replace(ROLLOUT, temperature=temperature))
+
+
+def report(results: dict[str, Evaluation], sampled: dict[str, Evaluation], config: Config, console: Console) -> None:
+    """Prints the table and writes it to `out`/table.json."""
+    title = f"{config.num_test_games} test games of {ENV_ID}, seed {config.seed}"
+    table = Table("agent", "success rate", "95 % interval", "sampled", "loops", title=title)
+    rows = []
+    for agent, result in results.items():
+        low, high = result.success_interval()
+        row = {"agent": agent, "success_rate": result.success_rate, "ci_low": low, "ci_high": high}
+        cells = [agent, f"{result.success_rate:.3f}", f"[{low:.3f}, {high:.3f}]".replace("[", r"\["), "", ""]
+        if agent in sampled:
+            row |= {"sampled_success_rate": sampled[agent].success_rate, "loops": result.loop_rate}
+            cells[3:] = [f"{sampled[agent].success_rate:.3f}", f"{result.loop_rate:.3f}"]
+        table.add_row(*cells)
+        rows.append(row)
+    differences = []
+    table.add_section()
+    for worse, better in pairwise(results):
+        low, high = paired_difference_interval(results[better], results[worse])
+        difference = results[better].success_rate - results[worse].success_rate
+        name = f"({better}) - ({worse})"
+        table.add_row(name, f"{difference:+.3f}", f"[{low:+.3f}, {high:+.3f}]".replace("[", r"\["))
+        differences.append({"difference": name, "mean": difference, "ci_low": low, "ci_high": high})
+    console.print(table)
+    content = {
+        "env_id": ENV_ID,
+        "seed": config.seed,
+        "num_games": config.num_test_games,
+        "agents": rows,
+        "paired_differences": differences,
+    }
+    (config.out / "table.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+def draw_success(records: list[Record], results: dict[str, Evaluation], path: Path) -> None:
+    """Draws success on validation games during training, with its interval, beside random play and the start."""
+    points = [record for record in records if "eval/success_rate" in record]
+    steps = [record["step"] for record in points]
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    axis.plot(
+        [record["step"] for record in records],
+        [record["train/success_rate"] for record in records],
+        color="C7",
+        alpha=0.5,
+        linewidth=1,
+        label="training games, sampled",
+    )
+    axis.plot(steps, [record["eval/success_rate"] for record in points], "o-", color="C0", label="validation games, greedy")
+    low, high = ([record[f"eval/ci_{end}"] for record in points] for end in ("low", "high"))
+    axis.fill_between(steps, low, high, color="C0", alpha=0.2)
+    for name, style in (("random", ":"), (START, "--")):
+        rate = results[name].success_rate
+        axis.axhline(rate, color="C3", linestyle=style, label=f"{name}, test games: {rate:.2f}")
+    trained = results[TRAINED]
+    low_end, high_end = trained.success_interval()
+    axis.errorbar(
+        records[-1]["step"],
+        trained.success_rate,
+        [[trained.success_rate - low_end], [high_end - trained.success_rate]],
+        fmt="s",
+        color="C2",
+        capsize=4,
+        label=f"{TRAINED}, test games: {trained.success_rate:.2f}",
+    )
+    axis.set(xlabel="iteration", ylabel="success rate", ylim=(-0.02, 1.02), title=ENV_ID)
+    axis.grid(alpha=0.3)
+    axis.legend(loc="lower right", fontsize=8)
+    figure.savefig(path, dpi=120)
+
+
+def most_telling(before: tuple[Episode, ...], after: tuple[Episode, ...]) -> tuple[Episode, Episode]:
+    """Return the first game that was lost before training and is won after it, or the first game if there is none."""
+    pairs = list(zip(before, after, strict=True))
+    return max(pairs, key=lambda pair: pair[1].success and not pair[0].success)
+
+
+def side_by_side(before: Episode, after: Episode, width: int = 76) -> str:
+    """Return one game before and after training, as two columns of text."""
+    columns = [_script(title, episode, width) for title, episode in ((START, before), (TRAINED, after))]
+    height = max(map(len, columns))
+    padded = [column + [""] * (height - len(column)) for column in columns]
+    return "\n".join(f"{left:<{width}} | {right}".rstrip() for left, right in zip(*padded, strict=True)) + "\n"
+
+
+def _script(title: str, episode: Episode, width: int) -> list[str]:
+    """An episode as lines of at most `width` characters: the first observation, then each command with its answer."""
+    lines = [title, "=" * len(title)]
+    for turn in episode.turns:
+        lines += [*_wrapped(turn.observation, width), "", f"> {turn.action}    ({turn.reward:+.2f})"]
+    return [*lines, *_wrapped(episode.final_observation, width), "", f"== {episode.outcome} after {len(episode.turns)} steps"]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return [line for part in text.strip().splitlines() for line in (textwrap.wrap(part, width) or [""])]
+
+
+def draw_game(before: Episode, after: Episode, path: Path) -> None:
+    """Draws the same two columns as a picture."""
+    text = side_by_side(before, after, width=64)
+    figure = Figure(figsize=(12, 1 + 0.16 * text.count("\n")))
+    FigureCanvasAgg(figure)
+    figure.text(0.02, 0.98, text.replace("$", r"\$"), family="monospace", fontsize=8, va="top")
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

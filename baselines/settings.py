@@ -162,6 +162,12 @@ class UpdateSettings:
         if self.target_kl is not None:
             check_positive("target_kl", self.target_kl)
 
+    def check_unused(self, *names: str) -> None:
+        """Raises `ConfigError` where a coefficient is set that an algorithm has no part for."""
+        for name in names:
+            if getattr(self, name):
+                raise ConfigError(f"expected {name}=0, which this algorithm does not use, got {getattr(self, name)}")
+
     @property
     def kl_in_reward(self) -> bool:
         """Whether the reward holds a KL penalty."""

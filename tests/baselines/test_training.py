@@ -15,8 +15,9 @@ import pytest
 import torch
 from conftest import TOY
 
-from baselines import evaluate, grpo, ppo, reinforce_pp, rloo, run, sft
+from baselines import evaluate, grpo, ppo, reinforce_pp, rft, rloo, run, sft
 from baselines.errors import BaselinesError, ConfigError, TrainingError
+from baselines.learner import Learner
 from baselines.log import MetricsLog, Record, read_metrics
 from baselines.policy import Policy
 from baselines.run import TrainResult
@@ -113,6 +114,42 @@ def test_each_algorithm_improves_a_policy(
     assert max(record.get("train/approx_kl", 0) for record in result.records) > 0
     assert ("train/explained_variance" in result.records[-1]) == (name == "ppo")
     assert Policy.load(result.model_folder).model.num_parameters() == result.policy.model.num_parameters()
+
+
+def rft_config(out: Path, model: Path, **changes: Any) -> rft.Config:
+    config = rft.Config(
+        env_id=TOY,
+        model=str(model),
+        num_iterations=10,
+        rollout=ROLLOUT,
+        update=UpdateSettings(update_epochs=2, num_minibatches=4),
+        optimiser=OptimiserSettings(learning_rate=5e-4, warmup_steps=8),
+        run=RunSettings(out=out, seed=SEED, eval_episodes=64, num_threads=NUM_THREADS, progress=False),
+    )
+    return replace(config, **changes)
+
+
+def test_expert_iteration_improves_a_policy(cloned: TrainResult, tmp_path: Path) -> None:
+    result = rft.train(rft_config(tmp_path, cloned.model_folder))
+    before, after = cloned.evaluation, result.evaluation
+    assert before is not None and after is not None
+    assert after.returns.mean() > before.returns.mean() + 0.2
+    assert 0 < result.records[0]["train/kept"] < result.records[-1]["train/kept"]
+
+
+def test_expert_iteration_keeps_the_shortest_successes(cloned: TrainResult, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected kl_coef=0, which this algorithm does not use, got 0.1"):
+        rft.train(rft_config(tmp_path, cloned.model_folder, update=UpdateSettings(kl_coef=0.1)))
+    config = rft_config(tmp_path, cloned.model_folder, num_iterations=1)
+    with Learner("RFT", config) as learner:
+        episodes = learner.collect(0, 32, 1).episodes
+        solved = [row for row, episode in enumerate(episodes) if episode.success]
+        assert rft.kept_rows(episodes, 1.0) == solved
+        half = rft.kept_rows(episodes, 0.5)
+        assert set(half) < set(solved)
+        longest = max(len(episodes[row].turns) for row in half)
+        assert all(len(episodes[row].turns) >= longest for row in set(solved) - set(half))
+        assert rft.update(learner, learner.collect(0, 2, 1).batch, [], 0, config) == {"train/optimiser_steps": 0}
 
 
 @pytest.mark.parametrize("credit", ["token", "turn", "trajectory"])

@@ -1,0 +1,146 @@
+r"""Expert iteration: roll out, keep the episodes that succeed, imitate them (rejection-sampling fine-tuning).
+
+One iteration plays `episodes_per_batch` episodes, each of a task of its own, and maximises the likelihood of the actions of
+those that succeeded (arXiv 2203.14465, section 3; arXiv 2312.06585, section 3, with a reward of 0 or 1),
+
+    L = - sum_i k_i sum_t log pi(a_it | everything before t) / sum_i k_i |o_i|          k_i = 1 if episode i succeeded
+
+in `update_epochs` passes of `num_minibatches` optimiser steps. It is REINFORCE without a baseline and without credit: a
+failure teaches nothing, and every action of a success is imitated, detours included. `keep_shortest` keeps the share of the
+successes that took the fewest steps.
+
+Left out: replay of earlier iterations, and a restart from the initial policy in each of them.
+
+How to run:
+
+    python -m baselines.rft --env-id textagent_gym:TextWorld-w2-o3-q4-Dense-v0 --model tiny-base --decode listed \
+        --out runs/rft --eval-every 10 --eval-episodes 100 --eval-env-kwargs '{"split": "test"}'
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from baselines.batch import Batch
+from baselines.command import run_command
+from baselines.episode import Episode
+from baselines.learner import Learner
+from baselines.log import Record
+from baselines.logprobs import score_actions
+from baselines.losses import cross_entropy, k3_kl, weighted_sum
+from baselines.run import TrainResult
+from baselines.settings import (
+    JsonObject,
+    OptimiserSettings,
+    RolloutSettings,
+    RunSettings,
+    TaskSettings,
+    UpdateSettings,
+    check_at_least,
+    check_fraction,
+)
+from baselines.update import Meter, minibatches
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of expert iteration."""
+
+    env_id: str
+    """Environment; `package:Id-v0` imports the package first."""
+    env_kwargs: JsonObject = field(default_factory=dict)
+    """Constructor options of the environment."""
+    model: str = "tiny"
+    """`tiny`, `tiny-base`, `smollm2-135m`, a folder, or a hub name."""
+    num_iterations: int = 50
+    """Rounds of rollout and update."""
+    episodes_per_batch: int = 64
+    """Episodes of one iteration, each of a task of its own."""
+    keep_shortest: float = 1.0
+    """Share of the successful episodes that is imitated, the shortest first."""
+    tasks: TaskSettings = field(default_factory=TaskSettings)
+    """Tasks that are played."""
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    """Sampling of the episodes."""
+    update: UpdateSettings = field(default_factory=UpdateSettings)
+    """Passes and aggregation; clip, entropy and KL have no part in this loss and are refused."""
+    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=3e-4))
+    """AdamW; 3e-4 suits `tiny`."""
+    run: RunSettings = field(default_factory=lambda: RunSettings(out=Path("runs/rft")))
+    """Folder, seed, evaluation, checkpoints."""
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values outside their range."""
+        for name in ("num_iterations", "episodes_per_batch"):
+            check_at_least(name, getattr(self, name), 1)
+        check_fraction("keep_shortest", self.keep_shortest)
+        self.update.check(self.episodes_per_batch)
+        self.update.check_unused("kl_coef", "entropy_coef")
+        for settings in (self.tasks, self.rollout, self.optimiser, self.run):
+            settings.check()
+
+
+def train(config: Config) -> TrainResult:
+    """Trains by expert iteration and returns the trained policy.
+
+    Raises:
+        BaselinesError: the configuration, environment or model does not fit; what and where is in its message.
+    """
+    config.check()
+    with Learner("RFT", config) as learner:
+        for iteration in learner.iterations():
+            started = time.perf_counter()
+            collected = learner.collect(iteration, config.episodes_per_batch, group_size=1)
+            rows = kept_rows(collected.episodes, config.keep_shortest)
+            record: Record = {"train/kept": len(rows) / len(collected.episodes)}
+            record |= update(learner, collected.batch, rows, iteration, config)
+            kept = torch.zeros(len(collected.batch), 1, device=collected.batch.token_ids.device)
+            kept[rows] = 1.0
+            learner.close_iteration(iteration, collected, kept * collected.batch.action_mask, record, started)
+        return learner.finish()
+
+
+def kept_rows(episodes: Sequence[Episode], keep_shortest: float) -> list[int]:
+    """Return the rows of the successful episodes that are imitated; at least one, where one succeeded."""
+    solved = sorted((len(episode.turns), row) for row, episode in enumerate(episodes) if episode.success)
+    count = max(1, round(keep_shortest * len(solved)))
+    return sorted(row for _, row in solved[:count])
+
+
+def update(learner: Learner, batch: Batch, rows: Sequence[int], iteration: int, config: Config) -> Record:
+    """Takes the optimiser steps of one iteration on the kept episodes and returns their metrics."""
+    meter = Meter()
+    if not rows:
+        return meter.record()
+    for part, minibatch in enumerate(minibatches(batch.select(rows), config.update, (config.run.seed, iteration))):
+        every_row = torch.ones(len(minibatch), dtype=torch.bool, device=minibatch.token_ids.device)
+        for piece in learner.micro_batches(minibatch, every_row):
+            scores = score_actions(learner.policy, piece, config.rollout.temperature)
+            loss = weighted_sum(cross_entropy(scores.logprobs), piece["weights"])
+            torch.autograd.backward(loss)
+            meter.add(
+                {
+                    "tokens": float(piece.action_mask.sum()),
+                    "loss": float(loss.detach()),
+                    "approx_kl": float(k3_kl(piece.old_logprobs, scores.logprobs.detach()).sum()),
+                    "entropy": float(scores.entropy.detach().sum()),
+                }
+            )
+        learner.step(meter, iteration, part)
+        if meter.is_past(config.update.target_kl):
+            break
+    return meter.record()
+
+
+def main() -> None:
+    """Runs expert iteration from the command line."""
+    run_command(Config, train, __doc__)
+
+
+if __name__ == "__main__":
+    main()

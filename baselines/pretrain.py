@@ -16,7 +16,7 @@ Left out: text that is not play, and weights from elsewhere.
 
 How to run (the model `tiny-base` was made by the command in its data card, `baselines/tiny_base/README.md`):
 
-    python -m baselines.pretrain --num-episodes 50000 --num-epochs 2 --out runs/base
+    python -m baselines.pretrain --num-episodes 60000 --num-epochs 2 --out runs/base
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ class Config:
 
     worlds: Path = DEFAULT_WORLDS
     """JSON list of `{"env_id", "weight", "env_kwargs"}`; of an option whose value is a list each episode draws one."""
-    players: JsonObject = field(default_factory=lambda: {"random": 0.35, "careless": 0.35, "expert": 0.3})
+    players: JsonObject = field(default_factory=lambda: {"random": 0.45, "careless": 0.2, "expert": 0.35})
     """Shares of the episodes by player, see `players.py`."""
-    expert_noise: tuple[float, float] = (0.2, 0.7)
+    expert_noise: tuple[float, float] = (0.0, 0.5)
     """Smallest and largest share of an expert's commands that are random; each episode draws its own."""
-    num_episodes: int = 50_000
+    num_episodes: int = 60_000
     """Episodes played, of which `validation_share` are held back."""
-    first_seed: int = 10_000_000
+    first_seed: int = 900_000_000
     """The seeds of the games are the `num_episodes` numbers from here on."""
     max_turns: int = 30
     """Turns of an episode at most."""
@@ -96,7 +96,7 @@ class Config:
     """Width of the Llama."""
     num_layers: int = 4
     """Layers of it."""
-    num_heads: int = 4
+    num_heads: int = 2
     """Attention heads of each layer."""
     intermediate_size: int = 384
     """Width of the feed-forward layers."""

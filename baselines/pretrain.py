@@ -16,7 +16,7 @@ Left out: text that is not play, and weights from elsewhere.
 
 How to run (the model `tiny-base` was made by the command in its data card, `baselines/tiny_base/README.md`):
 
-    python -m baselines.pretrain --num-episodes 60000 --num-epochs 2 --out runs/base
+    python -m baselines.pretrain --num-episodes 40000 --num-epochs 2 --out runs/base
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Config:
     """Shares of the episodes by player, see `players.py`."""
     expert_noise: tuple[float, float] = (0.0, 0.5)
     """Smallest and largest share of an expert's commands that are random; each episode draws its own."""
-    num_episodes: int = 60_000
+    num_episodes: int = 40_000
     """Episodes played, of which `validation_share` are held back."""
     first_seed: int = 900_000_000
     """The seeds of the games are the `num_episodes` numbers from here on."""

@@ -13,7 +13,7 @@ INSTALLED := .venv/installed
 .PHONY: demo test test-slow test-kernels interop verify-results lint docs clean
 
 demo: $(INSTALLED)
-	$(BIN)/python -m benchmarks.demo
+	$(BIN)/python -m benchmarks demo
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
@@ -25,10 +25,10 @@ test-kernels: $(INSTALLED)
 	$(BIN)/python tests/kernels.py
 
 interop: $(INSTALLED) .venv-interop/installed .venv-rllib/installed .venv-openenv/installed
-	$(BIN)/python -m benchmarks.interop
+	$(BIN)/python -m benchmarks interop
 
 verify-results: $(INSTALLED)
-	$(BIN)/python -m benchmarks.leaderboard --check
+	$(BIN)/python -m benchmarks leaderboard --check
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -21,14 +21,14 @@ import tyro
 from numpy.typing import NDArray
 from scipy import stats
 
-from baselines.endpoint import Endpoint, EndpointSettings, Usage
-from baselines.endpoint_rollout import play_episodes
-from baselines.environments import EnvPool, Task, TextEnv, is_success, reset_env, step_env
-from baselines.episode import Episode
+from baselines.config.settings import JsonObject, RolloutSettings, check_at_least
+from baselines.endpoints.endpoint import Endpoint, EndpointSettings, Usage
+from baselines.endpoints.rollout import play_episodes
 from baselines.errors import BaselinesError, ConfigError
-from baselines.policy import Policy, check_model_exists, silence_transformers
-from baselines.rollout import rollout
-from baselines.settings import JsonObject, RolloutSettings, check_at_least
+from baselines.models.policy import Policy, check_model_exists, silence_transformers
+from baselines.sampling.environments import EnvPool, Task, TextEnv, is_success, reset_env, step_env
+from baselines.sampling.episode import Episode
+from baselines.sampling.rollout import rollout
 
 Agent: TypeAlias = Callable[[str, Mapping[str, Any]], str]
 Interval: TypeAlias = tuple[float, float]

@@ -38,24 +38,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from baselines.advantages import (
-    CREDITS,
-    Credit,
-    decision_index,
-    group_scale,
-    minus_group_mean,
-    per_decision,
-    per_token,
-    rewards_to_go,
-)
-from baselines.batch import Batch
-from baselines.command import run_command
-from baselines.errors import ConfigError
-from baselines.learner import Collected, Learner
-from baselines.log import Record
-from baselines.logprobs import score_actions
-from baselines.run import TrainResult
-from baselines.settings import (
+from baselines.config.settings import (
     JsonObject,
     OptimiserSettings,
     RolloutSettings,
@@ -66,7 +49,24 @@ from baselines.settings import (
     check_fraction,
     check_one_of,
 )
-from baselines.update import Meter, kl_rewards, minibatches, policy_loss, share_of_silent_groups, useful_rows
+from baselines.errors import ConfigError
+from baselines.rl.advantages import (
+    CREDITS,
+    Credit,
+    decision_index,
+    group_scale,
+    minus_group_mean,
+    per_decision,
+    per_token,
+    rewards_to_go,
+)
+from baselines.rl.batch import Batch
+from baselines.rl.learner import Collected, Learner
+from baselines.rl.logprobs import score_actions
+from baselines.rl.update import Meter, kl_rewards, minibatches, policy_loss, share_of_silent_groups, useful_rows
+from baselines.runs.command import run_command
+from baselines.runs.log import Record
+from baselines.runs.run import TrainResult
 
 
 @dataclass(frozen=True)

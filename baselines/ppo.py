@@ -41,27 +41,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from baselines.advantages import (
-    CREDITS,
-    Credit,
-    decision_index,
-    exists,
-    first_tokens,
-    gae,
-    per_decision,
-    per_token,
-    whiten,
-)
-from baselines.batch import Batch, collate_ends
-from baselines.command import run_command
-from baselines.critic import Critic, CriticKind
-from baselines.episode import Episode
-from baselines.learner import Collected, Learner
-from baselines.log import Record
-from baselines.logprobs import TokenScores, score_actions
-from baselines.losses import explained_variance, loss_weights, value_loss, weighted_sum
-from baselines.run import TrainResult
-from baselines.settings import (
+from baselines.config.settings import (
     JsonObject,
     OptimiserSettings,
     RolloutSettings,
@@ -73,7 +53,27 @@ from baselines.settings import (
     check_one_of,
     check_positive,
 )
-from baselines.update import Meter, kl_rewards, minibatches, policy_loss
+from baselines.rl.advantages import (
+    CREDITS,
+    Credit,
+    decision_index,
+    exists,
+    first_tokens,
+    gae,
+    per_decision,
+    per_token,
+    whiten,
+)
+from baselines.rl.batch import Batch, collate_ends
+from baselines.rl.critic import Critic, CriticKind
+from baselines.rl.learner import Collected, Learner
+from baselines.rl.logprobs import TokenScores, score_actions
+from baselines.rl.losses import explained_variance, loss_weights, value_loss, weighted_sum
+from baselines.rl.update import Meter, kl_rewards, minibatches, policy_loss
+from baselines.runs.command import run_command
+from baselines.runs.log import Record
+from baselines.runs.run import TrainResult
+from baselines.sampling.episode import Episode
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ The result is the checkpoint of lowest validation loss on episodes that were hel
 
 Left out: text that is not play, and weights from elsewhere.
 
-How to run (the model `tiny-base` was made by the command in its data card, `baselines/tiny_base/README.md`):
+How to run (the model `tiny-base` was made by the command in its data card, `baselines/models/tiny_base/README.md`):
 
     python -m baselines.pretrain --num-episodes 40000 --num-epochs 2 --out runs/base
 """
@@ -37,26 +37,26 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from baselines import tiny
-from baselines.batch import collate
-from baselines.command import run_command
-from baselines.demonstrations import Demonstration, encode_demonstration
-from baselines.distributed import Ranks
-from baselines.environments import is_success, make_env, reset_env, step_env
-from baselines.episode import Episode
+from baselines.config.settings import JsonObject, OptimiserSettings, RunSettings, check_at_least, check_fraction
 from baselines.errors import ConfigError
-from baselines.files import write_whole
-from baselines.log import LiveLine, Record
-from baselines.logprobs import can_pack, score_actions
-from baselines.optimise import make_optimiser, schedule_factor
-from baselines.players import best_command, make_player
-from baselines.policy import Policy
-from baselines.run import TrainResult, open_run, prepare_torch
-from baselines.settings import JsonObject, OptimiserSettings, RunSettings, check_at_least, check_fraction
+from baselines.models import tiny
+from baselines.models.policy import Policy
+from baselines.rl.batch import collate
+from baselines.rl.logprobs import can_pack, score_actions
+from baselines.rl.optimizer import make_optimiser, schedule_factor
+from baselines.rl.update import in_pieces
+from baselines.runs.command import run_command
+from baselines.runs.distributed import Ranks
+from baselines.runs.files import write_whole
+from baselines.runs.log import LiveLine, Record
+from baselines.runs.run import TrainResult, open_run, prepare_torch
+from baselines.sampling.demonstrations import Demonstration, encode_demonstration
+from baselines.sampling.environments import is_success, make_env, reset_env, step_env
+from baselines.sampling.episode import Episode
+from baselines.sampling.players import best_command, make_player
 from baselines.sft import update
-from baselines.update import in_pieces
 
-DEFAULT_WORLDS = Path(__file__).parent / "tiny_base" / "worlds.json"
+DEFAULT_WORLDS = Path(__file__).parent / "models" / "tiny_base" / "worlds.json"
 EPISODES_PER_PART = 500
 NUM_TEXT_EPISODES = 2000
 """Episodes whose texts the tokenizer is trained on."""

@@ -34,14 +34,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from baselines import grpo, ppo, reinforce_pp, rloo, sft
-from baselines.advantages import Credit
-from baselines.distributed import Ranks, num_processes
-from baselines.errors import BaselinesError, ConfigError
-from baselines.evaluate import Evaluation, Interval, two_level_interval
-from baselines.files import write_whole
-from baselines.policy import Policy, silence_transformers
-from baselines.run import HeldOut, claim_folder
-from baselines.settings import (
+from baselines.config.settings import (
     JsonObject,
     OptimiserSettings,
     RolloutSettings,
@@ -52,6 +45,13 @@ from baselines.settings import (
     check_one_of,
     check_positive,
 )
+from baselines.errors import BaselinesError, ConfigError
+from baselines.evaluate import Evaluation, Interval, two_level_interval
+from baselines.models.policy import Policy, silence_transformers
+from baselines.rl.advantages import Credit
+from baselines.runs.distributed import Ranks, num_processes
+from baselines.runs.files import write_whole
+from baselines.runs.run import HeldOut, claim_folder
 
 Algorithm: TypeAlias = Literal["grpo", "rloo", "ppo", "reinforce_pp"]
 

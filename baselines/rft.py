@@ -26,15 +26,7 @@ from pathlib import Path
 
 import torch
 
-from baselines.batch import Batch
-from baselines.command import run_command
-from baselines.episode import Episode
-from baselines.learner import Learner
-from baselines.log import Record
-from baselines.logprobs import score_actions
-from baselines.losses import cross_entropy, k3_kl, weighted_sum
-from baselines.run import TrainResult
-from baselines.settings import (
+from baselines.config.settings import (
     JsonObject,
     OptimiserSettings,
     RolloutSettings,
@@ -44,7 +36,15 @@ from baselines.settings import (
     check_at_least,
     check_fraction,
 )
-from baselines.update import Meter, minibatches
+from baselines.rl.batch import Batch
+from baselines.rl.learner import Learner
+from baselines.rl.logprobs import score_actions
+from baselines.rl.losses import cross_entropy, k3_kl, weighted_sum
+from baselines.rl.update import Meter, minibatches
+from baselines.runs.command import run_command
+from baselines.runs.log import Record
+from baselines.runs.run import TrainResult
+from baselines.sampling.episode import Episode
 
 
 @dataclass(frozen=True)

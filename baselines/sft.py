@@ -28,21 +28,26 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from baselines.batch import Batch, collate
-from baselines.command import run_command
-from baselines.demonstrations import Demonstration, collect_demonstrations, encode_demonstration, read_conversations
-from baselines.distributed import Ranks
-from baselines.environments import make_env
-from baselines.episode import Episode
+from baselines.config.settings import JsonObject, OptimiserSettings, RolloutSettings, RunSettings, check_at_least
 from baselines.errors import ConfigError
-from baselines.log import LiveLine, Record
-from baselines.logprobs import can_pack, score_actions
-from baselines.losses import cross_entropy, loss_weights, weighted_sum
-from baselines.optimise import apply_gradients, make_optimiser, schedule_factor, trained_parameters
-from baselines.policy import Policy, check_model_exists
-from baselines.run import HeldOut, TrainResult, open_policy, open_run, prepare_torch
-from baselines.settings import JsonObject, OptimiserSettings, RolloutSettings, RunSettings, check_at_least
-from baselines.update import micro_batches, nothing_of
+from baselines.models.policy import Policy, check_model_exists
+from baselines.rl.batch import Batch, collate
+from baselines.rl.logprobs import can_pack, score_actions
+from baselines.rl.losses import cross_entropy, loss_weights, weighted_sum
+from baselines.rl.optimizer import apply_gradients, make_optimiser, schedule_factor, trained_parameters
+from baselines.rl.update import micro_batches, nothing_of
+from baselines.runs.command import run_command
+from baselines.runs.distributed import Ranks
+from baselines.runs.log import LiveLine, Record
+from baselines.runs.run import HeldOut, TrainResult, open_policy, open_run, prepare_torch
+from baselines.sampling.demonstrations import (
+    Demonstration,
+    collect_demonstrations,
+    encode_demonstration,
+    read_conversations,
+)
+from baselines.sampling.environments import make_env
+from baselines.sampling.episode import Episode
 
 
 @dataclass(frozen=True)

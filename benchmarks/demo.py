@@ -4,7 +4,7 @@ The start is `tiny-base`, a model of about a million weights that was pretrained
 games that it has never met, and the table compares random play, the start and the trained policy on held-out games. The
 folder then holds the table, a picture of held-out success during training, and one game before and after.
 
-    python -m benchmarks.demo --out demo --seed 1
+    python -m benchmarks demo --out demo --seed 1
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from rich.table import Table
 from tqdm import tqdm
 
 from baselines import ppo
-from baselines.environments import EnvPool
-from baselines.episode import Episode
+from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings, UpdateSettings
 from baselines.evaluate import Evaluation, evaluate_agent, evaluate_policy, paired_difference_interval
-from baselines.log import Record
-from baselines.policy import Policy, silence_transformers
-from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings, UpdateSettings
+from baselines.models.policy import Policy, silence_transformers
+from baselines.runs.log import Record
+from baselines.sampling.environments import EnvPool
+from baselines.sampling.episode import Episode
 
 ENV_ID = "textagent_gym:TextWorld-w2-o3-q4-Dense-v0"
 OPTIONS: dict[str, Any] = {"preamble": False}
@@ -216,7 +216,9 @@ def draw_success(records: list[Record], results: dict[str, Evaluation], path: Pa
         linewidth=1,
         label="training games, sampled",
     )
-    axis.plot(steps, [record["eval/success_rate"] for record in points], "o-", color="C0", label="validation games, greedy")
+    axis.plot(
+        steps, [record["eval/success_rate"] for record in points], "o-", color="C0", label="validation games, greedy"
+    )
     low, high = ([record[f"eval/ci_{end}"] for record in points] for end in ("low", "high"))
     axis.fill_between(steps, low, high, color="C0", alpha=0.2)
     for name, style in (("random", ":"), (START, "--")):
@@ -258,7 +260,12 @@ def _script(title: str, episode: Episode, width: int) -> list[str]:
     lines = [title, "=" * len(title)]
     for turn in episode.turns:
         lines += [*_wrapped(turn.observation, width), "", f"> {turn.action}    ({turn.reward:+.2f})"]
-    return [*lines, *_wrapped(episode.final_observation, width), "", f"== {episode.outcome} after {len(episode.turns)} steps"]
+    return [
+        *lines,
+        *_wrapped(episode.final_observation, width),
+        "",
+        f"== {episode.outcome} after {len(episode.turns)} steps",
+    ]
 
 
 def _wrapped(text: str, width: int) -> list[str]:

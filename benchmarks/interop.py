@@ -1,7 +1,7 @@
 """Runs every library's test, slow ones too, and writes the compatibility page: `make interop`.
 
-    python -m benchmarks.interop            # all libraries that are installed in the three environments that `make` makes
-    python -m benchmarks.interop --only trl
+    python -m benchmarks interop            # all libraries that are installed in the three environments that `make` makes
+    python -m benchmarks interop --only trl
 
 A library that is not installed is told as such; one that fails makes the command fail, after all have been run.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from baselines.files import write_whole
+from baselines.runs.files import write_whole
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "compatibility.md"

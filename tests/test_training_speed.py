@@ -14,14 +14,14 @@ from rich.console import Console
 # The toy is imported by name, as any third-party package would be.
 sys.path.insert(0, str(Path(__file__).parent / "baselines"))
 
-from baselines.demonstrations import collect_texts
-from baselines.environments import EnvPool, Task
+from baselines.config.settings import RolloutSettings
 from baselines.errors import ConfigError
-from baselines.policy import Policy
-from baselines.rollout import rollout
-from baselines.settings import RolloutSettings
-from benchmarks.peers.generate_rollout import generate_rollout
-from benchmarks.training_speed import Config, UpdateSpeed, measure, record_update, update_table
+from baselines.models.policy import Policy
+from baselines.sampling.demonstrations import collect_texts
+from baselines.sampling.environments import EnvPool, Task
+from baselines.sampling.rollout import rollout
+from benchmarks.speed.peers.generate_rollout import generate_rollout
+from benchmarks.speed.training import Config, UpdateSpeed, measure, record_update, update_table
 
 TOY = "toy_text_env:ToyErrands-v0"
 KINDS = [(TOY, {"max_steps": 2}), (TOY, {"max_steps": 4})]

@@ -163,7 +163,7 @@ def compare_repairs(
     Raises:
         ValueError: The id is not one of SWEGym.
     """
-    from textagent_gym.envs.swe.speed import measure_repairs
+    from textagent_gym.envs.swe.bench import measure_repairs
 
     return measure_repairs(
         env_id,
@@ -177,7 +177,7 @@ def compare_repairs(
 def _start(reference: Reference, task: Any) -> Any:
     """The package's own environment of a task; it has `reset`, `step` and `close`."""
     if reference == "inform7":
-        from textagent_gym.envs.textworld.inform7 import bare_gym
+        from textagent_gym.envs.textworld.reference import bare_gym
 
         return bare_gym(task)
     from textagent_gym.envs.alfworld.reference import SpeedReference

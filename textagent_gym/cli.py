@@ -213,7 +213,7 @@ def data(
 
 
 def _generate(env_id: str, options: dict[str, Any], seeds: range, workers: int) -> None:
-    from textagent_gym.envs.textworld.pool import missing_recipes, prepare
+    from textagent_gym.envs.textworld.generation.prepare import missing_recipes, prepare
 
     recipes = missing_recipes(env_id, options, seeds)
     with _progress(env_id) as progress:
@@ -230,7 +230,7 @@ def _num_measured(split: Split) -> int:
 
 
 def _write_games(env_id: str, env: TextAgentEnv, seeds: range, out: Path | None) -> None:
-    from textagent_gym.envs.alfworld.export import write_game
+    from textagent_gym.envs.alfworld.generation.export import write_game
 
     if out is None:
         raise ValueError(f"expected --out FOLDER for the game files of {env_id}, got none")
@@ -243,7 +243,7 @@ def _write_games(env_id: str, env: TextAgentEnv, seeds: range, out: Path | None)
 
 
 def _make_repairs(env_id: str, env: gym.Env[str, str], seeds: range, workers: int, out: Path | None) -> None:
-    from textagent_gym.envs.swe.making import make_records, missing_seeds
+    from textagent_gym.envs.swe.synthesis.make_tasks import make_records, missing_seeds
 
     if out is None:
         raise ValueError(f"expected --out FILE.jsonl for the records of {env_id}, got none")
@@ -267,7 +267,7 @@ def overlap(env_id: EnvId, count: int = 200, env_kwargs: KwargsJson = "{}") -> N
         count: Games to draw of each split.
         env_kwargs: Constructor options as JSON.
     """
-    from textagent_gym.envs.textworld.pool import shared_structures
+    from textagent_gym.envs.textworld.generation.prepare import shared_structures
 
     _make(env_id, env_kwargs).close()
     found = shared_structures(env_id, _options(env_kwargs), count)

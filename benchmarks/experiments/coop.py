@@ -28,7 +28,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from baselines.evaluate import mean_interval
-from baselines.files import write_whole
+from baselines.runs.files import write_whole
 from textagent_gym.multi_agent.team import PASS, TeamEnv
 from textagent_gym.multi_agent.teams import ExpertTeam, RandomTeam
 from textagent_gym.multi_agent.textworld_coop import parallel_env

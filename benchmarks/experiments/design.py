@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.config.settings import RolloutSettings
 from baselines.evaluate import two_level_interval
-from baselines.settings import RolloutSettings
-from benchmarks.scores import Estimate
+from benchmarks.leaderboard.scores import Estimate
 
 Algorithm: TypeAlias = Literal["base", "sft", "grpo", "rloo", "reinforce_pp", "ppo"]
 """A trainer; "base" trains nothing and evaluates the scale's model as it is."""

@@ -23,10 +23,10 @@ import tyro
 from rich.console import Console
 
 from baselines import grpo, sft
-from baselines.environments import EnvPool
+from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings
 from baselines.evaluate import Evaluation, evaluate_agent, evaluate_policy, mean_interval, paired_difference_interval
-from baselines.policy import Policy, silence_transformers
-from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings
+from baselines.models.policy import Policy, silence_transformers
+from baselines.sampling.environments import EnvPool
 
 ENV_ID = "textagent_gym:SWEGym-Easy-Dense-v0"
 OPTIONS: dict[str, Any] = {

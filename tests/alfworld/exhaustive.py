@@ -11,13 +11,13 @@ from collections import defaultdict, deque
 import numpy as np
 import tyro
 
-from textagent_gym.envs.alfworld.errands import read_errands
-from textagent_gym.envs.alfworld.facts import Mark
-from textagent_gym.envs.alfworld.game import Game, read_game
-from textagent_gym.envs.alfworld.generate import draw
-from textagent_gym.envs.alfworld.plans import Planner
-from textagent_gym.envs.alfworld.recipes import Recipe
-from textagent_gym.envs.alfworld.writing import game_data
+from textagent_gym.envs.alfworld.generation.game_file import game_data
+from textagent_gym.envs.alfworld.generation.generator import draw
+from textagent_gym.envs.alfworld.pddl.game import Game, read_game
+from textagent_gym.envs.alfworld.pddl.state import Mark
+from textagent_gym.envs.alfworld.planning.goals import read_errands
+from textagent_gym.envs.alfworld.planning.planner import Planner
+from textagent_gym.envs.alfworld.types import Recipe
 
 IDLE = ("look", "help", "inventory", "examine", "slice", "close")
 """Commands that no shortest plan needs."""

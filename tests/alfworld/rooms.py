@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from textagent_gym.envs.alfworld.chores import Chore
-from textagent_gym.envs.alfworld.floorplans import FloorPlan, Receptacle
-from textagent_gym.envs.alfworld.generate import Household
-from textagent_gym.envs.alfworld.recipes import TaskType
-from textagent_gym.envs.alfworld.writing import game_data
+from textagent_gym.envs.alfworld.generation.floor_plans import FloorPlan, Receptacle
+from textagent_gym.envs.alfworld.generation.game_file import game_data
+from textagent_gym.envs.alfworld.generation.generator import Household
+from textagent_gym.envs.alfworld.generation.subgoals import Chore
+from textagent_gym.envs.alfworld.types import TaskType
 
 PLACES = {
     kind: Receptacle(f"{kind}_bar_1", kind, f"loc_bar_{kind}")

@@ -13,12 +13,12 @@ import pytest
 import textagent_gym  # noqa: F401
 from tests.alfworld.rooms import HOT_APPLE, household, write_game, write_room
 from textagent_gym.agents import ExpertAgent
-from textagent_gym.data import cache_folder
+from textagent_gym.cache import cache_folder
 from textagent_gym.envs.alfworld import dataset
-from textagent_gym.envs.alfworld.pddl import read_problem
-from textagent_gym.envs.alfworld.recipes import TASK_TYPES, Recipe, TaskType
+from textagent_gym.envs.alfworld.generation.game_file import game_data
+from textagent_gym.envs.alfworld.pddl.parser import read_problem
 from textagent_gym.envs.alfworld.tasks import file_task, make_task
-from textagent_gym.envs.alfworld.writing import game_data
+from textagent_gym.envs.alfworld.types import TASK_TYPES, Recipe, TaskType
 from textagent_gym.testing import check_text_env, play
 
 LENGTHS: dict[TaskType, int] = {

@@ -13,8 +13,8 @@ from tests.alfworld.differential import (
     tasks_of,
     walkthrough_player,
 )
+from textagent_gym.envs.alfworld.commands import meant
 from textagent_gym.envs.alfworld.engine import NativeEngine
-from textagent_gym.envs.alfworld.reading import meant
 from textagent_gym.envs.alfworld.reference import ReferenceEngine
 from textagent_gym.envs.alfworld.tasks import AlfworldTask, file_task
 

@@ -14,12 +14,12 @@ from tests.alfworld.rooms import HOT_APPLE
 from textagent_gym.agents import ExpertAgent, RandomAgent, ReplanningAgent
 from textagent_gym.engines import Reply
 from textagent_gym.envs.alfworld.engine import NativeEngine
-from textagent_gym.envs.alfworld.errands import read_errands
-from textagent_gym.envs.alfworld.game import read_game
-from textagent_gym.envs.alfworld.plans import House
-from textagent_gym.envs.alfworld.recipes import TASK_TYPES, Recipe, TaskType
+from textagent_gym.envs.alfworld.generation.game_file import game_data
+from textagent_gym.envs.alfworld.pddl.game import read_game
+from textagent_gym.envs.alfworld.planning.goals import read_errands
+from textagent_gym.envs.alfworld.planning.planner import House
 from textagent_gym.envs.alfworld.tasks import make_task
-from textagent_gym.envs.alfworld.writing import game_data
+from textagent_gym.envs.alfworld.types import TASK_TYPES, Recipe, TaskType
 from textagent_gym.testing import check_text_env, play
 
 VERBS = {"go", "open", "take", "move", "heat", "cool", "clean"}

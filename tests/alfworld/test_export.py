@@ -7,7 +7,7 @@ import gymnasium as gym
 import pytest
 
 from textagent_gym.core import TextAgentEnv
-from textagent_gym.envs.alfworld.export import write_game
+from textagent_gym.envs.alfworld.generation.export import write_game
 from textagent_gym.envs.packages import import_alfworld
 
 

@@ -14,12 +14,12 @@ from tests.alfworld.rooms import HOT_APPLE
 from textagent_gym.agents import ExpertAgent
 from textagent_gym.contract import Split
 from textagent_gym.envs.alfworld import tasks as tasks_module
-from textagent_gym.envs.alfworld.floorplans import FLOOR_PLANS, OPENABLE, floor_plan, may_hold
-from textagent_gym.envs.alfworld.game import entity_names
-from textagent_gym.envs.alfworld.generate import LAMP_PLACES, MAX_COPIES, SHAPES, fitting_plans, plans_of
-from textagent_gym.envs.alfworld.pddl import Problem
-from textagent_gym.envs.alfworld.recipes import TASK_TYPES, Recipe, TaskType
+from textagent_gym.envs.alfworld.generation.floor_plans import FLOOR_PLANS, OPENABLE, floor_plan, may_hold
+from textagent_gym.envs.alfworld.generation.generator import LAMP_PLACES, MAX_COPIES, SHAPES, fitting_plans, plans_of
+from textagent_gym.envs.alfworld.pddl.game import entity_names
+from textagent_gym.envs.alfworld.pddl.parser import Problem
 from textagent_gym.envs.alfworld.tasks import AlfworldTask, find_task, make_task
+from textagent_gym.envs.alfworld.types import TASK_TYPES, Recipe, TaskType
 from textagent_gym.registration import ALFWORLD_TIERS
 from textagent_gym.testing import play
 

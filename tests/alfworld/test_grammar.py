@@ -2,9 +2,9 @@
 
 import pytest
 
-from textagent_gym.envs.alfworld.facts import Facts
-from textagent_gym.envs.alfworld.grammar import Bound, Grammar, Scene, UnknownGrammarError, split_task
-from textagent_gym.envs.alfworld.writing import package_texts
+from textagent_gym.envs.alfworld.generation.game_file import package_texts
+from textagent_gym.envs.alfworld.pddl.state import Facts
+from textagent_gym.envs.alfworld.pddl.text_grammar import Bound, Grammar, Scene, UnknownGrammarError, split_task
 
 GRAMMAR = r'''
 grammar :: """

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textagent_gym.envs.alfworld.pddl import (
+from textagent_gym.envs.alfworld.generation.game_file import package_texts
+from textagent_gym.envs.alfworld.pddl.parser import (
     Conjunction,
     Literal,
     UnknownPddlError,
@@ -15,9 +16,8 @@ from textagent_gym.envs.alfworld.pddl import (
     read_domain,
     read_problem,
 )
-from textagent_gym.envs.alfworld.recipes import Recipe
 from textagent_gym.envs.alfworld.tasks import make_task
-from textagent_gym.envs.alfworld.writing import package_texts
+from textagent_gym.envs.alfworld.types import Recipe
 
 DOMAIN = """
 (define (domain Kitchen) ; a comment with (brackets

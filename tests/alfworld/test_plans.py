@@ -9,7 +9,7 @@ import pytest
 from tests.alfworld.exhaustive import disagreements, small_game
 from textagent_gym.agents import RandomAgent, ReplanningAgent
 from textagent_gym.core import TextAgentEnv
-from textagent_gym.envs.alfworld.plans import Planner
+from textagent_gym.envs.alfworld.planning.planner import Planner
 
 
 @pytest.mark.parametrize("seed", [0, 1, 4, 7, 9])

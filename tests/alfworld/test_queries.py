@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textagent_gym.envs.alfworld.facts import Facts
-from textagent_gym.envs.alfworld.pddl import Literal, Row, UnknownPddlError
-from textagent_gym.envs.alfworld.queries import compile_query
+from textagent_gym.envs.alfworld.pddl.parser import Literal, Row, UnknownPddlError
+from textagent_gym.envs.alfworld.pddl.queries import compile_query
+from textagent_gym.envs.alfworld.pddl.state import Facts
 
 OBJECTS = ("a", "b", "c", "d")
 TYPES = {"cup": frozenset("ab"), "pan": frozenset("cd"), "thing": frozenset(OBJECTS)}

@@ -8,7 +8,7 @@ import pytest
 
 import textagent_gym  # noqa: F401
 from tests.alfworld.rooms import HOT_APPLE, write_room
-from textagent_gym.envs.alfworld.reading import meant
+from textagent_gym.envs.alfworld.commands import meant
 
 KITCHEN = {"task_types": ("pick_heat_then_place_in_recep",), "solution_length": 6}
 

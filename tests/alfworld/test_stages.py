@@ -12,12 +12,12 @@ import textagent_gym  # noqa: F401
 from tests.alfworld.rooms import PLACES, household, write_room
 from textagent_gym.agents import ExpertAgent
 from textagent_gym.envs.alfworld.engine import NativeEngine
-from textagent_gym.envs.alfworld.errands import Looking, Placing
-from textagent_gym.envs.alfworld.facts import Facts
-from textagent_gym.envs.alfworld.floorplans import Receptacle
-from textagent_gym.envs.alfworld.recipes import TASK_TYPES, Recipe, TaskType
-from textagent_gym.envs.alfworld.stages import num_stages, stages_done
+from textagent_gym.envs.alfworld.generation.floor_plans import Receptacle
+from textagent_gym.envs.alfworld.pddl.state import Facts
+from textagent_gym.envs.alfworld.planning.goals import Looking, Placing
+from textagent_gym.envs.alfworld.planning.stages import num_stages, stages_done
 from textagent_gym.envs.alfworld.tasks import make_task
+from textagent_gym.envs.alfworld.types import TASK_TYPES, Recipe, TaskType
 from textagent_gym.testing import play
 
 STAGES = {kind: 4 if "_then_" in kind else 6 if "two" in kind else 3 for kind in TASK_TYPES}

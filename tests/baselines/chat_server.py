@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any, TypeAlias
 
-from baselines.chat import Message
+from baselines.models.chat import Message
 
 Respond: TypeAlias = Callable[["Handler", dict[str, Any]], None]
 

@@ -12,9 +12,9 @@ import torch
 # The toy is imported by name, as any third-party package would be; subprocesses find it through PYTHONPATH.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from baselines.demonstrations import Demonstration, collect_demonstrations
-from baselines.environments import make_env
-from baselines.policy import Policy
+from baselines.models.policy import Policy
+from baselines.sampling.demonstrations import Demonstration, collect_demonstrations
+from baselines.sampling.environments import make_env
 
 # Two threads that wait for each other on a busy machine are many times slower than one.
 torch.set_num_threads(1)

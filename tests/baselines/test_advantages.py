@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from baselines.advantages import (
+from baselines.rl.advantages import (
     CREDITS,
     Credit,
     decision_index,

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baselines.batch import collate, split_by_tokens, split_evenly
-from baselines.episode import Episode
+from baselines.rl.batch import collate, split_by_tokens, split_evenly
+from baselines.sampling.episode import Episode
 
 
 def episode(token_ids: list[int], actions: list[int]) -> Episode:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from baselines.chat import PLAIN_TEMPLATE, ChatFormat
 from baselines.errors import ChatTemplateError
-from baselines.policy import Policy
+from baselines.models.chat import PLAIN_TEMPLATE, ChatFormat
+from baselines.models.policy import Policy
 
 CHATML = (
     "{% for m in messages %}{{ '<|observation|>' + m['role'] + '\n' + m['content'] + '<|end|>' + '\n' }}{% endfor %}"

@@ -16,13 +16,13 @@ from conftest import TOY
 from test_training import ALGORITHMS, ROLLOUT, rl_config, sft_config, small
 
 from baselines import sft
-from baselines.batch import Batch, collate
-from baselines.environments import EnvPool, Task
-from baselines.logprobs import score_actions
-from baselines.policy import Policy
-from baselines.rollout import rollout
-from baselines.run import TrainResult
-from baselines.settings import OptimiserSettings, UpdateSettings
+from baselines.config.settings import OptimiserSettings, UpdateSettings
+from baselines.models.policy import Policy
+from baselines.rl.batch import Batch, collate
+from baselines.rl.logprobs import score_actions
+from baselines.runs.run import TrainResult
+from baselines.sampling.environments import EnvPool, Task
+from baselines.sampling.rollout import rollout
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that torch sees")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from baselines.diagnosis import diagnose
+from baselines.runs.diagnosis import diagnose
 
 SOUND: list[dict[str, Any]] = [
     {

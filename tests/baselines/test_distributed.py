@@ -22,18 +22,18 @@ from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, GraniteConfig, LlamaConfig, PretrainedConfig, PreTrainedModel
 
 from baselines import grpo, ppo, sft
-from baselines.batch import Batch
-from baselines.critic import Critic
-from baselines.distributed import Ranks, part_like, whole, whole_weights
+from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings, UpdateSettings
 from baselines.errors import ConfigError
-from baselines.log import Record, read_metrics
-from baselines.logprobs import score_actions
-from baselines.losses import loss_weights
-from baselines.optimise import apply_gradients, make_optimiser
-from baselines.policy import Policy
-from baselines.run import open_policy
-from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings, UpdateSettings
-from baselines.update import in_pieces, micro_batches, nothing_of, policy_loss
+from baselines.models.policy import Policy
+from baselines.rl.batch import Batch
+from baselines.rl.critic import Critic
+from baselines.rl.logprobs import score_actions
+from baselines.rl.losses import loss_weights
+from baselines.rl.optimizer import apply_gradients, make_optimiser
+from baselines.rl.update import in_pieces, micro_batches, nothing_of, policy_loss
+from baselines.runs.distributed import Ranks, part_like, whole, whole_weights
+from baselines.runs.log import Record, read_metrics
+from baselines.runs.run import open_policy
 
 HERE = Path(__file__).parent
 ALGORITHMS: dict[str, Any] = {"sft": sft, "grpo": grpo, "ppo": ppo}
@@ -271,7 +271,7 @@ def check_model(name: str, ranks: Ranks, tokenizer: Any, folder: Path) -> None:
 
 def main(out: Path) -> None:
     """What each of two processes does in `test_sharded_models_step_as_whole_ones`."""
-    from baselines import tiny
+    from baselines.models import tiny
 
     torch.set_num_threads(1)
     ranks = Ranks("cpu")

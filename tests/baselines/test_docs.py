@@ -11,17 +11,12 @@ from typing import Any
 import pytest
 from conftest import TOY
 
-from baselines import evaluate, grpo, ppo, recipe, reinforce_pp, rloo, run, sft, transcripts
-from baselines.endpoint import EndpointSettings
-from baselines.log import Record
-from baselines.settings import (
-    OptimiserSettings,
-    RolloutSettings,
-    RunSettings,
-    TaskSettings,
-    UpdateSettings,
-)
-from benchmarks import training_speed
+from baselines import evaluate, grpo, ppo, recipe, reinforce_pp, rloo, sft
+from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings, UpdateSettings
+from baselines.endpoints.endpoint import EndpointSettings
+from baselines.runs import run, transcripts
+from baselines.runs.log import Record
+from benchmarks.speed import training as training_speed
 
 DOCS = Path(__file__).parents[2] / "docs"
 SHARED = (DOCS / "training.md").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from chat_server import ChatServer, Respond, answer, completion, raw, says, shaped
 
-from baselines.endpoint import Endpoint, EndpointSettings, Usage
+from baselines.endpoints.endpoint import Endpoint, EndpointSettings, Usage
 from baselines.errors import ConfigError, ContextLengthError, EndpointError
 
 KEY = "sk-test/4f9a-secret+key"

@@ -20,18 +20,19 @@ from chat_server import ChatServer, answer, completion, says, shaped
 from conftest import TOY
 from toy_text_env import ToyErrands
 
-from baselines import endpoint_rollout, evaluate, sft
-from baselines.batch import collate
-from baselines.chat import Message
-from baselines.endpoint import Endpoint, EndpointSettings
-from baselines.endpoint_rollout import play_episodes, recompute
-from baselines.environments import EnvPool, Task
-from baselines.episode import Episode
+from baselines import evaluate, sft
+from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings
+from baselines.endpoints import rollout as endpoint_rollout
+from baselines.endpoints.endpoint import Endpoint, EndpointSettings
+from baselines.endpoints.rollout import play_episodes, recompute
 from baselines.errors import ConfigError, EndpointError, EnvironmentContractError, TrainingError
-from baselines.logprobs import score_actions
-from baselines.policy import Policy
-from baselines.rollout import rollout
-from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings
+from baselines.models.chat import Message
+from baselines.models.policy import Policy
+from baselines.rl.batch import collate
+from baselines.rl.logprobs import score_actions
+from baselines.sampling.environments import EnvPool, Task
+from baselines.sampling.episode import Episode
+from baselines.sampling.rollout import rollout
 from tests.serving import transformers_serve
 
 GREEDY = RolloutSettings(temperature=0.0, max_new_tokens=8, max_context_tokens=256, num_envs=4)

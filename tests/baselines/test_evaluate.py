@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import TOY
 
-from baselines.environments import EnvPool, make_env
+from baselines.config.settings import RolloutSettings
 from baselines.evaluate import (
     Evaluation,
     evaluate_agent,
@@ -18,8 +18,8 @@ from baselines.evaluate import (
     paired_difference_interval,
     success_interval,
 )
-from baselines.policy import Policy
-from baselines.settings import RolloutSettings
+from baselines.models.policy import Policy
+from baselines.sampling.environments import EnvPool, make_env
 
 
 def obedient(observation: str, info: Mapping[str, Any]) -> str:
@@ -46,7 +46,7 @@ def test_a_policy_that_knows_nothing(tiny_policy: Policy) -> None:
 
 
 def test_success_is_read_where_the_environment_tells_it_and_inferred_where_not() -> None:
-    from baselines.environments import is_success
+    from baselines.sampling.environments import is_success
 
     assert is_success({"success": True}, terminated=False, episode_return=0)
     assert not is_success({"success": False}, terminated=True, episode_return=1)

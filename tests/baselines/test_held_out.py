@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from conftest import TOY
 
-from baselines.distributed import Ranks
-from baselines.policy import Policy
-from baselines.run import HeldOut
-from baselines.settings import RolloutSettings, RunSettings
+from baselines.config.settings import RolloutSettings, RunSettings
+from baselines.models.policy import Policy
+from baselines.runs.distributed import Ranks
+from baselines.runs.run import HeldOut
 
 KINDS = [(TOY, {"max_steps": 6}), (TOY, {"max_steps": 2})]
 

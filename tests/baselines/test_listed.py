@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baselines import grpo
-from baselines.batch import collate
-from baselines.decoding import make_decoder
-from baselines.environments import EnvPool, Task
-from baselines.episode import Episode
+from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings
 from baselines.errors import ConfigError, EnvironmentContractError
-from baselines.listed import NO_TOKEN, ListedCommands, pad_allowed, restrict, sample_listed
-from baselines.logprobs import score_actions
-from baselines.policy import Policy
-from baselines.rollout import rollout
-from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings
+from baselines.models.policy import Policy
+from baselines.rl.batch import collate
+from baselines.rl.logprobs import score_actions
+from baselines.sampling.decoding import make_decoder
+from baselines.sampling.environments import EnvPool, Task
+from baselines.sampling.episode import Episode
+from baselines.sampling.listed import NO_TOKEN, ListedCommands, pad_allowed, restrict, sample_listed
+from baselines.sampling.rollout import rollout
 
 SETTINGS = RolloutSettings(decode="listed", max_new_tokens=1, max_context_tokens=256, num_envs=5, temperature=0.7)
 COMMANDS = ("bring the lamp", "bring the book", "bring", "look", "bring the lamp now")

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from baselines.checkpoint import list_checkpoints, save_checkpoint
+from baselines.config.settings import OptimiserSettings
 from baselines.errors import TrainingError
-from baselines.log import MetricsLog, draw_curves, read_metrics
-from baselines.optimise import make_optimiser
-from baselines.policy import Policy
-from baselines.settings import OptimiserSettings
+from baselines.models.policy import Policy
+from baselines.rl.optimizer import make_optimiser
+from baselines.runs.checkpoint import list_checkpoints, save_checkpoint
+from baselines.runs.log import MetricsLog, draw_curves, read_metrics
 
 
 def test_a_resumed_log_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:

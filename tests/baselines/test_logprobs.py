@@ -28,12 +28,12 @@ from transformers import (
     Qwen3Config,
 )
 
-from baselines import logprobs
-from baselines.batch import Batch
-from baselines.decoding import RaggedDecoder, make_decoder
 from baselines.errors import ModelError
-from baselines.logprobs import TokenScores, score_actions, score_values
-from baselines.policy import Policy
+from baselines.models.policy import Policy
+from baselines.rl import logprobs
+from baselines.rl.batch import Batch
+from baselines.rl.logprobs import TokenScores, score_actions, score_values
+from baselines.sampling.decoding import RaggedDecoder, make_decoder
 
 TEMPERATURE = 0.7
 VOCAB = 61

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from baselines.batch import Batch, collate
-from baselines.decoding import HistoryDecoder, RaggedDecoder
-from baselines.demonstrations import Demonstration, encode_demonstration
 from baselines.errors import ModelError, TrainingError
-from baselines.logprobs import score_actions
-from baselines.lora import add_lora, has_lora, load_lora_state, lora_state, merged_model, without_lora
-from baselines.policy import Policy
+from baselines.models.lora import add_lora, has_lora, load_lora_state, lora_state, merged_model, without_lora
+from baselines.models.policy import Policy
+from baselines.rl.batch import Batch, collate
+from baselines.rl.logprobs import score_actions
+from baselines.sampling.decoding import HistoryDecoder, RaggedDecoder
+from baselines.sampling.demonstrations import Demonstration, encode_demonstration
 
 pytest.importorskip("peft")
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baselines.losses import (
+from baselines.rl.losses import (
     Aggregation,
     clip_fraction,
     clipped_policy_loss,

@@ -9,12 +9,12 @@ import pytest
 import torch
 from transformers import MistralConfig, MistralForCausalLM
 
-from baselines.batch import collate
-from baselines.decoding import attends_fully
-from baselines.demonstrations import Demonstration, encode_demonstration
 from baselines.errors import ModelError
-from baselines.logprobs import score_actions
-from baselines.policy import Policy, check_model_exists
+from baselines.models.policy import Policy, check_model_exists
+from baselines.rl.batch import collate
+from baselines.rl.logprobs import score_actions
+from baselines.sampling.decoding import attends_fully
+from baselines.sampling.demonstrations import Demonstration, encode_demonstration
 
 
 def test_tiny_has_about_a_million_parameters() -> None:

@@ -15,16 +15,16 @@ from conftest import TOY
 from toy_text_env import ToyErrands
 
 from baselines import pretrain, sft
-from baselines.batch import collate
-from baselines.demonstrations import Demonstration, encode_demonstration
-from baselines.distributed import Ranks
+from baselines.config.settings import OptimiserSettings, RunSettings
 from baselines.errors import ConfigError
-from baselines.log import MetricsLog, Record
-from baselines.logprobs import score_actions
-from baselines.optimise import make_optimiser
-from baselines.players import best_command, make_player
-from baselines.policy import Policy
-from baselines.settings import OptimiserSettings, RunSettings
+from baselines.models.policy import Policy
+from baselines.rl.batch import collate
+from baselines.rl.logprobs import score_actions
+from baselines.rl.optimizer import make_optimiser
+from baselines.runs.distributed import Ranks
+from baselines.runs.log import MetricsLog, Record
+from baselines.sampling.demonstrations import Demonstration, encode_demonstration
+from baselines.sampling.players import best_command, make_player
 
 COMMANDS = ("go east", "go west", "look", "take lamp")
 

@@ -14,13 +14,13 @@ import torch
 from tokenizers import pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from baselines import pretrained
-from baselines.batch import collate
-from baselines.demonstrations import Demonstration, encode_demonstration
 from baselines.errors import ModelError
-from baselines.logprobs import score_actions
-from baselines.policy import Policy
-from baselines.pretrained import CACHE_VARIABLE, Wheel, pretrained_folder
+from baselines.models import pretrained
+from baselines.models.policy import Policy
+from baselines.models.pretrained import CACHE_VARIABLE, Wheel, pretrained_folder
+from baselines.rl.batch import collate
+from baselines.rl.logprobs import score_actions
+from baselines.sampling.demonstrations import Demonstration, encode_demonstration
 
 gguf = pytest.importorskip("gguf")
 

@@ -21,14 +21,14 @@ from conftest import TOY
 pytest.importorskip("ray")
 
 from baselines import grpo
-from baselines.environments import EnvPool, Task
-from baselines.episode import Episode
+from baselines.config.settings import RolloutSettings, RunSettings, TaskSettings, UpdateSettings
 from baselines.errors import ConfigError, TrainingError
-from baselines.lora import add_lora
-from baselines.policy import Policy
-from baselines.ray_rollout import RayWorkers, slices_of
-from baselines.rollout import rollout
-from baselines.settings import RolloutSettings, RunSettings, TaskSettings, UpdateSettings
+from baselines.models.lora import add_lora
+from baselines.models.policy import Policy
+from baselines.sampling.environments import EnvPool, Task
+from baselines.sampling.episode import Episode
+from baselines.sampling.ray_rollout import RayWorkers, slices_of
+from baselines.sampling.rollout import rollout
 from tests.interop.ray_cluster import Nodes, two_nodes
 
 DEADLY = "deadly_text_env:DeadlyErrands-v0"

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines import recipe, sft
+from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings
 from baselines.errors import ConfigError
 from baselines.evaluate import two_level_interval
-from baselines.settings import OptimiserSettings, RolloutSettings, RunSettings
 
 
 def config(out: Path, **changes: object) -> recipe.Config:

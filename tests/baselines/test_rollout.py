@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_text_env import ToyErrands
 
-from baselines.batch import collate
-from baselines.decoding import HistoryDecoder, RaggedDecoder
-from baselines.environments import EnvPool, Task, make_env
-from baselines.episode import Episode
+from baselines.config.settings import RolloutSettings
 from baselines.errors import ConfigError, EnvironmentContractError, TrainingError
-from baselines.logprobs import score_actions
-from baselines.policy import Policy
-from baselines.rollout import rollout
-from baselines.sampling import sample_tokens
-from baselines.settings import RolloutSettings
+from baselines.models.policy import Policy
+from baselines.rl.batch import collate
+from baselines.rl.logprobs import score_actions
+from baselines.sampling.decoding import HistoryDecoder, RaggedDecoder
+from baselines.sampling.environments import EnvPool, Task, make_env
+from baselines.sampling.episode import Episode
+from baselines.sampling.rollout import rollout
+from baselines.sampling.tokens import sample_tokens
 
 SETTINGS = RolloutSettings(temperature=0.7, max_new_tokens=6, max_context_tokens=256)
 TASKS = [Task(seed) for seed in (0, 0, 1, 2, 2, 3, 4)]

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
+from baselines.config.settings import TaskSettings
 from baselines.errors import ConfigError
-from baselines.settings import TaskSettings
-from baselines.tasks import TaskSchedule
+from baselines.rl.tasks import TaskSchedule
 
 
 def schedule(settings: TaskSettings, num_iterations: int = 10, seed: int = 1) -> TaskSchedule:

@@ -15,13 +15,8 @@ import pytest
 import torch
 from conftest import TOY
 
-from baselines import evaluate, grpo, ppo, reinforce_pp, rft, rloo, run, sft
-from baselines.errors import BaselinesError, ConfigError, TrainingError
-from baselines.learner import Learner
-from baselines.log import MetricsLog, Record, read_metrics
-from baselines.policy import Policy
-from baselines.run import TrainResult
-from baselines.settings import (
+from baselines import evaluate, grpo, ppo, reinforce_pp, rft, rloo, sft
+from baselines.config.settings import (
     OptimiserSettings,
     RolloutSettings,
     RunSettings,
@@ -29,7 +24,13 @@ from baselines.settings import (
     TaskSettings,
     UpdateSettings,
 )
-from baselines.transcripts import read_transcripts
+from baselines.errors import BaselinesError, ConfigError, TrainingError
+from baselines.models.policy import Policy
+from baselines.rl.learner import Learner
+from baselines.runs import run
+from baselines.runs.log import MetricsLog, Record, read_metrics
+from baselines.runs.run import TrainResult
+from baselines.runs.transcripts import read_transcripts
 
 ROLLOUT = RolloutSettings(max_new_tokens=8, max_context_tokens=256)
 # `make test-kernels` sets these; a result that hangs on one of them is no result.
@@ -413,7 +414,7 @@ def test_a_context_longer_than_the_model(tmp_path: Path) -> None:
 
 
 def test_gradients_that_are_not_finite_stop_the_run_and_leave_the_weights(tiny_policy: Policy) -> None:
-    from baselines.optimise import apply_gradients, make_optimiser
+    from baselines.rl.optimizer import apply_gradients, make_optimiser
 
     optimiser = make_optimiser(tiny_policy, OptimiserSettings())
     before = {name: tensor.clone() for name, tensor in tiny_policy.model.state_dict().items()}

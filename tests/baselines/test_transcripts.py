@@ -12,9 +12,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from baselines.episode import Episode, Turn
-from baselines.policy import Policy
-from baselines.transcripts import (
+from baselines.models.policy import Policy
+from baselines.runs.transcripts import (
     Transcript,
     TranscriptError,
     make_transcript,
@@ -24,6 +23,7 @@ from baselines.transcripts import (
     write_page,
     write_transcripts,
 )
+from baselines.sampling.episode import Episode, Turn
 from tests.pages import BROWSER, tags
 
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(2)><!--"
@@ -280,7 +280,7 @@ def test_the_page_needs_nothing_else_and_makes_no_markup_of_data(tmp_path: Path)
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "baselines.transcripts", *arguments], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "baselines.runs.transcripts", *arguments], capture_output=True, text=True, timeout=120
     )
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.batch import Batch, collate
-from baselines.critic import Critic
-from baselines.demonstrations import Demonstration, encode_demonstration
-from baselines.episode import Episode
-from baselines.logprobs import TokenScores, score_actions
-from baselines.policy import Policy
-from baselines.settings import UpdateSettings
-from baselines.update import Meter, in_pieces, micro_batches, minibatches, policy_loss, useful_rows
+from baselines.config.settings import UpdateSettings
+from baselines.models.policy import Policy
+from baselines.rl.batch import Batch, collate
+from baselines.rl.critic import Critic
+from baselines.rl.logprobs import TokenScores, score_actions
+from baselines.rl.update import Meter, in_pieces, micro_batches, minibatches, policy_loss, useful_rows
+from baselines.sampling.demonstrations import Demonstration, encode_demonstration
+from baselines.sampling.episode import Episode
 
 
 @pytest.fixture(scope="module")

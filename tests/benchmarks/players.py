@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from benchmarks.records import Usage
+from benchmarks.runs.records import Usage
 
 
 class Silent:

@@ -15,17 +15,17 @@ import pytest
 import torch
 
 from baselines import sft
-from baselines.endpoint import Endpoint, EndpointSettings
+from baselines.config.settings import RolloutSettings, RunSettings
+from baselines.endpoints.endpoint import Endpoint, EndpointSettings
 from baselines.errors import ConfigError
-from baselines.policy import Policy
-from baselines.settings import RolloutSettings, RunSettings
-from benchmarks.agents import OutOfContextError
-from benchmarks.endpoint_agent import ChatSettings, EndpointAgent, Journal, chat_settings
-from benchmarks.local_models import ForgetfulModel, batches, local_settings
-from benchmarks.records import EPISODES, read_trajectories
-from benchmarks.run import MAX_FAILURES, Config, Outcome, run
-from benchmarks.suite import Presentation
-from benchmarks.verify import verify
+from baselines.models.policy import Policy
+from benchmarks.agents.agents import OutOfContextError
+from benchmarks.agents.endpoint import ChatSettings, EndpointAgent, Journal, chat_settings
+from benchmarks.agents.local_models import ForgetfulModel, batches, local_settings
+from benchmarks.runs.records import EPISODES, read_trajectories
+from benchmarks.runs.run import MAX_FAILURES, Config, Outcome, run
+from benchmarks.runs.verify import verify
+from benchmarks.suites.suite import Presentation
 from tests.serving import transformers_serve
 
 KEY = "sk-a-secret-of-the-user"

@@ -7,12 +7,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
-from benchmarks import experiment
-from benchmarks.endpoint_agent import ChatSettings
-from benchmarks.experiment import Name, find_experiment
-from benchmarks.freeze import DEFINITIONS
-from benchmarks.run import Config
-from benchmarks.suite import DIGESTS, TRACKS, Presentation, load_suite
+from benchmarks.agents.endpoint import ChatSettings
+from benchmarks.experiments import experiment
+from benchmarks.experiments.experiment import Name, find_experiment
+from benchmarks.runs.run import Config
+from benchmarks.suites.freeze import DEFINITIONS
+from benchmarks.suites.suite import DIGESTS, TRACKS, Presentation, load_suite
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 PAGE = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
@@ -54,7 +54,7 @@ def test_options_that_are_named_exist() -> None:
 
 
 def test_files_of_a_run_are_those_that_are_told() -> None:
-    from benchmarks.entries import FILES
+    from benchmarks.leaderboard.entries import FILES
 
     assert set(first_cells("What a run keeps")) == set(FILES)
 

@@ -13,20 +13,8 @@ import pytest
 import torch
 
 from baselines.errors import BaselinesError
-from baselines.policy import Policy
-from benchmarks import experiment
-from benchmarks.experiment import (
-    TRAINERS,
-    ExperimentRun,
-    Name,
-    find_experiment,
-    is_done,
-    read_results,
-    report,
-    run,
-    wanted_arms,
-    waves,
-)
+from baselines.models.policy import Policy
+from benchmarks.experiments import experiment
 from benchmarks.experiments.design import (
     FIRST_SEED,
     SCALES,
@@ -39,6 +27,18 @@ from benchmarks.experiments.design import (
     mean_difference,
     rate,
     textworld,
+)
+from benchmarks.experiments.experiment import (
+    TRAINERS,
+    ExperimentRun,
+    Name,
+    find_experiment,
+    is_done,
+    read_results,
+    report,
+    run,
+    wanted_arms,
+    waves,
 )
 
 NAMES = get_args(Name)

@@ -11,19 +11,20 @@ from typing import Any
 
 import pytest
 
-from baselines.transcripts import read_transcripts
-from benchmarks import leaderboard, pages, records, run, standings
-from benchmarks.entries import Entry, load_entries
-from benchmarks.freeze import make_cell
-from benchmarks.leaderboard import markdown, plain, shown
-from benchmarks.records import Played, RunConfig, Usage
-from benchmarks.run import Config
-from benchmarks.scores import Estimate
-from benchmarks.standings import make_boards
-from benchmarks.submit import submit
-from benchmarks.suite import Cell, Presentation, Suite, SuiteTask, parse_suite, render_suite
-from benchmarks.table import Table
-from benchmarks.verify import Step
+from baselines.runs.transcripts import read_transcripts
+from benchmarks.leaderboard import leaderboard, pages, standings
+from benchmarks.leaderboard.entries import Entry, load_entries
+from benchmarks.leaderboard.leaderboard import markdown, plain, shown
+from benchmarks.leaderboard.scores import Estimate
+from benchmarks.leaderboard.standings import make_boards
+from benchmarks.leaderboard.submit import submit
+from benchmarks.leaderboard.table import Table
+from benchmarks.runs import records, run
+from benchmarks.runs.records import Played, RunConfig, Usage
+from benchmarks.runs.run import Config
+from benchmarks.runs.verify import Step
+from benchmarks.suites.freeze import make_cell
+from benchmarks.suites.suite import Cell, Presentation, Suite, SuiteTask, parse_suite, render_suite
 from tests.benchmarks.chromium import Chromium
 from tests.pages import BROWSER, tags
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.entries import RESULTS, check_entry, entry_digest, entry_folders, read_verified
-from benchmarks.records import read_config
-from benchmarks.verify import Stage
+from benchmarks.leaderboard.entries import RESULTS, check_entry, entry_digest, entry_folders, read_verified
+from benchmarks.runs.records import read_config
+from benchmarks.runs.verify import Stage
 
 ENTRIES = entry_folders(RESULTS)
 

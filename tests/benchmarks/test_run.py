@@ -15,13 +15,21 @@ from typing import Any
 import pytest
 
 from baselines.errors import BaselinesError, ConfigError
-from benchmarks.records import EPISODES, SESSIONS, TRAJECTORIES, UNPLAYED, RecordError, read_config, read_trajectories
-from benchmarks.run import MAX_FAILURES, Config, Outcome, run, summary
-from benchmarks.run_folder import RunFolder
-from benchmarks.submit import submit
-from benchmarks.suite import Presentation, SuiteError, load_suite
-from benchmarks.table import make_table
-from benchmarks.verify import verify
+from benchmarks.leaderboard.submit import submit
+from benchmarks.leaderboard.table import make_table
+from benchmarks.runs.records import (
+    EPISODES,
+    SESSIONS,
+    TRAJECTORIES,
+    UNPLAYED,
+    RecordError,
+    read_config,
+    read_trajectories,
+)
+from benchmarks.runs.run import MAX_FAILURES, Config, Outcome, run, summary
+from benchmarks.runs.run_folder import RunFolder
+from benchmarks.runs.verify import verify
+from benchmarks.suites.suite import Presentation, SuiteError, load_suite
 
 PLAYERS = "python:tests.benchmarks.players:"
 
@@ -103,7 +111,7 @@ def test_lines_that_the_summary_lacks_are_made_from_the_trajectories(tmp_path: P
 
 
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.run", "--suite", "smoke-v0", "--agent", "random", "--seeds", "40"]
+    command = [sys.executable, "-m", "benchmarks.runs.run", "--suite", "smoke-v0", "--agent", "random", "--seeds", "40"]
     process = subprocess.Popen([*command, "--out", str(tmp_path)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not ((tmp_path / EPISODES).exists() and len(lines(tmp_path)) > 3):

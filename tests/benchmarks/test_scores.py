@@ -17,8 +17,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks import scores
-from benchmarks.scores import (
+from benchmarks.leaderboard import scores
+from benchmarks.leaderboard.scores import (
     Estimate,
     Resampling,
     bootstrap_over_runs,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gymnasium as gym
 import pytest
 
-from benchmarks.speed import REFERENCES, TIERS, SpeedError, bench, cell, ids, render
+from benchmarks.speed.environments import REFERENCES, TIERS, SpeedError, bench, cell, ids, render
 
 
 def test_every_domain_and_tier_is_measured() -> None:

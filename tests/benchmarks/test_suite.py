@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import suite as suites
-from benchmarks.freeze import DEFINITIONS, freeze, make_cell
-from benchmarks.play import TaskCheck
-from benchmarks.suite import (
+from benchmarks.runs.play import TaskCheck
+from benchmarks.suites import suite as suites
+from benchmarks.suites.freeze import DEFINITIONS, freeze, make_cell
+from benchmarks.suites.suite import (
     DIGESTS,
     TRACKS,
     Presentation,
@@ -38,7 +38,7 @@ def test_a_published_suite_is_what_its_definition_says(name: str) -> None:
 
 
 def test_freezing_again_gives_the_same_bytes() -> None:
-    text = resources.files("benchmarks").joinpath("suites", "smoke-v0.json").read_text(encoding="utf-8")
+    text = resources.files("benchmarks.suites").joinpath("smoke-v0.json").read_text(encoding="utf-8")
     assert freeze("smoke-v0") == text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from baselines.errors import ConfigError
-from benchmarks.vector_speed import Config, markdown, measure
+from benchmarks.speed.vector import Config, markdown, measure
 
 
 def test_every_way_of_playing_is_measured_with_every_wait() -> None:

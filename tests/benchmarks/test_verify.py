@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from baselines.errors import BaselinesError
-from benchmarks import records
-from benchmarks.entries import EntryError, entry_digest, load_entries
-from benchmarks.play import MAX_ACTION
-from benchmarks.records import EPISODES, SESSIONS, SETTINGS, TRAJECTORIES, UNPLAYED, is_name, parse_played
-from benchmarks.run import Config, run
-from benchmarks.submit import submit
-from benchmarks.suite import Presentation
-from benchmarks.verify import verify
+from benchmarks.leaderboard.entries import EntryError, entry_digest, load_entries
+from benchmarks.leaderboard.submit import submit
+from benchmarks.runs import records
+from benchmarks.runs.play import MAX_ACTION
+from benchmarks.runs.records import EPISODES, SESSIONS, SETTINGS, TRAJECTORIES, UNPLAYED, is_name, parse_played
+from benchmarks.runs.run import Config, run
+from benchmarks.runs.verify import verify
+from benchmarks.suites.suite import Presentation
 
 Line = dict[str, Any]
 

@@ -1,7 +1,7 @@
 """A repository of two functions and three tests, with two bugs, for tests that need no index."""
 
-from textagent_gym.envs.swe.grading import Exam, gold_run
-from textagent_gym.envs.swe.sandbox import Sandbox
+from textagent_gym.envs.swe.grading.grader import Exam, gold_run
+from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
 TESTS = b"""import calc
 

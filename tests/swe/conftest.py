@@ -1,7 +1,7 @@
 import pytest
 
-from textagent_gym.envs.swe.sandbox import Sandbox
-from textagent_gym.envs.swe.sandboxes.protection import choose_sandbox
+from textagent_gym.envs.swe.sandboxes.base import Sandbox
+from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from textagent_gym.envs.swe.patches import make_patch
-from textagent_gym.envs.swe.records import TaskRecord
+from textagent_gym.envs.swe.repo.patches import make_patch
+from textagent_gym.envs.swe.types import TaskRecord
 
 from . import calc
 

@@ -16,17 +16,17 @@ from typing import Any, cast
 import gymnasium as gym
 import pytest
 
-from textagent_gym.envs.swe.datasets import adapt, swebench_row
 from textagent_gym.envs.swe.env import SWEGymEnv, SweTask
-from textagent_gym.envs.swe.formats import write_records
-from textagent_gym.envs.swe.grading import grade
-from textagent_gym.envs.swe.images import image_tree, read_archive
-from textagent_gym.envs.swe.patches import apply_patch
-from textagent_gym.envs.swe.sandbox import Limits, Outcome, SandboxError
-from textagent_gym.envs.swe.sandboxes.container import ContainerSandbox, container_sandbox
-from textagent_gym.envs.swe.sandboxes.container_engine import LABEL, engine
+from textagent_gym.envs.swe.grading.grader import grade
+from textagent_gym.envs.swe.repo.patches import apply_patch
+from textagent_gym.envs.swe.repo.tree import scratch_folder, texts
+from textagent_gym.envs.swe.sandboxes.base import Limits, Outcome, SandboxError
+from textagent_gym.envs.swe.sandboxes.container.container import ContainerSandbox, container_sandbox
+from textagent_gym.envs.swe.sandboxes.container.engine import LABEL, engine
+from textagent_gym.envs.swe.sources.datasets import adapt, swebench_row
+from textagent_gym.envs.swe.sources.formats import write_records
+from textagent_gym.envs.swe.sources.images import image_tree, read_archive
 from textagent_gym.envs.swe.tasks import problem
-from textagent_gym.envs.swe.trees import scratch_folder, texts
 
 from . import calc, podman
 
@@ -163,14 +163,14 @@ def test_nothing_outlives_its_command_and_every_mode_can_be_removed(room: Contai
 
 def test_containers_of_dead_processes_are_swept(room: ContainerSandbox) -> None:
     code = (
-        "import os; from textagent_gym.envs.swe.sandboxes.container_engine import LABEL, engine, owner;"
+        "import os; from textagent_gym.envs.swe.sandboxes.container.engine import LABEL, engine, owner;"
         f"c = engine().containers.create({podman.IMAGE!r}, ['sleep', '60'], labels={{LABEL: owner()}}, network_mode='none');"
         "c.start(); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert len(engine().containers.list(filters={"label": LABEL})) == 1
     subprocess.run(
-        [sys.executable, "-c", "from textagent_gym.envs.swe.sandboxes.container_engine import engine; engine()"],
+        [sys.executable, "-c", "from textagent_gym.envs.swe.sandboxes.container.engine import engine; engine()"],
         check=True,
     )
     assert not engine().containers.list(all=True, filters={"label": LABEL})

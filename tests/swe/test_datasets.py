@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from textagent_gym.envs.swe.datasets import SWE_BENCH_REPOS, SWE_GYM_REPOS, adapt, swebench_row
-from textagent_gym.envs.swe.formats import from_row, read_records, write_records
-from textagent_gym.envs.swe.patches import apply_patch, make_patch
-from textagent_gym.envs.swe.records import TaskRecord
+from textagent_gym.envs.swe.repo.patches import apply_patch, make_patch
+from textagent_gym.envs.swe.sources.datasets import SWE_BENCH_REPOS, SWE_GYM_REPOS, adapt, swebench_row
+from textagent_gym.envs.swe.sources.formats import from_row, read_records, write_records
+from textagent_gym.envs.swe.types import TaskRecord
 
 needs_git = pytest.mark.skipif(
     not (shutil.which("git") and shutil.which("bash")), reason="git or bash is not installed"

@@ -8,7 +8,7 @@ import pytest
 
 from textagent_gym.agents import ExpertAgent, RandomAgent
 from textagent_gym.envs.swe.env import SWEGymEnv, SweTask
-from textagent_gym.envs.swe.trees import is_source
+from textagent_gym.envs.swe.repo.tree import is_source
 from textagent_gym.testing import play
 
 EASY = "SWEGym-Easy-Dense-v0"

@@ -16,10 +16,10 @@ from gymnasium.error import DependencyNotInstalled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from textagent_gym.envs.swe import formats
-from textagent_gym.envs.swe.formats import from_row, read_records, to_row, write_records
-from textagent_gym.envs.swe.patches import parse_patch
-from textagent_gym.envs.swe.records import Bug, Sdist, TaskRecord
+from textagent_gym.envs.swe.repo.patches import parse_patch
+from textagent_gym.envs.swe.sources import formats
+from textagent_gym.envs.swe.sources.formats import from_row, read_records, to_row, write_records
+from textagent_gym.envs.swe.types import Bug, Sdist, TaskRecord
 
 ROW: dict[str, Any] = {
     "instance_id": "owner__name-1",

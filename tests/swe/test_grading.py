@@ -3,10 +3,10 @@
 import pytest
 
 from tests.swe import calc
-from textagent_gym.envs.swe import grading
-from textagent_gym.envs.swe.grading import Verdict, accepted, examine, gold_run
-from textagent_gym.envs.swe.sandbox import Sandbox
-from textagent_gym.envs.swe.trees import Changes
+from textagent_gym.envs.swe.grading import grader as grading
+from textagent_gym.envs.swe.grading.grader import Verdict, accepted, examine, gold_run
+from textagent_gym.envs.swe.repo.tree import Changes
+from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
 BUGGY = calc.BUGGY_SOURCE.decode()
 

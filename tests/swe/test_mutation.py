@@ -4,10 +4,10 @@ import ast
 
 import pytest
 
-from textagent_gym.envs.swe.building import parses
-from textagent_gym.envs.swe.mutation import KINDS, Mutation, apply_all, mutations
-from textagent_gym.envs.swe.projects import project_tree, projects
-from textagent_gym.envs.swe.trees import source_files
+from textagent_gym.envs.swe.repo.mutation import KINDS, Mutation, apply_all, mutations
+from textagent_gym.envs.swe.repo.tree import source_files
+from textagent_gym.envs.swe.sources.projects import project_tree, projects
+from textagent_gym.envs.swe.synthesis.bug_finder import parses
 
 SOURCE = b'''"""Docstring with 1 < 2."""
 LIMIT = 3

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from textagent_gym.envs.swe.patches import (
+from textagent_gym.envs.swe.repo.patches import (
     PatchError,
     apply_patch,
     changed_lines,

@@ -15,18 +15,18 @@ import pytest
 
 from tests.swe import calc
 from textagent_gym.agents import ExpertAgent
-from textagent_gym.envs.swe import rebase, sdists
 from textagent_gym.envs.swe.env import SWEGymEnv, SweTask
-from textagent_gym.envs.swe.formats import read_records, to_row, write_records
-from textagent_gym.envs.swe.patches import make_patch, num_hunks
-from textagent_gym.envs.swe.records import Sdist, TaskRecord
-from textagent_gym.envs.swe.runtime import WheelError, runtime_folder
-from textagent_gym.envs.swe.sandbox import Limits, Sandbox
-from textagent_gym.envs.swe.sdists import Release
-from textagent_gym.envs.swe.shell import Shell
+from textagent_gym.envs.swe.grading.pytest_runs import run_tests
+from textagent_gym.envs.swe.grading.runtime import WheelError, runtime_folder
+from textagent_gym.envs.swe.interfaces.shell import Shell
+from textagent_gym.envs.swe.repo.patches import make_patch, num_hunks
+from textagent_gym.envs.swe.repo.workspace import Workspace
+from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox
+from textagent_gym.envs.swe.sources import rebase, sdists
+from textagent_gym.envs.swe.sources.formats import read_records, to_row, write_records
+from textagent_gym.envs.swe.sources.sdists import Release
 from textagent_gym.envs.swe.tasks import problem, requirements_of
-from textagent_gym.envs.swe.testruns import run_tests
-from textagent_gym.envs.swe.workspace import Workspace
+from textagent_gym.envs.swe.types import Sdist, TaskRecord
 from textagent_gym.testing import play
 
 WORDS = """

@@ -20,11 +20,11 @@ from typing import Any
 
 import pytest
 
-from textagent_gym.envs.swe.sandbox import Limits, Outcome, Sandbox, SandboxError
-from textagent_gym.envs.swe.sandboxes import protection
-from textagent_gym.envs.swe.sandboxes.occupancy import measure
-from textagent_gym.envs.swe.sandboxes.protection import choose_sandbox
-from textagent_gym.envs.swe.trees import scratch_folder
+from textagent_gym.envs.swe.repo.tree import scratch_folder
+from textagent_gym.envs.swe.sandboxes import choose as protection
+from textagent_gym.envs.swe.sandboxes.base import Limits, Outcome, Sandbox, SandboxError
+from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
+from textagent_gym.envs.swe.sandboxes.host.disk_usage import measure
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sandboxes need Linux")
 
@@ -620,7 +620,7 @@ WHO_RUNS_MATTERS = (
 @pytest.mark.skipif(not AS_ROOT, reason="these tests run as an ordinary user already")
 def test_all_this_as_an_ordinary_user() -> None:
     """The file once more as nobody, with the modules that it needs in a folder that nobody can read."""
-    from textagent_gym.envs.swe.runtime import runtime_folder
+    from textagent_gym.envs.swe.grading.runtime import runtime_folder
 
     python = python_for_all()
     if python is None:

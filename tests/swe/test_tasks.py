@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from textagent_gym.envs.swe import sdists, tasks
-from textagent_gym.envs.swe.catalogue import indexed_record, listed
-from textagent_gym.envs.swe.grading import examine, tree_digest
-from textagent_gym.envs.swe.patches import num_hunks
-from textagent_gym.envs.swe.projects import INDEX, UNSTEADY, projects
-from textagent_gym.envs.swe.records import Origin, Sdist, TaskRecord
-from textagent_gym.envs.swe.releases import flat, nested
-from textagent_gym.envs.swe.sandbox import Sandbox
+from textagent_gym.envs.swe import tasks
+from textagent_gym.envs.swe.grading.grader import examine, tree_digest
+from textagent_gym.envs.swe.repo.patches import num_hunks
+from textagent_gym.envs.swe.repo.tree import texts, with_changes
+from textagent_gym.envs.swe.sandboxes.base import Sandbox
+from textagent_gym.envs.swe.sources import sdists
+from textagent_gym.envs.swe.sources.index import indexed_record, listed
+from textagent_gym.envs.swe.sources.projects import INDEX, UNSTEADY, projects
+from textagent_gym.envs.swe.sources.releases import flat, nested
 from textagent_gym.envs.swe.tasks import problem
-from textagent_gym.envs.swe.trees import texts, with_changes
+from textagent_gym.envs.swe.types import Origin, Sdist, TaskRecord
 
 ORIGINS: tuple[Origin, ...] = ("bundled", "mutation", "release")
 

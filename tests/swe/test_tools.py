@@ -8,10 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.swe import calc
-from textagent_gym.envs.swe.sandbox import Limits, Sandbox
-from textagent_gym.envs.swe.shell import Shell
-from textagent_gym.envs.swe.tools import CATALOGUE, MAX_SHOWN, TOOLS, Answer, Toolbox, read_call, shortened, typed_call
-from textagent_gym.envs.swe.workspace import Workspace
+from textagent_gym.envs.swe.interfaces.shell import Shell
+from textagent_gym.envs.swe.interfaces.tools import (
+    CATALOGUE,
+    MAX_SHOWN,
+    TOOLS,
+    Answer,
+    Toolbox,
+    read_call,
+    shortened,
+    typed_call,
+)
+from textagent_gym.envs.swe.repo.workspace import Workspace
+from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textagent_gym.envs.swe.trees import (
+from textagent_gym.envs.swe.repo.tree import (
     MAX_FILE_BYTES,
     is_source,
     is_test,
@@ -17,7 +17,7 @@ from textagent_gym.envs.swe.trees import (
     with_changes,
     write_tree,
 )
-from textagent_gym.envs.swe.workspace import FileProblemError, Workspace, clean_path
+from textagent_gym.envs.swe.repo.workspace import FileProblemError, Workspace, clean_path
 
 BASE = {"a.py": b"x = 1\n", "pkg/b.py": b"y = 2\n", "data.bin": b"\0\1", "bad.txt": b"\xff\xfe"}
 NAMES = st.sampled_from(["a", "b", "c/d", "c/e", "f/g/h"])
@@ -123,7 +123,7 @@ def test_folders_of_killed_processes_are_swept(tmp_path: Path, monkeypatch: pyte
     import sys
 
     code = (
-        "import os, signal, textagent_gym.envs.swe.trees as t\n"
+        "import os, signal, textagent_gym.envs.swe.repo.tree as t\n"
         "with t.scratch_folder() as f:\n    print(f, flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
@@ -131,7 +131,7 @@ def test_folders_of_killed_processes_are_swept(tmp_path: Path, monkeypatch: pyte
     left = Path(killed.stdout.strip())
     assert left.exists()
     subprocess.run(
-        [sys.executable, "-c", "import textagent_gym.envs.swe.trees as t\nwith t.scratch_folder(): pass"],
+        [sys.executable, "-c", "import textagent_gym.envs.swe.repo.tree as t\nwith t.scratch_folder(): pass"],
         env=environment,
         check=True,
     )

@@ -9,10 +9,10 @@ import pytest
 
 from tests.textworld.players import Player, admissible_player, careless_player, expert_player
 from textagent_gym.envs.packages import import_textworld, undisturbed
-from textagent_gym.envs.textworld.inform7 import Inform7Engine
-from textagent_gym.envs.textworld.logic import GroundGame
-from textagent_gym.envs.textworld.native import NativeEngine
+from textagent_gym.envs.textworld.engine import NativeEngine
+from textagent_gym.envs.textworld.reference import Inform7Engine
 from textagent_gym.envs.textworld.tasks import TextWorldTask
+from textagent_gym.envs.textworld.world.grounding import GroundGame
 from textagent_gym.planning import Planner
 
 COOKING = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from textagent_gym.envs.packages import import_textworld, undisturbed
-from textagent_gym.envs.textworld.generate import draft, give_instructions, make_simple
-from textagent_gym.envs.textworld.logic import GroundGame
+from textagent_gym.envs.textworld.generation.draft import draft, give_instructions, make_simple
+from textagent_gym.envs.textworld.world.grounding import GroundGame
 from textagent_gym.planning import Planner
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.textworld.test_generate import reference_game
-from textagent_gym.envs.textworld.generate import make_simple
-from textagent_gym.envs.textworld.logic import GroundGame, as_fact
+from textagent_gym.envs.textworld.generation.draft import make_simple
+from textagent_gym.envs.textworld.world.grounding import GroundGame, as_fact
 from textagent_gym.planning import Planner
 
 

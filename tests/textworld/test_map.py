@@ -9,7 +9,7 @@ import gymnasium as gym
 import pytest
 
 from textagent_gym.core import TextAgentEnv
-from textagent_gym.envs.textworld.map import draw_map
+from textagent_gym.envs.textworld.world.game_map import draw_map
 
 
 def test_a_map_tells_exits_doors_holders_and_what_is_carried() -> None:

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from tests.textworld.differential import Tally, compare_game, recipe_of
 from tests.textworld.players import VERBS_ALONE, admissible_player, careless_player
-from textagent_gym.envs.textworld.native import NativeEngine
-from textagent_gym.envs.textworld.parser import Parser
+from textagent_gym.envs.textworld.engine import NativeEngine
+from textagent_gym.envs.textworld.parser.parser import Parser
 from textagent_gym.envs.textworld.tasks import make_task
-from textagent_gym.envs.textworld.text import quoted
+from textagent_gym.envs.textworld.world.descriptions import quoted
 
 
 @pytest.mark.parametrize("number", [1, 3, 7, 12, 22])

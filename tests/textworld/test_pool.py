@@ -7,8 +7,8 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
-from textagent_gym import data
-from textagent_gym.envs.textworld.pool import missing_recipes, prepare, shared_structures
+from textagent_gym import cache as data
+from textagent_gym.envs.textworld.generation.prepare import missing_recipes, prepare, shared_structures
 from textagent_gym.envs.textworld.tasks import make_task
 
 EASY = "TextWorld-w2-o3-q4-Dense-v0"

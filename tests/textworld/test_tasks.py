@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textagent_gym import data
+from textagent_gym import cache as data
 from textagent_gym.envs.textworld import tasks
-from textagent_gym.envs.textworld.inform7 import Inform7Engine, compiled
-from textagent_gym.envs.textworld.recipes import Recipe
+from textagent_gym.envs.textworld.reference import Inform7Engine, compiled
 from textagent_gym.envs.textworld.tasks import find_task, make_task, quest_shape
+from textagent_gym.envs.textworld.types import Recipe
 
 EASY = Recipe(num_rooms=3, num_objects=4, solution_length=4, seed=1)
 
@@ -143,7 +143,7 @@ def test_nothing_half_written_is_left_or_trusted(empty_cache: Path, monkeypatch:
 
 def test_many_processes_may_make_the_same_game_at_once(empty_cache: Path) -> None:
     code = (
-        "from textagent_gym.envs.textworld.tasks import *; from textagent_gym.envs.textworld.inform7 import compiled;"
+        "from textagent_gym.envs.textworld.tasks import *; from textagent_gym.envs.textworld.reference import compiled;"
         f"task = make_task({EASY!r}); compiled(task); print(task.task_id)"
     )
 

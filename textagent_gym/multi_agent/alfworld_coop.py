@@ -16,12 +16,12 @@ from typing import Any, ClassVar, cast
 
 from textagent_gym.contract import Task
 from textagent_gym.envs.alfworld.env import ALFWorldEnv
-from textagent_gym.envs.alfworld.errands import Errand
-from textagent_gym.envs.alfworld.facts import Facts, Mark
-from textagent_gym.envs.alfworld.plans import Planner
-from textagent_gym.envs.alfworld.recipes import TASK_TYPES, TaskType
-from textagent_gym.envs.alfworld.stages import stages_done
+from textagent_gym.envs.alfworld.pddl.state import Facts, Mark
+from textagent_gym.envs.alfworld.planning.goals import Errand
+from textagent_gym.envs.alfworld.planning.planner import Planner
+from textagent_gym.envs.alfworld.planning.stages import stages_done
 from textagent_gym.envs.alfworld.tasks import AlfworldTask
+from textagent_gym.envs.alfworld.types import TASK_TYPES, TaskType
 from textagent_gym.multi_agent.team import PASS, Hearing, TeamEnv, TurnBased, knobs_of, player_names, turn_by_turn
 from textagent_gym.registration import ALFWORLD
 

@@ -16,10 +16,10 @@ from typing import Any, ClassVar, cast
 
 from textagent_gym.contract import Task
 from textagent_gym.envs.swe.env import SWEGymEnv
-from textagent_gym.envs.swe.patches import make_patch
-from textagent_gym.envs.swe.presented import SweTask
-from textagent_gym.envs.swe.tools import TOOLS, read_call, shortened
-from textagent_gym.envs.swe.trees import Changes, texts
+from textagent_gym.envs.swe.interfaces.presented import SweTask
+from textagent_gym.envs.swe.interfaces.tools import TOOLS, read_call, shortened
+from textagent_gym.envs.swe.repo.patches import make_patch
+from textagent_gym.envs.swe.repo.tree import Changes, texts
 from textagent_gym.multi_agent.team import PASS, TeamEnv, TurnBased, knobs_of, turn_by_turn
 from textagent_gym.registration import SWEGYM
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textagent_gym.engines import Reply
-from textagent_gym.envs.alfworld.facts import Mark
-from textagent_gym.envs.alfworld.game import Action, Game
+from textagent_gym.envs.alfworld.pddl.game import Action, Game
+from textagent_gym.envs.alfworld.pddl.state import Mark
 
 if TYPE_CHECKING:
     from textagent_gym.envs.alfworld.tasks import AlfworldTask

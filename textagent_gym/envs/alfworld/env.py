@@ -12,13 +12,12 @@ from textagent_gym.contract import EpisodeOptions, Task, Turn
 from textagent_gym.core import TextAgentEnv
 from textagent_gym.engines import Engine, Reply
 from textagent_gym.envs.alfworld import dataset
+from textagent_gym.envs.alfworld.commands import meant, why_nothing
 from textagent_gym.envs.alfworld.engine import NativeEngine
-from textagent_gym.envs.alfworld.facts import Facts
-from textagent_gym.envs.alfworld.map import draw_map
-from textagent_gym.envs.alfworld.reading import meant, why_nothing
-from textagent_gym.envs.alfworld.recipes import TASK_TYPES, Recipe, TaskType
+from textagent_gym.envs.alfworld.pddl.state import Facts
+from textagent_gym.envs.alfworld.planning.stages import num_stages, stages_done
 from textagent_gym.envs.alfworld.reference import ReferenceEngine
-from textagent_gym.envs.alfworld.stages import num_stages, stages_done
+from textagent_gym.envs.alfworld.room_map import draw_map
 from textagent_gym.envs.alfworld.tasks import (
     MAX_OBJECTS,
     MAX_RECEPTACLES,
@@ -28,6 +27,7 @@ from textagent_gym.envs.alfworld.tasks import (
     find_task,
     make_task,
 )
+from textagent_gym.envs.alfworld.types import TASK_TYPES, Recipe, TaskType
 from textagent_gym.knobs import Knobs, check_choice
 
 Backend = Literal["native", "alfworld"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from textagent_gym.engines import Reply
-from textagent_gym.envs.alfworld.facts import Facts
+from textagent_gym.envs.alfworld.pddl.state import Facts
 from textagent_gym.envs.packages import import_alfworld, import_textworld, undisturbed
 
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ import numpy as np
 
 from textagent_gym.contract import Split, Task
 from textagent_gym.envs.alfworld.engine import NativeEngine
-from textagent_gym.envs.alfworld.errands import read_errands
-from textagent_gym.envs.alfworld.game import Game, read_game
-from textagent_gym.envs.alfworld.generate import Household, describe_feasible, draw
-from textagent_gym.envs.alfworld.grammar import UnknownGrammarError
-from textagent_gym.envs.alfworld.pddl import UnknownPddlError
-from textagent_gym.envs.alfworld.plans import Plan, Planner
-from textagent_gym.envs.alfworld.recipes import Recipe
-from textagent_gym.envs.alfworld.writing import game_data
+from textagent_gym.envs.alfworld.generation.game_file import game_data
+from textagent_gym.envs.alfworld.generation.generator import Household, describe_feasible, draw
+from textagent_gym.envs.alfworld.pddl.game import Game, read_game
+from textagent_gym.envs.alfworld.pddl.parser import UnknownPddlError
+from textagent_gym.envs.alfworld.pddl.text_grammar import UnknownGrammarError
+from textagent_gym.envs.alfworld.planning.goals import read_errands
+from textagent_gym.envs.alfworld.planning.planner import Plan, Planner
+from textagent_gym.envs.alfworld.types import Recipe
 
 MIN_SOLUTION_LENGTH = 3
 """The shortest errand: go to where a thing lies beside a lamp, take it, use the lamp."""

@@ -8,23 +8,23 @@ from typing_extensions import Unpack
 
 from textagent_gym.contract import EpisodeOptions, Task, Turn
 from textagent_gym.core import MAX_ACTION, TextAgentEnv
-from textagent_gym.envs.swe import tools
-from textagent_gym.envs.swe.catalogue import indexed_record
-from textagent_gym.envs.swe.grading import Verdict, grade, time_limit
-from textagent_gym.envs.swe.interfaces import Interface, actions_asked, rules_of
-from textagent_gym.envs.swe.patches import make_patch
-from textagent_gym.envs.swe.presented import SweTask, present
-from textagent_gym.envs.swe.records import Origin, TaskRecord
-from textagent_gym.envs.swe.sandbox import Limits, Sandbox
-from textagent_gym.envs.swe.sandboxes.container import container_sandbox
-from textagent_gym.envs.swe.sandboxes.container_engine import engine
-from textagent_gym.envs.swe.sandboxes.protection import choose_sandbox
-from textagent_gym.envs.swe.selection import custom_records, from_index, from_records, in_images, within
-from textagent_gym.envs.swe.shell import Shell
-from textagent_gym.envs.swe.statements import HINT_LEVELS, statement
+from textagent_gym.envs.swe.grading.grader import Verdict, grade, time_limit
+from textagent_gym.envs.swe.interfaces import tools
+from textagent_gym.envs.swe.interfaces.base import Interface, actions_asked, rules_of
+from textagent_gym.envs.swe.interfaces.presented import SweTask, present
+from textagent_gym.envs.swe.interfaces.shell import Shell
+from textagent_gym.envs.swe.repo.patches import make_patch
+from textagent_gym.envs.swe.repo.tree import texts
+from textagent_gym.envs.swe.repo.workspace import Workspace
+from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox
+from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
+from textagent_gym.envs.swe.sandboxes.container.container import container_sandbox
+from textagent_gym.envs.swe.sandboxes.container.engine import engine
+from textagent_gym.envs.swe.sources.index import indexed_record
+from textagent_gym.envs.swe.sources.selection import custom_records, from_index, from_records, in_images, within
+from textagent_gym.envs.swe.sources.statements import HINT_LEVELS, statement
 from textagent_gym.envs.swe.tasks import problem
-from textagent_gym.envs.swe.trees import texts
-from textagent_gym.envs.swe.workspace import Workspace
+from textagent_gym.envs.swe.types import Origin, TaskRecord
 from textagent_gym.knobs import check_choice, check_integer, check_number
 from textagent_gym.spaces import AnyText
 
@@ -97,7 +97,7 @@ class SWEGymEnv(TextAgentEnv):
         tests_visible: Whether the tests that judge are among the files. Without, their files are missing, or are as they
             were before the repair that brought them.
         rebase: Whether rows of `tasks` that live in an image are moved to the nearest earlier source distribution, when they
-            are played first: see `textagent_gym.envs.swe.rebase`. Scores on them are not those of the data set.
+            are played first: see `textagent_gym.envs.swe.sources.rebase`. Scores on them are not those of the data set.
         sandbox: "local", or "docker" for tasks that live in container images, through Docker or podman.
         allow_weaker: Whether Landlock alone may protect the host where bubblewrap cannot run.
         allow_unsafe: Whether nothing at all may protect the host where neither can.
@@ -108,7 +108,7 @@ class SWEGymEnv(TextAgentEnv):
         TypeError: An argument is unknown or has the wrong type.
         ValueError: An argument is out of its range, or no task has what was asked for.
         gymnasium.error.DependencyNotInstalled: The extra `swe` is not installed.
-        textagent_gym.envs.swe.sandbox.SandboxError: Nothing here can protect the host, and no weaker way was allowed; no
+        textagent_gym.envs.swe.sandboxes.base.SandboxError: Nothing here can protect the host, and no weaker way was allowed; no
             container engine answers, or it does not have a task's image (at reset).
         OSError: A source distribution cannot be fetched (at reset).
     """
@@ -272,7 +272,7 @@ class SWEGymEnv(TextAgentEnv):
             )
         record = self._records.get(task_id) or indexed_record(self._origin, task_id)
         if self._rebase and record.origin == "dataset" and record.sdist is None:
-            from textagent_gym.envs.swe.rebase import rebased
+            from textagent_gym.envs.swe.sources.rebase import rebased
 
             record = self._records[task_id] = rebased(record, self._sandbox_of(record))
         sandbox = self._sandbox_of(record)

@@ -7,16 +7,16 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from textagent_gym.envs.swe.canaries import split_id, whole_id
-from textagent_gym.envs.swe.grading import Exam, gold_run, test_files, time_limit
-from textagent_gym.envs.swe.images import image_tree
-from textagent_gym.envs.swe.patches import PatchError, apply_patch, patched_files
-from textagent_gym.envs.swe.projects import installed_tree, project_tree, projects
-from textagent_gym.envs.swe.records import TaskRecord
-from textagent_gym.envs.swe.repairs import Edit, edits_of
-from textagent_gym.envs.swe.runtime import distribution_name, required_name, runtime_folder
-from textagent_gym.envs.swe.sandbox import Sandbox
-from textagent_gym.envs.swe.trees import Tree, is_test, source_files, texts, with_changes
+from textagent_gym.envs.swe.grading.grader import Exam, gold_run, test_files, time_limit
+from textagent_gym.envs.swe.grading.guards import split_id, whole_id
+from textagent_gym.envs.swe.grading.runtime import distribution_name, required_name, runtime_folder
+from textagent_gym.envs.swe.repo.edits import Edit, edits_of
+from textagent_gym.envs.swe.repo.patches import PatchError, apply_patch, patched_files
+from textagent_gym.envs.swe.repo.tree import Tree, is_test, source_files, texts, with_changes
+from textagent_gym.envs.swe.sandboxes.base import Sandbox
+from textagent_gym.envs.swe.sources.images import image_tree
+from textagent_gym.envs.swe.sources.projects import installed_tree, project_tree, projects
+from textagent_gym.envs.swe.types import TaskRecord
 
 IMAGE_SECONDS = 60.0
 """Time that tests in an image are taken to need where nobody measured it, in seconds."""
@@ -52,7 +52,7 @@ def problem(record: TaskRecord, sandbox: Sandbox) -> Problem:
     Raises:
         OSError: Its archive cannot be fetched.
         ValueError: The record is not sound: a patch does not fit, or the repaired tree fails a test that it should pass.
-        textagent_gym.envs.swe.sandbox.SandboxError: The sandbox failed, or the record's image cannot be had.
+        textagent_gym.envs.swe.sandboxes.base.SandboxError: The sandbox failed, or the record's image cannot be had.
     """
     key = record.instance_id, hashlib.sha256(repr((record, sandbox.identity)).encode()).hexdigest()
     known = _problems.get(key)
@@ -128,7 +128,7 @@ def base_tree(record: TaskRecord, sandbox: Sandbox) -> Tree:
     Raises:
         OSError: The archive cannot be fetched.
         ValueError: The record names none of them.
-        textagent_gym.envs.swe.sandbox.SandboxError: The image cannot be had.
+        textagent_gym.envs.swe.sandboxes.base.SandboxError: The image cannot be had.
     """
     if record.image and sandbox.identity:
         return image_tree(record.image)
@@ -183,7 +183,7 @@ def patched(tree: Tree, patch: str) -> Tree:
     """A tree after a patch.
 
     Raises:
-        textagent_gym.envs.swe.patches.PatchError: It does not apply.
+        textagent_gym.envs.swe.repo.patches.PatchError: It does not apply.
     """
     if not patch:
         return tree

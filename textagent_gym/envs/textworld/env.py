@@ -11,12 +11,10 @@ from typing_extensions import Unpack
 from textagent_gym.contract import EpisodeOptions, Split, Task, Turn
 from textagent_gym.core import TextAgentEnv
 from textagent_gym.engines import Engine, Reply
-from textagent_gym.envs.textworld.files import file_task
-from textagent_gym.envs.textworld.generate import Instructions
-from textagent_gym.envs.textworld.inform7 import Inform7Engine
-from textagent_gym.envs.textworld.map import draw_map
-from textagent_gym.envs.textworld.native import NativeEngine
-from textagent_gym.envs.textworld.recipes import Challenge, Recipe, SimpleRewards
+from textagent_gym.envs.textworld.engine import NativeEngine
+from textagent_gym.envs.textworld.generation.draft import Instructions
+from textagent_gym.envs.textworld.generation.files import file_task
+from textagent_gym.envs.textworld.reference import Inform7Engine
 from textagent_gym.envs.textworld.tasks import (
     MAX_OBJECTS,
     MAX_ROOMS,
@@ -25,7 +23,9 @@ from textagent_gym.envs.textworld.tasks import (
     find_task,
     make_task,
 )
-from textagent_gym.envs.textworld.text import UnknownTextError
+from textagent_gym.envs.textworld.types import Challenge, Recipe, SimpleRewards
+from textagent_gym.envs.textworld.world.descriptions import UnknownTextError
+from textagent_gym.envs.textworld.world.game_map import draw_map
 from textagent_gym.knobs import Knobs, check_choice
 
 Backend = Literal["native", "inform7"]
@@ -189,7 +189,9 @@ class TextWorldEnv(TextAgentEnv):
                 exact=exact,
                 instructions=instructions,
             )
-        if options.get("split") == "literature" and (self._recipe is None or self._recipe.challenge != "custom" or exact):
+        if options.get("split") == "literature" and (
+            self._recipe is None or self._recipe.challenge != "custom" or exact
+        ):
             raise ValueError(
                 "expected an environment of tw-make's own games with split='literature' (exact=False and no other "
                 f"challenge), got exact={exact}, challenge={challenge!r}"

@@ -13,18 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from textagent_gym.cache import cache_folder, keep
 from textagent_gym.contract import Split, Task
-from textagent_gym.data import cache_folder, keep
 from textagent_gym.envs.packages import import_textworld, undisturbed
-from textagent_gym.envs.textworld.generate import (
-    Draft,
-    draft,
-    give_instructions,
-    make_simple,
-)
-from textagent_gym.envs.textworld.logic import GroundGame, as_fact
-from textagent_gym.envs.textworld.names import is_playable
-from textagent_gym.envs.textworld.recipes import Recipe
+from textagent_gym.envs.textworld.generation.ambiguity import is_playable
+from textagent_gym.envs.textworld.generation.draft import Draft, draft, give_instructions, make_simple
+from textagent_gym.envs.textworld.types import Recipe
+from textagent_gym.envs.textworld.world.grounding import GroundGame, as_fact
 from textagent_gym.planning import Planner
 
 if TYPE_CHECKING:
@@ -126,7 +121,9 @@ def generate(recipe: Recipe) -> Game:
     if recipe.split == "literature":
         game = _draw(recipe, recipe.seed, found)
         if game is None:
-            raise ValueError(f"expected a seed with which tw-make custom makes a game of {recipe.name}, got {recipe.seed}")
+            raise ValueError(
+                f"expected a seed with which tw-make custom makes a game of {recipe.name}, got {recipe.seed}"
+            )
         game.metadata["generator_seed"] = recipe.seed
         return game
     for attempt in range(MAX_DRAWS):

@@ -30,11 +30,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from textagent_gym.envs.swe.sandbox import TESTBED, Limits, Outcome, Protection, SandboxError
-from textagent_gym.envs.swe.sandboxes import seccomp, surroundings
-from textagent_gym.envs.swe.sandboxes.occupancy import Occupancy, hand_over, measure, take_back
-from textagent_gym.envs.swe.sandboxes.supervise import exceeds, supervise
-from textagent_gym.envs.swe.sandboxes.users import free_user
+from textagent_gym.envs.swe.sandboxes.base import TESTBED, Limits, Outcome, Protection, SandboxError
+from textagent_gym.envs.swe.sandboxes.host import host_paths as surroundings
+from textagent_gym.envs.swe.sandboxes.host.disk_usage import Occupancy, hand_over, measure, take_back
+from textagent_gym.envs.swe.sandboxes.host.process_guard import exceeds, supervise
+from textagent_gym.envs.swe.sandboxes.host.users import free_user
+from textagent_gym.envs.swe.sandboxes.landlock import seccomp
 
 _USER = 1000
 """The user of a command inside a user namespace."""

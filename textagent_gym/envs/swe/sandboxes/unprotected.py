@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from textagent_gym.envs.swe.sandbox import TESTBED, Limits, Outcome, Protection
-from textagent_gym.envs.swe.sandboxes import surroundings
-from textagent_gym.envs.swe.sandboxes.occupancy import Occupancy, measure, take_back
-from textagent_gym.envs.swe.sandboxes.supervise import exceeds, processes_below, supervise
-from textagent_gym.envs.swe.sandboxes.translation import Translation
-from textagent_gym.envs.swe.trees import scratch_folder
+from textagent_gym.envs.swe.repo.tree import scratch_folder
+from textagent_gym.envs.swe.sandboxes.base import TESTBED, Limits, Outcome, Protection
+from textagent_gym.envs.swe.sandboxes.host import host_paths as surroundings
+from textagent_gym.envs.swe.sandboxes.host.disk_usage import Occupancy, measure, take_back
+from textagent_gym.envs.swe.sandboxes.host.path_mapping import Translation
+from textagent_gym.envs.swe.sandboxes.host.process_guard import exceeds, processes_below, supervise
 
 _PYTHON = surroundings.PROGRAMS.rpartition("/")[0]
 _EXEC = 'ulimit -c 0 -n 1024 -f "$1" -v "$2"; shift 2; exec -- "$@"'

@@ -1,0 +1,317 @@
+"""Options that every trainer shares, nested into each algorithm's own `Config`; the command line shows them flat."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import tyro
+
+from baselines.errors import ConfigError
+from baselines.rl.losses import Aggregation
+
+KlPlacement: TypeAlias = Literal["reward", "loss"]
+Schedule: TypeAlias = Literal["constant", "linear", "cosine"]
+Decode: TypeAlias = Literal["free", "listed"]
+Curriculum: TypeAlias = Literal["none", "fixed", "adaptive"]
+
+
+def parse_json_object(text: str) -> dict[str, Any]:
+    """Reads constructor options from a JSON object.
+
+    Raises:
+        ConfigError: the text is not JSON, or not an object.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f'expected a JSON object such as \'{{"split": "train"}}\', got {text!r}: {error}') from error
+    if not isinstance(value, dict):
+        raise ConfigError(f'expected a JSON object such as \'{{"split": "train"}}\', got {text!r}')
+    return value
+
+
+JsonObject: TypeAlias = Annotated[
+    dict[str, Any],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="JSON",
+        instance_from_str=lambda args: parse_json_object(args[0]),
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda value: [json.dumps(value)],
+    ),
+]
+
+
+@dataclass(frozen=True)
+class RolloutSettings:
+    """How episodes are sampled."""
+
+    temperature: float = 1.0
+    """Divides the logits; recorded log-probabilities include it. 1.0 trains the distribution that is evaluated."""
+    max_new_tokens: int = 32
+    """Tokens of one action at most, its end token included. Commands of text games take 3 to 15."""
+    max_context_tokens: int = 2048
+    """Tokens of one episode at most; a turn that may not fit truncates the episode, and is counted."""
+    top_p: float = 1.0
+    """Refused unless 1: recorded log-probabilities would no longer be the model's own."""
+    top_k: int = 0
+    """Refused unless 0, for the same reason."""
+    num_envs: int = 64
+    """Episodes that a process plays side by side; when one ends, the next takes its place."""
+    env_workers: int = 1
+    """Threads that step environments; more than one pays where a step takes milliseconds (SWEGym)."""
+    max_broken_envs: int = 8
+    """Environments that may raise in a process; each is replaced and its episode played anew. One more ends the run."""
+    decode: Decode = "free"
+    """free: any text. listed: only commands of `info["admissible_commands"]`, token by token, with the log-probabilities of
+    the distribution restricted to them (`listed.py`)."""
+
+    def check(self, training: bool = True) -> None:
+        """Raises `ConfigError` for values outside their range; `training` also refuses greedy sampling."""
+        if self.top_p != 1.0 or self.top_k != 0:
+            raise ConfigError(
+                "expected top_p=1 and top_k=0 (log-probabilities are those of the sampling distribution), "
+                f"got top_p={self.top_p}, top_k={self.top_k}"
+            )
+        if training and self.temperature <= 0:
+            raise ConfigError(f"expected temperature > 0 for training, got {self.temperature}")
+        check_one_of("decode", self.decode, ("free", "listed"))
+        check_at_least("temperature", self.temperature, 0.0)
+        check_at_least("max_new_tokens", self.max_new_tokens, 1)
+        check_at_least("max_context_tokens", self.max_context_tokens, self.max_new_tokens + 1)
+        check_at_least("num_envs", self.num_envs, 1)
+        check_at_least("env_workers", self.env_workers, 1)
+        check_at_least("max_broken_envs", self.max_broken_envs, 0)
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """Which tasks are played: seeds of one environment, a mixture of several, or one after another as a curriculum."""
+
+    num_train_seeds: int = 0
+    """Number of seeds that tasks are drawn from, in a new order whenever all were played. 0: every task has a new seed."""
+    first_train_seed: int = 0
+    """The first of these seeds. SFT demonstrates the seeds from 0 on: from `num_demos` on nothing was demonstrated."""
+    also: JsonObject = field(default_factory=dict)
+    """Further environment ids and their weights beside `env_id` (weight 1), such as '{"package:Harder-v0": 0.5}'; for a
+    curriculum, in the order of the stages. All take `env_kwargs`."""
+    curriculum: Curriculum = "none"
+    """none: a mixture by weight. fixed: each id for an equal share of the iterations, in order. adaptive: on to the next
+    id when the success rate is above the band, back when it is below."""
+    band_low: float = 0.2
+    """Success rate of an iteration below which an adaptive curriculum goes one stage back."""
+    band_high: float = 0.8
+    """Success rate of an iteration above which an adaptive curriculum goes one stage on."""
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values outside their range."""
+        check_at_least("num_train_seeds", self.num_train_seeds, 0)
+        check_at_least("first_train_seed", self.first_train_seed, 0)
+        check_one_of("curriculum", self.curriculum, ("none", "fixed", "adaptive"))
+        for env_id, weight in self.also.items():
+            if not isinstance(weight, (int, float)) or not weight > 0:
+                raise ConfigError(f"expected also to give each id a weight > 0, got {weight!r} for {env_id!r}")
+        if self.curriculum != "none" and not self.also:
+            raise ConfigError(f"expected also to name the later stages of a {self.curriculum} curriculum, got none")
+        if not 0 <= self.band_low < self.band_high <= 1:
+            raise ConfigError(f"expected 0 <= band_low < band_high <= 1, got {self.band_low} and {self.band_high}")
+
+
+@dataclass(frozen=True)
+class UpdateSettings:
+    """How an iteration's episodes become optimiser steps: the parts of the loss that all algorithms share."""
+
+    update_epochs: int = 1
+    """Passes over the episodes of an iteration."""
+    num_minibatches: int = 2
+    """Optimiser steps of one pass; with more than one step an iteration the ratio leaves 1 and the clip acts."""
+    loss_aggregation: Aggregation = "token"
+    """Mean over all action tokens (arXiv 2503.14476, eq. 8), or within episodes and then over them (arXiv 2402.03300)."""
+    clip_coef: float = 0.2
+    """eps of the clipped ratio (arXiv 1707.06347, section 6.1)."""
+    clip_coef_high: float | None = None
+    """eps of the upper bound alone, "clip-higher" (0.28 in arXiv 2503.14476); None takes `clip_coef`."""
+    entropy_coef: float = 0.0
+    """Weight of the entropy bonus, per nat (arXiv 1707.06347, eq. 9)."""
+    kl_coef: float = 0.0
+    """beta of the KL divergence from the initial policy, per nat; 0 saves the reference model."""
+    kl_placement: KlPlacement = "loss"
+    """loss: the k3 estimate is added to the loss. reward: -beta log(pi_old / pi_ref) is paid at every action token."""
+    target_kl: float | None = None
+    """Passes end for this iteration once the approximate KL of a minibatch is above 1.5 times this (OpenAI Spinning Up)."""
+
+    def check(self, num_episodes: int) -> None:
+        """Raises `ConfigError` for values outside their range; `num_episodes` are those of an iteration."""
+        check_at_least("update_epochs", self.update_epochs, 1)
+        check_at_least("num_minibatches", self.num_minibatches, 1)
+        if num_episodes % self.num_minibatches:
+            raise ConfigError(
+                f"expected num_minibatches to divide the {num_episodes} episodes of an iteration, "
+                f"got {self.num_minibatches}"
+            )
+        check_one_of("loss_aggregation", self.loss_aggregation, ("token", "sequence"))
+        check_positive("clip_coef", self.clip_coef)
+        if self.clip_coef_high is not None:
+            check_at_least("clip_coef_high", self.clip_coef_high, self.clip_coef)
+        check_at_least("entropy_coef", self.entropy_coef, 0.0)
+        check_at_least("kl_coef", self.kl_coef, 0.0)
+        check_one_of("kl_placement", self.kl_placement, ("reward", "loss"))
+        if self.target_kl is not None:
+            check_positive("target_kl", self.target_kl)
+
+    def check_unused(self, *names: str) -> None:
+        """Raises `ConfigError` where a coefficient is set that an algorithm has no part for."""
+        for name in names:
+            if getattr(self, name):
+                raise ConfigError(f"expected {name}=0, which this algorithm does not use, got {getattr(self, name)}")
+
+    @property
+    def kl_in_reward(self) -> bool:
+        """Whether the reward holds a KL penalty."""
+        return self.kl_coef > 0 and self.kl_placement == "reward"
+
+    @property
+    def kl_in_loss(self) -> bool:
+        """Whether the loss holds a KL penalty."""
+        return self.kl_coef > 0 and self.kl_placement == "loss"
+
+
+@dataclass(frozen=True)
+class OptimiserSettings:
+    """AdamW (arXiv 1711.05101) and how a batch is cut to fit the memory."""
+
+    learning_rate: float = 1e-6
+    """Step size of AdamW. 1e-6 suits pretrained models of 0.5 B and more (arXiv 2510.01132, its best)."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay of AdamW."""
+    adam_beta1: float = 0.9
+    """Decay of AdamW's mean of the gradients (arXiv 1711.05101, section 4)."""
+    adam_beta2: float = 0.999
+    """Decay of AdamW's mean of their squares."""
+    adam_epsilon: float = 1e-8
+    """Added to the root of that mean: an update shrinks where gradients are smaller than this."""
+    warmup_steps: int = 0
+    """Optimiser steps over which the learning rate rises linearly, from 1 / warmup_steps of itself."""
+    schedule: Schedule = "constant"
+    """What the learning rate does over the run: stays, falls linearly to 0, or along half a cosine (arXiv 1608.03983)."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this global L2 norm."""
+    micro_batch_tokens: int = 8192
+    """Tokens of one forward and backward pass, padding included where the model needs it; gradients accumulate."""
+    checkpoint_activations: bool = False
+    """Compute each layer's activations once more on the way back instead of keeping them: less memory, a third slower."""
+    lora_rank: int = 0
+    """Rank of LoRA (arXiv 2106.09685) on all linear layers; 0 trains all weights. Needs `peft`."""
+    lora_alpha: float = 32.0
+    """LoRA's scale: its update is multiplied by lora_alpha / lora_rank."""
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values outside their range."""
+        check_positive("learning_rate", self.learning_rate)
+        check_at_least("weight_decay", self.weight_decay, 0.0)
+        for name in ("adam_beta1", "adam_beta2"):
+            check_fraction(name, getattr(self, name))
+        check_positive("adam_epsilon", self.adam_epsilon)
+        check_at_least("warmup_steps", self.warmup_steps, 0)
+        check_positive("max_grad_norm", self.max_grad_norm)
+        check_at_least("micro_batch_tokens", self.micro_batch_tokens, 1)
+        check_one_of("schedule", self.schedule, ("constant", "linear", "cosine"))
+        check_at_least("lora_rank", self.lora_rank, 0)
+        check_positive("lora_alpha", self.lora_alpha)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Where a run lives, how it is seeded, when it is evaluated and saved."""
+
+    out: Path = Path("runs/latest")
+    """Folder for config.json, metrics.jsonl, curves.png, checkpoints/, episodes/ and model/."""
+    seed: int = 1
+    """Seeds weights drawn from nothing, sampling and the order of data."""
+    resume: bool = False
+    """Continue the run in `out` from its newest checkpoint, to the same curve."""
+    checkpoint_every: int = 0
+    """Iterations (SFT: optimiser steps) between checkpoints; 0 writes none."""
+    keep_checkpoints: int = 2
+    """The newest checkpoints that are kept."""
+    eval_every: int = 0
+    """Iterations (SFT: optimiser steps) between evaluations on held-out seeds; 0 for one at the end."""
+    eval_episodes: int = 0
+    """Held-out seeds of one evaluation, each played once greedily and once sampled at temperature 1; 0 for none."""
+    eval_first_seed: int = 1_000_000
+    """Held-out seeds are the `eval_episodes` seeds from here on."""
+    eval_env_kwargs: JsonObject = field(default_factory=dict)
+    """Constructor options of the evaluation's environments, laid over `env_kwargs`, such as '{"split": "test"}'."""
+    num_eval_envs: int = 64
+    """Episodes that an evaluation plays side by side."""
+    device: str = "cpu"
+    """Torch device of the model."""
+    dtype: str = "float32"
+    """Type of the weights: float32 or bfloat16."""
+    tf32: bool = True
+    """On a GPU, multiply float32 matrices in TF32: inputs rounded to 10 bits of mantissa (bfloat16: 7), sums in float32."""
+    num_threads: int = 0
+    """Threads of torch on the CPU; 0 leaves torch's own choice."""
+    tensorboard: bool = False
+    """Also write TensorBoard's event files into `out`. Needs `tensorboard`."""
+    log_episodes: int = 0
+    """Iterations between transcripts with the advantage of every token, in `out`/episodes; 0 writes none."""
+    progress: bool = True
+    """Show the live bar."""
+    ray_workers: int = 0
+    """Actors of a running Ray cluster that play the training episodes, in place of each process; 0 for none. Needs `ray`."""
+    ray_cpus: float = 1.0
+    """CPUs that Ray sets aside for each of them; fractions put several on one core."""
+    ray_gpus: float = 0.0
+    """GPUs likewise; above 0 their copies of the model lie on the GPU."""
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values outside their range."""
+        for name in (
+            "checkpoint_every",
+            "eval_every",
+            "eval_episodes",
+            "eval_first_seed",
+            "num_threads",
+            "seed",
+            "log_episodes",
+            "ray_workers",
+            "ray_gpus",
+        ):
+            check_at_least(name, getattr(self, name), 0)
+        check_at_least("keep_checkpoints", self.keep_checkpoints, 1)
+        check_at_least("num_eval_envs", self.num_eval_envs, 1)
+        check_positive("ray_cpus", self.ray_cpus)
+        check_one_of("dtype", self.dtype, ("float32", "bfloat16"))
+
+    @property
+    def eval_seeds(self) -> range:
+        """The held-out seeds of every evaluation."""
+        return range(self.eval_first_seed, self.eval_first_seed + self.eval_episodes)
+
+
+def check_at_least(name: str, value: float, minimum: float) -> None:
+    """Raises `ConfigError` unless `value >= minimum`."""
+    if not value >= minimum:
+        raise ConfigError(f"expected {name} >= {minimum}, got {value}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raises `ConfigError` unless `value > 0`."""
+    if not value > 0:
+        raise ConfigError(f"expected {name} > 0, got {value}")
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Raises `ConfigError` unless `0 <= value <= 1`."""
+    if not 0 <= value <= 1:
+        raise ConfigError(f"expected {name} in [0, 1], got {value}")
+
+
+def check_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises `ConfigError` unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ConfigError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")

@@ -1,0 +1,1 @@
+"""Policies behind an HTTP endpoint for chat completions."""

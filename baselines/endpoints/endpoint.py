@@ -1,0 +1,199 @@
+"""A client for chat completions, the protocol of vLLM, SGLang, llama.cpp, `transformers serve` and hosted APIs.
+
+    with Endpoint("my-model", EndpointSettings(base_url="http://localhost:8000/v1")) as endpoint:
+        reply = endpoint.complete([{"role": "user", "content": "You are in a hall."}], max_tokens=32)
+
+The key is read from the environment variable OPENAI_API_KEY; `connection.py` says what becomes of it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
+from threading import Lock
+from typing import Any
+
+from baselines.config.settings import JsonObject, check_at_least
+from baselines.endpoints.connection import Connection, ConnectionSettings, server_message
+from baselines.errors import ConfigError, EndpointError
+
+
+@dataclass(frozen=True)
+class EndpointSettings(ConnectionSettings):
+    """Where an endpoint is, how it is asked and what it costs."""
+
+    prompt_price: float = 0.0
+    """Price of a million prompt tokens, in any currency."""
+    completion_price: float = 0.0
+    """Price of a million completion tokens."""
+    extra_body: JsonObject = field(default_factory=dict)
+    """Further fields of each request; null leaves a field out: '{"max_tokens": null, "max_completion_tokens": 64}'."""
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values outside their range."""
+        super().check()
+        check_at_least("prompt_price", self.prompt_price, 0)
+        check_at_least("completion_price", self.completion_price, 0)
+        fixed = self.extra_body.keys() & {"model", "messages", "stream", "n"}
+        if fixed:
+            raise ConfigError(f"expected extra_body without {', '.join(sorted(fixed))}, got {self.extra_body}")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What an endpoint was asked for and what it cost; usages add up.
+
+    Attributes:
+        num_requests: HTTP requests sent, retries included.
+        num_retries: of these, requests sent again after a failure.
+        prompt_tokens: as the endpoint counts them.
+        completion_tokens: likewise.
+        cost: of these tokens, by the prices of the settings; without discounts for cached prompts.
+        num_empty: replies without a visible character.
+        num_unknown: replies that did not tell their tokens, which are then missing here.
+    """
+
+    num_requests: int = 0
+    num_retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+    num_empty: int = 0
+    num_unknown: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_requests} requests, {self.num_retries} of them retries, {self.prompt_tokens} prompt tokens, "
+            f"{self.completion_tokens} completion tokens, cost {self.cost:.4f}, {self.num_empty} empty replies, "
+            f"{self.num_unknown} replies of unknown length"
+        )
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer of the model.
+
+    Attributes:
+        text: what the model said, "" if it said nothing.
+        finish_reason: why it stopped, as the endpoint names it, "" if it does not.
+        usage: of this reply alone, its retries included.
+    """
+
+    text: str
+    finish_reason: str
+    usage: Usage
+
+    @property
+    def cut(self) -> bool:
+        """Whether the model was stopped at the token limit."""
+        return self.finish_reason == "length"
+
+
+class Endpoint:
+    """A model behind an address; may be asked by several threads at once.
+
+    Args:
+        model: name of the model at the endpoint.
+        settings: where it is, how it is asked and what it costs.
+        clock: seconds, for the rate limit and the time-out.
+        sleep: waits for so many seconds.
+
+    Raises:
+        ConfigError: an option is out of range, there is no base URL, or OPENAI_API_KEY cannot be a key.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        settings: EndpointSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._model, self._settings = model, settings
+        self._connection = Connection(settings, "/chat/completions", clock, sleep)
+        self._lock = Lock()
+        self._told = Usage()
+
+    def __enter__(self) -> Endpoint:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self._model!r}, {self._connection.url!r})"
+
+    @property
+    def has_prices(self) -> bool:
+        """Whether the settings say what tokens cost."""
+        return bool(self._settings.prompt_price or self._settings.completion_price)
+
+    @property
+    def usage(self) -> Usage:
+        """Of all requests so far, failed ones included."""
+        with self._lock:
+            return self._told + Usage(self._connection.num_requests, self._connection.num_retries)
+
+    def complete(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        seed: int | None = None,
+    ) -> Reply:
+        """Asks for the next message of a conversation.
+
+        Args:
+            messages: each with its "role" and "content".
+            max_tokens: tokens of the reply at most.
+            temperature: 0 is greedy.
+            seed: of the sampling, where the endpoint has one; not sent if None.
+
+        Raises:
+            EndpointError: there is no reply; the message says why.
+            ContextLengthError: because the conversation does not fit the model.
+        """
+        body: dict[str, Any] = {
+            "model": self._model,
+            "messages": [dict(message) for message in messages],
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "seed": seed,
+        }
+        body |= self._settings.extra_body
+        answer = self._connection.post({name: value for name, value in body.items() if value is not None})
+        text, finish_reason, told = self._parse(answer.content)
+        with self._lock:
+            self._told += told
+        return Reply(text, finish_reason, told + Usage(1 + answer.num_retries, answer.num_retries))
+
+    def _parse(self, content: bytes) -> tuple[str, str, Usage]:
+        """Text, reason to stop and tokens of an answer."""
+        try:
+            answer = json.loads(content)
+            choice = answer["choices"][0]
+            text, reason = choice["message"].get("content"), choice.get("finish_reason")
+            # Half of a surrogate pair can be written in JSON, and nowhere else.
+            text = "" if text is None else text.encode("utf-8", "replace").decode()
+        except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+            # One sentence for all: what came is in it.
+            raise self._connection.error(EndpointError, f"no chat completion but {server_message(content)}") from None
+        told = self._tokens(answer.get("usage")) + Usage(num_empty=int(not text.strip()))
+        redact = self._connection.redact
+        return redact(text), redact(reason) if isinstance(reason, str) else "", told
+
+    def _tokens(self, usage: Any) -> Usage:
+        told = [usage.get(f"{kind}_tokens") for kind in ("prompt", "completion")] if isinstance(usage, dict) else []
+        counts = [count for count in told if isinstance(count, int) and count >= 0]
+        if len(counts) < 2:
+            return Usage(num_unknown=1)
+        prompt, completion = counts
+        cost = (prompt * self._settings.prompt_price + completion * self._settings.completion_price) / 1e6
+        return Usage(prompt_tokens=prompt, completion_tokens=completion, cost=cost)

@@ -1,0 +1,245 @@
+"""Episodes through an endpoint: played in words, and given tokens and log-probabilities afterwards.
+
+An endpoint takes text and returns text, so an episode that it has played holds no token. Evaluation wants none; for
+training, `recompute` encodes the words turn by turn and scores them with a policy that has the endpoint's weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from functools import partial
+from threading import BoundedSemaphore, Lock
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from baselines.config.settings import RolloutSettings, check_positive
+from baselines.endpoints.endpoint import Endpoint, Reply
+from baselines.errors import ConfigError, ContextLengthError, EnvironmentContractError
+from baselines.models.chat import ChatFormat, Message
+from baselines.models.policy import Policy
+from baselines.rl.batch import collate, split_by_tokens
+from baselines.rl.logprobs import can_pack, score_actions
+from baselines.sampling.demonstrations import Demonstration, encode_demonstration
+from baselines.sampling.environments import EnvPool, Task, TextEnv, is_success, reset_env, step_env
+from baselines.sampling.episode import Episode, Turn
+
+R = TypeVar("R")
+
+
+def play_episodes(
+    endpoint: Endpoint, pool: EnvPool, tasks: Sequence[Task], settings: RolloutSettings, seed: int = 0
+) -> list[Episode]:
+    """Plays one episode per task, `settings.num_envs` of them side by side, as `rollout` does with a policy.
+
+    The endpoint reads the whole conversation each turn: observations as the user's messages, actions, without outer
+    white space, as the assistant's. A turn whose prompt, as the endpoint counts it, leaves no room for the action in
+    `max_context_tokens` truncates the episode, as does an endpoint that refuses it as too long.
+
+    Args:
+        endpoint: says the actions.
+        pool: lends the environments. One that raises is replaced, and its episode played anew.
+        tasks: what to play.
+        settings: temperature and limits; at most `env_workers` environments are reset or stepped at the same time.
+        seed: where the temperature is not 0, a number of its own is drawn from it for each turn and sent along.
+
+    Returns:
+        Episodes in the order of `tasks`, without tokens: their arrays are empty, and so are the spans of their turns.
+
+    Raises:
+        ConfigError: the settings are out of range, or a task is of a kind that the pool does not have.
+        EndpointError: the endpoint did not reply; all other episodes end with their present turn.
+        EnvironmentContractError: an observation is not a string.
+        TrainingError: more environments have raised than the pool may replace.
+    """
+    settings.check(training=False)
+    table = _Table(endpoint, pool, settings, seed)
+    with ThreadPoolExecutor(max(1, min(settings.num_envs, len(tasks)))) as executor:
+        plays = [executor.submit(table.play, number, task) for number, task in enumerate(tasks)]
+        try:
+            finished, _ = wait(plays, return_when=FIRST_EXCEPTION)
+            for play in finished:
+                play.result()
+        except BaseException as error:
+            table.failure = error
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+        return [play.result() for play in plays]
+
+
+def recompute(
+    policy: Policy, episodes: Sequence[Episode], temperature: float = 1.0, max_tokens: int = 8192
+) -> list[Episode]:
+    """Gives episodes that were played in words their tokens, action mask and log-probabilities.
+
+    The tokens are those of the text: the sampled ones, wherever the model spells a text as its tokenizer does. Bytes that
+    are no text, and outer white space of an action, are not in it.
+
+    Args:
+        policy: has the weights and the chat template of the model that played.
+        episodes: as `play_episodes` returns them.
+        temperature: that of the sampling, > 0.
+        max_tokens: of one forward pass.
+
+    Raises:
+        ConfigError: the temperature is not above 0, or an episode is longer than the model's context.
+    """
+    check_positive("temperature", temperature)
+    encoded = [_encode(policy.chat, episode, policy.max_context_tokens) for episode in episodes]
+    acting = [number for number, episode in enumerate(encoded) if episode.turns]
+    lengths = [encoded[number].num_tokens for number in acting]
+    for piece in split_by_tokens(lengths, max_tokens, can_pack(policy.model)):
+        numbers = [acting[place] for place in piece]
+        batch = collate([encoded[number] for number in numbers], policy.pad_token_id, policy.device)
+        with torch.no_grad():
+            rows = score_actions(policy, batch, temperature).logprobs.cpu().numpy()
+        for number, row in zip(numbers, rows, strict=True):
+            encoded[number] = replace(encoded[number], logprobs=row[: encoded[number].num_tokens])
+    return encoded
+
+
+def _encode(chat: ChatFormat, episode: Episode, max_positions: int | None) -> Episode:
+    """The episode with its tokens, as if a policy had sampled them."""
+    words = Demonstration(
+        seed=episode.seed,
+        task_id=episode.task_id,
+        observations=(*(turn.observation for turn in episode.turns), episode.final_observation),
+        actions=tuple(turn.action for turn in episode.turns),
+        rewards=episode.rewards,
+        success=episode.success,
+        terminated=episode.terminated,
+        truncated=episode.truncated,
+    )
+    encoded = encode_demonstration(chat, words)
+    limit = max_positions or encoded.num_tokens
+    if encoded.num_tokens > limit:
+        raise ConfigError(
+            f"expected episodes of at most {limit} tokens, the context of the policy, got {encoded.num_tokens} tokens "
+            f"in that of seed {episode.seed}"
+        )
+    turns = tuple(
+        # A turn that was cut before it said anything keeps its end token: something must carry its reward.
+        replace(
+            played,
+            start=turn.start,
+            action_start=turn.action_start,
+            end=turn.end,
+            cut=played.cut and turn.end - turn.action_start > 1,
+        )
+        for turn, played in zip(encoded.turns, episode.turns, strict=True)
+    )
+    encoded.action_mask[[turn.end - 1 for turn in turns if turn.cut]] = False
+    final_prompt = [] if episode.terminated or not turns else chat.next_turn(episode.final_observation)
+    fits = max_positions is None or encoded.num_tokens + len(final_prompt) <= max_positions
+    return replace(
+        encoded,
+        turns=turns,
+        truncated_by_context=episode.truncated_by_context,
+        final_prompt=np.array(final_prompt if fits else [], dtype=np.int64),
+    )
+
+
+class _BrokenEnvError(Exception):
+    """An environment raised its cause in the call `where`."""
+
+    def __init__(self, where: str, error: Exception) -> None:
+        super().__init__(where)
+        self.where, self.error = where, error
+
+
+@dataclass
+class _Table:
+    """What episodes that are played side by side share; a `failure` of one of them ends all."""
+
+    endpoint: Endpoint
+    pool: EnvPool
+    settings: RolloutSettings
+    seed: int
+    failure: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        self._pool_lock = Lock()
+        self._env_places = BoundedSemaphore(self.settings.env_workers)
+
+    def play(self, number: int, task: Task) -> Episode:
+        """Plays a task to its end, anew as often as its environment breaks."""
+        while True:
+            with self._pool_lock:
+                env = self.pool.lease(task.kind)
+            broken = None
+            try:
+                return self._episode(number, task, env)
+            except _BrokenEnvError as error:
+                broken = error
+            except BaseException as error:
+                self.failure = self.failure or error
+                raise
+            finally:
+                with self._pool_lock:
+                    if broken is None:
+                        self.pool.give_back(env, task.kind)
+                    else:
+                        self.pool.discard(env, task, broken.where, broken.error)
+
+    def _episode(self, number: int, task: Task, env: TextEnv) -> Episode:
+        observation, info = self._call("reset", partial(reset_env, env, task.seed))
+        task_id = info.get("task_id")
+        messages: list[Message] = []
+        turns: list[Turn] = []
+        success = terminated = truncated = out_of_context = False
+        while not (terminated or truncated):
+            messages.append({"role": "user", "content": observation})
+            reply = self._ask(messages, (number, len(turns)))
+            if reply is None:
+                truncated = out_of_context = True
+                break
+            action, seen = reply.text.strip(), observation
+            messages.append({"role": "assistant", "content": action})
+            result = self._call(f"step {len(turns) + 1}", partial(step_env, env, action))
+            observation, reward, terminated, truncated, info = result
+            invalid = info.get("valid_command") is False
+            turns.append(Turn(seen, action, reward, 0, 0, 0, cut=reply.cut, invalid=invalid))
+            success = is_success(info, terminated, sum(turn.reward for turn in turns))
+        return Episode(
+            seed=task.seed,
+            task_id=None if task_id is None else str(task_id),
+            token_ids=np.zeros(0, dtype=np.int64),
+            action_mask=np.zeros(0, dtype=np.bool_),
+            logprobs=np.zeros(0, dtype=np.float32),
+            turns=tuple(turns),
+            success=success,
+            terminated=terminated,
+            truncated=truncated,
+            truncated_by_context=out_of_context,
+            final_observation=observation,
+        )
+
+    def _ask(self, messages: list[Message], place: tuple[int, int]) -> Reply | None:
+        """The reply that is the next action; None if the conversation has outgrown the context."""
+        if self.failure is not None:
+            raise self.failure
+        settings, seed = self.settings, None
+        if settings.temperature > 0:
+            # 31 bits: some servers read a signed 32-bit number.
+            seed = int(np.random.SeedSequence([self.seed, *place]).generate_state(1)[0]) >> 1
+        try:
+            reply = self.endpoint.complete(
+                messages, max_tokens=settings.max_new_tokens, temperature=settings.temperature, seed=seed
+            )
+        except ContextLengthError:
+            return None
+        needed = reply.usage.prompt_tokens + settings.max_new_tokens + 1  # 1: the end of a cut turn
+        return reply if needed <= settings.max_context_tokens else None
+
+    def _call(self, where: str, call: Callable[[], R]) -> R:
+        """Calls an environment; `where` says which call it is, should it raise."""
+        with self._env_places:
+            try:
+                return call()
+            except (ConfigError, EnvironmentContractError):  # no other environment of the kind would do better
+                raise
+            except Exception as error:  # third-party code may raise anything
+                raise _BrokenEnvError(where, error) from error

@@ -1,0 +1,1 @@
+"""Policies: language models with their tokenizers, chat formats and adapters."""

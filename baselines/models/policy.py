@@ -1,0 +1,228 @@
+"""A policy: a causal language model, its tokenizer and its chat format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import HFValidationError
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from baselines.errors import ConfigError, ModelError
+from baselines.models import tiny
+from baselines.models.chat import ChatFormat
+from baselines.models.lora import merged_model
+from baselines.models.pretrained import pretrained_folder
+from baselines.runs.distributed import is_first, whole_weights
+
+TINY = "tiny"
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Policy:
+    """A causal language model that answers observations with actions.
+
+    The model stays in `eval` mode and without dropout throughout: dropout would make the log-probabilities of training
+    disagree with those recorded at rollout.
+
+    Attributes:
+        model: the causal language model; all its weights are trained.
+        tokenizer: its tokenizer, with a padding token.
+        chat: how conversations become tokens.
+
+    Raises:
+        ChatTemplateError: the tokenizer's chat template cannot be extended turn by turn.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        model.eval()
+        remove_dropout(model)
+        self.model = model
+        self.tokenizer = tokenizer
+        self.chat = ChatFormat(tokenizer)
+
+    @classmethod
+    def tiny(cls, texts: Iterable[str], seed: int = 1) -> Policy:
+        """Makes a policy of about a million parameters; its tokenizer is trained on `texts` of the environment."""
+        tokenizer = tiny.train_tokenizer(texts)
+        return cls(tiny.make_model(tokenizer, seed), tokenizer)
+
+    @classmethod
+    def load(cls, name: str | Path, dtype: str = "float32", device: str = "cpu") -> Policy:
+        """Loads a folder or a model of the hub; code that comes with a model is never run.
+
+        Args:
+            name: folder written by `save` (or by transformers), `tiny-base`, `smollm2-135m`, or a name on the hub.
+            dtype: "float32" or "bfloat16".
+            device: a torch device.
+
+        Raises:
+            ModelError: there is no such model, or it is not a causal language model with safetensors weights.
+        """
+        options: dict[str, Any] = {"trust_remote_code": False}
+        try:
+            with _without_bars():
+                name = pretrained_folder(str(name)) or name
+                tokenizer = AutoTokenizer.from_pretrained(str(name), **options)
+                model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+                    str(name), dtype=_DTYPES[dtype], use_safetensors=True, **options
+                )
+        except (OSError, ValueError, KeyError, HFValidationError) as error:
+            raise ModelError(
+                f"expected a folder or hub name of a causal language model, or {TINY!r}, got {str(name)!r}: "
+                f"{_first_line(error)}"
+            ) from error
+        model.to(device=torch.device(device))
+        return cls(model, tokenizer)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes model (safetensors) and tokenizer as an ordinary Hugging Face folder, which `load` reads.
+
+        LoRA is folded into the weights. Of several processes all call, and the first writes.
+        """
+        weights = whole_weights(self.model)
+        if not is_first():
+            return
+        with _without_bars():
+            merged_model(self).save_pretrained(str(folder), state_dict=weights)
+        self.tokenizer.save_pretrained(str(folder))
+
+    def checkpoint_activations(self) -> None:
+        """Trades time for memory: layers keep their inputs alone and are computed again for the gradient.
+
+        Log-probabilities, gradients and rollouts stay the same.
+
+        Raises:
+            ModelError: the architecture does not support it.
+        """
+        checkpoint_activations(self.model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's weights lie."""
+        device: torch.device = self.model.device
+        return device
+
+    @property
+    def pad_token_id(self) -> int:
+        """A token id to fill rows with; it is always masked, so any valid id serves."""
+        pad = self.tokenizer.pad_token_id
+        return int(pad) if isinstance(pad, int) else self.chat.end_token_id
+
+    @cached_property
+    def has_plain_head(self) -> bool:
+        """True if logits are the output embedding of the last hidden state and nothing else (no cap, no scale)."""
+        head = self.model.get_output_embeddings()
+        if head is None or not hasattr(self.model, "base_model"):
+            return False
+        probe = torch.tensor([[self.chat.end_token_id] * 3], device=self.device)
+        with torch.no_grad():  # not inference_mode: a sharded model keeps the tensors that its first pass has made
+            hidden = self.model.base_model(input_ids=probe, use_cache=False).last_hidden_state
+            logits = self.model(input_ids=probe, use_cache=False).logits
+            return bool(torch.equal(head(hidden), logits))
+
+    @property
+    def max_context_tokens(self) -> int | None:
+        """The positions that the model was made for, or None where its configuration does not say."""
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        return int(limit) if limit else None
+
+
+def checkpoint_activations(model: PreTrainedModel) -> None:
+    """See `Policy.checkpoint_activations`; for models that are no policies, such as critics.
+
+    Raises:
+        ModelError: the architecture does not support it.
+    """
+    if not model.supports_gradient_checkpointing:
+        raise ModelError(f"expected a model that supports activation checkpointing, got {type(model).__name__}")
+    # transformers' public method has changed its name, and also hooks the embeddings for its reentrant variant. No
+    # random state is kept because nothing in the layers is random.
+    model._set_gradient_checkpointing(
+        enable=True,
+        gradient_checkpointing_func=partial(checkpoint, use_reentrant=False, preserve_rng_state=False),
+    )
+
+
+@contextmanager
+def recomputing(model: nn.Module) -> Iterator[None]:
+    """Lets layers that are to be checkpointed do so, while gradients are on.
+
+    transformers checkpoints in train mode alone, and forbids the key-value cache there. So the layers are in train mode
+    here and nowhere else, and the modules within them, dropout among them, never are.
+    """
+    layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
+    if not torch.is_grad_enabled():
+        layers = []
+    for layer in layers:
+        layer.training = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = False
+
+
+def remove_dropout(model: nn.Module) -> None:
+    """Sets every dropout probability in the model's modules to 0; its configuration, which is saved, keeps them."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+        for name, value in vars(module).items():
+            if name.endswith(("dropout", "layerdrop")) and isinstance(value, float):
+                setattr(module, name, 0.0)
+
+
+def load_policy(
+    model: str, texts: Callable[[], Iterable[str]], seed: int, dtype: str = "float32", device: str = "cpu"
+) -> Policy:
+    """Loads `model`, or makes `tiny` from the environment text that `texts` collects (called for `tiny` alone)."""
+    if model == TINY:
+        policy = Policy.tiny(texts(), seed)
+        for parameter in policy.model.parameters():  # alone: buffers such as RoPE's frequencies stay exact
+            parameter.data = parameter.data.to(device=torch.device(device), dtype=_DTYPES[dtype])
+        policy.model.to(device=torch.device(device))
+        return policy
+    return Policy.load(model, dtype, device)
+
+
+def check_model_exists(model: str) -> None:
+    """Refuses, before any weight is read, a name that looks like a folder and is none.
+
+    Raises:
+        ConfigError: `model` is empty.
+        ModelError: a path that does not exist.
+    """
+    if not model:
+        raise ConfigError(f"expected --model {TINY}, a folder or a hub name, got an empty string")
+    looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
+    if looks_like_path and not Path(model).is_dir():
+        raise ModelError(f"expected a folder or hub name of a causal language model, or {TINY!r}, got {model!r}")
+
+
+def silence_transformers() -> None:
+    """Keeps the advice of transformers out of a command's output; errors still show."""
+    transformers_logging.set_verbosity_error()
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Hides the bars that transformers draws over ours, for as long as it reads or writes weights."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,0 +1,144 @@
+"""Episodes as padded tensors, and how a set of episodes is cut into pieces that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from baselines.sampling.episode import Episode
+from baselines.sampling.listed import NO_TOKEN, pad_allowed
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Episodes padded on the right to the longest.
+
+    Attributes:
+        token_ids: (B, T) tokens, filled up with the padding token.
+        attention_mask: (B, T) 1 for a real token.
+        action_mask: (B, T) True for a token that the policy sampled; column 0 is never one.
+        old_logprobs: (B, T) log-probabilities recorded at rollout; 0 off the action mask.
+        turns: (B, T) number of the turn that each token stands in, from 0.
+        rewards: (B, T) what a turn paid, at the last token that was sampled in it; 0 elsewhere.
+        columns: further (B, T) tensors by name, such as an algorithm's advantages; read as `batch["advantages"]`. Where
+            the decoding was over listed commands, `allowed` (B, T, K) holds the tokens that each action token was chosen
+            from, filled up with `listed.NO_TOKEN`.
+    """
+
+    token_ids: Tensor
+    attention_mask: Tensor
+    action_mask: Tensor
+    old_logprobs: Tensor
+    turns: Tensor
+    rewards: Tensor
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.columns[name]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Real tokens of each row."""
+        counts: list[int] = self.attention_mask.sum(1).tolist()
+        return counts
+
+    def with_columns(self, **columns: Tensor) -> Batch:
+        """The same episodes with further tensors (B, T)."""
+        return replace(self, columns={**self.columns, **columns})
+
+    def select(self, rows: Sequence[int]) -> Batch:
+        """Keeps `rows`, and no more columns than the longest of them needs."""
+        index = torch.as_tensor(list(rows), device=self.token_ids.device)
+        width = int(self.attention_mask[index].sum(1).max()) if len(rows) else 0
+        kept = {part.name: getattr(self, part.name)[index, :width] for part in fields(self) if part.name != "columns"}
+        return Batch(**kept, columns={name: values[index, :width] for name, values in self.columns.items()})
+
+
+def collate(episodes: Sequence[Episode], pad_token_id: int, device: torch.device | str = "cpu") -> Batch:
+    """Pads episodes on the right into one batch on `device`."""
+    shape = len(episodes), max(episode.num_tokens for episode in episodes)
+    token_ids = torch.full(shape, pad_token_id, dtype=torch.long)
+    attention_mask, turns = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    action_mask = torch.zeros(shape, dtype=torch.bool)
+    old_logprobs, rewards = torch.zeros(shape), torch.zeros(shape)
+    for row, episode in enumerate(episodes):
+        length = episode.num_tokens
+        token_ids[row, :length] = torch.from_numpy(episode.token_ids)
+        attention_mask[row, :length] = 1
+        action_mask[row, :length] = torch.from_numpy(episode.action_mask)
+        old_logprobs[row, :length] = torch.from_numpy(episode.logprobs)
+        turns[row, :length] = torch.from_numpy(episode.turn_index())
+        for turn in episode.turns:
+            rewards[row, turn.last_sampled] = turn.reward
+    whole = Batch(token_ids, attention_mask, action_mask, old_logprobs, turns, rewards)
+    kept = {part.name: getattr(whole, part.name).to(device) for part in fields(whole) if part.name != "columns"}
+    return Batch(**kept, columns=_allowed_column(episodes, whole.action_mask, device))
+
+
+def _allowed_column(episodes: Sequence[Episode], action_mask: Tensor, device: torch.device | str) -> dict[str, Tensor]:
+    if any(episode.allowed is None for episode in episodes):
+        return {}
+    rows = pad_allowed([tokens for episode in episodes for tokens in episode.allowed or ()])
+    column = torch.full((*action_mask.shape, rows.shape[1]), NO_TOKEN)
+    column[action_mask] = rows
+    return {"allowed": column.to(device)}
+
+
+def collate_ends(episodes: Sequence[Episode], end_token_id: int, device: torch.device | str = "cpu") -> Batch:
+    """Episodes followed by the observation that nobody answered, for a critic's bootstrap.
+
+    The one token that `action_mask` names in each row stands where the next action would have begun, so that a critic's
+    value there is that of the final state. Rows without a final prompt (see `Episode.final_prompt`) name none.
+    """
+    ended = [
+        replace(
+            episode,
+            token_ids=np.concatenate([episode.token_ids, episode.final_prompt, [end_token_id]]),
+            action_mask=np.array([False] * (episode.num_tokens + len(episode.final_prompt)) + [True])
+            & (len(episode.final_prompt) > 0),
+            logprobs=np.zeros(episode.num_tokens + len(episode.final_prompt) + 1, dtype=np.float32),
+            allowed=None,
+        )
+        for episode in episodes
+    ]
+    return collate(ended, end_token_id, device)
+
+
+def split_by_tokens(lengths: Sequence[int], max_tokens: int, packed: bool = False) -> list[list[int]]:
+    """Cuts rows into pieces of at most `max_tokens` tokens each, long rows first.
+
+    Args:
+        lengths: tokens of each row.
+        max_tokens: of a piece at most; a row longer than that gets a piece of its own.
+        packed: a piece costs the sum of its rows (see `logprobs.can_pack`), and not rows times longest row.
+
+    Returns:
+        Pieces of row indices; every row is in exactly one.
+    """
+    pieces: list[list[int]] = []
+    filled = 0
+    for row in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        # Rows come longest first, so the first row of a padded piece is its width.
+        cost = lengths[row] if packed or not pieces else lengths[pieces[-1][0]]
+        if pieces and filled + cost <= max_tokens:
+            pieces[-1].append(row)
+            filled += cost
+        else:
+            pieces.append([row])
+            filled = lengths[row]
+    return pieces
+
+
+def split_evenly(rows: Sequence[int], num_parts: int) -> list[list[int]]:
+    """Cuts rows into `num_parts` consecutive parts whose sizes differ by at most one; empty parts are left out."""
+    bounds = [len(rows) * part // num_parts for part in range(num_parts + 1)]
+    parts = [list(rows[start:end]) for start, end in pairwise(bounds)]
+    return [part for part in parts if part]

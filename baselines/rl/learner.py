@@ -1,0 +1,320 @@
+"""What a policy-gradient run consists of, opened and closed in one place; the algorithm's file owns the loop.
+
+`Learner` makes environments, policy, reference, critic and optimiser from a configuration (or takes them up from the
+newest checkpoint), plays the episodes of an iteration, takes an optimiser step when told to, and logs, evaluates and
+saves at an iteration's end. It knows no advantage and no loss.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from gymnasium.error import DependencyNotInstalled
+from torch import Tensor
+
+from baselines.config.settings import TaskSettings, UpdateSettings
+from baselines.errors import ConfigError
+from baselines.models.lora import without_lora
+from baselines.models.policy import Policy, check_model_exists, load_policy
+from baselines.rl.batch import Batch, collate
+from baselines.rl.critic import Critic
+from baselines.rl.logprobs import can_pack, score_actions
+from baselines.rl.optimizer import apply_gradients, make_optimiser, schedule_factor, trained_parameters
+from baselines.rl.tasks import TaskSchedule
+from baselines.rl.update import Meter, in_pieces, micro_batches, nothing_of
+from baselines.runs.distributed import Ranks
+from baselines.runs.log import LiveLine, Record, warn
+from baselines.runs.run import HeldOut, PolicyConfig, TrainResult, Transcribed, open_policy, open_run, prepare_torch
+from baselines.sampling.demonstrations import collect_texts
+from baselines.sampling.environments import EnvKwargs, EnvPool, Task
+from baselines.sampling.episode import Episode
+from baselines.sampling.rollout import rollout
+
+if TYPE_CHECKING:  # needs Ray
+    from baselines.sampling.ray_rollout import RayWorkers
+
+
+class LearnerConfig(PolicyConfig, Protocol):
+    """What every algorithm's `Config` has."""
+
+    @property
+    def env_id(self) -> str: ...  # noqa: D102
+    @property
+    def env_kwargs(self) -> EnvKwargs: ...  # noqa: D102
+    @property
+    def model(self) -> str: ...  # noqa: D102
+    @property
+    def num_iterations(self) -> int: ...  # noqa: D102
+    @property
+    def tasks(self) -> TaskSettings: ...  # noqa: D102
+    @property
+    def update(self) -> UpdateSettings: ...  # noqa: D102
+
+
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """The episodes of one iteration.
+
+    Attributes:
+        episodes: N of them, the members of a group side by side.
+        groups: (N,) which task each episode played, from 0.
+        batch: the same as tensors, with the column `ref_logprobs` where there is a KL term.
+        record: metrics of the rollout.
+        seconds: what it took.
+    """
+
+    episodes: list[Episode]
+    groups: Tensor
+    batch: Batch
+    record: Record
+    seconds: float
+
+
+class Learner:
+    """An open run of a policy-gradient algorithm.
+
+    Args:
+        name: of the algorithm, for the live line and the title of the curves.
+        config: its configuration, already checked.
+        make_critic: makes the critic of a policy, where the algorithm has one.
+        critic_learning_rate: of the critic's weights.
+
+    Attributes:
+        policy: in training.
+        critic: or None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: LearnerConfig,
+        make_critic: Callable[[Policy], Critic] | None = None,
+        critic_learning_rate: float = 0.0,
+    ) -> None:
+        self._name, self._config, self._warned = name, config, False
+        self._stack = ExitStack()
+        check_model_exists(config.model)
+        self.ranks = Ranks(config.run.device)
+        self._find_cluster()
+        prepare_torch(config.run)
+        self._tasks = TaskSchedule(
+            config.env_id, config.env_kwargs, config.tasks, config.num_iterations, config.run.seed
+        )
+        self._pool = self._stack.enter_context(EnvPool(self._tasks.kinds, config.rollout.max_broken_envs))
+        # Where neither the learning rate nor the tasks depend on how long a run will be, it can be made longer.
+        is_open_ended = config.optimiser.schedule == "constant" and config.tasks.curriculum != "fixed"
+        self._run = open_run(config, config.run, self.ranks, {"num_iterations"} if is_open_ended else frozenset())
+        checkpoint = self._run.checkpoint
+        self.policy = open_policy(config.model, self._texts, config, checkpoint, self.ranks)
+        self._reference = self._make_reference(checkpoint is not None)
+        self.critic = make_critic(self.policy) if make_critic is not None else None
+        self._shard()
+        self._optimiser = make_optimiser(self.policy, config.optimiser, self.critic, critic_learning_rate)
+        if checkpoint:
+            state = checkpoint.restore(self.policy, self._optimiser, self.critic)
+            self._tasks.stage = int(state["stage"])
+        self._workers = self._make_workers()
+        self._held_out = HeldOut(self._tasks.kinds, config.run, config.rollout)
+        self._stack.callback(self._held_out.close)
+        self._line = self._stack.enter_context(
+            LiveLine(name, config.num_iterations, self._run.first_step, config.run.progress and self.ranks.is_first)
+        )
+
+    def __enter__(self) -> Learner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._stack.close()
+            return
+        with suppress(Exception):  # what closing has to say must not hide what ended the run
+            self._stack.close()
+
+    def iterations(self) -> range:
+        """The iterations that are still to be done, from 0."""
+        return range(self._run.first_step, self._config.num_iterations)
+
+    def collect(self, iteration: int, num_groups: int, group_size: int) -> Collected:
+        """Plays `num_groups` tasks `group_size` times each.
+
+        Every process plays its share, and gets all episodes.
+        """
+        started = time.perf_counter()
+        config = self._config
+        tasks = [task for task in self._tasks.draw(iteration, num_groups) for _ in range(group_size)]
+        first, last = self.ranks.bounds(len(tasks))
+        with self.ranks.gathered(self.policy.model):
+            played = self._play(tasks[first:last], (config.run.seed, iteration), first)
+        episodes = self.ranks.gather(played)
+        batch = collate(episodes, self.policy.pad_token_id, self.policy.device)
+        if config.update.kl_coef > 0:
+            batch = batch.with_columns(ref_logprobs=self.score(self._reference_logprobs, batch))
+        record = describe(episodes)
+        self._warn_of_repetition(record, num_groups)
+        if len(self._tasks.kinds) > 1:
+            record["train/stage"] = sum(task.kind for task in tasks) / len(tasks)
+        self._tasks.observe(record["train/success_rate"])
+        broken = self._pool.num_broken + (self._workers.num_broken if self._workers is not None else 0)
+        record["train/broken_envs"] = self.ranks.add_numbers({"broken": broken})["broken"]
+        groups = torch.arange(num_groups, device=self.policy.device).repeat_interleave(group_size)
+        return Collected(episodes, groups, batch, record, time.perf_counter() - started)
+
+    def _warn_of_repetition(self, record: Record, num_groups: int) -> None:
+        """Says once that the tasks of an iteration are mostly the same."""
+        distinct = record["train/distinct_tasks"]
+        if 2 * distinct < num_groups and not self._warned and self.ranks.is_first:
+            self._warned = True
+            warn(
+                f"an iteration drew {num_groups} tasks, of which only {distinct} differ by more than names; the policy may "
+                "learn these by heart: widen --env-kwargs, add --also, or lower the tasks of an iteration"
+            )
+
+    def score(self, function: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
+        """(N, T) of a scoring function over a whole batch without gradients, the work shared among the processes."""
+        max_tokens = self._config.optimiser.micro_batch_tokens
+        return in_pieces(function, batch, max_tokens, can_pack(self.policy.model), self.ranks)
+
+    def micro_batches(self, minibatch: Batch, useful: Tensor) -> Iterator[Batch]:
+        """This process's share of a minibatch's micro-batches; see `update.micro_batches`."""
+        max_tokens = self._config.optimiser.micro_batch_tokens
+        pieces = micro_batches(minibatch, max_tokens, useful, can_pack(self.policy.model))
+        return iter(self.ranks.deal(pieces, spare=nothing_of(minibatch)))
+
+    def step(self, meter: Meter, iteration: int, part: int) -> None:
+        """Takes the optimiser step of minibatch `part` of an iteration (both from 0) with the accumulated gradients.
+
+        Nothing happens where no process has put a token through the model.
+
+        Raises:
+            TrainingError: the gradients are not finite.
+        """
+        sums = self.ranks.add_numbers(meter.open_sums)
+        if not sums.get("tokens"):
+            return
+        self.ranks.add_gradients(trained_parameters(self._optimiser))
+        config = self._config
+        steps = config.update.update_epochs * config.update.num_minibatches
+        factor = schedule_factor(iteration * steps + part, config.num_iterations * steps, config.optimiser)
+        meter.close_step(sums, apply_gradients(self._optimiser, factor, config.optimiser.max_grad_norm))
+
+    def close_iteration(
+        self, iteration: int, collected: Collected, advantages: Tensor, update: Record, started: float
+    ) -> None:
+        """Logs, evaluates and saves what an iteration (from 0) has done; `advantages` (N, T) go into transcripts."""
+        config, step = self._config, iteration + 1
+        finished = time.perf_counter()
+        record: Record = {"step": step} | collected.record | update
+        tokens = sum(episode.num_tokens for episode in collected.episodes)
+        record["train/tokens_per_second"] = tokens / (finished - started)
+        record["train/learning_rate"] = self._optimiser.param_groups[0]["lr"]
+        record["time/rollout_seconds"] = collected.seconds
+        record["time/update_seconds"] = finished - started - collected.seconds
+        record |= self._held_out.record(self.policy, step, config.num_iterations, self.ranks)
+        written = Transcribed(collected.episodes, advantages, self.policy.tokenizer, config.env_id)
+        self._run.write(record, config.run, written)
+        counters = {"stage": float(self._tasks.stage)}
+        self._run.save_if_due(config.run, step, self.policy, self._optimiser, self.critic, counters)
+        self._line.update(record)
+        self.ranks.wait()
+
+    def finish(self) -> TrainResult:
+        """Saves the model and the curves."""
+        title = f"{self._name} on {self._config.env_id}"
+        return self._run.finish(self.policy, self._held_out, title)
+
+    def _play(self, tasks: list[Task], seed: tuple[int, int], first: int) -> list[Episode]:
+        """Plays this process's share of the tasks, here or in the actors of a cluster."""
+        if self._workers is not None:
+            return self._workers.rollout(tasks, self._config.rollout, seed, first)
+        return rollout(self.policy, self._pool, tasks, self._config.rollout, seed, first=first)
+
+    def _find_cluster(self) -> None:
+        """Connects to the cluster whose actors are to play, before a folder is made or a model is loaded."""
+        run = self._config.run
+        if run.ray_workers == 0:
+            return
+        if self.ranks.sharded:
+            raise ConfigError(
+                f"expected ray_workers=0 with --use_fsdp, got {run.ray_workers}: actors hold whole models"
+            )
+        try:
+            from baselines.sampling.ray_rollout import connect
+        except DependencyNotInstalled as error:
+            raise ConfigError(f"{error} for ray_workers={run.ray_workers}") from error
+        connect()
+
+    def _make_workers(self) -> RayWorkers | None:
+        """The actors of a cluster that play for this process, where there are to be any."""
+        run = self._config.run
+        if run.ray_workers == 0:
+            return None
+        from baselines.sampling.ray_rollout import RayWorkers
+
+        workers = RayWorkers(
+            self.policy,
+            self._tasks.kinds,
+            workers=run.ray_workers,
+            num_cpus=run.ray_cpus,
+            num_gpus=run.ray_gpus,
+            max_broken=self._config.rollout.max_broken_envs,
+        )
+        return self._stack.enter_context(workers)
+
+    def _texts(self) -> list[str]:
+        env = self._pool.lease()
+        texts = collect_texts(env, self._tasks.text_seeds)
+        self._pool.give_back(env)
+        return texts
+
+    def _make_reference(self, resumed: bool) -> Policy | None:
+        """The frozen initial policy, where a KL term needs one; LoRA's is the policy itself without it."""
+        config = self._config
+        if config.update.kl_coef == 0 or config.optimiser.lora_rank:
+            return None
+        if resumed:
+            device = self.ranks.load_device
+            reference = load_policy(config.model, self._texts, config.run.seed, config.run.dtype, device)
+        else:
+            reference = Policy(copy.deepcopy(self.policy.model), self.policy.tokenizer)
+        reference.model.requires_grad_(False)
+        return reference
+
+    def _shard(self) -> None:
+        """Divides all weights among the processes, where they are to be: from here on no model can be copied."""
+        self.ranks.shard(self.policy.model)
+        if self._reference is not None:
+            self.ranks.shard(self._reference.model)
+        if self.critic is not None:
+            self.critic.shard(self.ranks)
+
+    def _reference_logprobs(self, batch: Batch) -> Tensor:
+        if self._reference is not None:
+            return score_actions(self._reference, batch, self._config.rollout.temperature).logprobs
+        with without_lora(self.policy):
+            return score_actions(self.policy, batch, self._config.rollout.temperature).logprobs
+
+
+def describe(episodes: list[Episode]) -> Record:
+    """Metrics of a rollout."""
+    count = len(episodes)
+    returns = torch.tensor([episode.episode_return for episode in episodes], dtype=torch.float64)
+    return {
+        "train/success_rate": sum(episode.success for episode in episodes) / count,
+        "train/return": float(returns.mean()),
+        "train/steps": sum(len(episode.turns) for episode in episodes) / count,
+        "train/action_tokens": sum(episode.num_action_tokens for episode in episodes) / count,
+        "train/out_of_context": sum(episode.truncated_by_context for episode in episodes) / count,
+        "train/cut_turns": sum(turn.cut for episode in episodes for turn in episode.turns) / count,
+        "train/invalid_actions": sum(turn.invalid for episode in episodes for turn in episode.turns) / count,
+        "train/distinct_tasks": len({episode.structure or episode.task_id or episode.seed for episode in episodes}),
+        "train/loops": sum(episode.loops for episode in episodes) / count,
+    }

@@ -1,0 +1,90 @@
+"""One optimiser for all trainers: AdamW, a schedule of the learning rate, and gradients clipped to a norm."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.distributed.tensor import DTensor
+
+from baselines.config.settings import OptimiserSettings
+from baselines.errors import TrainingError
+from baselines.models.policy import Policy
+
+
+def make_optimiser(
+    policy: Policy, settings: OptimiserSettings, critic: nn.Module | None = None, critic_learning_rate: float = 0.0
+) -> torch.optim.AdamW:
+    """Makes AdamW over the policy's trained weights, and the critic's with a rate of their own.
+
+    Each group's `initial_lr` is what the schedule multiplies.
+    """
+    groups = [_group(policy.model, settings.learning_rate)]
+    if critic is not None:
+        groups.append(_group(critic, critic_learning_rate))
+    betas = (settings.adam_beta1, settings.adam_beta2)
+    return torch.optim.AdamW(
+        groups, betas=betas, eps=settings.adam_epsilon, weight_decay=settings.weight_decay, fused=True
+    )
+
+
+def schedule_factor(step: int, num_steps: int, settings: OptimiserSettings) -> float:
+    """Share of the learning rate that optimiser step `step` (from 0) of `num_steps` uses."""
+    return warmup_factor(step, settings) * _decay(settings.schedule, step, max(1, num_steps))
+
+
+def warmup_factor(step: int, settings: OptimiserSettings) -> float:
+    """Rises linearly to 1 over `warmup_steps`."""
+    if settings.warmup_steps == 0:
+        return 1.0
+    return min(1.0, (step + 1) / settings.warmup_steps)
+
+
+def cosine_factor(step: int, num_steps: int) -> float:
+    """Share of the learning rate at `step` (from 0) of a half cosine from 1 to 0 (arXiv 1608.03983, eq. 5)."""
+    return 0.5 * (1 + math.cos(math.pi * step / max(1, num_steps)))
+
+
+def apply_gradients(optimiser: torch.optim.Optimizer, factor: float, max_norm: float) -> float:
+    """Clips the accumulated gradients of all groups together, takes one step and clears them.
+
+    Args:
+        optimiser: whose gradients.
+        factor: of every group's learning rate.
+        max_norm: largest global L2 norm.
+
+    Returns:
+        The gradients' L2 norm before clipping.
+
+    Raises:
+        TrainingError: the norm is not finite; the weights are then untouched.
+    """
+    total = torch.nn.utils.clip_grad_norm_(trained_parameters(optimiser), max_norm)
+    norm = float(total.full_tensor() if isinstance(total, DTensor) else total)
+    if not math.isfinite(norm):
+        raise TrainingError(
+            f"expected finite gradients, got norm {norm}; the weights are "
+            "those before this step; start a new run from the last checkpoint (--model) with a lower --learning-rate"
+        )
+    for group in optimiser.param_groups:
+        group["lr"] = factor * group["initial_lr"]
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    return norm
+
+
+def trained_parameters(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """All weights that an optimiser changes."""
+    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
+
+
+def _group(module: nn.Module, learning_rate: float) -> dict[str, object]:
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    return {"params": trained, "lr": learning_rate, "initial_lr": learning_rate}
+
+
+def _decay(schedule: str, step: int, num_steps: int) -> float:
+    if schedule == "cosine":
+        return cosine_factor(step, num_steps)
+    return 1 - step / num_steps if schedule == "linear" else 1.0

@@ -1,0 +1,189 @@
+"""From an iteration's episodes to optimiser steps: what every policy-gradient algorithm here does alike.
+
+An iteration's batch is cut twice: into minibatches, one optimiser step each, and these into micro-batches that fit the
+memory. Each token's weight in the mean is fixed over the whole minibatch first, so the second cut changes no gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from baselines.config.settings import UpdateSettings
+from baselines.rl.batch import Batch, split_by_tokens, split_evenly
+from baselines.rl.logprobs import TokenScores
+from baselines.rl.losses import clip_fraction, clipped_policy_loss, k3_kl, kl_penalty, loss_weights, weighted_sum
+from baselines.runs.distributed import Ranks
+from baselines.runs.log import Record
+
+TARGET_KL_SLACK = 1.5  # as in OpenAI Spinning Up's PPO
+
+
+def minibatches(batch: Batch, settings: UpdateSettings, seed: Sequence[int]) -> Iterator[Batch]:
+    """Yields `update_epochs * num_minibatches` minibatches, each with the column `weights` of the loss.
+
+    Args:
+        batch: an iteration's episodes.
+        settings: numbers of passes and parts, aggregation.
+        seed: numbers, such as the run's seed and the iteration; with the pass they decide the order of the episodes.
+    """
+    for epoch in range(settings.update_epochs):
+        order = np.random.default_rng([*seed, epoch]).permutation(len(batch)).tolist()
+        for rows in split_evenly(order, settings.num_minibatches):
+            part = batch.select(rows)
+            yield part.with_columns(weights=loss_weights(part.action_mask, settings.loss_aggregation))
+
+
+def micro_batches(minibatch: Batch, max_tokens: int, useful: Tensor, packed: bool) -> Iterator[Batch]:
+    """Cuts a minibatch into pieces of at most `max_tokens` tokens; rows where `useful` (B,) is False are left out.
+
+    A row that has no action token, or whose advantage is 0 throughout with nothing else in the loss, adds nothing to
+    the gradient: its weight has been counted, and it need not go through the model. `packed` as in `split_by_tokens`.
+    """
+    rows = (useful & minibatch.action_mask.any(1)).nonzero()[:, 0].tolist()
+    lengths = minibatch.lengths
+    for piece in split_by_tokens([lengths[row] for row in rows], max_tokens, packed):
+        yield minibatch.select([rows[place] for place in piece])
+
+
+def nothing_of(batch: Batch) -> Batch:
+    """One row of the batch's columns without an action, all zeros: what a process runs when only others have work.
+
+    It has no part in any loss or sum, and takes the model through the same passes.
+    """
+    row = batch.select([0])
+    parts = {part.name: getattr(row, part.name) for part in fields(row) if part.name != "columns"}
+    zeros = {name: torch.zeros_like(values) for name, values in parts.items()}
+    return Batch(**zeros, columns={name: torch.zeros_like(values) for name, values in row.columns.items()})
+
+
+def in_pieces(
+    score: Callable[[Batch], Tensor], batch: Batch, max_tokens: int, packed: bool, ranks: Ranks | None = None
+) -> Tensor:
+    """Applies `score`, which returns (B, T), to a batch in pieces of at most `max_tokens` tokens, without gradients.
+
+    Each of several processes takes its share of the pieces, and gets the whole result.
+    """
+    result = torch.zeros(batch.token_ids.shape, device=batch.token_ids.device)
+    pieces = split_by_tokens(batch.lengths, max_tokens, packed)
+    with torch.no_grad():
+        for rows in pieces if ranks is None else ranks.deal(pieces, spare=[]):
+            scores = score(batch.select(rows) if rows else nothing_of(batch))
+            if rows:
+                result[torch.as_tensor(rows, device=result.device), : scores.shape[1]] = scores
+    if ranks is None:
+        return result
+    ranks.reshard()
+    return ranks.add(result)
+
+
+def share_of_silent_groups(advantages: Tensor, groups: Tensor) -> float:
+    """Share of groups in which no episode has an advantage: nothing is learned from them.
+
+    Args:
+        advantages: (N, T).
+        groups: (N,) labels from 0.
+    """
+    heard = torch.zeros(int(groups.max()) + 1, device=groups.device)
+    heard.index_add_(0, groups, (advantages != 0).any(1).float())
+    return float((heard == 0).double().mean())
+
+
+def useful_rows(minibatch: Batch, settings: UpdateSettings) -> Tensor:
+    """(B,) True for a row that the policy's loss has a gradient for."""
+    if settings.kl_in_loss or settings.entropy_coef > 0:
+        return torch.ones(len(minibatch), dtype=torch.bool, device=minibatch.token_ids.device)
+    return (minibatch["advantages"] != 0).any(1)
+
+
+def policy_loss(scores: TokenScores, batch: Batch, settings: UpdateSettings) -> tuple[Tensor, Record]:
+    """The policy's part of a minibatch's loss over one micro-batch.
+
+        L = sum_t w_t { -min[r_t A_t, clip(r_t) A_t]  -  c_ent H_t  +  beta KL_t }      r_t = pi(a_t) / pi_old(a_t)
+
+    Equations 7 and 9 of arXiv 1707.06347, KL_t by equation 4 of arXiv 2402.03300 where it is in the loss.
+
+    Args:
+        scores: of the policy in training, with gradients.
+        batch: with the columns `advantages`, `weights`, and `ref_logprobs` where there is a KL term.
+        settings: its coefficients.
+
+    Returns:
+        The loss, and sums over the micro-batch's action tokens for the log.
+    """
+    advantages, old_logprobs = batch["advantages"], batch.old_logprobs
+    bounds = settings.clip_coef, settings.clip_coef_high
+    per_token = clipped_policy_loss(scores.logprobs, old_logprobs, advantages, *bounds)
+    if settings.entropy_coef > 0:
+        per_token = per_token - settings.entropy_coef * scores.entropy
+    if settings.kl_in_loss:
+        per_token = per_token + settings.kl_coef * k3_kl(scores.logprobs, batch["ref_logprobs"])
+    loss = weighted_sum(per_token, batch["weights"])
+    with torch.no_grad():
+        sums: Record = {
+            "tokens": float(batch.action_mask.sum()),
+            "loss": float(loss),
+            # k3 of (old, new): tokens were drawn from the old policy.
+            "approx_kl": float(k3_kl(old_logprobs, scores.logprobs).sum()),
+            "clip_fraction": float(clip_fraction(scores.logprobs, old_logprobs, advantages, *bounds).sum()),
+            "entropy": float(scores.entropy.sum()),
+        }
+        if "ref_logprobs" in batch.columns:
+            sums["ref_kl"] = float(k3_kl(scores.logprobs, batch["ref_logprobs"]).sum())
+    return loss, sums
+
+
+def kl_rewards(batch: Batch, settings: UpdateSettings) -> Tensor:
+    """(N, T) the KL penalty that each action token is charged; 0 where there is none in the reward."""
+    if not settings.kl_in_reward:
+        return torch.zeros_like(batch.rewards)
+    return kl_penalty(batch.old_logprobs, batch["ref_logprobs"], settings.kl_coef) * batch.action_mask
+
+
+class Meter:
+    """Adds up what micro-batches report, until an optimiser step and over an iteration."""
+
+    def __init__(self) -> None:
+        self._open: Record = {}
+        self._sums: Record = {}
+        self._norms: list[float] = []
+        self._last_kl = 0.0
+
+    def add(self, sums: Record) -> None:
+        """Takes the sums of one micro-batch."""
+        for name, value in sums.items():
+            self._open[name] = self._open.get(name, 0.0) + value
+
+    @property
+    def open_sums(self) -> Record:
+        """The sums since the last optimiser step."""
+        return self._open
+
+    def close_step(self, sums: Record, grad_norm: float) -> None:
+        """Ends an optimiser step: `sums` are those of all processes."""
+        for name, value in sums.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._norms.append(grad_norm)
+        self._last_kl = sums["approx_kl"] / max(1.0, sums["tokens"])
+        self._open = {}
+
+    def is_past(self, target_kl: float | None) -> bool:
+        """Whether the last step's minibatch was further from the policy of the rollout than is wanted."""
+        return target_kl is not None and self._last_kl > TARGET_KL_SLACK * target_kl
+
+    def record(self) -> Record:
+        """Means of an iteration: losses over optimiser steps, everything else over the action tokens scored."""
+        if not self._norms:
+            return {"train/optimiser_steps": 0}
+        tokens = self._sums.pop("tokens")
+        losses = {name: value / len(self._norms) for name, value in self._sums.items() if name.endswith("loss")}
+        means = {name: value / tokens for name, value in self._sums.items() if name not in losses}
+        return {
+            **{f"train/{name}": value for name, value in (losses | means).items()},
+            "train/grad_norm": sum(self._norms) / len(self._norms),
+            "train/optimiser_steps": len(self._norms),
+        }

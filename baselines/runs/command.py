@@ -1,0 +1,34 @@
+"""What every trainer's command line shares: flat options, one line for an error, and where the model lies."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import tyro
+
+from baselines.runs.diagnosis import diagnose
+from baselines.errors import BaselinesError
+from baselines.runs.log import warn
+from baselines.models.policy import silence_transformers
+from baselines.runs.run import TrainResult
+
+C = TypeVar("C")
+
+
+def run_command(config_type: type[C], train: Callable[[C], TrainResult], description: str | None) -> None:
+    """Reads a configuration from the command line, trains, and says where the model is.
+
+    Raises:
+        SystemExit: with the reason, where something that a user can mend is wrong.
+    """
+    silence_transformers()
+    try:
+        config = tyro.cli(config_type, config=(tyro.conf.OmitArgPrefixes,), description=description)
+        result = train(config)
+    except BaselinesError as error:
+        raise SystemExit(f"error: {error}") from error
+    for sign in diagnose(result.records, result.policy.model.config.get_text_config(decoder=True).vocab_size):
+        warn(sign)
+    sys.stdout.write(f"model saved in {result.model_folder}\n")

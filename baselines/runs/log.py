@@ -1,0 +1,187 @@
+"""What a run says: one JSON object per iteration, one live line, one picture."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from baselines.errors import ConfigError
+from baselines.runs.files import write_whole
+
+Record: TypeAlias = dict[str, Any]
+
+# What the live line shows, under the names of the metrics file.
+_SHORT = {
+    "train/success_rate": "success",
+    "train/return": "return",
+    "train/approx_kl": "kl",
+    "train/clip_fraction": "clip",
+    "train/explained_variance": "ev",
+    "train/loss": "loss",
+    "eval/success_rate": "eval",
+    "train/tokens_per_second": "tok/s",
+}
+
+
+class MetricsLog:
+    """Appends one JSON object per line; a resumed run forgets what came after its checkpoint.
+
+    Attributes:
+        records: everything that the file holds, in order.
+    """
+
+    def __init__(self, path: Path, last_step: int, tensorboard: bool = False) -> None:
+        """Opens `path`, keeping records whose `step` is at most `last_step` (0 for a new run).
+
+        With `tensorboard`, event files go into the folder of `path` as well.
+        """
+        self._path = path
+        self._events = _open_events(path.parent, last_step) if tensorboard else None
+        self.records = [record for record in read_metrics(path) if record["step"] <= last_step]
+        write_whole(path, "".join(_line(record) for record in self.records))
+
+    def write(self, record: Record) -> None:
+        """Appends one record; it must carry `step`, the iterations finished."""
+        self.records.append(record)
+        with self._path.open("a") as file:
+            file.write(_line(record))
+        if self._events is not None:
+            for name, value in record.items():
+                self._events.add_scalar(name, value, record["step"])
+            self._events.flush()
+
+    def close(self) -> None:
+        """Closes TensorBoard's file."""
+        if self._events is not None:
+            self._events.close()
+
+
+class LiveLine:
+    """A progress bar with the numbers that matter: success rate, return, tokens/s, time left."""
+
+    def __init__(self, name: str, num_steps: int, first_step: int, show: bool) -> None:
+        self._shown: dict[str, str] = {}
+        self._bar = tqdm(
+            total=num_steps, initial=first_step, desc=name, disable=not show, dynamic_ncols=True, smoothing=0.1
+        )
+
+    def __enter__(self) -> LiveLine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def update(self, record: Mapping[str, Any]) -> None:
+        """Moves on by one iteration; a number that this record lacks keeps its last value."""
+        for key, name in _SHORT.items():
+            if key in record:
+                value = record[key]
+                self._shown[name] = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        self._bar.set_postfix(self._shown, refresh=False)
+        self._bar.update(1)
+
+
+def warn(text: str) -> None:
+    """Writes one line of warning to standard error, above a live line if there is one."""
+    tqdm.write(f"warning: {text}", file=sys.stderr)
+
+
+def _open_events(folder: Path, last_step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError("expected the package tensorboard for --tensorboard: pip install tensorboard") from error
+    return SummaryWriter(folder, purge_step=last_step + 1)
+
+
+def read_metrics(path: Path) -> list[Record]:
+    """Reads a metrics file; a last line that was cut off by a kill is left out."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str = "") -> None:
+    """Draws the telling metrics over the steps as small panels of one PNG.
+
+    Args:
+        records: as written to metrics.jsonl; `train/x` and `eval/x` share the panel `x`, and `eval/ci_low`,
+            `eval/ci_high` become a band around `eval/success_rate`.
+        path: where the PNG goes.
+        title: over the whole picture.
+    """
+    panels = _panels(records)
+    if not panels:
+        return
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.2 * columns, 2.8 * rows))  # laid out by hand: matplotlib's own layouts draw it twice
+    figure.subplots_adjust(0.06, 0.5 / (2.8 * rows), 0.98, 1 - 0.7 / (2.8 * rows), wspace=0.25, hspace=0.5)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, (name, keys) in zip(axes, panels.items(), strict=False):
+        for key in keys:
+            points = [(record["step"], record[key]) for record in records if key in record]
+            marker = "o" if key.startswith("eval/") else None
+            axis.plot(*zip(*points, strict=True), label=key, marker=marker, markersize=3, linewidth=1.2)
+        if name == "success_rate":
+            _band(axis, records)
+            axis.set_ylim(-0.02, 1.02)
+        axis.set_title(name, fontsize=9)
+        axis.set_xlabel("step", fontsize=8)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=7)
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+
+
+def _band(axis: Any, records: Sequence[Mapping[str, Any]]) -> None:
+    points = [(r["step"], r["eval/ci_low"], r["eval/ci_high"]) for r in records if "eval/ci_low" in r]
+    if points:
+        steps, low, high = zip(*points, strict=True)
+        axis.fill_between(steps, low, high, alpha=0.2, color="C1")
+
+
+_PANELS = (
+    "success_rate",
+    "return",
+    "loss",
+    "steps",
+    "approx_kl",
+    "clip_fraction",
+    "entropy",
+    "ref_kl",
+    "explained_variance",
+    "value_loss",
+    "groups_without_signal",
+    "accuracy",
+    "stage",
+)
+
+
+def _panels(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    keys = dict.fromkeys(key for record in records for key in record)
+    found = {name: [key for key in keys if key.partition("/")[2] == name] for name in _PANELS}
+    return {name: names for name, names in found.items() if names}
+
+
+def _line(record: Record) -> str:
+    return json.dumps(record) + "\n"

@@ -1,0 +1,382 @@
+"""The folder of a training run: its configuration, metrics, checkpoints and final model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from baselines.runs.checkpoint import Checkpoint, list_checkpoints, save_checkpoint
+from baselines.runs.distributed import Ranks
+from baselines.sampling.environments import EnvKwargs, EnvPool, Task
+from baselines.sampling.episode import Episode
+from baselines.errors import ConfigError, TrainingError
+from baselines.evaluate import Evaluation, summarise
+from baselines.runs.files import write_whole
+from baselines.runs.log import MetricsLog, Record, draw_curves
+from baselines.models.lora import add_lora
+from baselines.models.policy import Policy, load_policy
+from baselines.sampling.rollout import rollout
+from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings
+from baselines.runs.transcripts import write_page, write_transcripts
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run leaves in memory.
+
+    Attributes:
+        policy: the trained policy; where it is sharded, it can only be run by all processes together.
+        records: every line of metrics.jsonl.
+        evaluation: the last evaluation on held-out seeds, played greedily, or None if there was none.
+        sampled_evaluation: the same at temperature 1.
+        model_folder: where the policy was saved; it loads as `--model`.
+    """
+
+    policy: Policy
+    records: list[Record]
+    evaluation: Evaluation | None
+    model_folder: Path
+    sampled_evaluation: Evaluation | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open run.
+
+    Attributes:
+        out: its folder.
+        checkpoint: where it goes on, or None for a new run.
+        log: its metrics, or None in a process that writes nothing.
+    """
+
+    out: Path
+    checkpoint: Checkpoint | None
+    log: MetricsLog | None
+
+    @property
+    def records(self) -> list[Record]:
+        """Every line of metrics.jsonl; none in a process that writes nothing."""
+        return [] if self.log is None else self.log.records
+
+    @property
+    def first_step(self) -> int:
+        """Iterations that are already done."""
+        return self.checkpoint.step if self.checkpoint else 0
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.out / "checkpoints"
+
+    def write(self, record: Record, settings: RunSettings, episodes: Transcribed | None = None) -> None:
+        """Appends an iteration's metrics, and its transcripts where they are due.
+
+        Raises:
+            TrainingError: the disk is full, or the folder cannot be written any more.
+        """
+        every = settings.log_episodes
+        if self.log is None:
+            return
+        with self._writing():
+            self.log.write(record)
+            if episodes is not None and every and record["step"] % every == 0:
+                episodes.write(self.out / "episodes", record["step"])
+
+    def save_if_due(
+        self,
+        settings: RunSettings,
+        step: int,
+        policy: Policy,
+        optimiser: torch.optim.Optimizer,
+        critic: nn.Module | None = None,
+        counters: dict[str, float] | None = None,
+    ) -> None:
+        """Writes a checkpoint after every `checkpoint_every` iterations; `step` counts from 1. All processes call.
+
+        Raises:
+            TrainingError: the disk is full; the last good checkpoint is intact.
+        """
+        if settings.checkpoint_every and step % settings.checkpoint_every == 0:
+            with self._writing():
+                save_checkpoint(
+                    self.checkpoints, step, policy, optimiser, critic, counters, keep=settings.keep_checkpoints
+                )
+
+    def finish(self, policy: Policy, held_out: HeldOut, title: str) -> TrainResult:
+        """Saves the model and the learning curves. All processes call.
+
+        Raises:
+            TrainingError: the disk is full; the last good checkpoint is intact.
+        """
+        folder = self.out / "model"
+        with self._writing():
+            policy.save(folder)
+            if self.log is None:
+                return TrainResult(policy, [], held_out.last, folder, held_out.last_sampled)
+            draw_curves(self.log.records, self.out / "curves.png", title)
+        self.log.close()
+        return TrainResult(policy, self.log.records, held_out.last, folder, held_out.last_sampled)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            good = list_checkpoints(self.checkpoints)
+            kept = f"the last good checkpoint is {good[-1].folder}" if good else "there is no checkpoint yet"
+            raise TrainingError(f"expected to write into {self.out}, got {error}; {kept}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Transcribed:
+    """Episodes to be written down with the advantage of every action token.
+
+    Attributes:
+        episodes: N of them.
+        advantages: (N, T).
+        tokenizer: theirs.
+        env_id: where they were played.
+    """
+
+    episodes: Sequence[Episode]
+    advantages: Tensor
+    tokenizer: PreTrainedTokenizerBase
+    env_id: str
+
+    def write(self, folder: Path, step: int) -> None:
+        """Writes the transcripts of iteration `step` and a page that shows them."""
+        path, title = folder / f"step-{step:08d}.jsonl", f"{self.env_id}, iteration {step}"
+        advantages = self.advantages.float().cpu().numpy()
+        transcripts = write_transcripts(
+            path, self.episodes, tokenizer=self.tokenizer, advantages=advantages, env_id=self.env_id, title=title
+        )
+        write_page(path.with_suffix(".html"), transcripts, title)
+
+
+def open_run(config: Any, settings: RunSettings, ranks: Ranks | None = None, free: Set[str] = frozenset()) -> Run:
+    """Opens the run's folder, new or to be resumed.
+
+    Args:
+        config: the algorithm's frozen `Config`, kept as config.json.
+        settings: its run settings.
+        ranks: the processes of the run; all but the first only read.
+        free: names of options that may differ from those of the run that is resumed.
+
+    Raises:
+        ConfigError: the folder holds another run and `resume` is not set, or the configuration has changed since.
+    """
+    if ranks is not None and not ranks.is_first:
+        ranks.wait()
+        found = list_checkpoints(settings.out / "checkpoints") if settings.resume else []
+        return Run(settings.out, found[-1] if found else None, None)
+    run = _open_first(config, settings, free)
+    if ranks is not None:
+        ranks.wait()
+    return run
+
+
+def _open_first(config: Any, settings: RunSettings, free: Set[str]) -> Run:
+    out = settings.out
+    if not settings.resume and (out / "metrics.jsonl").exists():
+        raise ConfigError(f"expected --out to be a new folder (or --resume), got {out}, which holds a run")
+    claim_folder(config, out, free, replace=not settings.resume)
+    found = list_checkpoints(out / "checkpoints") if settings.resume else []
+    checkpoint = found[-1] if found else None
+    log = MetricsLog(out / "metrics.jsonl", checkpoint.step if checkpoint else 0, settings.tensorboard)
+    return Run(out, checkpoint, log)
+
+
+def claim_folder(config: Any, out: Path, free: Set[str] = frozenset(), replace: bool = False) -> None:
+    """Writes a configuration into a folder as config.json, or compares it with the one that is there.
+
+    Args:
+        config: a frozen `Config`.
+        out: made if it does not exist.
+        free: names of options that may differ from those of the run that is there.
+        replace: do not compare.
+
+    Raises:
+        ConfigError: an option has changed, or the folder cannot be written.
+    """
+    kept, described = out / "config.json", _described(config)
+    if kept.is_file() and not replace:
+        _check_same(json.loads(kept.read_text()), described, free)
+    try:
+        write_whole(kept, json.dumps(described, indent=2) + "\n")
+    except OSError as error:
+        raise ConfigError(f"expected --out to be a folder that can be written, got {out}: {error}") from error
+
+
+class PolicyConfig(Protocol):
+    """What a configuration says about its policy."""
+
+    @property
+    def rollout(self) -> RolloutSettings: ...  # noqa: D102
+    @property
+    def optimiser(self) -> OptimiserSettings: ...  # noqa: D102
+    @property
+    def run(self) -> RunSettings: ...  # noqa: D102
+
+
+def open_policy(
+    model: str, texts: Callable[[], Iterable[str]], config: PolicyConfig, checkpoint: Checkpoint | None, ranks: Ranks
+) -> Policy:
+    """Loads the policy of a run, or what its checkpoint left of it, ready to be trained.
+
+    Args:
+        model: `tiny`, a folder or a hub name.
+        texts: collects text of the environment, called for a new `tiny` alone.
+        config: how long its episodes may grow, which of its weights are trained, its type.
+        checkpoint: where the run goes on; with LoRA, `restore` puts the exact adapter back, the folder holds it merged.
+        ranks: the processes of the run; the policy is whole in each of them until `ranks.shard`.
+
+    Raises:
+        ConfigError: an episode may grow beyond the positions that the model was made for, or LoRA is to be sharded.
+        ModelError: there is no such model.
+    """
+    settings, run = config.optimiser, config.run
+    if settings.lora_rank and ranks.sharded:
+        raise ConfigError(f"expected lora_rank=0 with --use_fsdp, got {settings.lora_rank}: LoRA is not sharded")
+    if checkpoint is not None and not settings.lora_rank:
+        policy = checkpoint.load_policy(run.dtype, ranks.load_device)
+    else:
+        policy = load_policy(model, texts, run.seed, run.dtype, ranks.load_device)
+    limit = policy.max_context_tokens
+    if limit is not None and config.rollout.max_context_tokens > limit:
+        raise ConfigError(
+            f"expected max_context_tokens <= {limit} (positions of the model), got {config.rollout.max_context_tokens}"
+        )
+    if settings.lora_rank:
+        add_lora(policy, settings.lora_rank, settings.lora_alpha, run.seed)
+    if settings.checkpoint_activations:
+        policy.checkpoint_activations()
+    return policy
+
+
+class HeldOut:
+    """The evaluation of a run: fixed held-out seeds, played greedily and sampled, in environments that are made once.
+
+    Greedy play hides part of what is learned, since training samples at temperature 1 and greedy play may loop.
+
+    Args:
+        kinds: the environments that are trained on, each an id and its constructor options; each plays all seeds.
+        settings: which seeds, how often, and constructor options for the evaluation alone.
+        rollout: limits of an episode.
+
+    Attributes:
+        last: the last evaluation, played greedily; None before the first.
+        last_sampled: the same at temperature 1.
+    """
+
+    def __init__(self, kinds: Sequence[tuple[str, EnvKwargs]], settings: RunSettings, rollout: RolloutSettings) -> None:
+        self._kinds = [(env_id, {**env_kwargs, **settings.eval_env_kwargs}) for env_id, env_kwargs in kinds]
+        self._settings = settings
+        self._rollout = dataclasses.replace(rollout, num_envs=settings.num_eval_envs)
+        self._pool: EnvPool | None = None
+        self.last: Evaluation | None = None
+        self.last_sampled: Evaluation | None = None
+
+    def record(self, policy: Policy, step: int, num_steps: int, ranks: Ranks) -> Record:
+        """Metrics of an evaluation, if one is due after iteration `step` (from 1) of `num_steps`; else nothing.
+
+        Of several processes all call, and each plays its share.
+        """
+        every, count = self._settings.eval_every, self._settings.eval_episodes
+        if count == 0 or not (step == num_steps or (every and step % every == 0)):
+            return {}
+        self.last, self.last_sampled = self.play(policy, ranks), self.play(policy, ranks, temperature=1.0)
+        low, high = self.last.success_interval()
+        sampled_low, sampled_high = self.last_sampled.success_interval()
+        record: Record = {
+            "eval/success_rate": self.last.success_rate,
+            "eval/ci_low": low,
+            "eval/ci_high": high,
+            "eval/return": float(self.last.returns.mean()),
+            "eval/loops": self.last.loop_rate,
+            "eval/sampled_success_rate": self.last_sampled.success_rate,
+            "eval/sampled_ci_low": sampled_low,
+            "eval/sampled_ci_high": sampled_high,
+            "eval/sampled_return": float(self.last_sampled.returns.mean()),
+            "eval/sampled_loops": self.last_sampled.loop_rate,
+        }
+        if len(self._kinds) > 1:
+            for (env_id, _), successes in zip(self._kinds, self.last.successes.reshape(-1, count), strict=True):
+                record[f"eval/success_rate/{env_id}"] = float(successes.mean())
+        return record
+
+    def play(self, policy: Policy, ranks: Ranks, temperature: float = 0.0) -> Evaluation:
+        """Plays the held-out seeds now, first all of the first environment; every process gets all episodes."""
+        settings = dataclasses.replace(self._rollout, temperature=temperature)
+        if self._pool is None:
+            self._pool = EnvPool(self._kinds, self._rollout.max_broken_envs)
+        tasks = [Task(seed, kind) for kind in range(len(self._kinds)) for seed in self._settings.eval_seeds]
+        first, last = ranks.bounds(len(tasks))
+        with ranks.gathered(policy.model):
+            played = rollout(policy, self._pool, tasks[first:last], settings, (0,), first=first)
+        return summarise(ranks.gather(played))
+
+    def close(self) -> None:
+        """Closes the environments."""
+        if self._pool is not None:
+            self._pool.close()
+
+
+def prepare_torch(settings: RunSettings) -> None:
+    """Checks the device, and sets the number of threads and how a GPU multiplies, before any model is loaded.
+
+    Raises:
+        ConfigError: the device does not exist here.
+    """
+    try:
+        torch.zeros(1, device=settings.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise ConfigError(f"expected a torch device that exists here, got {settings.device!r}: {reason}") from error
+    if settings.num_threads:
+        torch.set_num_threads(settings.num_threads)
+    if torch.device(settings.device).type == "cuda":
+        torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
+
+
+def _described(config: Any) -> dict[str, Any]:
+    described: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    return described
+
+
+_FREE = {
+    "resume",
+    "out",
+    "progress",
+    "num_threads",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "tensorboard",
+    "ray_workers",
+    "ray_cpus",
+    "ray_gpus",
+}
+
+
+def _check_same(old: dict[str, Any], new: dict[str, Any], free: Set[str]) -> None:
+    old_flat, new_flat = _flat(old), _flat(new)
+    for key in sorted((old_flat.keys() | new_flat.keys()) - _FREE - free):
+        if old_flat.get(key) != new_flat.get(key):
+            raise ConfigError(f"expected the resumed run's own {key}={old_flat.get(key)!r}, got {new_flat.get(key)!r}")
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    nested = {"tasks", "rollout", "update", "optimiser", "run"}
+    flat = {key: value for key, value in config.items() if key not in nested}
+    for key in nested & config.keys():
+        flat.update(config[key])
+    return flat

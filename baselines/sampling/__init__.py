@@ -1,0 +1,1 @@
+"""Sampling of episodes: environments, decoding, rollouts and demonstrations."""

@@ -1,0 +1,185 @@
+"""Expert play, and any play that yields text: what supervised training and the tiny tokenizer are made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from baselines.errors import ConfigError
+from baselines.models.chat import ChatFormat
+from baselines.sampling.environments import TextEnv, is_success, reset_env, step_env
+from baselines.sampling.episode import Episode, Turn
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """One episode in words.
+
+    Attributes:
+        seed: the seed given to `env.reset`.
+        task_id: `info["task_id"]`, or None.
+        observations: one more than there are actions; the last one was not answered.
+        actions: what was done.
+        rewards: what each action paid.
+        success: whether the episode succeeded.
+        terminated: the environment reached a terminal state.
+        truncated: the environment cut the episode short.
+    """
+
+    seed: int
+    task_id: str | None
+    observations: tuple[str, ...]
+    actions: tuple[str, ...]
+    rewards: tuple[float, ...]
+    success: bool
+    terminated: bool
+    truncated: bool
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All that was said, in no particular order."""
+        return self.observations + self.actions
+
+
+def play_expert(env: TextEnv, seed: int) -> Demonstration:
+    """Replays `info["solution"]` of one seed.
+
+    Args:
+        env: made with `expose_solution=True`.
+        seed: given to `env.reset`.
+
+    Raises:
+        ConfigError: the environment does not tell its solution.
+    """
+    observation, info = reset_env(env, seed)
+    solution = info.get("solution")
+    if not solution:
+        raise ConfigError(
+            "expected info['solution'] at reset (a tuple of commands) from an environment made with "
+            f"expose_solution=True, got keys {sorted(info)}"
+        )
+    return _play(env, seed, observation, info.get("task_id"), [str(command) for command in solution])
+
+
+def collect_demonstrations(env: TextEnv, seeds: Iterable[int]) -> list[Demonstration]:
+    """Replays the expert on every seed and keeps the episodes that succeed.
+
+    Raises:
+        ConfigError: the environment does not tell its solutions, or none of them succeeds.
+    """
+    played = [play_expert(env, seed) for seed in seeds]
+    solved = [demonstration for demonstration in played if demonstration.success]
+    if not solved:
+        raise ConfigError(f"expected expert episodes that succeed, got none among {len(played)}")
+    return solved
+
+
+def read_conversations(path: Path) -> list[Demonstration]:
+    """Reads conversations: one JSON object `{"messages": [{"role": ..., "content": ...}, ...]}` a line.
+
+    Users' messages are observations, the assistant's are actions, in turn. A system message goes before the first
+    observation, as environments write their preamble.
+
+    Raises:
+        ConfigError: a line is not such a conversation, or there is none; the message names the line.
+    """
+    conversations = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.strip():
+            try:
+                conversations.append(_conversation(number, json.loads(line)["messages"]))
+            except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+                raise ConfigError(f"expected a conversation in line {number} of {path}, got: {error}") from error
+    if not conversations:
+        raise ConfigError(f"expected conversations in {path}, got none")
+    return conversations
+
+
+def _conversation(number: int, messages: list[dict[str, str]]) -> Demonstration:
+    said = [(message["role"], str(message["content"])) for message in messages]
+    if said and said[0][0] == "system":
+        (_, preamble), (role, first), *rest = said
+        said = [(role, f"{preamble}\n\n{first}"), *rest]
+    if [role for role, _ in said] != ["user", "assistant"] * (len(said) // 2) + ["user"] * (len(said) % 2):
+        raise ValueError(f"messages that are not of user and assistant in turn: {[role for role, _ in said]}")
+    observations, actions = [text for _, text in said[::2]], [text for _, text in said[1::2]]
+    if not actions:
+        raise ValueError("no message of the assistant")
+    ending = () if len(observations) > len(actions) else ("",)
+    rewards = (0.0,) * len(actions)
+    return Demonstration(number, None, (*observations, *ending), tuple(actions), rewards, True, True, False)
+
+
+def encode_demonstration(chat: ChatFormat, demonstration: Demonstration) -> Episode:
+    """Writes a demonstration as the episode that a policy would have produced by sampling it token by token."""
+    token_ids: list[int] = []
+    action_mask: list[bool] = []
+    turns: list[Turn] = []
+    for number, action in enumerate(demonstration.actions):
+        observation = demonstration.observations[number]
+        prompt = chat.next_turn(observation) if number else chat.first_turn(observation)
+        sampled = chat.action(action)
+        start = len(token_ids)
+        token_ids += [*prompt, *sampled]
+        action_mask += [False] * len(prompt) + [True] * len(sampled)
+        reward = demonstration.rewards[number]
+        turns.append(Turn(observation, action, reward, start, start + len(prompt), len(token_ids)))
+    return Episode(
+        seed=demonstration.seed,
+        task_id=demonstration.task_id,
+        token_ids=np.array(token_ids, dtype=np.int64),
+        action_mask=np.array(action_mask, dtype=np.bool_),
+        logprobs=np.zeros(len(token_ids), dtype=np.float32),
+        turns=tuple(turns),
+        success=demonstration.success,
+        terminated=demonstration.terminated,
+        truncated=demonstration.truncated,
+        truncated_by_context=False,
+        final_observation=demonstration.observations[-1],
+    )
+
+
+def collect_texts(env: TextEnv, seeds: Iterable[int], max_steps: int = 10) -> list[str]:
+    """Plays at random where the environment names admissible commands, and returns all text that was seen.
+
+    Args:
+        env: any environment of strings; without `info["admissible_commands"]` only first observations are collected.
+        seeds: one episode each; each also seeds its own random choices.
+        max_steps: steps of one episode at most.
+    """
+    texts: list[str] = []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        observation, info = reset_env(env, seed)
+        texts.append(observation)
+        for _ in range(max_steps):
+            commands = info.get("admissible_commands")
+            if not commands:
+                break
+            texts += commands
+            observation, _, terminated, truncated, info = step_env(env, str(rng.choice(list(commands))))
+            texts.append(observation)
+            if terminated or truncated:
+                break
+    return texts
+
+
+def _play(env: TextEnv, seed: int, observation: str, task_id: object, commands: Sequence[str]) -> Demonstration:
+    observations, actions, rewards = [observation], [], []
+    terminated = truncated = success = False
+    for command in commands:
+        observation, reward, terminated, truncated, info = step_env(env, command)
+        observations.append(observation)
+        actions.append(command)
+        rewards.append(reward)
+        success = is_success(info, terminated, sum(rewards))
+        if terminated or truncated:
+            break
+    name = None if task_id is None else str(task_id)
+    return Demonstration(
+        seed, name, tuple(observations), tuple(actions), tuple(rewards), success, terminated, truncated
+    )

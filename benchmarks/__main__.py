@@ -1,0 +1,38 @@
+"""The command line of the benchmarks: `python -m benchmarks COMMAND ...`."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+COMMANDS = {
+    "run": ("benchmarks.runs.run", "play a suite with an agent"),
+    "verify": ("benchmarks.runs.verify", "replay the episodes of a run and compare every reward"),
+    "submit": ("benchmarks.leaderboard.submit", "add a verified run to the results"),
+    "leaderboard": ("benchmarks.leaderboard.leaderboard", "render the tables and the site"),
+    "experiment": ("benchmarks.experiments.experiment", "train and evaluate the arms of an experiment"),
+    "freeze": ("benchmarks.suites.freeze", "freeze a suite"),
+    "demo": ("benchmarks.demo", "train a small model and compare it with its start"),
+    "interop": ("benchmarks.interop", "run the tests of other libraries"),
+    "speed": ("benchmarks.speed.environments", "measure environments against their references"),
+    "speed-vector": ("benchmarks.speed.vector", "measure vector environments"),
+    "speed-training": ("benchmarks.speed.training", "measure rollouts and updates against other trainers"),
+}
+"""Command -> module with a `main`, and one line of help."""
+
+
+def main() -> None:
+    """Runs the command that the first argument names."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("-h", "--help"):
+        lines = [f"  {command:<16}{text}" for command, (_, text) in COMMANDS.items()]
+        sys.stdout.write("\n".join(["usage: python -m benchmarks COMMAND [options]", "", *lines, ""]))
+        return
+    if name not in COMMANDS:
+        raise SystemExit(f"error: expected a command among {', '.join(COMMANDS)}, got {name!r}")
+    sys.argv = [f"benchmarks {name}", *sys.argv[2:]]
+    import_module(COMMANDS[name][0]).main()
+
+
+if __name__ == "__main__":
+    main()

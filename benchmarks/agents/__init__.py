@@ -1,0 +1,1 @@
+"""Agents that a benchmark runs: endpoints, local models, and Python classes."""

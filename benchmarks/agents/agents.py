@@ -1,0 +1,177 @@
+"""Who plays: scripted agents, local models, models behind an endpoint, and anybody's own class.
+
+    random                  draws from the admissible commands (a reference: it sees the list in every track)
+    expert                  plays the reference solution (a reference: it is told the solution)
+    hf:FOLDER_OR_NAME       a Hugging Face causal LM, in batches (`local_models`); {run} in it is the number of the run
+    openai:MODEL            a model behind any OpenAI-compatible endpoint (`endpoint_agent`)
+    python:MODULE:CLASS     a class of one's own with the methods of `Agent`
+
+References are told more than the track grants; a leaderboard shows them for scale and ranks them not.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, get_args
+
+from baselines.errors import BaselinesError, ConfigError
+from baselines.sampling.environments import TextEnv
+from textagent_gym.agents import ExpertAgent, RandomAgent
+
+Kind: TypeAlias = Literal["random", "expert", "hf", "openai", "python"]
+
+REFERENCES = ("random", "expert")
+"""Agents that are told more than a track grants: they set the scale."""
+
+GRANTED = ("admissible_commands",)
+"""Keys of `info` that an agent may be given; which of them it gets is for the track to say."""
+
+
+class AgentError(BaselinesError):
+    """An agent did not answer; its episode was not played, and is not scored."""
+
+
+class OutOfContextError(BaselinesError):
+    """The episode has become too long for the agent; it ends there, with what it has earned."""
+
+
+class Agent(Protocol):
+    """One player; `info` holds what the track grants and nothing else."""
+
+    def reset(self, info: dict[str, Any], seed: int) -> None:
+        """Starts an episode; all randomness of the agent comes from `seed`.
+
+        Args:
+            info: `admissible_commands` (a tuple, or None where the domain has no such list) in tracks that grant it.
+            seed: differs between runs and tasks.
+        """
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        """The action that answers an observation."""
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """How an agent is named on the command line.
+
+    Attributes:
+        kind: before the first colon.
+        target: after it; empty for the scripted ones.
+    """
+
+    kind: Kind
+    target: str
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is told more than the track grants."""
+        return self.kind in REFERENCES
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.target}" if self.target else self.kind
+
+
+def parse_agent(text: str) -> AgentSpec:
+    """Reads the name of an agent.
+
+    Raises:
+        ConfigError: it is no such name.
+    """
+    kind, _, target = text.partition(":")
+    needs_target = kind not in ("random", "expert")
+    if kind not in get_args(Kind) or bool(target) != needs_target:
+        raise ConfigError(
+            f"expected an agent random, expert, hf:FOLDER_OR_NAME, openai:MODEL or python:MODULE:CLASS, got {text!r}"
+        )
+    return AgentSpec(kind, target)  # type: ignore[arg-type]  # one of Kind, as was seen
+
+
+def check_settings(settings: dict[str, Any]) -> None:
+    """Raises `ConfigError` for settings that look like secrets: all of them are recorded and published."""
+    secret = [name for name in settings if re.search(r"(^|_)(api_?key|key|secret|password)$", name, re.IGNORECASE)]
+    if secret:
+        raise ConfigError(f"expected no secrets among the settings of an agent, which are published, got {secret}")
+
+
+def scripted_agent(spec: AgentSpec, env: TextEnv, by_number: bool) -> Agent:
+    """The expert or the random agent of one environment."""
+    if spec.kind == "expert":
+        return ExpertAgent()
+    return RandomAgent(by_number=by_number, action_space=env.action_space)
+
+
+def own_agent(target: str, settings: dict[str, Any]) -> Agent:
+    """An instance of `MODULE:CLASS`, made with `settings` as keywords.
+
+    Raises:
+        ConfigError: there is no such class, it does not take these settings, or it lacks a method.
+    """
+    module_name, _, class_name = target.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module_name), class_name)
+        agent: Agent = kind(**settings)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"expected a class python:MODULE:CLASS that takes {settings}, got {target!r}: {error}"
+        ) from error
+    if not callable(getattr(agent, "reset", None)) or not callable(getattr(agent, "act", None)):
+        raise ConfigError(f"expected {target} to have the methods reset and act, got a {type(agent).__name__} without")
+    return agent
+
+
+class TimedAgent:
+    """Somebody's own agent, whose every answer has to come in time.
+
+    It lives in the main thread of a POSIX process, whose SIGALRM it uses. A call that never returns to the interpreter
+    cannot be ended.
+
+    Args:
+        agent: answers.
+        seconds: that an answer may take.
+    """
+
+    def __init__(self, agent: Agent, seconds: float) -> None:
+        self._agent = agent
+        self._seconds = seconds
+
+    @property
+    def usage(self) -> Any:
+        """What the agent tells of its tokens and costs, if it does."""
+        return getattr(self._agent, "usage", None)
+
+    def reset(self, info: dict[str, Any], seed: int) -> None:
+        """See `Agent.reset`; raises `AgentError` where it takes too long."""
+        with self._in_time():
+            self._agent.reset(info, seed)
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        """See `Agent.act`; raises `AgentError` where it takes too long."""
+        with self._in_time():
+            return self._agent.act(observation, info)
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        def interrupt(*_: object) -> None:
+            raise AgentError(f"expected an answer within {self._seconds:g} s, got none")
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        # Once more each second, for agents that catch whatever is raised.
+        signal.setitimer(signal.ITIMER_REAL, self._seconds, 1.0)
+        try:
+            try:
+                yield
+            finally:  # the alarm may ring on the way into here,
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        finally:  # and is off behind here
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+
+def timed_agent(target: str, settings: dict[str, Any], seconds: float) -> TimedAgent:
+    """`own_agent`, held to `seconds` an answer."""
+    return TimedAgent(own_agent(target, settings), seconds)

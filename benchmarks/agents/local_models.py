@@ -1,0 +1,202 @@
+"""Local models: a Hugging Face causal LM plays many episodes of a cell side by side, or one by one without memory."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines.config.settings import RolloutSettings
+from baselines.errors import ConfigError
+from baselines.models.policy import Policy, check_model_exists, silence_transformers
+from baselines.runs.transcripts import make_transcript
+from baselines.sampling.environments import EnvPool, Task
+from baselines.sampling.episode import Episode
+from baselines.sampling.rollout import answer, rollout
+from benchmarks.agents.agents import AgentSpec, OutOfContextError
+from benchmarks.runs.play import Seat, TaskCheck
+from benchmarks.runs.records import Place, Played, RunConfig, Usage
+
+
+@dataclass(frozen=True)
+class LocalSettings:
+    """How a local model is sampled."""
+
+    temperature: float = 0.0
+    """0 plays greedily."""
+    max_new_tokens: int = 64
+    """Tokens of one action at most."""
+    max_context_tokens: int = 4096
+    """Tokens of one episode at most; a model that has fewer positions ends earlier. Counted as out of context."""
+    batch_size: int = 16
+    """Episodes side by side."""
+    device: str = "cpu"
+    """Torch device."""
+    dtype: str = "float32"
+    """float32 or bfloat16."""
+
+    def rollout(self, policy: Policy) -> RolloutSettings:
+        """The same for `baselines.sampling.rollout`."""
+        limit = min(self.max_context_tokens, policy.max_context_tokens or self.max_context_tokens)
+        return RolloutSettings(
+            temperature=self.temperature,
+            max_new_tokens=self.max_new_tokens,
+            max_context_tokens=limit,
+            num_envs=self.batch_size,
+            max_broken_envs=0,
+        )
+
+
+def local_settings(told: dict[str, Any]) -> LocalSettings:
+    """Reads `--agent-kwargs`.
+
+    Raises:
+        ConfigError: a name is unknown.
+    """
+    try:
+        return LocalSettings(**told)
+    except TypeError as error:
+        raise ConfigError(f"expected settings of LocalSettings for an agent hf:..., got {told}: {error}") from error
+
+
+def check_models(spec: AgentSpec, num_runs: int) -> dict[str, str]:
+    """Run -> digest of the weights of its model, for the record; "" for a name on a hub.
+
+    Raises:
+        ConfigError: a folder that is named does not hold a model.
+    """
+    digests = {}
+    for run in range(num_runs):
+        name = model_name(spec, run)
+        check_model_exists(name)
+        digests[str(run)] = weights_digest(Path(name))
+    return digests
+
+
+def model_name(spec: AgentSpec, run: int) -> str:
+    """The model of a run, counted from 1 where the name asks for it."""
+    return spec.target.replace("{run}", str(run + 1))
+
+
+def weights_digest(folder: Path) -> str:
+    """sha256 over the weights in a folder, by name; "" where there is no folder."""
+    digest = hashlib.sha256()
+    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    for path in files:
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest() if files else ""
+
+
+def play_batches(config: RunConfig, spec: AgentSpec, places: Sequence[Place]) -> Iterator[list[Played]]:
+    """Plays the episodes, a batch of one cell at a time.
+
+    What is sampled in an episode depends on its run, cell and task alone, not on the batch that it is in.
+
+    Raises:
+        SuiteError: the environment has changed since the suite was published.
+    """
+    suite, track = config.found_suite(), config.found_track()
+    silence_transformers()
+    settings = local_settings(config.agent_settings)
+    tasks = TaskCheck()
+    for run, of_run in groupby(places, key=lambda place: place[0]):
+        policy = Policy.load(model_name(spec, run), settings.dtype, settings.device)
+        for number, of_cell in groupby(of_run, key=lambda place: place[1]):
+            cell = suite.cells[number]
+            options = {**cell.options, **config.presentation.options(cell, track)}
+            with EnvPool([(cell.env_id, options)]) as pool:
+                for batch in batches([place[2] for place in of_cell], settings.batch_size):
+                    for task in batch:
+                        tasks.check(cell, cell.tasks[task])
+                    start = time.monotonic()
+                    seeds = [Task(cell.tasks[task].seed) for task in batch]
+                    episodes = rollout(policy, pool, seeds, settings.rollout(policy), (run, number), first=batch[0])
+                    seconds = (time.monotonic() - start) / len(batch)
+                    yield [
+                        _played((run, number, task), episode, cell.env_id, seconds)
+                        for task, episode in zip(batch, episodes, strict=True)
+                    ]
+
+
+def play_without_memory(config: RunConfig, spec: AgentSpec, places: Sequence[Place]) -> Iterator[Played]:
+    """Plays the episodes one by one; the model reads the first observation and the current one, each time anew.
+
+    Raises:
+        SuiteError: the environment has changed since the suite was published.
+    """
+    silence_transformers()
+    settings = local_settings(config.agent_settings)
+    for run, of_run in groupby(places, key=lambda place: place[0]):
+        policy = Policy.load(model_name(spec, run), settings.dtype, settings.device)
+        seat = Seat(config, spec, partial(ForgetfulModel, policy, settings.rollout(policy)))
+        yield from map(seat.play, of_run)
+
+
+class ForgetfulModel:
+    """A local model as an agent without memory.
+
+    Args:
+        policy: the model.
+        settings: how it is sampled.
+
+    Attributes:
+        usage: of the current episode.
+    """
+
+    def __init__(self, policy: Policy, settings: RolloutSettings) -> None:
+        self._policy = policy
+        self._settings = settings
+        self._first: str | None = None
+        self.usage = Usage(0, 0)
+
+    def reset(self, info: dict[str, Any], seed: int) -> None:
+        """Forgets the episode before."""
+        self._first, self._rng, self.usage = None, np.random.default_rng(seed), Usage(0, 0)
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        """What the model says to the first observation and this one.
+
+        Raises:
+            OutOfContextError: the two do not fit the model.
+        """
+        seen = observation if self._first is None else f"{self._first}\n\n{observation}"
+        self._first = observation if self._first is None else self._first
+        said = answer(self._policy, seen, self._settings, self._rng)
+        if said is None:
+            raise OutOfContextError(f"expected observations that fit the model, got {len(seen)} characters")
+        self.usage = Usage(
+            prompt_tokens=(self.usage.prompt_tokens or 0) + said.num_prompt_tokens,
+            completion_tokens=(self.usage.completion_tokens or 0) + said.num_tokens,
+            empty_replies=self.usage.empty_replies + (not said.action.strip()),
+        )
+        return said.action
+
+
+def batches(numbers: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Cuts rising numbers into runs without gaps of at most `size`."""
+    batch: list[int] = []
+    for number in numbers:
+        if batch and (number != batch[-1] + 1 or len(batch) == size):
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
+
+
+def _played(place: Place, episode: Episode, env_id: str, seconds: float) -> Played:
+    usage = Usage(
+        prompt_tokens=episode.num_tokens - episode.num_action_tokens,
+        completion_tokens=episode.num_action_tokens,
+        empty_replies=sum(not turn.action.strip() for turn in episode.turns),
+    )
+    invalid = sum(turn.invalid for turn in episode.turns)
+    return Played(place, make_transcript(episode, env_id), invalid, seconds, usage)

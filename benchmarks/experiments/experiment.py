@@ -1,0 +1,398 @@
+"""Experiments: their arms are trained and evaluated, and the tables stand beside what was published.
+
+    python -m benchmarks experiment algorithms --out docs/experiments/algorithms
+
+The experiments are data in `benchmarks/experiments`. An experiment that was interrupted is continued by the same command,
+and one that is half done has a table of what is known. Results are kept in `successes/`, one file for each run, so that
+an experiment can be continued elsewhere without its models. `--num-workers` runs are trained in parallel, each in a
+process of its own, and what they find does not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from importlib import import_module
+from itertools import count, takewhile
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+import tyro
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from baselines import sft
+from baselines.config.settings import OptimiserSettings, RunSettings, TaskSettings, check_at_least
+from baselines.errors import BaselinesError
+from baselines.evaluate import Evaluation, evaluate_policy
+from baselines.models.policy import Policy, silence_transformers
+from baselines.recipe import ALGORITHMS, batch_sizes
+from baselines.runs.files import write_whole
+from baselines.sampling.environments import EnvPool
+from benchmarks.experiments.design import (
+    FIRST_SEED,
+    RL_FIELDS,
+    Arm,
+    Column,
+    Experiment,
+    Results,
+    Scale,
+    difference,
+    is_clear,
+    rate,
+)
+from benchmarks.suites.suite import sha256
+
+Name: TypeAlias = Literal["algorithms", "density", "horizon", "length", "sft_share", "size"]
+
+GAMES_PER_SEED = 1_000_000
+"""Seeds of games between those of two training seeds; demonstrations are the seeds from 0 on."""
+
+TRAINERS: dict[str, Any] = {"sft": sft, **{str(name): module for name, module in ALGORITHMS.items()}}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of an experiment."""
+
+    name: tyro.conf.Positional[Name]
+    """Which question."""
+    scale: Literal["laptop", "gpu"] = "laptop"
+    """How large."""
+    out: Path | None = None
+    """Folder of the runs, the table and the figure; by default runs/NAME-SCALE."""
+    seeds: tuple[int, ...] = ()
+    """Training seeds; by default from 1 to the number of the scale."""
+    only: tuple[str, ...] = ()
+    """Arms to train, with those that they start from; all by default."""
+    num_workers: int = 1
+    """Runs that are trained in parallel."""
+    num_threads: int = 1
+    """Threads of torch, of each of them."""
+    dry: bool = False
+    """Print the arms, and train nothing."""
+
+
+@dataclass(frozen=True)
+class ExperimentRun:
+    """An experiment at one scale, in one folder.
+
+    Attributes:
+        experiment: the question.
+        scale: the size of everything.
+        out: folder.
+        num_threads: of torch.
+        progress: whether a run shows its live line.
+    """
+
+    experiment: Experiment
+    scale: Scale
+    out: Path
+    num_threads: int = 1
+    progress: bool = True
+
+    def folder(self, arm: Arm, seed: int) -> Path:
+        """The folder of one training run."""
+        return self.out / f"seed-{seed}" / arm.name.replace(", ", "-").replace(" ", "-").replace(":", "-")
+
+    def result(self, arm: Arm, seed: int) -> Path:
+        """The file with the results of one training run."""
+        return self.out / "successes" / f"seed-{seed}" / f"{self.folder(arm, seed).name}.json"
+
+    def arm(self, name: str) -> Arm:
+        """The arm of that name."""
+        return next(arm for arm in self.experiment.arms if arm.name == name)
+
+    def model(self, arm: Arm, seed: int) -> str:
+        """The model that an arm leaves: a folder, or the scale's model where nothing is trained."""
+        return self.scale.model if arm.algorithm == "base" else str(self.folder(arm, seed) / "model")
+
+    def train(self, arm: Arm, seed: int) -> Policy:
+        """Trains one arm and returns its policy."""
+        if arm.algorithm == "base":
+            return Policy.load(self.scale.model, self.scale.dtype, self.scale.device)
+        config = self._sft(arm, seed) if arm.algorithm == "sft" else self._rl(arm, seed)
+        policy: Policy = TRAINERS[arm.algorithm].train(config).policy
+        return policy
+
+    def evaluate(self, policy: Policy) -> dict[str, Evaluation]:
+        """Return an evaluation for each column, by its name."""
+        found = {}
+        for column in self.experiment.columns:
+            settings = replace(self.scale.rollout, temperature=1.0 if column.sampled else 0.0)
+            with EnvPool([(column.env_id, self.options(column, column.split))]) as pool:
+                found[column.name] = evaluate_policy(policy, pool, self.games(column), settings)
+        return found
+
+    def games(self, column: Column) -> range:
+        """The seeds of the games of a column."""
+        first = FIRST_SEED.get(column.split, 0)
+        return range(first, first + (column.num_games or self.scale.num_test_games))
+
+    def options(self, place: Arm | Column, split: str) -> dict[str, Any]:
+        """Constructor options of an arm's or a column's environment."""
+        return {**self.scale.options, "split": split, **place.env_kwargs}
+
+    def digest(self, arm: Arm) -> str:
+        """A digest of all that the results of an arm depend on, but the seed."""
+        chain = [arm]
+        while (start := chain[-1].start) is not None:
+            chain.append(self.arm(start))
+        scale = replace(self.scale, num_seeds=0)
+        if all(one.algorithm in ("base", "sft") for one in chain):
+            nothing: dict[str, Any] = dict.fromkeys(RL_FIELDS, 0)
+            scale = replace(scale, **nothing)
+        parts: list[Any] = [scale, *chain, *self.experiment.columns]
+        return sha256(json.dumps([asdict(one) for one in parts], sort_keys=True))[:16]
+
+    def _common(self, arm: Arm, seed: int) -> dict[str, Any]:
+        scale = self.scale
+        run = RunSettings(
+            out=self.folder(arm, seed),
+            seed=seed,
+            resume=True,
+            checkpoint_every=10,
+            num_threads=self.num_threads,
+            progress=self.progress,
+            device=scale.device,
+            dtype=scale.dtype,
+        )
+        model = scale.model if arm.start is None else self.model(self.arm(arm.start), seed)
+        options = self.options(arm, "train")
+        return {"env_id": arm.env_id, "env_kwargs": options, "model": model, "rollout": scale.rollout, "run": run}
+
+    def _sft(self, arm: Arm, seed: int) -> sft.Config:
+        scale = self.scale
+        config = sft.Config(**self._common(arm, seed), num_demos=arm.num_demos or scale.num_demos, **arm.options)
+        optimiser = replace(config.optimiser, learning_rate=scale.sft_learning_rate)
+        return replace(config, num_epochs=scale.sft_epochs, optimiser=optimiser)
+
+    def _rl(self, arm: Arm, seed: int) -> Any:
+        scale = self.scale
+        # No game is demonstrated and trained on, and two training seeds meet different games.
+        tasks = TaskSettings(first_train_seed=seed * GAMES_PER_SEED, also=dict(arm.also))
+        options = {"credit": "turn", "gamma": scale.gamma, **arm.options}
+        config = TRAINERS[arm.algorithm].Config(
+            **self._common(arm, seed),
+            num_iterations=arm.num_iterations or scale.num_iterations,
+            tasks=tasks,
+            optimiser=OptimiserSettings(learning_rate=scale.learning_rate, warmup_steps=scale.warmup_steps),
+            **batch_sizes(arm.algorithm, scale.episodes_per_batch, scale.group_size),
+            **options,
+        )
+        update = replace(config.update, update_epochs=1, num_minibatches=scale.num_minibatches)
+        return replace(config, update=update)
+
+
+def run(job: ExperimentRun, only: Sequence[str] = (), seeds: Sequence[int] = (), num_workers: int = 1) -> Results:
+    """Trains and judges what is missing, and writes what is known after each run.
+
+    Args:
+        job: the experiment.
+        only: names of arms, trained with those that they start from; all if empty.
+        seeds: training seeds; from 1 to the number of the scale if empty.
+        num_workers: runs that are trained in parallel.
+    """
+    results = read_results(job)
+    write_report(job, results)
+    seeds = seeds or range(1, job.scale.num_seeds + 1)
+    wanted = wanted_arms(job.experiment, only)
+    for wave in waves(wanted):
+        missing = [(arm, seed) for seed in seeds for arm in wave if not is_done(job, arm, seed, wanted)]
+        for _ in train_all(job, missing, num_workers):
+            results = read_results(job)
+            write_report(job, results)
+    return results
+
+
+def waves(arms: Sequence[Arm]) -> list[list[Arm]]:
+    """Arms that can be trained side by side, since what they start from stands in an earlier wave."""
+    depths: dict[str, int] = {}
+    for arm in arms:
+        depths[arm.name] = 0 if arm.start is None else depths[arm.start] + 1
+    return [[arm for arm in arms if depths[arm.name] == depth] for depth in range(max(depths.values(), default=-1) + 1)]
+
+
+def is_done(job: ExperimentRun, arm: Arm, seed: int, wanted: Sequence[Arm]) -> bool:
+    """Whether a run was evaluated, and has left its model if one that is wanted has still to start from it."""
+    waiting = [other for other in wanted if other.start == arm.name and not job.result(other, seed).is_file()]
+    needed = waiting and arm.algorithm != "base"
+    return job.result(arm, seed).is_file() and (not needed or Path(job.model(arm, seed)).is_dir())
+
+
+def train_all(job: ExperimentRun, runs: Sequence[tuple[Arm, int]], num_workers: int) -> Iterator[None]:
+    """Trains and evaluates these, one after the other or in processes, and yields after each."""
+    if num_workers == 1:
+        for arm, seed in runs:
+            train_and_evaluate(job, arm, seed)
+            yield
+        return
+    with ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn")) as workers:
+        for done in as_completed([workers.submit(train_and_evaluate, job, arm, seed) for arm, seed in runs]):
+            done.result()
+            yield
+
+
+def train_and_evaluate(job: ExperimentRun, arm: Arm, seed: int) -> None:
+    """Trains one arm, and evaluates it unless it has been."""
+    silence_transformers()
+    torch.set_num_threads(job.num_threads)
+    started = time.monotonic()
+    policy, result = job.train(arm, seed), job.result(arm, seed)
+    seconds = time.monotonic() - started
+    if not result.is_file():
+        found = job.evaluate(policy)
+        content = {
+            "digest": job.digest(arm),
+            "seconds": round(seconds),
+            "threads": job.num_threads,
+            "returns": {name: round(float(one.returns.mean()), 4) for name, one in found.items()},
+            "loops": {name: round(one.loop_rate, 4) for name, one in found.items()},
+            "successes": {name: one.successes.tolist() for name, one in found.items()},
+        }
+        write_whole(result, json.dumps(content) + "\n")
+
+
+def wanted_arms(experiment: Experiment, only: Sequence[str]) -> list[Arm]:
+    """The arms of these names and those that they start from, in order; all if there are no names.
+
+    Raises:
+        BaselinesError: there is no arm of a name.
+    """
+    names = {arm.name: arm for arm in experiment.arms}
+    unknown = [name for name in only if name not in names]
+    if unknown:
+        raise BaselinesError(f"expected arms among {', '.join(map(repr, names))}, got {', '.join(map(repr, unknown))}")
+    wanted = set(only or names)
+    for arm in reversed(experiment.arms):
+        if arm.name in wanted and arm.start is not None:
+            wanted.add(arm.start)
+    return [arm for arm in experiment.arms if arm.name in wanted]
+
+
+def read_results(job: ExperimentRun) -> Results:
+    """What is known: of each arm the seeds from 1 up to the first that is missing.
+
+    Raises:
+        BaselinesError: something there was found with another scale, or another version of the experiment.
+    """
+    results: dict[str, dict[str, NDArray[np.bool_]]] = {}
+    for arm in job.experiment.arms:
+        by_seed = []
+        for path in takewhile(Path.is_file, (job.result(arm, seed) for seed in count(1))):
+            found = json.loads(path.read_text())
+            if found["digest"] != job.digest(arm):
+                raise BaselinesError(
+                    f"expected {path} of this scale and experiment, got another's: choose another --out"
+                )
+            by_seed.append(found["successes"])
+        if by_seed:
+            results[arm.name] = {
+                column.name: np.array([one[column.name] for one in by_seed], dtype=np.bool_)
+                for column in job.experiment.columns
+            }
+    return results
+
+
+def report(experiment: Experiment, results: Results) -> str:
+    """The table, the differences, the sentences and what was published, as Markdown."""
+    columns = [column.name for column in experiment.columns]
+    lines = [experiment.question, "", *_table(["success rate", *columns, "seeds"], _rates(results, columns))]
+    rows = [
+        [f"{later} - {earlier}", *(_difference(results, later, earlier, column) for column in columns)]
+        for later, earlier in experiment.compared
+        if later in results and earlier in results
+    ]
+    if rows:
+        lines += ["", *_table(["difference", *columns], rows)]
+    lines += ["", *(f"- {sentence}" for sentence in experiment.analyse(results))]
+    if experiment.published:
+        lines += ["", experiment.published.strip()]
+    return "\n".join(lines) + "\n"
+
+
+def write_report(job: ExperimentRun, results: Results) -> None:
+    """Writes `table.md`, `table.json` and `figure.png`."""
+    shown = "\n![Success of each arm, with its interval](figure.png)\n" if results else ""
+    write_whole(job.out / "table.md", report(job.experiment, results) + shown)
+    content = {
+        arm: {
+            column: {**asdict(rate(successes)), "by_seed": successes.mean(1).tolist()}
+            for column, successes in found.items()
+        }
+        for arm, found in results.items()
+    }
+    write_whole(job.out / "table.json", json.dumps(content, indent=2) + "\n")
+    if results:
+        draw(job.experiment, results, job.out / "figure.png")
+
+
+def draw(experiment: Experiment, results: Results, path: Path) -> None:
+    """A panel for each column: success of each arm, with its interval."""
+    columns = experiment.columns
+    figure = Figure(figsize=(2.4 + 2.3 * len(columns), 1.2 + 0.32 * len(results)), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    for panel, column in zip(panels, columns, strict=True):
+        rates = [rate(found[column.name]) for found in results.values()]
+        centres = np.array([one.value for one in rates])
+        spread = np.array([[one.value - one.low for one in rates], [one.high - one.value for one in rates]])
+        panel.errorbar(centres, range(len(rates)), xerr=np.abs(spread), fmt="o", capsize=3)
+        panel.set(title=column.name, xlim=(0, 1), xlabel="success rate")
+        panel.grid(alpha=0.3, axis="x")
+    panels[0].set_yticks(range(len(results)), list(results))
+    panels[0].invert_yaxis()
+    figure.savefig(path, dpi=120)
+
+
+def _rates(results: Results, columns: list[str]) -> list[list[str]]:
+    return [
+        [arm, *(str(rate(found[column])) for column in columns), str(len(next(iter(found.values()))))]
+        for arm, found in results.items()
+    ]
+
+
+def _difference(results: Results, later: str, earlier: str, column: str) -> str:
+    found = difference(results, later, earlier, column)
+    return f"**{found:+.2f}**" if is_clear(found) else f"{found:+.2f}"
+
+
+def _table(titles: list[str], rows: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def find_experiment(name: Name) -> Experiment:
+    """The experiment of that name."""
+    found: Experiment = import_module(f"benchmarks.experiments.{name}").EXPERIMENT
+    return found
+
+
+def main() -> None:
+    """Runs an experiment from the command line and prints its table."""
+    config = tyro.cli(Config, description=__doc__)
+    out = config.out or Path("runs") / f"{config.name}-{config.scale}"
+    alone = config.num_workers == 1
+    experiment = find_experiment(config.name)
+    job = ExperimentRun(experiment, experiment.scale(config.scale), out, config.num_threads, progress=alone)
+    try:
+        check_at_least("num_workers", config.num_workers, 1)
+        if config.dry:
+            lines = [f"{arm.name}: {arm.algorithm} on {arm.env_id}" for arm in wanted_arms(job.experiment, config.only)]
+            sys.stdout.write("\n".join([job.experiment.question, *lines]) + "\n")
+            return
+        run(job, config.only, config.seeds, config.num_workers)
+        sys.stdout.write((out / "table.md").read_text(encoding="utf-8"))
+    except BaselinesError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Leaderboards: verified entries, scores with intervals, and pages."""

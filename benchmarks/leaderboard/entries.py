@@ -1,0 +1,182 @@
+"""Entries of the leaderboards: folders of verified runs, one for each agent, under `results/SUITE/TRACK/NAME`.
+
+What was verified on this machine is remembered there, by content, and never handed on: an entry whose files have changed by
+a byte is re-simulated before it is listed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from baselines.errors import BaselinesError
+from baselines.runs.files import write_whole
+from benchmarks.agents.agents import REFERENCES, parse_agent
+from benchmarks.leaderboard.table import Table, make_table
+from benchmarks.runs.records import (
+    FILES,
+    SETTINGS,
+    Played,
+    RunConfig,
+    check_file,
+    read_config,
+    read_sessions,
+    read_trajectories,
+    read_unplayed,
+)
+from benchmarks.runs.run_folder import write_entry
+from benchmarks.runs.verify import Verified, verify
+from benchmarks.suites.suite import Presentation
+
+RESULTS = Path(__file__).parents[1] / "results"
+"""Where the entries of this repository are."""
+
+SPEED = "speed.json"
+"""The one file beside the entries."""
+
+CACHE = platformdirs.user_cache_path("benchmarks", appauthor=False)
+"""Folder of this machine for what was verified, and for replays."""
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
+
+
+class EntryError(BaselinesError):
+    """A folder cannot be an entry."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A verified run of a whole suite.
+
+    Attributes:
+        folder: where it lies; its name is that of the entry's page.
+        config: what was asked for.
+        table: its episodes as arrays.
+        sessions: what was running, one for each time that the run was started.
+        unplayed: attempts at an episode that came to nothing.
+    """
+
+    folder: Path
+    config: RunConfig
+    table: Table
+    sessions: list[dict[str, Any]]
+    unplayed: list[dict[str, Any]]
+
+    @property
+    def slug(self) -> str:
+        """Name of the folder."""
+        return self.folder.name
+
+    def is_called_as(self, other: Entry) -> bool:
+        """Whether both have one name, but for capitals, in one table."""
+        mine, its = ((entry.config.suite, entry.config.track, entry.config.name.casefold()) for entry in (self, other))
+        return mine == its
+
+    def played(self) -> Iterator[Played]:
+        """The episodes, read from the file one by one."""
+        return read_trajectories(self.folder, most=len(self.config.places()))
+
+
+def load_entries(results: Path = RESULTS, memory: Path | None = None) -> list[Entry]:
+    """All entries under `results`, each verified now or before; sorted by suite, track and name.
+
+    Args:
+        results: their folder.
+        memory: folder that remembers what was verified before; None verifies all.
+
+    Raises:
+        BaselinesError: a folder is no entry, is not what it says, or has another's name; which and why is in the message.
+    """
+    entries: list[Entry] = []
+    for folder in entry_folders(results):
+        digest = entry_digest(folder)
+        is_known = memory is not None and (memory / digest).is_file()
+        found = read_verified(folder) if is_known else verify(folder)
+        check_entry(found, folder)
+        if entry_digest(folder) != digest:
+            raise EntryError(f"expected {folder} to stay as it is while it is verified, got a change")
+        if memory is not None and not is_known:
+            remember(memory, folder)
+        table = make_table(found.config, found.played)
+        entry = Entry(folder, found.config, table, found.sessions, found.unplayed)
+        for other in entries:
+            if other.is_called_as(entry):
+                raise EntryError(f"expected a name that is not taken in its table, got {entry.config.name!r} twice")
+        entries.append(entry)
+    return entries
+
+
+def entry_folders(results: Path) -> list[Path]:
+    """The folders of all entries, sorted.
+
+    Raises:
+        EntryError: there is anything else under `results`.
+    """
+    folders = sorted({path.parent for path in results.glob(f"*/*/*/{SETTINGS}")})
+    expected = {parent for folder in folders for parent in (folder, folder.parent, folder.parent.parent)}
+    for path in sorted(results.rglob("*")):
+        place = path.relative_to(results)
+        is_right = path in expected or path.parent in folders or place.as_posix() == SPEED
+        if path.is_symlink() or not is_right or any(part.startswith(".") for part in place.parts):
+            raise EntryError(f"expected nothing but entries under {results.name}, got {place}")
+    return folders
+
+
+def check_entry(found: Verified, folder: Path) -> None:
+    """Raises `EntryError` unless a verified run may be listed, and lies where an entry of its kind lies."""
+    if found.is_partial:
+        raise EntryError(f"expected a run of the whole suite, got {found.config.limit} tasks of each cell (--limit)")
+    if not NAME.fullmatch(folder.name):
+        raise EntryError(f"expected a name of small letters, digits, dots and dashes, got {folder.name!r}")
+    spec = parse_agent(found.config.agent)
+    if spec.is_reference and found.config.presentation != Presentation():
+        raise EntryError(
+            f"expected the reference {spec} to be told plainly, since it sets the scale, got other options"
+        )
+    for name in (found.config.name.casefold(), folder.name):
+        if name in REFERENCES and name != spec.kind:
+            raise EntryError(f"expected a name that no reference has, got {name!r} for the agent {spec}")
+    wanted = (found.config.suite, found.config.track)
+    if (folder.parent.parent.name, folder.parent.name) != wanted:
+        raise EntryError(f"expected {folder.name} under {'/'.join(wanted)}, got {folder.parent}")
+
+
+def entry_digest(folder: Path) -> str:
+    """sha256 over the files of an entry.
+
+    Raises:
+        EntryError: there are other files, or some are missing.
+    """
+    found = sorted(path.name for path in folder.iterdir())
+    if found != sorted(FILES):
+        raise EntryError(f"expected {', '.join(sorted(FILES))} in {folder}, got {', '.join(found)}")
+    digest = hashlib.sha256()
+    for name in FILES:
+        check_file(folder / name)
+        digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def pack(found: Verified, folder: Path) -> None:
+    """Writes a verified run as an entry, in the order of the suite."""
+    played = sorted(found.played, key=lambda episode: episode.place)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    write_entry(folder, found.config, found.sessions, found.unplayed, played)
+
+
+def remember(memory: Path, folder: Path) -> None:
+    """Notes in the folder `memory` that an entry has been verified as it is."""
+    write_whole(memory / entry_digest(folder), "")
+
+
+def read_verified(folder: Path) -> Verified:
+    """What was verified before, read again and not played."""
+    config = read_config(folder)
+    played = list(read_trajectories(folder, most=len(config.places())))
+    return Verified(config, played, read_sessions(folder), read_unplayed(folder))

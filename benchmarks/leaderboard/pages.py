@@ -1,0 +1,324 @@
+"""The site: static pages that open from a folder, without a server and without a network.
+
+    index.html                              suites and tracks: tables, plots, comparisons
+    entries/SUITE/TRACK/NAME.html           one entry: settings, scores, episodes
+    episodes/SUITE/TRACK/NAME/run-1.html    its episodes, turn by turn (`baselines.runs.transcripts`)
+
+Templates are in `site/`. What entries, models and environments say reaches a page as JSON, and its script makes text of it,
+never markup. The same entries give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+from tqdm import tqdm
+
+from baselines.runs.files import write_whole
+from baselines.runs.transcripts import (
+    Transcript,
+    TranscriptTurn,
+    read_transcripts,
+    save_transcripts,
+    script_json,
+    write_page,
+)
+from benchmarks.leaderboard.entries import Entry, entry_digest
+from benchmarks.leaderboard.scores import Estimate
+from benchmarks.leaderboard.standings import LIMITS, READING, THRESHOLDS, Board, Comparison, Scores, Standing
+from benchmarks.runs.records import Place, Played
+from benchmarks.runs.verify import Stage, Step
+
+MAX_PAGE = 5 * 2**20
+"""Characters of transcripts on one page."""
+
+REPLAY_FORMAT = 1
+"""In the name of a kept replay: what is kept at a turn."""
+
+Links: TypeAlias = Mapping[Place, tuple[str, int]]
+"""Where each episode is shown: the page, from the entry's, and the episode's number on it."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Episodes that are shown on one page.
+
+    Attributes:
+        name: of the page, such as "run-1".
+        title: in words.
+        transcripts: place and transcript, in the order in which they are shown.
+    """
+
+    name: str
+    title: str
+    transcripts: list[tuple[Place, Transcript]]
+
+
+def write_site(site: Path, boards: Sequence[Board], cache: Path | None) -> None:
+    """Writes all pages; pages of entries that are gone are removed.
+
+    Args:
+        site: the folder.
+        boards: what stands on it.
+        cache: folder of replays; None shows the transcripts as they were handed in.
+
+    Raises:
+        BaselinesError: an entry does not replay.
+    """
+    written = {site / "index.html"}
+    write_whole(site / "index.html", fill("index", index_data(boards)))
+    for board in boards:
+        for standing in board.standings:
+            written |= write_entry(site, board, standing, cache)
+    for old in {*site.glob("entries/*/*/*.html"), *site.glob("episodes/*/*/*/*.html")} - written:
+        old.unlink()
+
+
+def write_entry(site: Path, board: Board, standing: Standing, cache: Path | None) -> set[Path]:
+    """Writes the pages of one entry, and returns them."""
+    entry = standing.entry
+    place = f"{board.suite.name}/{board.track.name}/{entry.slug}"
+    page, written, links = site / "entries" / f"{place}.html", set(), dict[Place, tuple[str, int]]()
+    for sheet in split(shown_transcripts(entry, cache)):
+        path = site / "episodes" / place / f"{sheet.name}.html"
+        title = f"{entry.config.name}: {board.suite.name}, {board.track.name}{sheet.title}"
+        parent = (entry.config.name, f"../../../../entries/{place}.html")
+        write_page(path, [transcript for _, transcript in sheet.transcripts], title, parent)
+        written.add(path)
+        address = f"../../../episodes/{place}/{sheet.name}.html"
+        links |= {where: (address, number) for number, (where, _) in enumerate(sheet.transcripts, start=1)}
+    write_whole(page, fill("entry", entry_data(board, standing, links)))
+    return {page, *written}
+
+
+def fill(name: str, data: Any) -> str:
+    """A page from its template: styles, data and scripts in the places that are marked for them."""
+    folder = resources.files("benchmarks.leaderboard").joinpath("site")
+    page = folder.joinpath(f"{name}.html").read_text(encoding="utf-8")
+    for marker, part in (
+        ("__STYLE__", "style.css"),
+        ("__SHARED__", "shared.js"),
+        ("__SCRIPT__", f"{name}.js"),
+    ):
+        page = page.replace(marker, folder.joinpath(part).read_text(encoding="utf-8"))
+    before, _, after = page.partition("__DATA__")
+    return before + script_json(data) + after
+
+
+def index_data(boards: Sequence[Board]) -> dict[str, Any]:
+    """What the first page shows."""
+    return {"boards": [_board(board) for board in boards], "reading": READING, "limits": LIMITS}
+
+
+def entry_data(board: Board, standing: Standing, links: Links) -> dict[str, Any]:
+    """What the page of an entry shows."""
+    entry = standing.entry
+    config = asdict(entry.config)
+    references = [other for other in board.standings if other.spec.is_reference and other is not standing]
+    return {
+        **_about(board),
+        "entry": _standing(standing),
+        "ranked": len(board.ranked),
+        "settings": _facts({key: value for key, value in config.items() if key not in ("name", "limit", "format")}),
+        "sessions": [_facts(session) for session in entry.sessions],
+        "totals": _totals(entry),
+        "thresholds": THRESHOLDS,
+        "profiles": [
+            {"name": one.entry.config.name, "profile": [number(point) for point in one.scores.profile]}
+            for one in (standing, *references)
+        ],
+        "episodes": _episodes(board, entry, links),
+        "reading": READING,
+        "limits": LIMITS,
+    }
+
+
+def number(estimate: Estimate | None) -> list[float | None] | None:
+    """Score, low and high for a page; an infinite high end is null."""
+    if estimate is None:
+        return None
+    return [float(f"{part:.6g}") if math.isfinite(part) else None for part in asdict(estimate).values()]
+
+
+def shown_transcripts(entry: Entry, cache: Path | None) -> list[tuple[Place, Transcript]]:
+    """Place and transcript of every episode, in the order of the suite.
+
+    Args:
+        entry: the entry.
+        cache: folder of replays; None gives the transcripts as they were handed in.
+    """
+    played = sorted(entry.played(), key=lambda episode: episode.place)
+    if cache is None:
+        transcripts = [episode.transcript for episode in played]
+    else:
+        kept = cache / f"{entry_digest(entry.folder)}-{REPLAY_FORMAT}.jsonl"
+        if not kept.exists():
+            save_transcripts(kept, list(replayed(entry, played)))
+        transcripts = read_transcripts(kept)
+    cells = entry.config.found_suite().cells
+    return [
+        (episode.place, {**transcript, "title": cells[episode.place[1]].name})
+        for episode, transcript in zip(played, transcripts, strict=True)
+    ]
+
+
+def replayed(entry: Entry, played: Sequence[Played]) -> Iterator[Transcript]:
+    """Plays episodes again: their transcripts with what stood at each turn, and nothing else that was handed in.
+
+    Raises:
+        BaselinesError: an episode is not what it was.
+    """
+    stage = Stage(entry.config)
+    for episode in tqdm(played, desc=entry.slug, unit="episode", disable=None, file=sys.stderr):
+        told = episode.transcript
+        turns: list[TranscriptTurn] = []
+        for turn, step in zip(told["turns"], stage.replay(episode), strict=True):
+            paid = {"observation": step.observation, "action": turn["action"], "reward": turn["reward"]}
+            turns.append(cast(TranscriptTurn, paid | _beside(step)))
+        yield {
+            "version": told["version"],
+            "env_id": told["env_id"],
+            "seed": told["seed"],
+            "task_id": told["task_id"],
+            "success": told["success"],
+            "return": told["return"],
+            "outcome": told["outcome"],
+            "turns": turns,
+            "final_observation": told["final_observation"],
+        }
+
+
+def split(transcripts: Sequence[tuple[Place, Transcript]]) -> list[Sheet]:
+    """One sheet for each run, or several where a run is too large for a page."""
+    sheets: list[Sheet] = []
+    run = part = size = -1
+    for place, transcript in transcripts:
+        length = len(json.dumps(transcript))
+        if place[0] != run or size + length > MAX_PAGE:
+            run, part, size = place[0], 1 if place[0] != run else part + 1, 0
+            more = ("", "") if part == 1 else (f"-{part}", f", part {part}")
+            sheets.append(Sheet(f"run-{run + 1}{more[0]}", f", run {run + 1}{more[1]}", []))
+        sheets[-1].transcripts.append((place, transcript))
+        size += length
+    return sheets
+
+
+def _beside(step: Step) -> dict[str, Any]:
+    """What can be seen beside the text where an episode stands."""
+    seen: dict[str, Any] = {}
+    commands = step.info.get("admissible_commands")
+    if commands is not None:
+        seen["admissible_commands"] = list(commands)
+    look_up = getattr(step.env.unwrapped, "look_up", lambda word: None)
+    detail = look_up("diff") or look_up("map")
+    if detail:
+        seen["detail"] = detail
+    return seen
+
+
+def _board(board: Board) -> dict[str, Any]:
+    return {**_about(board), "entries": [_standing(standing) for standing in board.standings]}
+
+
+def _about(board: Board) -> dict[str, Any]:
+    suite = board.suite
+    cells = [
+        {"name": cell.name, "domain": cell.domain, "tasks": len(cell.tasks), "knobs": cell.knobs}
+        for cell in suite.cells
+    ]
+    return {
+        "suite": {"name": suite.name, "description": suite.description, "digest": suite.digest, "cells": cells},
+        "track": asdict(board.track),
+        "k": board.num_runs,
+    }
+
+
+def _standing(standing: Standing) -> dict[str, Any]:
+    config, slug = standing.entry.config, standing.entry.slug
+    return {
+        "slug": slug,
+        "name": config.name,
+        "agent": config.agent,
+        "kind": standing.spec.kind,
+        "is_reference": standing.spec.is_reference,
+        "page": f"entries/{config.suite}/{config.track}/{slug}.html",
+        "rank": standing.rank,
+        "above": _compared(standing.above),
+        "runs": config.num_runs,
+        **_scores(standing.scores),
+    }
+
+
+def _compared(comparison: Comparison | None) -> dict[str, Any] | None:
+    if comparison is None:
+        return None
+    return {
+        "difference": number(comparison.difference),
+        "p": comparison.p_value,
+        "is_clear": comparison.is_clear,
+    }
+
+
+def _scores(scores: Scores) -> dict[str, Any]:
+    names = ("success", "normalised", "returns", "spl", "steps", "pass_all", "tokens", "cost")
+    return {
+        **{name: number(getattr(scores, name)) for name in names},
+        "cells": [
+            {name: number(getattr(cell, name)) for name in ("success", "returns", "spl")} for cell in scores.cells
+        ],
+        "knobs": [{**asdict(point), "success": number(point.success)} for point in scores.knobs],
+    }
+
+
+def _facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and texts of whatever somebody has handed in, dictionaries in it opened once."""
+    opened: dict[str, Any] = {}
+    for name, value in told.items():
+        opened |= (
+            {f"{name}: {key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+        )
+    return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in opened.items()]
+
+
+def _totals(entry: Entry) -> list[tuple[str, float]]:
+    """Names and sums over all episodes of what was counted."""
+    columns = {
+        "steps": "steps",
+        "invalid actions": "invalid_actions",
+        "prompt tokens": "prompt_tokens",
+        "completion tokens": "completion_tokens",
+        "cost": "cost",
+        "retried requests": "retries",
+        "empty replies": "empty_replies",
+        "seconds": "seconds",
+    }
+    sums = {name: float(entry.table.column(key).sum()) for name, key in columns.items()}
+    counts = [("episodes", len(entry.config.places())), ("starts of the run", len(entry.sessions))]
+    counts += [("attempts that came to nothing", len(entry.unplayed))]
+    return [*counts, *((name, total) for name, total in sums.items() if total >= 0)]
+
+
+def _episodes(board: Board, entry: Entry, links: Links) -> list[dict[str, Any]]:
+    rows = []
+    for run, told in enumerate(entry.table.rows):
+        for (cell, task), row in zip(board.suite.tasks(), told, strict=True):
+            page, place = links[run, cell, task]
+            asked = board.suite.cells[cell].tasks[task]
+            rows.append(
+                {
+                    "run": run + 1,
+                    "cell": cell,
+                    "seed": str(asked.seed),
+                    "reference": asked.reference_steps,
+                    **{key: row[key] for key in ("success", "outcome", "return", "steps", "invalid_actions")},
+                    "link": f"{page}#episode={place}",
+                }
+            )
+    return rows

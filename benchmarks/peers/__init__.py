@@ -1,1 +1,0 @@
-"""What others do: loops and trainers against which ours are measured."""

@@ -1,0 +1,354 @@
+r"""Plays a suite with an agent, and keeps every episode.
+
+    python -m benchmarks run --suite core-v0 --agent random --out runs/random
+    python -m benchmarks run --suite core-v0 --agent hf:runs/sft-{run}/model --by-number --no-preamble --out runs/sft
+    OPENAI_BASE_URL=http://localhost:8000/v1 python -m benchmarks run --suite core-v0 --agent openai:qwen \
+        --agent-kwargs '{"max_tokens": 64}' --workers 8 --out runs/qwen
+
+Started again with the same options, a run that was interrupted goes on where it stopped: what was played is neither
+repeated nor lost. Episodes that could not be played (an endpoint that died, an agent that raised) are counted and told at
+the end; they are not scored, and the same command plays them.
+
+`local_models`, which loads torch, is imported where a local model plays: every worker imports this file.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import tyro
+from tqdm import tqdm
+
+from baselines.endpoints.endpoint import Endpoint
+from baselines.errors import BaselinesError, ConfigError
+from baselines.config.settings import JsonObject, check_at_least, check_positive
+from benchmarks.agents.agents import AgentError, AgentSpec, check_settings, own_agent, parse_agent, timed_agent
+from benchmarks.agents.endpoint import EndpointAgent, Journal, chat_settings
+from benchmarks.runs.play import MakeAgent, Seat
+from benchmarks.runs.records import MAX_NAME, MAX_RUNS, Place, Played, RunConfig, is_name
+from benchmarks.runs.run_folder import RunFolder
+from benchmarks.suites.suite import Presentation, find_track, load_suite
+
+MAX_FAILURES = 10
+"""Episodes in a row that could not be played, after which a run gives up for now."""
+
+PACKAGES = ("textagent-gym", "gymnasium", "numpy", "textworld", "alfworld", "torch", "transformers")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of a run."""
+
+    suite: str
+    """Name of a suite, such as core-v0."""
+    agent: str
+    """random, expert, hf:FOLDER_OR_NAME, openai:MODEL or python:MODULE:CLASS."""
+    out: Path
+    """Folder of the run."""
+    seeds: int = 3
+    """Times that each task is played; the seeds of the tasks are fixed by the suite, those of the agent differ."""
+    track: str = "listed"
+    """What agents are granted: open, listed, open-reactive or listed-reactive."""
+    presentation: Presentation = field(default_factory=Presentation)
+    """How the agent is told what it is granted."""
+    agent_kwargs: JsonObject = field(default_factory=dict)
+    """Settings of the agent, as a JSON object; they are recorded, so never a key."""
+    name: str = ""
+    """Name of the entry; by default the agent's."""
+    workers: int = 1
+    """Episodes side by side: processes for scripted agents, threads for endpoints; local models play in batches."""
+    limit: int | None = None
+    """Tasks of each cell; such a run is partial, and never listed."""
+    answer_timeout: float = 600.0
+    """Seconds that a class of one's own may take to an answer; its episode is then not played. Endpoints have settings."""
+
+    def described(self, spec: AgentSpec) -> RunConfig:
+        """What is recorded; raises `BaselinesError` for values outside their range."""
+        check_at_least("seeds", self.seeds, 1)
+        if self.seeds > MAX_RUNS:
+            raise ConfigError(f"expected seeds of at most {MAX_RUNS}, got {self.seeds}")
+        check_at_least("workers", self.workers, 1)
+        check_positive("answer_timeout", self.answer_timeout)
+        if self.limit is not None:
+            check_at_least("limit", self.limit, 1)
+        name = self.name or self.agent
+        if not is_name(name):
+            raise ConfigError(f"expected a name of 1 to {MAX_NAME} printable characters, got {name!r:.120}")
+        suite = load_suite(self.suite)
+        self.presentation.check(find_track(self.track))
+        if spec.kind == "random" and self.presentation.action_format != "plain":
+            raise ConfigError(
+                f"expected action_format plain for the agent random, got {self.presentation.action_format}"
+            )
+        settings = dict(self.agent_kwargs)
+        check_agent(spec, settings)
+        return RunConfig(
+            name=name,
+            agent=self.agent,
+            agent_settings=settings,
+            suite=suite.name,
+            suite_digest=suite.digest,
+            track=self.track,
+            presentation=self.presentation,
+            num_runs=self.seeds,
+            limit=self.limit,
+        )
+
+
+def check_agent(spec: AgentSpec, settings: dict[str, Any]) -> None:
+    """Raises `BaselinesError` where an agent cannot be made with these settings, before anything is written."""
+    check_settings(settings)
+    if spec.kind == "hf":
+        from benchmarks.agents.local_models import local_settings
+
+        local_settings(settings)
+    elif spec.kind == "openai":
+        with Endpoint(spec.target, chat_settings(settings)[1]):
+            pass
+    elif spec.kind == "python":
+        own_agent(spec.target, settings)
+
+
+@dataclass(frozen=True)
+class Unplayed:
+    """An episode that could not be played, and why."""
+
+    place: Place
+    reason: str
+
+
+@dataclass
+class Outcome:
+    """What a run came to."""
+
+    num_episodes: int
+    """Of the whole run."""
+    played: int = 0
+    """Now and before."""
+    successes: int = 0
+    """Of those played now."""
+    now: int = 0
+    """Played now."""
+    invalid_actions: int = 0
+    """Steps played now whose action was no command."""
+    cost: float = 0.0
+    """Spent now, in the currency of the prices."""
+    unplayed: list[Unplayed] = field(default_factory=list)
+    """What could not be played."""
+
+    def add(self, played: Played) -> None:
+        """Counts an episode."""
+        self.played += 1
+        self.now += 1
+        self.successes += played.transcript["success"]
+        self.invalid_actions += played.invalid_actions
+        self.cost += played.usage.cost or 0.0
+
+
+def run(config: Config) -> Outcome:
+    """Plays what is missing.
+
+    Raises:
+        BaselinesError: a suite, agent or option does not fit, the folder holds another run, or an environment has changed
+            since the suite was published.
+    """
+    spec = parse_agent(config.agent)
+    described = config.described(spec)
+    session = {**provenance(), "model_sha256": models_digests(spec, config.seeds)}
+    with RunFolder(config.out, described, session) as folder:
+        outcome = Outcome(len(described.places()), played=len(folder.done))
+        missing = [place for place in described.places() if place not in folder.done]
+        journal = Journal(config.out / "replies.jsonl")
+        results = play(described, spec, missing, config.workers, journal, config.answer_timeout)
+        with closing(results):
+            _keep(results, folder, outcome)
+        if outcome.played == outcome.num_episodes:
+            journal.remove()
+    return outcome
+
+
+def _keep(results: Iterator[Played | Unplayed], folder: RunFolder, outcome: Outcome) -> None:
+    """Writes what is played, until all is or too much in a row could not be."""
+    in_a_row = 0
+    bar = tqdm(total=outcome.num_episodes, initial=outcome.played, unit="episode", disable=None, file=sys.stderr)
+    with bar:
+        for result in results:
+            if isinstance(result, Unplayed):
+                folder.append_unplayed(result.place, result.reason)
+                outcome.unplayed.append(result)
+                in_a_row += 1
+                if in_a_row == MAX_FAILURES:
+                    return
+                continue
+            in_a_row = 0
+            folder.append(replace(result, session=folder.session))
+            outcome.add(result)
+            bar.update()
+            bar.set_postfix(success=f"{outcome.successes / outcome.now:.2f}", unplayed=len(outcome.unplayed))
+
+
+def play(
+    config: RunConfig,
+    spec: AgentSpec,
+    places: Sequence[Place],
+    workers: int,
+    journal: Journal,
+    answer_timeout: float,
+) -> Generator[Played | Unplayed]:
+    """The episodes as they end."""
+    own = partial(timed_agent, spec.target, config.agent_settings, answer_timeout) if spec.kind == "python" else None
+    if spec.kind == "hf":
+        from benchmarks.agents.local_models import play_batches, play_without_memory
+
+        if config.found_track().memory:
+            yield from chain.from_iterable(play_batches(config, spec, places))
+        else:
+            yield from play_without_memory(config, spec, places)
+    elif spec.kind == "openai":
+        chat, settings = chat_settings(config.agent_settings)
+        memory, stopped = config.found_track().memory, Event()
+        with Endpoint(spec.target, settings) as endpoint, ThreadPoolExecutor(workers) as executor:
+            try:
+                make = partial(EndpointAgent, endpoint, chat, memory, journal, stopped)
+                yield from _ended(executor, config, spec, places, make)
+            finally:
+                stopped.set()  # threads that are in the middle of an episode end it at its next request
+    elif workers == 1:
+        seat = Seat(config, spec, own)
+        yield from (_attempt(seat, place) for place in places)
+    else:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, spawn, _die_with, (os.getpid(),)) as executor:
+            yield from _ended(executor, config, spec, places, own)
+
+
+def models_digests(spec: AgentSpec, num_runs: int) -> dict[str, str]:
+    """Run -> digest of the weights of its local model, once they are known to be there; empty for other agents."""
+    if spec.kind != "hf":
+        return {}
+    from benchmarks.agents.local_models import check_models
+
+    return check_models(spec, num_runs)
+
+
+def provenance() -> dict[str, Any]:
+    """What was running: versions, revision, machine; no names of hosts, folders or people."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = ""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": versions,
+        "revision": git_revision(Path(__file__).parent),
+    }
+
+
+def git_revision(folder: Path) -> str:
+    """The commit of the code, with "+" where files of it differ from it; "" outside a checkout of its own."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != folder.resolve().parent:
+            return ""  # the package is installed somewhere inside a repository of somebody else
+        return git("describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+_here = threading.local()
+
+
+def _ended(
+    executor: Executor, config: RunConfig, spec: AgentSpec, places: Sequence[Place], make_agent: MakeAgent | None
+) -> Iterator[Played | Unplayed]:
+    """The episodes as they end; those that have not begun are dropped when nobody asks for more."""
+    futures = [executor.submit(_play_here, config, spec, place, make_agent) for place in places]
+    try:
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _play_here(config: RunConfig, spec: AgentSpec, place: Place, make_agent: MakeAgent | None) -> Played | Unplayed:
+    """Plays in the seat of this thread or process."""
+    if not hasattr(_here, "seat"):
+        _here.seat = Seat(config, spec, make_agent)
+    return _attempt(_here.seat, place)
+
+
+def _attempt(seat: Seat, place: Place) -> Played | Unplayed:
+    try:
+        return seat.play(place)
+    except AgentError as error:
+        return Unplayed(place, str(error))
+
+
+def _die_with(parent: int) -> None:
+    """Ends this worker once the process that started it is gone: a killed run leaves nobody behind."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def summary(outcome: Outcome) -> list[str]:
+    """What a person wants to know at the end."""
+    lines = [f"{outcome.played} of {outcome.num_episodes} episodes played, {outcome.now} of them now"]
+    if outcome.now:
+        rate = f"{outcome.successes / outcome.now:.3f}"
+        lines.append(
+            f"success rate of those {rate}, {outcome.invalid_actions} invalid actions, cost {outcome.cost:.4f}"
+        )
+    if outcome.unplayed:
+        lines.append(f"{len(outcome.unplayed)} could not be played, the first because {outcome.unplayed[0].reason}")
+    if outcome.played < outcome.num_episodes:
+        lines.append("the same command plays what is missing")
+    return lines
+
+
+def main() -> None:
+    """Plays a suite from the command line; exits with status 1 while episodes are missing."""
+    try:
+        outcome = run(tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__))
+    except BaselinesError as error:
+        raise SystemExit(f"error: {error}") from error
+    except (OSError, BrokenProcessPool) as error:
+        raise SystemExit(f"error: {error}; what was played is kept, and the same command goes on from here") from error
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted: the same command goes on from here") from None
+    sys.stdout.write("\n".join(summary(outcome)) + "\n")
+    if outcome.played < outcome.num_episodes:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

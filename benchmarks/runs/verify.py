@@ -1,0 +1,257 @@
+"""Re-simulates a run: every episode again from its seed and actions, rewards and texts compared.
+
+    python -m benchmarks verify runs/random
+
+What it proves: these actions, in these environments, earn these rewards; nothing was left out, added or played twice; and
+the references `random` and `expert` are what they say. What it does not prove: who chose the actions, that they were chosen
+with what the track grants alone, or that the run is not the best of many.
+
+Nothing of a submission is executed: its files are read as bounded text, and the actions of software repair run in that
+environment's sandbox, as they did before.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from tqdm import tqdm
+
+from baselines.sampling.environments import TextEnv, is_success, reset_env, step_env
+from baselines.errors import BaselinesError
+from baselines.runs.transcripts import Transcript
+from benchmarks.agents.agents import parse_agent
+from benchmarks.runs.play import MAX_ACTION, Seat, TaskCheck, outcome_of
+from benchmarks.runs.records import EPISODES, SESSIONS, Place, Played, RunConfig, read_config, read_sessions, read_text, read_trajectories, read_unplayed
+from benchmarks.suites.suite import Cell, Suite, open_env
+
+TOLERANCE = 1e-9
+"""Between a reward as written and as paid."""
+
+
+class VerificationError(BaselinesError):
+    """A run is not what it says; the first difference is in the message."""
+
+
+@dataclass(frozen=True, eq=False)
+class Verified:
+    """A run that has been re-simulated.
+
+    Attributes:
+        config: what was asked for.
+        played: its episodes, in the order in which they were played.
+        sessions: what was running, one for each time that the run was started.
+        unplayed: attempts that came to nothing.
+    """
+
+    config: RunConfig
+    played: list[Played]
+    sessions: list[dict[str, Any]]
+    unplayed: list[dict[str, Any]]
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is of less than the whole suite; such a run is never listed."""
+        return self.config.limit is not None
+
+
+def verify(folder: Path) -> Verified:
+    """Re-simulates a run.
+
+    Raises:
+        BaselinesError: the run is not what it says, is not whole, or is of another suite; the first difference is told.
+    """
+    config = read_config(folder)
+    places = config.places()
+    played = list(tqdm(verified(folder, config), total=len(places), unit="episode", disable=None, file=sys.stderr))
+    missing = set(places) - {episode.place for episode in played}
+    if missing:
+        raise VerificationError(
+            f"expected all {len(places)} episodes, got {len(missing)} fewer: {_named(min(missing))}"
+        )
+    _check_summaries(folder, played)
+    sessions = read_sessions(folder)
+    latest = max(episode.session for episode in played)
+    if latest >= len(sessions):
+        raise VerificationError(f"expected {latest + 1} lines in {SESSIONS}, got {len(sessions)}")
+    return Verified(config, played, sessions, read_unplayed(folder))
+
+
+def verified(folder: Path, config: RunConfig) -> Iterator[Played]:
+    """The episodes of a run, each once it is known to be right; not known is whether they are all.
+
+    Raises:
+        BaselinesError: see `verify`.
+    """
+    stage = Stage(config)
+    spec = parse_agent(config.agent)
+    reference = Seat(config, spec, tasks=stage.tasks) if spec.is_reference else None
+    left = set(config.places())
+    for played in read_trajectories(folder, most=len(left)):
+        if played.place not in left:
+            raise VerificationError(f"expected each episode of the suite once, got another {_named(played.place)}")
+        left.remove(played.place)
+        for _ in stage.replay(played):
+            pass
+        if reference is not None:
+            _check_reference(reference, played)
+        yield played
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a replay.
+
+    Attributes:
+        observation: what is seen before the action.
+        info: what the environment told with it.
+        env: where it stands.
+    """
+
+    observation: str
+    info: dict[str, Any]
+    env: TextEnv
+
+
+class Stage:
+    """The environments in which a run is replayed.
+
+    Args:
+        config: of the run.
+
+    Attributes:
+        tasks: holds the tasks against their digests.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self._presentation = config.presentation
+        self._suite: Suite = config.found_suite()
+        self._track = config.found_track()
+        self.tasks = TaskCheck()
+        self._envs: dict[int, TextEnv] = {}
+
+    def replay(self, played: Played) -> Iterator[Step]:
+        """Plays an episode again, and yields where it stands before each action.
+
+        Raises:
+            VerificationError: something differs; the first difference is told.
+            SuiteError: the environment is not what it was when the suite was published.
+        """
+        _, number, task_number = played.place
+        cell = self._suite.cells[number]
+        task = cell.tasks[task_number]
+        self.tasks.check(cell, task)
+        if number not in self._envs:
+            self._envs[number] = open_env(cell, self._presentation, self._track)
+        told, where = played.transcript, _named(played.place)
+        _same(where, "env_id", told["env_id"], cell.env_id)
+        _same(where, "seed", told["seed"], task.seed)
+        _same(where, "task_id", told["task_id"], task.task_id)
+        yield from _replay(self._envs[number], cell, played, where)
+
+
+def _replay(env: TextEnv, cell: Cell, played: Played, where: str) -> Iterator[Step]:
+    told = played.transcript
+    observation, info = reset_env(env, _seed(told))
+    terminated = truncated = success = False
+    paid: list[float] = []
+    invalid = 0
+    for number, turn in enumerate(told["turns"], start=1):
+        at = f"{where}, step {number}"
+        if terminated or truncated:
+            raise VerificationError(
+                f"{at}: expected no action after the end of the episode, got {turn['action']!r:.60}"
+            )
+        if len(turn["action"]) > MAX_ACTION:
+            raise VerificationError(f"{at}: expected an action of at most {MAX_ACTION} characters, got a longer one")
+        if cell.exact_text:
+            _same(at, "observation", turn["observation"], observation)
+        yield Step(observation, info, env)
+        observation, reward, terminated, truncated, info = step_env(env, turn["action"])
+        if not math.isclose(turn["reward"], reward, abs_tol=TOLERANCE):
+            raise VerificationError(f"{at}: expected reward {reward:g}, got {turn['reward']:g}")
+        paid.append(reward)
+        invalid += info.get("valid_command") is False
+        success = is_success(info, terminated, sum(paid))
+    if cell.exact_text:
+        _same(where, "final_observation", told["final_observation"], observation)
+    _same(where, "success", told["success"], success)
+    outcome = outcome_of(success, terminated) if terminated or truncated else "out of context"
+    _same(where, "outcome", told["outcome"], outcome)
+    _same(where, "invalid_actions", played.invalid_actions, invalid)
+    if not math.isclose(told["return"], sum(paid), abs_tol=TOLERANCE * max(1, len(paid))):
+        raise VerificationError(f"{where}: expected return {sum(paid):g}, got {told['return']:g}")
+
+
+def _check_reference(seat: Seat, played: Played) -> None:
+    """Holds the actions of a reference to those that it plays: whoever hands it in, it sets the scale."""
+    found = seat.play(played.place).transcript
+    actions, wanted = ([turn["action"] for turn in told["turns"]] for told in (played.transcript, found))
+    _same(_named(played.place), "actions of the reference", actions, wanted)
+
+
+def _check_summaries(folder: Path, played: list[Played]) -> None:
+    """Holds `episodes.jsonl` to the trajectories."""
+    wanted = [json.dumps(episode.summary()) for episode in played]
+    lines = read_text(folder / EPISODES, most=sum(len(line) + 1 for line in wanted)).split("\n")
+    if lines.pop() or len(lines) != len(played):
+        raise VerificationError(f"expected {len(played)} whole lines in {EPISODES}, got {len(lines)}")
+    for number, (line, right) in enumerate(zip(lines, wanted, strict=True), start=1):
+        if line != right:
+            raise VerificationError(f"expected line {number} of {EPISODES} to be that of its trajectory, got another")
+
+
+def _same(where: str, name: str, told: Any, found: Any) -> None:
+    if told != found or type(told) is not type(found):
+        raise VerificationError(f"{where}: expected {name} {_first(found, told)}, got {_first(told, found)}")
+
+
+def _first(text: Any, other: Any) -> str:
+    """A value in short; of a text, the surroundings of the place where it differs from another."""
+    if not isinstance(text, str) or not isinstance(other, str):
+        return repr(text)
+    same = next(
+        (place for place, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other))
+    )
+    return repr(text[max(0, same - 20) : same + 40])
+
+
+def _seed(told: Transcript) -> int:
+    seed = told["seed"]
+    assert seed is not None  # the same as the task's, as was seen
+    return seed
+
+
+def _named(place: Place) -> str:
+    run, cell, task = place
+    return f"run {run + 1}, cell {cell + 1}, task {task + 1}"
+
+
+def main(folder: tyro.conf.Positional[Path]) -> None:
+    """Re-simulates a run and says whether it is what it claims to be.
+
+    Args:
+        folder: of the run.
+    """
+    try:
+        found = verify(folder)
+    except BaselinesError as error:
+        raise SystemExit(f"rejected: {error}") from error
+    except OSError as error:
+        raise SystemExit(f"error: {error}; nothing is known of the run") from error
+    wins = sum(episode.transcript["success"] for episode in found.played)
+    part = "a part of " if found.is_partial else ""
+    sys.stdout.write(
+        f"verified: {len(found.played)} episodes of {part}{found.config.suite}, track {found.config.track}, "
+        f"{wins} of them solved\n"
+    )
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)

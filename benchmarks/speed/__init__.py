@@ -1,0 +1,1 @@
+"""Speed measurements: environments, vector environments and training."""

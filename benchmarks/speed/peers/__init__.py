@@ -1,0 +1,1 @@
+"""Programs of other libraries that speed is compared with."""

@@ -1,0 +1,1 @@
+"""Suites: frozen lists of tasks with a digest of each."""

@@ -1,0 +1,264 @@
+"""Suites: which tasks a leaderboard plays, as pure data that never changes once it is published.
+
+A suite is a file `suites/NAME.json`: cells (an environment id with its options), and in each cell its tasks, by seed, all of
+the test split. Every task has a digest of its content, the rewards of its reference solution included, so that an
+environment that has drifted is noticed and not scored. The digest of the file stands in `DIGESTS`: a change is a new
+suite with a new version in its name.
+
+A track says what agents are granted on top of the text: the list of admissible commands or not, memory or not. Within what
+is granted an agent chooses how it is told (`Presentation`); none of that changes a task.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import resources
+from typing import Any, Literal, TypeAlias, get_args
+
+from baselines.errors import BaselinesError
+from baselines.sampling.environments import TextEnv, make_env
+
+DIGESTS: dict[str, str] = {
+    "smoke-v0": "92b3d66633fff77719908c4867f4803bf64788538f562cfcb4f85e515a0d6d3c",
+    "core-v0": "2acc4e2d2eaa074968594836e2482d5a80dbbc26fc51164ebe7226c62727d14f",
+    "size-v0": "3914c200e5b3d0d8744568162a94e27b2102be4a39929ae51f7a097ad5916c87",
+    "length-v0": "093f81e3d919ec251eb420e6ac5c24e627cec5e0b57a12233f598b0857496504",
+    "density-v0": "75d3e529751ea91c363da54f69eef880db6da6a06efd623f534fea8bb58d5e75",
+    "full-v0": "aa8b62d06ca05f1c8aad23f0163bcdf9d6a21d3ef413431b4113dcef688f2a1b",
+}
+"""Suite -> sha256 of its file, as published."""
+
+ActionFormat: TypeAlias = Literal["plain", "tag", "last_line"]
+
+HIDDEN_DETAILS = ("sandbox", "sandbox_detail", "sandbox_gaps", "test_seconds")
+"""Details of a task card that say something about this machine."""
+
+
+class SuiteError(BaselinesError):
+    """A suite, track or presentation is unknown, damaged, or not what it was when it was published."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """What agents are granted on top of the text of the world.
+
+    Attributes:
+        name: name of the track.
+        lists: the admissible commands, where the domain knows them.
+        memory: what was seen and done earlier in the episode; without it, the first observation and the current one.
+    """
+
+    name: str
+    lists: bool
+    memory: bool
+
+
+TRACKS: dict[str, Track] = {
+    track.name: track
+    for track in (
+        Track("open", lists=False, memory=True),
+        Track("listed", lists=True, memory=True),
+        Track("open-reactive", lists=False, memory=False),
+        Track("listed-reactive", lists=True, memory=False),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Presentation:
+    """How an agent wants to be told what it is granted; an option of the environment each."""
+
+    by_number: bool = False
+    """Listed commands are numbered, and an action is the number of one (tracks that grant the list)."""
+    preamble: bool = True
+    """The first observation states the rules and the form of an action."""
+    history: int = 0
+    """Earlier turns told before each observation (tracks that grant memory)."""
+    action_format: ActionFormat = "plain"
+    """How an action carries its command: plain, tag or last_line."""
+
+    def check(self, track: Track) -> None:
+        """Raises `SuiteError` for what the track does not grant, and for values of another type."""
+        kinds = {"by_number": bool, "preamble": bool, "history": int, "action_format": str}
+        wrong = [name for name, kind in kinds.items() if type(getattr(self, name)) is not kind]
+        if wrong:
+            raise SuiteError(f"expected a presentation with values of its types, got another {', '.join(wrong)}")
+        if self.by_number and not track.lists:
+            raise SuiteError(f"expected by_number in a track that grants the list of commands, got track {track.name}")
+        if self.history and not track.memory:
+            raise SuiteError(f"expected history in a track that grants memory, got track {track.name}")
+        if not 0 <= self.history <= 100:
+            raise SuiteError(f"expected a history of 0 to 100 turns, got {self.history}")
+        if self.action_format not in get_args(ActionFormat):
+            raise SuiteError(f"expected action_format plain, tag or last_line, got {self.action_format!r}")
+
+    def options(self, cell: Cell, track: Track) -> dict[str, Any]:
+        """Constructor options of the environment; domains without a list of commands are asked for none."""
+        lists = track.lists and cell.lists
+        return {
+            "preamble": self.preamble,
+            "history": self.history,
+            "action_format": self.action_format,
+            "by_number": self.by_number and lists,
+            "show_admissible": lists and not self.by_number,
+        }
+
+
+@dataclass(frozen=True)
+class SuiteTask:
+    """One task of a cell.
+
+    Attributes:
+        seed: given to `env.reset`.
+        task_id: `info["task_id"]` at reset.
+        reference_steps: steps of the reference solution.
+        max_steps: step budget of an episode.
+        digest: see `task_digest`.
+    """
+
+    seed: int
+    task_id: str
+    reference_steps: int
+    max_steps: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Tasks of one environment id.
+
+    Attributes:
+        env_id: `package:Id-v0`.
+        options: constructor options.
+        lists: whether the domain knows the admissible commands.
+        exact_text: whether observations are the same text everywhere; where they are not (programs are run), rewards are.
+        knobs: requested knobs and the density, for plots.
+        tasks: in the order in which they are played.
+    """
+
+    env_id: str
+    options: dict[str, Any]
+    lists: bool
+    exact_text: bool
+    knobs: dict[str, float]
+    tasks: tuple[SuiteTask, ...]
+
+    @property
+    def name(self) -> str:
+        """The id without its package, and the options that tell this cell from others of the same id."""
+        told = {name: value for name, value in self.options.items() if name != "split"}
+        return self.env_id.partition(":")[2] + (f" {json.dumps(told, sort_keys=True)}" if told else "")
+
+    @property
+    def domain(self) -> str:
+        """The id's first word."""
+        return self.name.partition("-")[0]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A published list of tasks.
+
+    Attributes:
+        name: with its version, such as "core-v0".
+        description: what it is for, in a sentence.
+        cells: in order.
+        digest: sha256 of its file.
+    """
+
+    name: str
+    description: str
+    cells: tuple[Cell, ...]
+    digest: str
+
+    def tasks(self, limit: int | None = None) -> list[tuple[int, int]]:
+        """(cell, task) places, those of the first `limit` tasks of every cell."""
+        return [
+            (place, number)
+            for place, cell in enumerate(self.cells)
+            for number in range(len(cell.tasks[: limit or None]))
+        ]
+
+
+@cache
+def load_suite(name: str) -> Suite:
+    """Reads a published suite.
+
+    Raises:
+        SuiteError: there is none of that name, or its file is not the one that was published.
+    """
+    if name not in DIGESTS:
+        raise SuiteError(f"expected one of the suites {', '.join(DIGESTS)}, got {name!r}")
+    text = resources.files("benchmarks.suites").joinpath(f"{name}.json").read_text(encoding="utf-8")
+    suite = parse_suite(text)
+    if suite.digest != DIGESTS[name]:
+        raise SuiteError(
+            f"expected suites/{name}.json as it was published ({DIGESTS[name][:12]}), got {suite.digest[:12]}"
+        )
+    return suite
+
+
+def find_track(name: str) -> Track:
+    """The track of that name, or `SuiteError`."""
+    if name not in TRACKS:
+        raise SuiteError(f"expected one of the tracks {', '.join(TRACKS)}, got {name!r}")
+    return TRACKS[name]
+
+
+def parse_suite(text: str) -> Suite:
+    """A suite from the text of its file."""
+    told = json.loads(text)
+    cells = tuple(Cell(**{**cell, "tasks": tuple(SuiteTask(*row) for row in cell["tasks"])}) for cell in told["cells"])
+    return Suite(told["name"], told["description"], cells, sha256(text))
+
+
+def render_suite(name: str, description: str, cells: list[Cell]) -> str:
+    """The text of a suite's file: one line per task."""
+    columns = [field.name for field in fields(SuiteTask)]
+    parts = []
+    for cell in cells:
+        told = {field.name: getattr(cell, field.name) for field in fields(cell) if field.name != "tasks"}
+        rows = ",\n  ".join(json.dumps([getattr(task, column) for column in columns]) for task in cell.tasks)
+        parts.append(f'{json.dumps(told, sort_keys=True)[:-1]}, "tasks": [\n  {rows}\n]}}')
+    head = f'"name": {json.dumps(name)}, "description": {json.dumps(description)}, "columns": {json.dumps(columns)}'
+    return f'{{{head}, "cells": [\n' + ",\n".join(parts) + "\n]}\n"
+
+
+def open_env(cell: Cell, presentation: Presentation, track: Track, expose_solution: bool = False) -> TextEnv:
+    """The environment of a cell as a track grants it."""
+    told = presentation.options(cell, track)
+    return make_env(cell.env_id, {**cell.options, **told, "expose_solution": expose_solution})
+
+
+def open_plain_env(cell: Cell) -> TextEnv:
+    """The environment of a cell with its solution and without any presentation: where digests are taken."""
+    return make_env(cell.env_id, {**cell.options, "expose_solution": True})
+
+
+def read_task(env: TextEnv, seed: int, exact_text: bool) -> SuiteTask:
+    """What a task is, and its digest: the first observation, the task card, and the reference solution played through.
+
+    Args:
+        env: of `open_plain_env`.
+        seed: of the task.
+        exact_text: whether the later observations count.
+    """
+    observation, info = env.reset(seed=seed)
+    card = dict(info["task_card"])
+    card["details"] = {name: value for name, value in card["details"].items() if name not in HIDDEN_DETAILS}
+    del card["backend"], card["game_file"]
+    content: list[Any] = [observation, info["task_id"], card, info["admissible_commands"], info["solution"]]
+    for action in info["solution"]:
+        text, reward, terminated, truncated, told = env.step(action)
+        content += [text if exact_text else "", float(reward), bool(terminated), bool(truncated)]
+        content += [told["success"], told["subgoals_done"], told["admissible_commands"]]
+    digest = sha256(json.dumps(content, sort_keys=True))
+    return SuiteTask(seed, info["task_id"], len(info["solution"]), card["max_steps"], digest[:32])
+
+
+def sha256(text: str) -> str:
+    """Of the UTF-8 bytes, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()

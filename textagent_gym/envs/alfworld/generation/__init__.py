@@ -1,0 +1,1 @@
+"""Generation of tasks: floor plans, subgoals, and game files."""

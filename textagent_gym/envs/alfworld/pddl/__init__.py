@@ -1,0 +1,1 @@
+"""PDDL and ALFWorld's text grammar: read, compiled, and queried."""

@@ -1,0 +1,1 @@
+"""Planning in a household: goals, a model, lower bounds, and shortest plans."""

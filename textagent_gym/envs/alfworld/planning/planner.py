@@ -1,0 +1,165 @@
+"""Shortest plans for errands, from any state of a household.
+
+Every receptacle can be reached from everywhere in one step and nothing has to be closed, so a shortest plan is a
+sequence of short trips: go to a thing, open what it is in, take it, go and wash, heat or cool it, go to where it belongs,
+open that, put it down. The search (A*) is over such trips. What it leaves out never helps: a thing that is in the hand
+for an errand is not put down halfway (that costs two steps and saves at most one visit), and only the thing in hand
+at the start may be put down anywhere. A test compares the plans with an exhaustive search over single actions.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Hashable
+from typing import NamedTuple
+
+from textagent_gym.envs.alfworld.pddl.state import Facts
+from textagent_gym.envs.alfworld.planning.goals import Errand
+from textagent_gym.envs.alfworld.planning.lower_bound import Estimate
+from textagent_gym.envs.alfworld.planning.model import House, Situation, Step
+
+NODE_BUDGET = 20_000
+"""States that a search may expand before it settles for a plan that need not be the shortest."""
+
+
+MAX_KNOWN = 50_000
+"""Answers that a planner keeps before it forgets them all, so that a task played for days takes no more memory."""
+
+
+class Plan(NamedTuple):
+    """Steps that complete all errands.
+
+    Attributes:
+        steps: The actions.
+        is_shortest: Whether the search proved that there is no shorter plan.
+    """
+
+    steps: tuple[Step, ...]
+    is_shortest: bool
+
+
+class Planner:
+    """Answers how many steps remain to complete all errands, from any state of one household.
+
+    `remaining` is a function of the state alone, and falls by exactly one per step of `reference`. Proved answers are kept;
+    an answer that is only an upper bound is found anew each time, so that what was asked before never changes it.
+
+    Args:
+        facts: The initial state.
+        errands: What has to be done.
+        node_budget: Situations that one search may expand before it settles for one errand after the other.
+
+    Attributes:
+        errands: What has to be done.
+        reference: The plan from the initial state, or None where there is none.
+    """
+
+    def __init__(self, facts: Facts, errands: tuple[Errand, ...], node_budget: int = NODE_BUDGET) -> None:
+        self.errands = errands
+        self._house = House(facts, errands)
+        self._estimate = Estimate(self._house)
+        self._node_budget = node_budget
+        self._known: dict[Hashable, int | None] = {}
+        self._on_reference: dict[Hashable, int] = {}
+        start = self._house.situation(facts)
+        self.reference = self._plan(start)
+        steps = self.reference.steps if self.reference is not None else ()
+        for done, step in enumerate(steps):
+            self._on_reference[self._house.digest(start)] = len(steps) - done
+            start = self._house.after(start, step)
+
+    def remaining(self, facts: Facts) -> int | None:
+        """Steps of the plan from a state, 0 where all errands are done, None where they cannot be done any more."""
+        situation = self._house.situation(facts)
+        digest = self._house.digest(situation)
+        if digest in self._on_reference:
+            return self._on_reference[digest]
+        if len(self._known) > MAX_KNOWN:
+            self._known = {}
+        known = self._known
+        if digest not in known:
+            found, closed = self._search(situation, self.errands, self._estimate.is_exact)
+            if not closed:
+                plan = self._plan(situation)
+                return None if plan is None else len(plan.steps)
+            known[digest] = None if found is None else found.length
+        return known[digest]
+
+    def plan(self, facts: Facts) -> Plan | None:
+        """A plan from a state, None where the errands cannot be done any more."""
+        return self._plan(self._house.situation(facts))
+
+    def _plan(self, start: Situation) -> Plan | None:
+        """Shortest where the search closes within the budget, otherwise the errands one after the other."""
+        found, closed = self._search(start, self.errands, self._is_done)
+        if found is not None or closed:
+            return None if found is None else Plan(tuple(found.steps), is_shortest=True)
+        steps: list[Step] = []
+        for number in range(1, len(self.errands) + 1):
+            found, _ = self._search(start, self.errands[:number], self._is_done)
+            if found is None:
+                return None
+            for step in found.steps:
+                start = self._house.after(start, step)
+            steps += found.steps
+        return Plan(tuple(steps), is_shortest=False)
+
+    def _is_done(self, situation: Situation, errands: tuple[Errand, ...]) -> bool:
+        return not self._house.undone(situation, errands)
+
+    def _search(
+        self, start: Situation, errands: tuple[Errand, ...], arrived: Callable[[Situation, tuple[Errand, ...]], bool]
+    ) -> tuple[_Found | None, bool]:
+        """A* over trips, to the first situation that has `arrived` and from which the estimate is exact.
+
+        Returns:
+            What was found or None, and whether the search ended within the budget.
+        """
+        house = self._house
+        costs = {start: 0}
+        parents: dict[Situation, tuple[Situation, list[Step]]] = {}
+        order = itertools.count()
+        queue = [(self._estimate.of(start, errands), 0, next(order), start)]
+        expanded = 0
+        while queue:
+            bound, minus_cost, _, situation = heapq.heappop(queue)
+            cost = -minus_cost
+            if cost > costs[situation]:
+                continue
+            if bound == math.inf:
+                break
+            if arrived(situation, errands):
+                return _Found(int(bound), _path(parents, situation)), True
+            expanded += 1
+            if expanded > self._node_budget:
+                return None, False
+            for trip in house.trips(situation, errands, at_start=situation is start):
+                after = situation
+                for step in trip:
+                    after = house.after(after, step)
+                total = cost + len(trip)
+                if total < costs.get(after, math.inf):
+                    costs[after] = total
+                    parents[after] = situation, trip
+                    after_bound = total + self._estimate.of(after, errands)
+                    if after_bound <= bound and arrived(after, errands):  # nothing else can take fewer steps
+                        return _Found(int(after_bound), _path(parents, after)), True
+                    heapq.heappush(queue, (after_bound, -total, next(order), after))
+        return None, True
+
+
+class _Found(NamedTuple):
+    """The steps that remain, and those that lead to where the search ended."""
+
+    length: int
+    steps: list[Step]
+
+
+def _path(parents: dict[Situation, tuple[Situation, list[Step]]], situation: Situation) -> list[Step]:
+    trips: list[list[Step]] = []
+    while situation in parents:
+        situation, trip = parents[situation]
+        trips.append(trip)
+    return [step for trip in reversed(trips) for step in trip]

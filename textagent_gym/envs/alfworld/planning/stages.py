@@ -1,0 +1,58 @@
+"""Sub-goals by type of task: find, take, wash or heat or cool, put down; each a fact of the state, not of the past."""
+
+from __future__ import annotations
+
+from textagent_gym.envs.alfworld.pddl.state import Facts
+from textagent_gym.envs.alfworld.planning.goals import Errand, Looking, Placing
+
+
+def num_stages(errands: tuple[Errand, ...]) -> int:
+    """Stages of all errands: 3 for each object (find, take, put down or look at), and 1 for each state it must have."""
+    return sum(
+        errand.num_objects * (3 + len(errand.states)) if isinstance(errand, Placing) else 3 for errand in errands
+    )
+
+
+def stages_done(facts: Facts, errands: tuple[Errand, ...]) -> int:
+    """Stages that stand now. An object counts as found while it is in sight, held or where it belongs.
+
+    Facts about several agents count together: what any of them has found or holds.
+    Taking a thing and putting it back undoes the stage, so that nothing can be farmed; and of several objects that would
+    do, those that are furthest count.
+    """
+    done = 0
+    for errand in errands:
+        things = [thing for thing, _ in facts.index("objecttype", (1,)).get(errand.object_type, ())]
+        scores = sorted((_score(facts, errand, thing) for thing in things), reverse=True)
+        done += sum(scores[: errand.num_objects if isinstance(errand, Placing) else 1])
+    return done
+
+
+def _score(facts: Facts, errand: Errand, thing: str) -> int:
+    held = thing in facts.index("holds", (1,))
+    places = [place for _, place in facts.index("inreceptacle", (0,)).get(thing, ())]
+    found = held or any(_in_sight(facts, place) for place in places)
+    if isinstance(errand, Looking):
+        return found + held + (held and _at_used_lamp(facts, errand))
+    if any(not facts.holds(ability, thing) for ability in errand.abilities):
+        return 0
+    ready = sum(facts.holds(state, thing) for state in errand.states)
+    placed = any(facts.holds("receptacletype", place, errand.receptacle_type) for place in places)
+    if placed and ready == len(errand.states):
+        return 3 + ready
+    return found + held + ready
+
+
+def _in_sight(facts: Facts, place: str) -> bool:
+    hidden = facts.holds("openable", place) and not facts.holds("opened", place)
+    return not hidden and any(
+        facts.holds("receptacleatlocation", place, location) for _, location in facts.rows("atlocation")
+    )
+
+
+def _at_used_lamp(facts: Facts, errand: Looking) -> bool:
+    return any(
+        facts.holds("objecttype", lamp, errand.lamp_type)
+        and any(_in_sight(facts, place) for _, place in facts.index("inreceptacle", (0,)).get(lamp, ()))
+        for (lamp,) in facts.rows("istoggled")
+    )

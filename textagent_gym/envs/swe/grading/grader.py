@@ -1,0 +1,383 @@
+"""Whether a repair holds: the agent's source in a pristine tree, the task's own tests, and tests that must fail."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gymnasium import logger
+
+from textagent_gym.cache import cache_folder, keep
+from textagent_gym.envs.swe.grading.guards import CANARY, beside, renamed, split_id, test_functions, twin
+from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_tests, setting
+from textagent_gym.envs.swe.repo.tree import Tree, as_text, is_test, texts, with_changes
+from textagent_gym.envs.swe.sandboxes.base import Sandbox
+
+VERSION = 3
+"""Of what the grader does; a change makes every remembered verdict anew."""
+
+MAX_REMEMBERED = 10_000
+"""Verdicts that are kept in memory."""
+
+MIN_SECONDS = 10.0
+"""Least time limit of a run of tests, in seconds."""
+
+_SUSPECT = re.compile(
+    r"^[^\S\n]*(?:import|from)[^\S\n]+(pytest|_pytest|unittest|inspect|gc|ctypes|pluggy|sys\.monitoring)\b", re.M
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exam:
+    """What decides a task: a tree, its tests, and what they should say.
+
+    Attributes:
+        start: The tree that the agent starts with, whole.
+        tests: Path -> content of every file that belongs to the tests, as the task has them.
+        groups: The sub-goals: groups of tests that fail at the start.
+        fail_to_pass: Tests that must pass in the end.
+        pass_to_pass: Tests that must not break.
+        seconds: Time that the tests took, in seconds.
+        aliased: Of `fail_to_pass`, those that also pass in a copy of their file with another name.
+        twinned: Of `fail_to_pass`, those whose twin fails as it should.
+        requirements: Wheels that the tests need besides pytest, each as "name==version".
+    """
+
+    start: Tree
+    tests: Mapping[str, bytes]
+    groups: tuple[tuple[str, ...], ...]
+    fail_to_pass: frozenset[str]
+    pass_to_pass: frozenset[str]
+    seconds: float
+    aliased: frozenset[str] = frozenset()
+    twinned: frozenset[str] = frozenset()
+    requirements: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def digest(self) -> bytes:
+        """Hash of what the verdict on a change depends on, the change and where the tests run aside."""
+        content = hashlib.sha256()
+        for tree in (self.start, self.tests):
+            content.update(tree_digest(tree).encode())
+        for tests in (self.fail_to_pass, self.pass_to_pass, self.aliased, self.twinned, *self.groups):
+            content.update(repr(sorted(tests)).encode())
+        return content.digest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the grader found.
+
+    Attributes:
+        resolved: Whether every test that should pass does, and none that must fail was made to pass.
+        groups_done: For each group whether all its tests pass; all False where something that worked is broken.
+        num_failing: Tests of `fail_to_pass` that do not pass.
+        num_broken: Tests of `pass_to_pass` that do not pass.
+        reason: Why it is not resolved, in one sentence; empty where it is.
+        flags: What a reader should look at, such as an import of pytest by the repair; they change no verdict.
+        stopped: The limit that ended the tests, or None; such a verdict is not kept for other processes.
+    """
+
+    resolved: bool
+    groups_done: tuple[bool, ...]
+    num_failing: int
+    num_broken: int
+    reason: str = ""
+    flags: tuple[str, ...] = field(default=())
+    stopped: str | None = None
+
+
+def accepted(changes: Mapping[str, bytes | None]) -> dict[str, bytes | None]:
+    """Of an agent's changes those that count: text, in files that are no tests and do not steer them."""
+    return {
+        path: content
+        for path, content in sorted(changes.items())
+        if not is_test(path) and (content is None or as_text(content) is not None)
+    }
+
+
+def grade(exam: Exam, changes: Mapping[str, bytes | None], sandbox: Sandbox) -> Verdict:
+    """The verdict on a tree: remembered by content, in memory and in the cache folder.
+
+    Raises:
+        textagent_gym.envs.swe.sandboxes.base.SandboxError: The sandbox failed; nothing is remembered.
+    """
+    counted = accepted(changes)
+    if not counted:
+        return unchanged(exam)
+    where = repr((VERSION, *setting(sandbox, exam.requirements))).encode()
+    name = hashlib.sha256(where + exam.digest + repr(counted).encode()).hexdigest()
+    known = _remembered.get(name)
+    if known is None:
+        known = _read(name)
+    if known is None:
+        known = examine(exam, counted, sandbox)
+        if known.stopped is None:
+            _write(name, known)
+    with _lock:
+        _remembered[name] = known
+        _remembered.move_to_end(name)
+        if len(_remembered) > MAX_REMEMBERED:
+            _remembered.popitem(last=False)
+    return known
+
+
+def unchanged(exam: Exam) -> Verdict:
+    """The verdict on the tree as it was: its failing tests were seen to fail when the task was made."""
+    return Verdict(
+        resolved=False,
+        groups_done=(False,) * len(exam.groups),
+        num_failing=len(exam.fail_to_pass),
+        num_broken=0,
+        reason="no source was changed",
+    )
+
+
+def examine(exam: Exam, counted: Mapping[str, bytes | None], sandbox: Sandbox) -> Verdict:
+    """The verdict on a tree, by running the tests."""
+    pristine = {path: content for path, content in with_changes(exam.start, counted).items() if not is_test(path)}
+    pristine.update(exam.tests)
+    guards = Guards.of(exam)
+    targets = [*test_files(exam.fail_to_pass | exam.pass_to_pass), *guards.targets]
+    report = run_tests(
+        {**pristine, **guards.files},
+        targets,
+        sandbox=sandbox,
+        seconds=time_limit(exam.seconds),
+        requirements=exam.requirements,
+    )
+    verdict = judge(exam, report, guards)
+    flags = tuple(
+        f"{path} imports {found[1]}"
+        for path, text in texts({path: content for path, content in counted.items() if content is not None}).items()
+        for found in _SUSPECT.finditer(text)
+        if found[0] not in (as_text(exam.start.get(path, b"")) or "")
+    )
+    return Verdict(**{**vars(verdict), "flags": flags})
+
+
+def judge(exam: Exam, report: TestReport, guards: Guards) -> Verdict:
+    """What a report says about a repair."""
+    passed = report.passed
+    forged = guards.forged(report)
+    failing = {test for test in exam.fail_to_pass if test not in passed or not guards.confirms(test, passed)}
+    broken = exam.pass_to_pass - passed
+    sound = report.complete and not forged
+    reason = ""
+    if report.stopped is not None:
+        reason = f"the tests were ended: they used too much {report.stopped}"
+    elif not report.complete:
+        reason = "the tests did not run to their end"
+    elif forged:
+        reason = "tests that must fail did not"
+    elif broken:
+        reason = f"{len(broken)} tests that passed before fail now"
+    elif failing:
+        reason = f"{len(failing)} tests still fail"
+    if not sound:
+        failing, broken = set(exam.fail_to_pass), exam.pass_to_pass
+    stands = sound and not broken
+    return Verdict(
+        resolved=stands and not failing,
+        groups_done=tuple(stands and not failing & set(group) for group in exam.groups),
+        num_failing=len(failing),
+        num_broken=len(broken),
+        reason=reason,
+        stopped=report.stopped,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guards:
+    """The copies of test files that tell honest repairs from forged outcomes.
+
+    Attributes:
+        files: Path -> content of the copies.
+        targets: What pytest should run of them.
+        aliases: Test -> its id in a faithful copy, which must agree.
+        must_fail: Ids of tests that must be seen to fail.
+    """
+
+    files: dict[str, bytes]
+    targets: tuple[str, ...]
+    aliases: dict[str, str]
+    must_fail: frozenset[str]
+
+    @classmethod
+    def of(cls, exam: Exam) -> Guards:
+        """Guards under names that nobody could have known; they decide nothing else."""
+        return cls.make(exam.tests, exam.aliased, exam.twinned)
+
+    @classmethod
+    def make(cls, tests: Mapping[str, bytes], aliased: Collection[str], twinned: Collection[str]) -> Guards:
+        """Guards for tests of the files `tests`."""
+        files: dict[str, bytes] = {}
+        targets: list[str] = []
+        aliases: dict[str, str] = {}
+        must_fail: set[str] = set()
+        for path, names in by_file(aliased).items():
+            copy = beside(path, secrets.token_hex(8))
+            files[copy] = tests[path]
+            targets += [f"{copy}::{name}" for name in names]
+            aliases |= {test: renamed(test, copy) for test in aliased if split_id(test)[0] == path}
+        for path, names in by_file(twinned).items():
+            source = twin(tests[path].decode(), names)
+            if source is not None:
+                copy = beside(path, secrets.token_hex(8))
+                files[copy] = source.encode()
+                targets += [f"{copy}::{name}" for name in names]
+                must_fail |= {renamed(test, copy) for test in twinned if split_id(test)[0] == path}
+        name = secrets.token_hex(8)
+        folder = next(iter(sorted(files)), "").rpartition("/")[0]
+        canary = f"{folder}/test_{name}.py".lstrip("/")
+        files[canary] = CANARY.format(name=name).encode()
+        must_fail.add(f"{canary}::test_{name}")
+        # Neither copy comes first in every file, so that no order tells them apart.
+        targets = sorted([*targets, canary], key=lambda target: hashlib.sha256(target.encode()).digest())
+        return cls(files=files, targets=tuple(targets), aliases=aliases, must_fail=frozenset(must_fail))
+
+    def forged(self, report: TestReport) -> bool:
+        """Whether a test that must fail was not seen to."""
+        return any(report.outcomes.get(test) != "failed" for test in self.must_fail)
+
+    def confirms(self, test: str, passed: Collection[str]) -> bool:
+        """Whether the copy of a test, if it has one, passed as well."""
+        return test not in self.aliases or self.aliases[test] in passed
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldRun:
+    """What the tests say of the repaired tree, on this machine and interpreter.
+
+    Attributes:
+        passed: Tests that pass.
+        aliased: Of them, those that also pass in a copy of their file with another name.
+        twinned: Of them, those whose twin fails as it should.
+    """
+
+    passed: frozenset[str]
+    aliased: frozenset[str]
+    twinned: frozenset[str]
+
+
+def gold_run(
+    tree: Tree, files: Sequence[str], *, sandbox: Sandbox, seconds: float, requirements: tuple[str, ...] = ()
+) -> GoldRun:
+    """Runs `files` of a repaired tree, with copies and twins of every test; remembered by content in the cache folder.
+
+    Args:
+        tree: The repaired tree, tests included.
+        files: Test files to run.
+        sandbox: Where they run.
+        seconds: Time limit, in seconds.
+        requirements: Wheels that the tests need besides pytest, each as "name==version".
+
+    Raises:
+        OSError: A wheel cannot be installed.
+        ValueError: The tests do not run to their end.
+    """
+    key = repr((VERSION, *setting(sandbox, requirements), tree_digest(tree), sorted(files)))
+    path = cache_folder() / "swe" / "gold" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+    if path.exists():
+        known = json.loads(path.read_bytes())
+        return GoldRun(**{name: frozenset(known[name]) for name in ("passed", "aliased", "twinned")})
+    plain = run_tests(tree, files, sandbox=sandbox, seconds=seconds, requirements=requirements)
+    if not plain.complete:
+        why = f"used too much {plain.stopped}" if plain.stopped else plain.output[-400:]
+        raise ValueError(f"expected the tests of the repaired tree to run to their end, got none: {why}")
+    sources = {path: tree[path] for path in files}
+    passed = {test for test in plain.passed if split_id(test)[0] in sources}
+    guards = Guards.make(sources, passed, _twinnable(sources, passed))
+    report = run_tests(
+        {**tree, **guards.files},
+        [*files, *guards.targets],
+        sandbox=sandbox,
+        seconds=3 * seconds,
+        requirements=requirements,
+    )
+    origin = {copy: test for test, copy in guards.aliases.items()}
+    aliased = {origin[test] for test in report.passed if test in origin}
+    failed_twins = {test for test in guards.must_fail if report.outcomes.get(test) == "failed"}
+    twin_names = {(test.partition("::")[2]) for test in failed_twins}
+    twinned = {test for test in passed if test.partition("::")[2] in twin_names}
+    # A test that the copies disturb (one whole run must agree with the other) is no test to judge by.
+    found = GoldRun(passed=frozenset(passed & report.passed), aliased=frozenset(aliased), twinned=frozenset(twinned))
+    keep(path, json.dumps({name: sorted(value) for name, value in vars(found).items()}).encode())
+    return found
+
+
+def _twinnable(sources: Mapping[str, bytes], passed: Iterable[str]) -> set[str]:
+    """The tests whose function stands in their file."""
+    standing = {
+        path: {name.rpartition("::")[2] for name in test_functions(as_text(source) or "")}
+        for path, source in sources.items()
+    }
+    return {test for test in passed if split_id(test)[1].rpartition("::")[2] in standing[split_id(test)[0]]}
+
+
+def by_file(tests: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """File -> names of the test functions of `tests` in it, both sorted."""
+    names: dict[str, set[str]] = {}
+    for test in tests:
+        path, name, _ = split_id(test)
+        names.setdefault(path, set()).add(name)
+    return {path: tuple(sorted(names[path])) for path in sorted(names)}
+
+
+def test_files(tests: Iterable[str]) -> list[str]:
+    """The files of tests, sorted."""
+    return sorted({split_id(test)[0] for test in tests})
+
+
+def time_limit(seconds: float) -> float:
+    """Time limit of a run of tests that took `seconds` when they were validated, in seconds.
+
+    Ten times that, for the tests, for their copies and for their twins.
+    """
+    return max(MIN_SECONDS, 10 * 3 * seconds)
+
+
+def tree_digest(tree: Tree) -> str:
+    """Hash of a tree's paths and contents."""
+    content = hashlib.sha256()
+    for path in sorted(tree):
+        content.update(f"{len(path)} {path} {len(tree[path])} ".encode())
+        content.update(tree[path])
+    return content.hexdigest()
+
+
+def forget(*, read_cache: bool) -> None:
+    """Empties the memory of this process, for a measurement; with `read_cache=False` that of the cache folder, too."""
+    global _reads_cache
+    _remembered.clear()
+    _reads_cache = read_cache
+
+
+_lock = threading.Lock()
+_remembered: OrderedDict[str, Verdict] = OrderedDict()
+_reads_cache = True
+
+
+def _read(name: str) -> Verdict | None:
+    if not _reads_cache:
+        return None
+    path = cache_folder() / "swe" / "verdicts" / name[:2] / f"{name}.json"
+    try:
+        known = json.loads(path.read_bytes())
+        return Verdict(**{**known, "groups_done": tuple(known["groups_done"]), "flags": tuple(known["flags"])})
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        logger.warn(f"the remembered verdict {path} is damaged ({error}): the tests run again")
+        return None
+
+
+def _write(name: str, verdict: Verdict) -> None:
+    keep(cache_folder() / "swe" / "verdicts" / name[:2] / f"{name}.json", json.dumps(vars(verdict)).encode())

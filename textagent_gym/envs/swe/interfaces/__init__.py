@@ -1,0 +1,1 @@
+"""Interfaces of an agent to a repository: tools, shell commands, or a choice among edits."""

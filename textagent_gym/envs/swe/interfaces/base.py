@@ -1,0 +1,87 @@
+"""The three interfaces: what an agent is told of its actions, how many there are, and the reference repair as actions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from textagent_gym.envs.swe.interfaces.choice import Choices
+from textagent_gym.envs.swe.interfaces.tools import TOOLS
+from textagent_gym.envs.swe.interfaces.tools import rules as tool_rules
+from textagent_gym.envs.swe.repo.edits import Edit
+from textagent_gym.knobs import check_integer
+
+Interface = Literal["tools", "bash", "choice"]
+"""What an action is: a call of a tool as JSON, a command line, or the number of an edit on offer."""
+
+LOOK_AROUND = 10
+"""Lines around an edit that the reference looks at before it makes it."""
+
+
+def rules_of(interface: Interface, tools: tuple[str, ...]) -> str:
+    """What an agent is told of its actions."""
+    if interface == "tools":
+        return tool_rules(tools)
+    if interface == "bash":
+        return (
+            "You repair a software repository with bash: each action is one command, run in the repository's top folder "
+            "in a fresh shell without network. Change the source, never the tests: only source counts. The command "
+            "submit ends the episode."
+        )
+    return (
+        "You repair a software repository by choosing edits: some repair it, the others break more. The number of an "
+        "edit makes it, or takes it back; submit ends the episode. Submit when all tests pass."
+    )
+
+
+def actions_asked(interface: Interface, action_space_size: int | None) -> int:
+    """How many actions an interface offers.
+
+    Raises:
+        ValueError: It cannot offer as many as were asked for.
+    """
+    if interface == "bash":
+        return 1
+    low, high, default = (2, len(TOOLS), len(TOOLS)) if interface == "tools" else (2, 40, 8)
+    if action_space_size is None:
+        return default
+    check_integer("action_space_size", action_space_size, low, high)
+    return action_space_size
+
+
+def reference_actions(
+    edits: Sequence[Edit], interface: Interface, tools: Sequence[str], choices: Choices | None
+) -> tuple[str, ...]:
+    """The actions that make `edits`, as an agent would: look, edit, test, submit, as far as `tools` offers that."""
+    if choices is not None:
+        return (*choices.repairs, "submit")
+    if interface == "bash":
+        return (*(_edit_command(edit.path, edit.old, edit.new) for edit in edits), "submit")
+    actions: list[str] = []
+    for edit in edits:
+        if "view" in tools and edit.old:
+            first = max(1, edit.line - LOOK_AROUND)
+            actions.append(_call("view", path=edit.path, start=first, end=edit.line + LOOK_AROUND))
+        actions.append(_call("edit", path=edit.path, old=edit.old, new=edit.new))
+    if "test" in tools:
+        actions.append(_call("test"))
+    return (*actions, _call("submit"))
+
+
+def _call(name: str, **arguments: Any) -> str:
+    return json.dumps({"tool": name, **arguments})
+
+
+def _edit_command(path: str, old: str, new: str) -> str:
+    """A command that replaces one text by another in a file."""
+    return (
+        "python3 - <<'END_OF_EDIT'\n"
+        f"from pathlib import Path\npath = Path({path!r})\n"
+        + (
+            f"text = path.read_text()\npath.write_text(text.replace({old!r}, {new!r}, 1))\n"
+            if old
+            else f"path.parent.mkdir(parents=True, exist_ok=True)\npath.write_text({new!r})\n"
+        )
+        + "END_OF_EDIT"
+    )

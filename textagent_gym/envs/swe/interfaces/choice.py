@@ -1,0 +1,103 @@
+"""Repair by choice: a numbered list of edits, some of which repair the task and some of which break more."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from textagent_gym.envs.swe.repo.mutation import Mutation, apply_all
+from textagent_gym.envs.swe.repo.tree import Changes, Tree
+from textagent_gym.envs.swe.sources.index import bugs_of, distractors
+from textagent_gym.envs.swe.sources.projects import project_tree, projects
+from textagent_gym.envs.swe.types import TaskRecord
+
+MAX_LINE = 70
+"""Characters of a line of source that a candidate shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One edit on offer: the repair of a bug, or a bug that is not there yet.
+
+    Attributes:
+        mutation: The bug that it takes out or puts in.
+        repairs: Whether it takes it out.
+    """
+
+    mutation: Mutation
+    repairs: bool
+
+
+class Choices:
+    """The candidate edits of a task, and the trees that they lead to.
+
+    Args:
+        record: A mutation task of the index.
+        count: Number of candidates, the repairs included.
+
+    Raises:
+        ValueError: The index has not so many edits for this task, or the task has no mutations to choose among.
+    """
+
+    def __init__(self, record: TaskRecord, count: int) -> None:
+        bugs = bugs_of(record)
+        if count <= len(bugs):
+            raise ValueError(
+                f"expected action_space_size above {len(bugs)}, the edits that repair {record.instance_id}, got {count}"
+            )
+        offered = [Candidate(mutation=bug, repairs=True) for bug in bugs]
+        offered += [Candidate(mutation=bug, repairs=False) for bug in distractors(record, count - len(bugs))]
+        seed = int.from_bytes(hashlib.sha256(f"order of {record.instance_id}".encode()).digest()[:8], "big")
+        order = np.random.default_rng(seed).permutation(count)
+        self.candidates = [offered[int(place)] for place in order]
+        self._gold: Tree = project_tree(projects()[record.repo])
+        self.commands = tuple(f"{number:0{len(str(count))}}" for number in range(1, count + 1))
+
+    @property
+    def repairs(self) -> tuple[str, ...]:
+        """The commands that repair the task, in their order."""
+        pairs = zip(self.commands, self.candidates, strict=True)
+        return tuple(command for command, candidate in pairs if candidate.repairs)
+
+    def chosen(self, command: str) -> str | None:
+        """The command that an action means, or None."""
+        number = command.strip().rstrip(".)")
+        if not number.isascii() or not number.isdigit() or len(number) > 6:
+            return None
+        return self.commands[int(number) - 1] if 1 <= int(number) <= len(self.commands) else None
+
+    def changes(self, base: Tree, applied: frozenset[str]) -> Changes:
+        """What the tree differs in from `base` once the edits in `applied` are made."""
+        active: dict[str, list[Mutation]] = {}
+        for command, candidate in zip(self.commands, self.candidates, strict=True):
+            mutations = active.setdefault(candidate.mutation.file, [])
+            if candidate.repairs != (command in applied):
+                mutations.append(candidate.mutation)
+        files = {file: apply_all(self._gold[file], mutations) for file, mutations in active.items()}
+        return {file: content for file, content in files.items() if base.get(file) != content}
+
+    def listing(self) -> str:
+        """The candidates, one a line, with the command that makes each."""
+        pairs = zip(self.commands, self.candidates, strict=True)
+        return "\n".join(f"{command} {self._describe(candidate)}" for command, candidate in pairs)
+
+    def _describe(self, candidate: Candidate) -> str:
+        mutation = candidate.mutation
+        source = self._gold[mutation.file]
+        right, wrong = _line_at(source, mutation.start), _line_at(mutation.apply(source), mutation.start)
+        old, new = (wrong, right) if candidate.repairs else (right, wrong)
+        return f"{mutation.file}:{mutation.line} {mutation.function}: {old} => {new}"
+
+
+def _line_at(source: bytes, place: int) -> str:
+    start = source.rfind(b"\n", 0, place) + 1
+    end = source.find(b"\n", place)
+    line = source[start : end if end >= 0 else len(source)]
+    text = line.decode("utf-8", "replace").strip()
+    if len(text) <= MAX_LINE:
+        return text
+    middle = len(line[: place - start].decode("utf-8", "replace").lstrip())
+    first = max(0, min(middle - MAX_LINE // 2, len(text) - MAX_LINE))
+    return f"...{text[first : first + MAX_LINE]}..."

@@ -1,0 +1,100 @@
+"""A repair task as an agent meets it: the files that it starts with, what it may do, and what its card says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textagent_gym.contract import Split, Task
+from textagent_gym.envs.swe.interfaces.base import Interface, reference_actions
+from textagent_gym.envs.swe.interfaces.choice import Choices
+from textagent_gym.envs.swe.interfaces.tools import TOOLS
+from textagent_gym.envs.swe.repo.tree import Tree
+from textagent_gym.envs.swe.sandboxes.base import Protection
+from textagent_gym.envs.swe.sources.index import num_edits
+from textagent_gym.envs.swe.tasks import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweTask(Task):
+    """A repair task as it is played.
+
+    Attributes:
+        problem: The record, made ready.
+        base: The tree that the agent starts with.
+        choices: The edits on offer, with `interface="choice"` alone.
+    """
+
+    problem: Problem
+    base: Tree
+    choices: Choices | None
+
+    def __hash__(self) -> int:
+        return hash(self.task_id)
+
+
+def present(
+    ready: Problem,
+    *,
+    split: Split,
+    interface: Interface,
+    size: int,
+    hint_level: int,
+    tests_visible: bool,
+    protection: Protection,
+    in_image: bool,
+) -> SweTask:
+    """A problem as an environment of these options plays it.
+
+    Args:
+        ready: The problem.
+        split: What the environment draws from.
+        interface: What an action is.
+        size: Tools or edits on offer.
+        hint_level: How much the first observation gives away.
+        tests_visible: Whether the tests that judge are among the files.
+        protection: What protects the host.
+        in_image: Whether the task is played in its container image.
+    """
+    record, exam = ready.record, ready.exam
+    choices = Choices(record, size) if interface == "choice" else None
+    solution = reference_actions(ready.edits, interface, TOOLS[:size] if interface == "tools" else (), choices)
+    counts, numbers = None, None
+    if choices is not None:
+        counts = (len(choices.commands) + 1,) * len(solution)
+        numbers = (*(choices.commands.index(command) + 1 for command in choices.repairs), len(choices.commands) + 1)
+    return SweTask(
+        task_id=record.instance_id,
+        solution=solution,
+        solution_is_shortest=False,
+        subgoals_total=len(exam.groups),
+        measured={
+            "state_space_size": ready.num_files,
+            "action_space_size": size,
+            "solution_length": num_edits(record),
+        },
+        split=split,
+        admissible_counts=counts,
+        solution_numbers=numbers,
+        game_file=None,
+        details={
+            "origin": record.origin,
+            "repo": record.repo,
+            "version": record.version,
+            "licence": record.licence,
+            "interface": interface,
+            "hint_level": hint_level,
+            "tests_visible": tests_visible,
+            "num_fail_to_pass": len(exam.fail_to_pass),
+            "num_pass_to_pass": len(exam.pass_to_pass),
+            "num_aliased": len(exam.aliased),
+            "num_twinned": len(exam.twinned),
+            "test_seconds": record.seconds,
+            "image": record.image if in_image else "",
+            "sandbox": protection.name,
+            "sandbox_detail": protection.detail,
+            "sandbox_gaps": list(protection.gaps),
+        },
+        problem=ready,
+        base=ready.visible if tests_visible else ready.hidden,
+        choices=choices,
+    )

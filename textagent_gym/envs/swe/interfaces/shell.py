@@ -1,0 +1,123 @@
+"""Commands and tests on an episode's files: each in a fresh copy, in a sandbox of its own; what it changed is kept."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from textagent_gym.envs.swe.grading.pytest_runs import mounted, python_environment, run_tests
+from textagent_gym.envs.swe.repo.tree import read_changes, scratch_folder, write_tree
+from textagent_gym.envs.swe.repo.workspace import FileProblemError, Workspace, clean_path
+from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox
+from textagent_gym.envs.swe.synthesis.bug_finder import runnable_files
+
+MAX_MESSAGES = 8
+"""Failures that a run of tests tells in full."""
+
+MESSAGE_LENGTH = 1_200
+"""The last characters that are told of each."""
+
+_ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
+
+
+class Ran(NamedTuple):
+    """How a command went.
+
+    Attributes:
+        returncode: Its exit status; -1 where a limit ended it.
+        output: What it printed, as text.
+        notes: What else there is to say: the limit that ended it, files that were not kept.
+    """
+
+    returncode: int
+    output: str
+    notes: tuple[str, ...]
+
+    @property
+    def told(self) -> str:
+        """The observation, in the form of mini-swe-agent."""
+        parts = [f"<returncode>{self.returncode}</returncode>"]
+        parts.append(
+            f"<output>\n{self.output.rstrip(chr(10))}\n</output>" if self.output.strip() else "<output></output>"
+        )
+        return "\n".join([*parts, *self.notes])
+
+
+class Shell:
+    """Runs commands and tests over one workspace.
+
+    Args:
+        workspace: The files; a command's changes go there.
+        sandbox: Where it runs.
+        limits: What a command may use.
+        test_seconds: Time limit of a run of tests, in seconds.
+        requirements: Wheels that the tests need besides pytest, each as "name==version".
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        sandbox: Sandbox,
+        limits: Limits,
+        test_seconds: float,
+        requirements: tuple[str, ...] = (),
+    ) -> None:
+        self._workspace = workspace
+        self._sandbox = sandbox
+        self._limits = limits
+        self._test_seconds = test_seconds
+        self._requirements = requirements
+
+    def run(self, command: str) -> Ran:
+        """Runs a command with bash."""
+        tree = self._workspace.files
+        with scratch_folder() as folder:
+            write_tree(tree, folder)
+            outcome = self._sandbox.run(
+                ["bash", "-c", command],
+                worktree=folder,
+                mounts=mounted(self._sandbox, self._requirements),
+                environment=python_environment(tree, self._sandbox),
+                limits=self._limits,
+            )
+            changes, refused = read_changes(folder, tree)
+        self._workspace.become({**self._workspace.changes, **changes})
+        notes = [f"{path} is too large and was not kept." for path in refused[:3]]
+        if outcome.stopped is not None:
+            notes.append(f"The command was ended: it used too much {outcome.stopped}.")
+        return Ran(outcome.returncode, outcome.output.decode("utf-8", "replace"), tuple(notes))
+
+    def test(self, target: str = "") -> str:
+        """Runs the tests that a target names, or all, and tells how they fail.
+
+        Raises:
+            FileProblemError: There is no such test file.
+        """
+        tree = self._workspace.files
+        targets = [target] if target else runnable_files(tree)
+        if target:
+            path = clean_path(target.partition("::")[0], folder=True)
+            if path not in tree and not any(file.startswith(f"{path}/") for file in tree) and path != ".":
+                raise FileProblemError(f"there is no test file {path!r}")
+            targets = [path + target[len(target.partition("::")[0]) :]]
+        if not targets:
+            raise FileProblemError("there are no tests in the repository; write some, or reason without")
+        report = run_tests(
+            tree,
+            targets,
+            sandbox=self._sandbox,
+            seconds=self._test_seconds,
+            num_messages=MAX_MESSAGES,
+            message_length=MESSAGE_LENGTH,
+            requirements=self._requirements,
+        )
+        if report.stopped is not None:
+            return f"The tests were ended: they used too much {report.stopped}."
+        if not report.complete:
+            return f"The tests did not run to their end.\n{report.output[-MESSAGE_LENGTH:]}"
+        counts = {outcome: list(report.outcomes.values()).count(outcome) for outcome in ("passed", "failed", "skipped")}
+        lines = [", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "no tests ran"]
+        lines += [f"FAILED {test}" for test, outcome in sorted(report.outcomes.items()) if outcome == "failed"]
+        lines += [f"ERROR {path}" for path in sorted(report.broken)]
+        lines += [f"\n{test}:\n{message}" for test, message in sorted(report.messages.items())]
+        return _ADDRESS.sub("0x...", "\n".join(lines))

@@ -1,0 +1,314 @@
+"""The tools of an agent: a JSON object in, an observation out. What is wrong with a call is said, never raised."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from textagent_gym.envs.swe.interfaces.shell import Shell
+from textagent_gym.envs.swe.repo.edits import found_once
+from textagent_gym.envs.swe.repo.tree import as_text
+from textagent_gym.envs.swe.repo.workspace import FileProblemError, Workspace
+
+TOOLS = ("edit", "submit", "view", "test", "search", "list", "create", "undo", "bash")
+"""All tools, in the order in which `action_space_size` offers them."""
+
+WINDOW = 200
+"""Lines that `view` shows at most."""
+
+MAX_FOUND = 50
+"""Lines that `search`, and files that `list` shows at most."""
+
+MAX_SHOWN = 10_000
+"""Characters of an observation; of a longer one the middle is left out."""
+
+
+class Answer(NamedTuple):
+    """What a tool says.
+
+    Attributes:
+        text: The observation.
+        valid: Whether the call was carried out.
+    """
+
+    text: str
+    valid: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """What can be asked of a tool.
+
+    Attributes:
+        example: A call, as an agent would write it.
+        says: What it does, in one sentence.
+        needs: Names of the arguments that it must have.
+        takes: Argument -> type, of all that it understands.
+    """
+
+    example: str
+    says: str
+    needs: tuple[str, ...]
+    takes: dict[str, type]
+
+
+CATALOGUE: dict[str, Tool] = {
+    "edit": Tool(
+        example='{"tool": "edit", "path": "src/x.py", "old": "a < b", "new": "a <= b"}',
+        says="replaces a piece of text that occurs exactly once in the file; with an empty `old`, writes a new file.",
+        needs=("path", "old", "new"),
+        takes={"path": str, "old": str, "new": str},
+    ),
+    "submit": Tool(
+        example='{"tool": "submit"}', says="ends the episode; the tests decide what it is worth.", needs=(), takes={}
+    ),
+    "view": Tool(
+        example='{"tool": "view", "path": "src/x.py", "start": 1, "end": 80}',
+        says=f"shows lines of a file, at most {WINDOW}.",
+        needs=("path",),
+        takes={"path": str, "start": int, "end": int},
+    ),
+    "test": Tool(
+        example='{"tool": "test", "target": "tests/test_x.py"}',
+        says="runs the tests of a file, one test, or all without a target, and shows how they fail.",
+        needs=(),
+        takes={"target": str},
+    ),
+    "search": Tool(
+        example='{"tool": "search", "text": "def parse", "path": "src"}',
+        says="finds lines that hold a text.",
+        needs=("text",),
+        takes={"text": str, "path": str},
+    ),
+    "list": Tool(
+        example='{"tool": "list", "path": "."}', says="lists the files of a folder.", needs=(), takes={"path": str}
+    ),
+    "create": Tool(
+        example='{"tool": "create", "path": "src/y.py", "content": "x = 1\\n"}',
+        says="writes a whole file.",
+        needs=("path", "content"),
+        takes={"path": str, "content": str},
+    ),
+    "undo": Tool(example='{"tool": "undo"}', says="takes the last change of files back.", needs=(), takes={}),
+    "bash": Tool(
+        example='{"tool": "bash", "command": "grep -n parse src/*.py"}',
+        says="runs a shell command in the repository, without network.",
+        needs=("command",),
+        takes={"command": str},
+    ),
+}
+
+
+def rules(tools: tuple[str, ...]) -> str:
+    """What an agent is told of its tools."""
+    lines = [f"- {CATALOGUE[name].example}  {CATALOGUE[name].says}" for name in tools]
+    return (
+        "You repair a software repository. Each action is one JSON object that calls a tool:\n"
+        + "\n".join(lines)
+        + "\nChange the source, never the tests: only source counts. The episode ends when you submit."
+    )
+
+
+def read_call(action: str, tools: tuple[str, ...]) -> tuple[str, dict[str, Any]] | str:
+    """The tool and the arguments that an action names, or what is wrong with it.
+
+    Two forms are understood, `{"tool": NAME, ...arguments}` and `{"name": NAME, "arguments": {...}}`, both also in a fenced
+    code block.
+    """
+    try:
+        call = json.loads(_unfenced(action))
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
+        return f"expected a JSON object such as {CATALOGUE[tools[0]].example}, got no JSON ({str(error)[:80]})"
+    if not isinstance(call, dict):
+        return f"expected a JSON object, got {type(call).__name__}"
+    if "name" in call and "tool" not in call:
+        arguments = call.get("arguments", {})
+        if not isinstance(arguments, dict) or set(call) - {"name", "arguments"}:
+            return 'expected {"name": ..., "arguments": {...}}, got other keys'
+        name = call["name"]
+    else:
+        name, arguments = call.get("tool"), {key: value for key, value in call.items() if key != "tool"}
+    if not isinstance(name, str) or name not in tools:
+        return f"expected one of the tools {', '.join(tools)}, got {name!r:.60}"
+    return _checked(name, arguments)
+
+
+def _unfenced(action: str) -> str:
+    """The lines in a fenced code block, or the action itself where it is none."""
+    first, *lines = action.strip().split("\n")
+    is_block = len(lines) > 1 and first.rstrip() in ("```", "```json") and lines[-1].strip() == "```"
+    return "\n".join(lines[:-1]) if is_block else action
+
+
+def _checked(name: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]] | str:
+    tool = CATALOGUE[name]
+    if missing := [key for key in tool.needs if key not in arguments]:
+        return f"{name}: expected the argument {missing[0]!r}, as in {tool.example}"
+    for key, value in arguments.items():
+        if key not in tool.takes:
+            return f"{name}: expected arguments among {', '.join(tool.takes) or 'none'}, got {key!r:.60}"
+        if not isinstance(value, tool.takes[key]) or isinstance(value, bool):
+            return f"{name}: expected {key} to be {_TYPE_NAMES[tool.takes[key]]}, got {value!r:.60}"
+    return name, arguments
+
+
+_TYPE_NAMES = {str: "a string", int: "an integer"}
+
+
+def typed_call(line: str, tools: tuple[str, ...]) -> str:
+    """The call that a person means by a line such as `view src/x.py 10 40`; JSON, and what is not understood, as it is."""
+    name, *words = line.split()
+    if name not in tools:
+        return line
+    keys = [key for key in CATALOGUE[name].takes if key not in ("old", "new", "content")]
+    if name in ("bash", "search") and words:
+        words = [line.split(maxsplit=1)[1]]
+    values = [int(word) if CATALOGUE[name].takes[key] is int and word.isdigit() else word
+              for key, word in zip(keys, words, strict=False)]  # fmt: skip
+    return json.dumps({"tool": name, **dict(zip(keys, values, strict=False))})
+
+
+def examples(tools: tuple[str, ...]) -> tuple[str, ...]:
+    """Calls that mean something in any repository, for a random agent; none of them repairs anything."""
+    calls = {
+        "edit": {"path": "README.md", "old": "no such text", "new": ""},
+        "view": {"path": "README.md"},
+        "search": {"text": "return"},
+        "create": {"path": "notes.txt", "content": "nothing\n"},
+        "bash": {"command": "ls"},
+    }
+    return tuple(json.dumps({"tool": name, **calls.get(name, {})}) for name in tools)
+
+
+class Toolbox:
+    """The tools over one workspace.
+
+    Args:
+        workspace: The files.
+        shell: Runs commands and tests on them.
+    """
+
+    def __init__(self, workspace: Workspace, shell: Shell) -> None:
+        self._workspace = workspace
+        self._shell = shell
+        self._tools: dict[str, Callable[..., Answer]] = {
+            "edit": self.edit,
+            "view": self.view,
+            "test": self.test,
+            "search": self.search,
+            "list": self.list,
+            "create": self.create,
+            "undo": self.undo,
+            "bash": self.bash,
+        }
+
+    def call(self, name: str, arguments: dict[str, Any]) -> Answer:
+        """Uses a tool; `submit` is the environment's."""
+        try:
+            answer = self._tools[name](**arguments)
+        except FileProblemError as problem:
+            return Answer(f"{name}: {problem}.", valid=False)
+        return answer._replace(text=shortened(answer.text))
+
+    def edit(self, path: str, old: str, new: str) -> Answer:
+        """Replaces the one place where `old` stands."""
+        if not old:
+            if self._workspace.exists(path) and self._workspace.text(path):
+                return Answer(
+                    f"edit: expected `old` to say what is replaced in {path}, got an empty text.", valid=False
+                )
+            return self.create(path, new)
+        text = self._workspace.text(path)
+        if not found_once(old, text):
+            count = text.count(old)
+            found = "nowhere" if count == 0 else f"{max(count, 2)} times"
+            more = "look at the file's exact text" if count == 0 else "add lines around it"
+            return Answer(f"edit: expected `old` exactly once in {path}, found it {found}: {more}.", valid=False)
+        if old == new:
+            return Answer("edit: expected `new` to differ from `old`, got the same text.", valid=False)
+        self._workspace.write(path, text.replace(old, new))
+        first = text[: text.index(old)].count("\n") + 1
+        return Answer(f"Edited {path}:\n{self._lines(path, first - 2, first + new.count(chr(10)) + 2)}")
+
+    def create(self, path: str, content: str) -> Answer:
+        """Writes a whole file."""
+        existed = self._workspace.exists(path)
+        self._workspace.write(path, content)
+        return Answer(f"{'Replaced' if existed else 'Created'} {path} ({len(content.splitlines())} lines).")
+
+    def view(self, path: str, start: int = 1, end: int | None = None) -> Answer:
+        """Lines of a file, with their numbers."""
+        count = len(self._workspace.text(path).splitlines())
+        if count == 0:
+            return Answer(f"{path} is empty.")
+        start = max(start, 1)
+        end = min(start + WINDOW - 1 if end is None else end, start + WINDOW - 1, count)
+        if start > count or end < start:
+            return Answer(f"view: expected lines of {path} from 1 to {count}, got {start} to {end}.", valid=False)
+        return Answer(f"{path}, lines {start} to {end} of {count}:\n{self._lines(path, start, end)}")
+
+    def search(self, text: str, path: str = ".") -> Answer:
+        """Lines that hold `text`, capitals counting."""
+        if not text or "\n" in text:
+            return Answer("search: expected a text of one line.", valid=False)
+        files = self._workspace.files
+        found = []
+        for file in self._workspace.below(path):
+            content = as_text(files[file])
+            if content is not None and text in content:
+                found += [
+                    f"{file}:{number}: {line.strip()[:160]}"
+                    for number, line in enumerate(content.splitlines(), 1)
+                    if text in line
+                ]
+        if not found:
+            return Answer(f"No line below {path} holds {text!r}.")
+        more = f"\nand {len(found) - MAX_FOUND} more" if len(found) > MAX_FOUND else ""
+        return Answer("\n".join(found[:MAX_FOUND]) + more)
+
+    def list(self, path: str = ".") -> Answer:
+        """The files of a folder and the folders in it."""
+        entries: dict[str, int] = {}
+        files = self._workspace.files
+        prefix = "" if path in (".", "") else f"{path.strip('/')}/"
+        for file in self._workspace.below(path):
+            name, below, _ = file.removeprefix(prefix).partition("/")
+            entries[name + below] = entries.get(name + below, 0) + (1 if below else len(files[file]))
+        if not entries:
+            raise FileProblemError(f"there is no folder {path!r}")
+        shown = [f"{name}  {size} {'files' if name.endswith('/') else 'bytes'}" for name, size in entries.items()]
+        more = [f"and {len(shown) - MAX_FOUND} more"] if len(shown) > MAX_FOUND else []
+        return Answer("\n".join(shown[:MAX_FOUND] + more))
+
+    def undo(self) -> Answer:
+        """Takes the last change back."""
+        paths = self._workspace.undo()
+        if paths is None:
+            return Answer("undo: there is nothing to take back.", valid=False)
+        return Answer(f"Took back the last change of {', '.join(paths)}.")
+
+    def test(self, target: str = "") -> Answer:
+        """Runs tests."""
+        return Answer(self._shell.test(target))
+
+    def bash(self, command: str) -> Answer:
+        """Runs a command."""
+        if not command.strip() or "\0" in command:
+            return Answer("bash: expected a command.", valid=False)
+        ran = self._shell.run(command)
+        return Answer(ran.told)
+
+    def _lines(self, path: str, start: int, end: int) -> str:
+        lines = self._workspace.text(path).splitlines()
+        start, end = max(start, 1), min(end, len(lines))
+        return "\n".join(f"{number:>5}  {lines[number - 1]}" for number in range(start, end + 1))
+
+
+def shortened(text: str) -> str:
+    """A text with its middle left out where it is longer than `MAX_SHOWN`."""
+    if len(text) <= MAX_SHOWN:
+        return text
+    half = MAX_SHOWN // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"

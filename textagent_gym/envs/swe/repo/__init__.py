@@ -1,0 +1,1 @@
+"""Repositories in memory: trees of files, patches, edits and mutations."""

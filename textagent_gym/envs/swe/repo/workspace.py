@@ -1,0 +1,129 @@
+"""The agent's files: a tree that is shared and never changed, and what this episode made of it, all in memory.
+
+File tools read and write here; no path that an agent names ever reaches the host's file system, so that neither `..` nor a
+link leads anywhere. A shell gets a copy on disk, and what it changed is read back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from textagent_gym.envs.swe.repo.tree import MAX_FILE_BYTES, Changes, Tree, as_text, with_changes
+
+MAX_UNDO = 100
+
+
+class FileProblemError(ValueError):
+    """What an agent asked of a file cannot be done; the message says why, for the agent to read."""
+
+
+class Workspace:
+    """The files of one episode.
+
+    Args:
+        base: The tree that it starts with.
+    """
+
+    def __init__(self, base: Tree) -> None:
+        self.base = base
+        self.changes: Changes = {}
+        self._past: list[Changes] = []
+
+    @property
+    def files(self) -> Tree:
+        """All files as they are now."""
+        return with_changes(self.base, self.changes) if self.changes else self.base
+
+    def text(self, path: str) -> str:
+        """The text of a file.
+
+        Raises:
+            FileProblemError: There is no such file, or it is binary.
+        """
+        path = clean_path(path)
+        content = self.changes[path] if path in self.changes else self.base.get(path)
+        if content is None:
+            raise FileProblemError(f"there is no file {path!r}{self._guess(path)}")
+        text = as_text(content)
+        if text is None:
+            raise FileProblemError(f"{path!r} is binary ({len(content)} bytes)")
+        return text
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file."""
+        path = clean_path(path)
+        return self.changes[path] is not None if path in self.changes else path in self.base
+
+    def write(self, path: str, text: str) -> None:
+        """Gives a file a new text, creating it where it does not exist.
+
+        Raises:
+            FileProblemError: The text is too long, or the path is that of a folder or below a file.
+        """
+        path = clean_path(path)
+        content = text.encode("utf-8", "replace")
+        if len(content) > MAX_FILE_BYTES:
+            raise FileProblemError(f"{path!r} would have {len(content)} bytes, more than {MAX_FILE_BYTES}")
+        files = self.files
+        above = [str(parent) for parent in PurePosixPath(path).parents]
+        if any(parent in files for parent in above) or any(file.startswith(f"{path}/") for file in files):
+            raise FileProblemError(f"{path!r} is a folder, or lies below a file")
+        self.become({**self.changes, path: content})
+
+    def become(self, changes: Changes) -> None:
+        """Takes over changes against the base tree, remembering those before for `undo`."""
+        changes = {path: content for path, content in changes.items() if self.base.get(path) != content}
+        if changes != self.changes:
+            self._past.append(self.changes)
+            del self._past[:-MAX_UNDO]
+            self.changes = changes
+
+    def undo(self) -> tuple[str, ...] | None:
+        """Takes the last change back; the files that it concerned, or None where there is nothing to take back."""
+        if not self._past:
+            return None
+        before, self.changes = self.changes, self._past.pop()
+        paths = {*before, *self.changes}
+        return tuple(sorted(path for path in paths if before.get(path, b"?") != self.changes.get(path, b"?")))
+
+    def below(self, path: str) -> Iterator[str]:
+        """Paths of the files in a folder, at any depth, sorted; "." is the whole tree."""
+        path = clean_path(path, folder=True)
+        prefix = "" if path == "." else f"{path}/"
+        for file in sorted(self.files):
+            if file == path or file.startswith(prefix):
+                yield file
+
+    def snapshot(self) -> tuple[Changes, tuple[Changes, ...]]:
+        """What `restore` needs to have these files again."""
+        return dict(self.changes), tuple(self._past)
+
+    def restore(self, snapshot: tuple[Changes, tuple[Changes, ...]]) -> None:
+        """Goes back to a snapshot of a workspace of the same tree."""
+        changes, past = snapshot
+        self.changes, self._past = dict(changes), list(past)
+
+    def _guess(self, path: str) -> str:
+        name = PurePosixPath(path).name
+        near = [file for file in sorted(self.files) if file.endswith(f"/{name}") or file == name]
+        return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def clean_path(path: str, *, folder: bool = False) -> str:
+    """A path in the repository without `.` parts and without the repository's own place before it.
+
+    Raises:
+        FileProblemError: It is empty, leaves the repository, or has characters that no path here has.
+    """
+    if not path.isprintable() or len(path) > 300:
+        raise FileProblemError("a path has at most 300 printable characters")
+    path = path.removeprefix("/testbed/") if path != "/testbed" else "."
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if path.startswith("/") or ".." in parts:
+        raise FileProblemError(
+            f"{path!r} is outside the repository: paths are relative to its top folder, without '..'"
+        )
+    if not parts and not folder:
+        raise FileProblemError("the path of a file is missing")
+    return "/".join(parts) or "."

@@ -1,0 +1,311 @@
+"""What the tiers share: one command is started, fed, listened to, watched, and ended with all that it has started."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from textagent_gym.envs.swe.sandboxes.base import Limits, Outcome, SandboxError, Stop
+from textagent_gym.envs.swe.sandboxes.host.disk_usage import Occupancy, measure
+
+FIRST_LOOK = 0.1
+"""Seconds before a command is first looked at: quick ones pay nothing."""
+
+INTERVAL = 0.05
+"""Seconds between looks; longer where a look takes long, so that looking takes a fifth of the time at most."""
+
+_CHUNK = 1 << 16
+
+
+class Room(Protocol):
+    """What a tier knows about the command that it has started."""
+
+    def hear(self, text: bytes) -> None:
+        """Takes what came on the status pipe, if the tier has one."""
+
+    def elsewhere(self) -> Occupancy:
+        """What the command has written outside of the work tree, where that is not limited already."""
+
+    def empty(self, process: subprocess.Popen[bytes]) -> None:
+        """Kills everything that is left of the command, and returns when nothing runs any more."""
+
+
+def supervise(
+    argv: Sequence[str],
+    *,
+    room: Room,
+    worktree: Path,
+    before: Occupancy,
+    limits: Limits,
+    stdin: bytes,
+    environment: Mapping[str, str],
+    folder: str | None = None,
+    descriptors: Sequence[int] = (),
+    status: tuple[int, int] | None = None,
+) -> Outcome:
+    """Runs a program under limits that are looked after from outside.
+
+    Args:
+        argv: The program and its arguments, on the host.
+        room: How to end it.
+        worktree: The tree whose growth is limited.
+        before: What the tree holds.
+        limits: When to end it.
+        stdin: What it reads.
+        environment: Its variables.
+        folder: Where it starts.
+        descriptors: Open files that it inherits.
+        status: A pipe on which the tier's own program reports, reading end first; both ends are closed here.
+
+    Raises:
+        SandboxError: It could not be started.
+    """
+    inherited = [*descriptors, *(status[1:] if status else ())]
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=dict(environment),
+            pass_fds=inherited,
+            start_new_session=True,
+            bufsize=0,
+        )
+    except (OSError, ValueError) as error:
+        for descriptor in status or ():
+            os.close(descriptor)
+        if isinstance(error, ValueError) or error.errno == errno.E2BIG:
+            # What the kernel cannot take as an argument is the command's fault, as in a shell.
+            return Outcome(returncode=126, output=f"the command cannot be run: {error}".encode())
+        raise SandboxError(f"{argv[0]} cannot be started: {error}") from error
+    if status is not None:
+        os.close(status[1])
+    run = _Run(process, room, worktree, limits, stdin, status[0] if status else None)
+    return run.until_the_end(before)
+
+
+class _Run:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        room: Room,
+        worktree: Path,
+        limits: Limits,
+        stdin: bytes,
+        status: int | None,
+    ) -> None:
+        assert process.stdout is not None
+        self._process, self._room, self._worktree, self._limits = process, room, worktree, limits
+        self._output, self._out = bytearray(), process.stdout.fileno()
+        self._input = memoryview(stdin)
+        self._in = process.stdin.fileno() if process.stdin is not None else None
+        self._status = status
+        self._dead = os.pidfd_open(process.pid)
+        self._poll = select.poll()
+
+    def until_the_end(self, before: Occupancy) -> Outcome:
+        """Sees the program through to its end."""
+        started = time.monotonic()
+        stopped: Stop | None = None
+        try:
+            try:
+                self._listen()
+                stopped = self._attend(started, before)
+            finally:
+                self._end()
+            stopped = stopped or self._drain()
+        finally:
+            self._close()
+        output = bytes(self._output[: self._limits.output_bytes])
+        if stopped is not None:
+            return Outcome(returncode=-1, output=output, stopped=stopped)
+        code = self._process.returncode
+        return Outcome(returncode=128 - code if code < 0 else code, output=output)
+
+    def _listen(self) -> None:
+        for reading in (self._out, self._dead, *(() if self._status is None else (self._status,))):
+            self._poll.register(reading, select.POLLIN)
+        os.set_blocking(self._out, False)
+        if self._status is not None:
+            os.set_blocking(self._status, False)
+        if self._in is not None:
+            os.set_blocking(self._in, False)
+            self._poll.register(self._in, select.POLLOUT)
+
+    def _attend(self, started: float, before: Occupancy) -> Stop | None:
+        """Serves the pipes and looks at what is used, until the program ends or has to be ended."""
+        deadline = started + self._limits.seconds
+        look_at = started + FIRST_LOOK
+        while True:
+            now = time.monotonic()
+            if now >= deadline:
+                return "time"
+            if now >= look_at:
+                if excess := self._excess(before):
+                    return excess
+                spent = time.monotonic() - now
+                look_at = now + max(INTERVAL, 5 * spent)
+            wait = max(0.0, min(deadline, look_at) - time.monotonic())
+            ready = {descriptor for descriptor, _ in self._poll.poll(wait * 1000 + 1)}
+            self._serve(ready)
+            if len(self._output) > self._limits.output_bytes:
+                return "output"
+            if self._dead in ready:
+                return None
+
+    def _serve(self, ready: set[int]) -> None:
+        if self._status in ready:
+            self._hear()
+        if self._in in ready:
+            self._feed()
+        if self._out in ready and not self._read():
+            self._poll.unregister(self._out)
+
+    def _hear(self) -> bool:
+        """Takes what the status pipe has; whether there may be more at once."""
+        assert self._status is not None
+        try:
+            text = os.read(self._status, _CHUNK)
+        except BlockingIOError:
+            return False
+        if text:
+            self._room.hear(text)
+            return True
+        self._poll.unregister(self._status)
+        os.close(self._status)
+        self._status = None
+        return False
+
+    def _feed(self) -> None:
+        assert self._in is not None
+        assert self._process.stdin is not None
+        try:
+            self._input = self._input[os.write(self._in, self._input[:_CHUNK]) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._input = self._input[:0]
+        if not self._input:
+            self._poll.unregister(self._in)
+            self._process.stdin.close()
+            self._in = None
+
+    def _read(self) -> bool:
+        """Takes what is there to read; whether there may be more one day."""
+        try:
+            text = os.read(self._out, _CHUNK)
+        except BlockingIOError:
+            return True
+        self._output += text
+        return bool(text)
+
+    def _excess(self, before: Occupancy) -> Stop | None:
+        limits = self._limits
+        pids = processes_below(self._process.pid)
+        if len(pids) > limits.num_processes + 8:  # the tier's own programs are among them
+            return "processes"
+        if memory_of(pids, limits.memory_bytes) > limits.memory_bytes:
+            return "memory"
+        return "disk" if self._grown_too_much(before, pids) else None
+
+    def _grown_too_much(self, before: Occupancy, pids: Sequence[int]) -> bool:
+        elsewhere = self._room.elsewhere()
+        most = before.num_files + self._limits.num_files - elsewhere.num_files
+        now = measure(self._worktree, most)
+        now.num_files += elsewhere.num_files
+        now.disk_bytes += elsewhere.disk_bytes
+        if not exceeds(now, before, self._limits):
+            now.disk_bytes += _unnamed_bytes(pids)
+        return exceeds(now, before, self._limits)
+
+    def _end(self) -> None:
+        self._hear_out()
+        self._room.empty(self._process)
+        self._process.wait()
+
+    def _hear_out(self) -> None:
+        # Not until its end: a fork of ours in another thread may hold the other side open.
+        while self._status is not None and self._hear():
+            pass
+
+    def _drain(self) -> Stop | None:
+        """Reads what is left in the pipe when all who wrote to it are gone."""
+        self._hear_out()
+        while len(self._output) <= self._limits.output_bytes:
+            size = len(self._output)
+            if not self._read() or len(self._output) == size:
+                break
+        if len(self._output) > self._limits.output_bytes:
+            return "output"
+        return None
+
+    def _close(self) -> None:
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        os.close(self._dead)
+        if self._status is not None:
+            os.close(self._status)
+
+
+def exceeds(now: Occupancy, before: Occupancy, limits: Limits) -> bool:
+    """Whether a tree has grown by more than what is allowed."""
+    grown = now.disk_bytes - before.disk_bytes > limits.disk_bytes
+    return grown or now.num_files - before.num_files > limits.num_files or now.too_deep
+
+
+def processes_below(pid: int) -> list[int]:
+    """A process and all its descendants."""
+    found = [pid]
+    for parent in found:
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{parent}/task"):
+                found += map(int, _text(f"/proc/{parent}/task/{thread}/children").split())
+    return found
+
+
+def memory_of(pids: Sequence[int], enough: int) -> int:
+    """Bytes that processes have in memory apart from files.
+
+    What they share is counted for each at first, which is quick; if that comes to more than `enough`, it is counted again
+    with what is shared divided among the sharers.
+    """
+    quick = sum(_kilobytes(f"/proc/{pid}/status", ("RssAnon:", "RssShmem:")) for pid in pids) << 10
+    if quick <= enough:
+        return quick
+    exact = sum(_kilobytes(f"/proc/{pid}/smaps_rollup", ("Pss_Anon:", "Pss_Shmem:")) for pid in pids) << 10
+    return exact or quick  # nothing, where the kernel does not let us see it
+
+
+def _kilobytes(path: str, names: tuple[str, ...]) -> int:
+    return sum(int(line.split()[1]) for line in _text(path).splitlines() if line.startswith(names))
+
+
+def _unnamed_bytes(pids: Sequence[int]) -> int:
+    """Space of files that processes hold open without a name: no walk through a tree finds them."""
+    found: dict[tuple[int, int], int] = {}
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for descriptor in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    status = os.stat(f"/proc/{pid}/fd/{descriptor}")
+                    if status.st_nlink == 0:
+                        found[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(found.values())
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""  # the process is gone

@@ -1,0 +1,1 @@
+"""Sources of tasks: the index, source distributions, releases, images and rows of data sets."""

@@ -1,0 +1,328 @@
+"""Rebased rows: tasks of SWE-Gym and the like, moved from a commit in an image to the nearest earlier source distribution.
+
+    python -m textagent_gym.envs.swe.sources.rebase ROWS OUT.jsonl
+
+A row's repository lives in a container image. Its last release before the repair is on the package index, though, often
+with its tests. Where both patches of the row apply there, and its tests fail before the repair and pass after it, the row is
+a task that needs no image. It is a task of its own: the code is that of a release, tests that do not pass here are left
+out, and the tests run with other versions of other packages. Scores on it are not the data set's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+import sysconfig
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from packaging.version import InvalidVersion, Version
+
+from textagent_gym.cache import cache_folder, keep
+from textagent_gym.envs.swe.grading.grader import gold_run, test_files
+from textagent_gym.envs.swe.grading.guards import split_id, whole_id
+from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_tests
+from textagent_gym.envs.swe.grading.runtime import distribution_name
+from textagent_gym.envs.swe.repo.edits import edits_of
+from textagent_gym.envs.swe.repo.patches import apply_patch, make_patch
+from textagent_gym.envs.swe.repo.tree import Tree, source_files, texts
+from textagent_gym.envs.swe.sandboxes.base import Sandbox
+from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
+from textagent_gym.envs.swe.sources.formats import from_row, read_records, to_row, write_records
+from textagent_gym.envs.swe.sources.projects import installed_tree
+from textagent_gym.envs.swe.sources.sdists import releases
+from textagent_gym.envs.swe.tasks import patched, requirements_of
+from textagent_gym.envs.swe.types import Sdist, TaskRecord
+
+VERSION = 1
+"""Of what rebasing does; a change makes every remembered row anew."""
+
+MAX_SECONDS = 300.0
+"""Time limit of a run of a row's tests, in seconds."""
+
+NAMES = {"facebookresearch/hydra": "hydra-core", "pvlib/pvlib-python": "pvlib"}
+"""Repository -> name on the package index, where that is not the repository's own."""
+
+REQUIREMENTS = {
+    "dask": (
+        "click==8.1.7",
+        "cloudpickle==2.2.1",
+        "fsspec==2022.11.0",
+        "importlib-metadata==6.8.0",
+        "locket==1.0.0",
+        "numpy==1.23.5",
+        "pandas==1.5.3",
+        "partd==1.3.0",
+        "python-dateutil==2.8.2",
+        "pytz==2022.7.1",
+        "pyyaml==6.0.1",
+        "six==1.16.0",
+        "toolz==0.12.0",
+        "zipp==3.17.0",
+    ),
+}
+"""Project -> wheels that its tests need besides pytest, where a row's column `requirements` (a list) does not say. Tests of
+dask from 2021.7.0 to 2024.3.0 were seen to pass with these; wheels of this numpy exist up to Python 3.11."""
+
+
+def rebase(record: TaskRecord, sandbox: Sandbox, *, seconds: float = MAX_SECONDS) -> TaskRecord:
+    """A row as a task on a source distribution, its tests seen to fail before the repair and to pass after it.
+
+    Ids of tests may end at the first blank of their parameters, as data sets made from logs have them: such an id stands
+    for the one test of a run that goes on from there with a blank.
+
+    Args:
+        record: A task of a data set, without an sdist; its column `requirements`, if it is a list, names the wheels that
+            its tests need, each as "name==version".
+        sandbox: Where the tests run.
+        seconds: Time limit of a run of its tests, in seconds.
+
+    Raises:
+        OSError: An archive or a wheel cannot be had.
+        ValueError: The row is no task on its sdist; the message says why.
+        textagent_gym.envs.swe.sandboxes.base.SandboxError: The sandbox failed.
+    """
+    if record.origin != "dataset" or record.sdist is not None:
+        raise ValueError(f"expected a row of a data set without an sdist, got {record.instance_id} ({record.origin})")
+    if not record.FAIL_TO_PASS:
+        raise ValueError(f"expected {record.instance_id} to name tests that show its repair, got an empty FAIL_TO_PASS")
+    sdist = nearest_sdist(project_name(record.repo), record.created_at)
+    start = installed_tree(sdist)
+    return _validated(_moved(record, sdist, start), start, sandbox, seconds)
+
+
+def _validated(moved: TaskRecord, start: Tree, sandbox: Sandbox, seconds: float) -> TaskRecord:
+    """The row with the tests that its tree has, once they were run before and after the repair.
+
+    Raises:
+        OSError: A wheel cannot be had.
+        ValueError: A test of FAIL_TO_PASS does not do what it should.
+    """
+    requirements = requirements_of(moved, start)
+    visible = patched(start, moved.test_patch)
+    gold = patched(visible, moved.patch)
+    files = _files_to_run(moved, gold)
+    started = time.perf_counter()
+    repaired = run_tests(gold, files, sandbox=sandbox, seconds=seconds, requirements=requirements)
+    took = time.perf_counter() - started
+    _check_complete(repaired, "with the repair")
+    wanted = _resolved(moved.FAIL_TO_PASS, repaired)
+    unrepaired = run_tests(visible, files, sandbox=sandbox, seconds=seconds, requirements=requirements)
+    _check_complete(unrepaired, "without the repair")
+    early = sorted(wanted & unrepaired.passed)
+    if early:
+        raise ValueError(f"expected every test of FAIL_TO_PASS to fail before the repair, got {early[0]} that passes")
+    steady = gold_run(gold, files, sandbox=sandbox, seconds=seconds, requirements=requirements).passed
+    unsteady = sorted(wanted - steady)
+    if unsteady:
+        raise ValueError(f"expected tests that agree from run to run, got {unsteady[0]} that does not")
+    kept = {whole_id(test, repaired.outcomes) for test in moved.PASS_TO_PASS}
+    return replace(
+        moved,
+        FAIL_TO_PASS=tuple(sorted(wanted)),
+        PASS_TO_PASS=tuple(sorted((steady & unrepaired.passed & kept) - wanted)),
+        seconds=round(took, 2),
+    )
+
+
+def rebased(record: TaskRecord, sandbox: Sandbox) -> TaskRecord:
+    """What `rebase` makes of a row; remembered in the cache folder by the row's content and the interpreter.
+
+    Raises:
+        OSError: An archive or a wheel cannot be had.
+        ValueError: The row is no task on its sdist; the message says why.
+        textagent_gym.envs.swe.sandboxes.base.SandboxError: The sandbox failed.
+    """
+    found = remembered(record)
+    if found is None:
+        found = rebase(record, sandbox)
+        keep(_place(record), json.dumps(to_row(found)).encode())
+    return found
+
+
+def remembered(record: TaskRecord) -> TaskRecord | None:
+    """What `rebased` made of a row before, or None where it did not yet."""
+    path = _place(record)
+    return from_row(json.loads(path.read_bytes()), str(path)) if path.exists() else None
+
+
+def project_name(repo: str) -> str:
+    """Name on the package index of a repository "owner/name"."""
+    return NAMES.get(repo) or distribution_name(repo.rpartition("/")[2])
+
+
+def nearest_sdist(project: str, created_at: str) -> Sdist:
+    """The highest version, pre-releases aside, of which a source distribution was uploaded before a date.
+
+    Raises:
+        OSError: The package index cannot be reached, or has no such project.
+        ValueError: There is none, or the date is none.
+    """
+    until = _moment(created_at)
+    found: dict[Version, Sdist] = {}
+    for release in releases(project):
+        try:
+            version = Version(release.sdist.version)
+        except InvalidVersion:
+            continue
+        if release.uploaded and not version.is_prerelease and _moment(release.uploaded) < until:
+            found.setdefault(version, release.sdist)
+    if not found:
+        raise ValueError(f"expected a source distribution of {project} from before {created_at}, got none")
+    return found[max(found)]
+
+
+def _moment(text: str) -> datetime:
+    """A date of ISO 8601, in UTC where it does not say."""
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?:\.\d+)?)?(Z|[+-]\d\d:?\d\d)?", text.strip())
+    if match is None:
+        raise ValueError(f"expected a date in ISO 8601 of when the repair was made (created_at), got {text!r:.60}")
+    zone = "+0000" if match[3] in (None, "Z") else match[3].replace(":", "")
+    return datetime.strptime(f"{match[1]} {match[2] or '00:00:00'} {zone}", "%Y-%m-%d %H:%M:%S %z").astimezone(
+        timezone.utc
+    )
+
+
+def _moved(record: TaskRecord, sdist: Sdist, start: Tree) -> TaskRecord:
+    """The row on the sdist's tree, with patches that fit it and nothing of its image; its tests are still those of the row.
+
+    Raises:
+        ValueError: A patch does not apply, or moves or deletes files of the source.
+    """
+    before = texts(start)
+    try:
+        patch, test_patch = _fitted(before, record.patch), _fitted(before, record.test_patch)
+        edits_of(before, patch)
+    except ValueError as error:
+        raise ValueError(
+            f"expected patches that fit {sdist.project} {sdist.version}, got one that does not: {error}"
+        ) from error
+    named = record.extra.get("requirements")
+    requirements = named if isinstance(named, list) else list(REQUIREMENTS.get(sdist.project, ()))
+    extra = {name: value for name, value in record.extra.items() if name != "requirements"}
+    if requirements:
+        extra["requirements"] = requirements
+    return replace(
+        record,
+        origin="rebased",
+        sdist=sdist,
+        base_commit=f"{sdist.project}=={sdist.version}",
+        version=sdist.version,
+        patch=patch,
+        test_patch=test_patch,
+        image="",
+        eval_script="",
+        log_parser="",
+        extra={**extra, "rebased_from": record.base_commit, "source_files": len(source_files(start))},
+    )
+
+
+def _fitted(files: Mapping[str, str], patch: str) -> str:
+    """A patch as it is where its line numbers hold, and made anew where they have moved.
+
+    Raises:
+        PatchError: It does not apply.
+    """
+    changed = apply_patch(files, patch)
+    try:
+        edits_of(files, patch)
+        return patch
+    except ValueError:
+        before = {path: files[path] for path in changed if path in files}
+        return make_patch(before, {path: text for path, text in changed.items() if text is not None})
+
+
+def _files_to_run(record: TaskRecord, gold: Tree) -> list[str]:
+    """The files of the row's tests that there are.
+
+    Raises:
+        ValueError: One of a test that the repair is judged by is missing.
+    """
+    for path in test_files(record.FAIL_TO_PASS):
+        if path not in gold:
+            raise ValueError(f"expected the tests of FAIL_TO_PASS in the source distribution, got no {path}")
+    return [path for path in test_files(record.FAIL_TO_PASS + record.PASS_TO_PASS) if path in gold]
+
+
+def _check_complete(report: TestReport, when: str) -> None:
+    if not report.complete:
+        why = f"they used too much {report.stopped}" if report.stopped else report.output.strip()[-300:]
+        raise ValueError(f"expected the tests {when} to run to their end, got none: {why}")
+
+
+def _resolved(tests: Iterable[str], report: TestReport) -> frozenset[str]:
+    """The tests of a run with the repair that FAIL_TO_PASS stands for.
+
+    Raises:
+        ValueError: One is not found, or does not pass.
+    """
+    found: set[str] = set()
+    for test in tests:
+        whole = whole_id(test, report.outcomes)
+        if whole is None:
+            raise ValueError(f"expected {test} to pass with the repair, got no such test: {_why_missing(test, report)}")
+        if report.outcomes[whole] != "passed":
+            raise ValueError(f"expected {whole} to pass with the repair, got that it {report.outcomes[whole]}")
+        found.add(whole)
+    return frozenset(found)
+
+
+def _why_missing(test: str, report: TestReport) -> str:
+    told = report.messages.get(split_id(test)[0], "" if report.outcomes else report.output).strip()
+    return told.rpartition("\n")[2][-300:] or "none, or several, have that name"
+
+
+def _place(record: TaskRecord) -> Path:
+    key = repr((VERSION, sys.version, sysconfig.get_platform(), record))
+    return cache_folder() / "swe" / "rebased" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+
+
+def main(
+    rows: Annotated[str, tyro.conf.Positional],
+    out: Annotated[Path, tyro.conf.Positional],
+    *,
+    allow_weaker: bool = False,
+    allow_unsafe: bool = False,
+) -> None:
+    """Moves what can be moved of a data set's rows to source distributions, and says of each row how that went.
+
+    Args:
+        rows: A .jsonl, .json or .parquet file, a task folder of swebench 5, or "owner/name[:split]" on the Hugging Face hub.
+        out: The .jsonl file that is written.
+        allow_weaker: Whether Landlock alone may protect the host where bubblewrap cannot run.
+        allow_unsafe: Whether nothing at all may protect the host where neither can.
+    """
+    if out.suffix != ".jsonl":
+        raise SystemExit(f"expected OUT to name a .jsonl file, got {out}")
+    sandbox = choose_sandbox(allow_weaker=allow_weaker, allow_unsafe=allow_unsafe)
+    records = read_records(rows)
+    found = _all_rebased(records, sandbox)
+    write_records(found, out)
+    print(f"{len(found)} of {len(records)} rows are in {out}")
+
+
+def _all_rebased(records: Sequence[TaskRecord], sandbox: Sandbox) -> list[TaskRecord]:
+    found: list[TaskRecord] = []
+    for record in records:
+        try:
+            one = rebased(record, sandbox)
+        except (ValueError, OSError) as error:
+            print(f"{record.instance_id}: not rebased: {error}", flush=True)
+            continue
+        counts = (
+            f"{len(one.FAIL_TO_PASS)} tests to repair, {len(one.PASS_TO_PASS)} of {len(record.PASS_TO_PASS)} to keep"
+        )
+        print(f"{record.instance_id}: {one.base_commit}, {counts}, {one.seconds} s", flush=True)
+        found.append(one)
+    return found
+
+
+if __name__ == "__main__":
+    tyro.cli(main, prog="python -m textagent_gym.envs.swe.sources.rebase")

@@ -1,0 +1,171 @@
+"""Release tasks: what a real release repaired, made on the spot from two consecutive source distributions.
+
+The index names the archives and the tests; the patch is the difference of their sources, the test patch that of their tests,
+and the statement what the changelog gained.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from textagent_gym.envs.swe.grading.grader import gold_run
+from textagent_gym.envs.swe.grading.pytest_runs import run_tests
+from textagent_gym.envs.swe.repo.edits import edits_of
+from textagent_gym.envs.swe.repo.patches import make_patch, num_hunks
+from textagent_gym.envs.swe.repo.tree import Tree, is_source, is_test, source_files, texts, with_changes
+from textagent_gym.envs.swe.sandboxes.base import Sandbox
+from textagent_gym.envs.swe.sources.projects import installed_tree, read_index, steady
+from textagent_gym.envs.swe.sources.sdists import sdist_tree
+from textagent_gym.envs.swe.synthesis.bug_finder import runnable_files
+from textagent_gym.envs.swe.types import Sdist, TaskRecord
+
+MAX_FAIL_TO_PASS = 50
+"""Most tests that a release may repair to be a task."""
+
+MAX_STATEMENT = 4_000
+"""Characters of a changelog that a statement tells."""
+
+_CHANGELOG = re.compile(
+    r"(?:^|/)(?:change(?:s|log)?|history|news|release[-_ ]?notes)[^/]*\.?(?:md|rst|txt)?$", re.IGNORECASE
+)
+
+
+@functools.lru_cache(maxsize=128)
+def release_record(name: str) -> TaskRecord:
+    """The record of a release task of the index.
+
+    Raises:
+        OSError: An archive cannot be fetched.
+        ValueError: The index has no such task.
+    """
+    rows = {row["instance_id"]: row for row in read_index("releases.json")}
+    if name not in rows:
+        raise ValueError(f"expected a release task of the index, got {name!r:.120}")
+    row = rows[name]
+    before, after = (
+        Sdist(project=row["project"], version=row[end][0], filename=row[end][1], sha256=row[end][2])
+        for end in ("before", "after")
+    )
+    return _record(
+        before,
+        after,
+        licence=row["licence"],
+        fail_to_pass=flat(row["fail_to_pass"]),
+        pass_to_pass=flat(row["pass_to_pass"]),
+        seconds=row["seconds"],
+    )
+
+
+def validate_release(before: Sdist, after: Sdist, *, licence: str, split: str, sandbox: Sandbox) -> dict[str, Any]:
+    """What the index tells of a pair of releases, once the tests of both were run.
+
+    Raises:
+        OSError: An archive cannot be fetched.
+        ValueError: The pair is no task; the message says why.
+    """
+    record = _record(before, after, licence=licence, fail_to_pass=(), pass_to_pass=(), seconds=0.0)
+    if not record.patch or not record.test_patch:
+        raise ValueError("expected a release that changes sources and tests, got one that does not")
+    start = installed_tree(before)
+    edits_of(texts(start), record.patch)
+    tested = with_changes(start, _difference(start, sdist_tree(after), tests=True))
+    gold = with_changes(tested, _difference(start, sdist_tree(after), tests=False))
+    files = runnable_files(gold)
+    started = time.perf_counter()
+    repaired = run_tests(gold, files, sandbox=sandbox, seconds=60)
+    seconds = time.perf_counter() - started
+    unrepaired = run_tests(tested, files, sandbox=sandbox, seconds=60)
+    if not repaired.complete or not unrepaired.complete:
+        raise ValueError("expected tests that run to their end, got none")
+    if repaired.broken or unrepaired.broken:
+        raise ValueError("expected tests that both sources can import, got a file that they cannot")
+    passing = steady(before.project, gold_run(gold, files, sandbox=sandbox, seconds=60).passed)
+    fail_to_pass = sorted(passing & {test for test, outcome in unrepaired.outcomes.items() if outcome == "failed"})
+    if not 1 <= len(fail_to_pass) <= MAX_FAIL_TO_PASS:
+        raise ValueError(f"expected 1 to {MAX_FAIL_TO_PASS} tests that the release repairs, got {len(fail_to_pass)}")
+    return {
+        "instance_id": record.instance_id,
+        "project": before.project,
+        "split": split,
+        "licence": licence,
+        "before": [before.version, before.filename, before.sha256],
+        "after": [after.version, after.filename, after.sha256],
+        "source_files": len(source_files(start)),
+        "hunks": num_hunks(record.patch),
+        "seconds": round(seconds, 2),
+        "fail_to_pass": nested(fail_to_pass),
+        "pass_to_pass": nested(sorted(passing & unrepaired.passed)),
+    }
+
+
+def _record(
+    before: Sdist,
+    after: Sdist,
+    *,
+    licence: str,
+    fail_to_pass: tuple[str, ...],
+    pass_to_pass: tuple[str, ...],
+    seconds: float,
+) -> TaskRecord:
+    old, new = installed_tree(before), sdist_tree(after)
+    sources = _difference(old, new, tests=False)
+    tests = _difference(old, new, tests=True)
+    known = steady(before.project, (*fail_to_pass, *pass_to_pass))
+    return TaskRecord(
+        instance_id=f"{before.project}-{before.version}.r{after.version}",
+        repo=before.project,
+        base_commit=f"{before.project}=={before.version}",
+        problem_statement=_statement(before, after, old, new),
+        patch=_as_patch(old, sources),
+        test_patch=_as_patch(old, tests),
+        FAIL_TO_PASS=tuple(test for test in fail_to_pass if test in known),
+        PASS_TO_PASS=tuple(test for test in pass_to_pass if test in known),
+        version=before.version,
+        origin="release",
+        sdist=before,
+        licence=licence,
+        seconds=seconds,
+    )
+
+
+def _difference(old: Tree, new: Tree, *, tests: bool) -> dict[str, bytes | None]:
+    """What the sources, or the tests and what lies beside them, of two trees differ in."""
+    counts = is_test if tests else is_source
+    paths = sorted(path for path in {*texts(old), *texts(new)} if counts(path) and ".dist-info/" not in path)
+    return {path: new.get(path) for path in paths if old.get(path) != new.get(path)}
+
+
+def _as_patch(old: Tree, changes: Mapping[str, bytes | None]) -> str:
+    before = {path: old[path].decode() for path in changes if path in old}
+    after = {path: content.decode() for path, content in changes.items() if content is not None}
+    return make_patch(before, after)
+
+
+def _statement(before: Sdist, after: Sdist, old: Tree, new: Tree) -> str:
+    gained: list[str] = []
+    old_texts = texts(old)
+    for path, text in sorted(texts(new).items()):
+        if _CHANGELOG.search(path) and not is_source(path):
+            known = set(old_texts.get(path, "").splitlines())
+            gained += [line.rstrip() for line in text.splitlines() if line not in known]
+    told = "\n".join(gained).strip()[:MAX_STATEMENT]
+    head = f"{before.project} {before.version} lacks what its next release, {after.version}, brought"
+    return f"{head}:\n\n{told}" if told else f"{head}; its changelog does not say what that is."
+
+
+def nested(tests: list[str]) -> dict[str, list[str]]:
+    """Ids of tests by file, for an index that repeats no file name."""
+    found: dict[str, list[str]] = {}
+    for test in tests:
+        path, _, name = test.partition("::")
+        found.setdefault(path, []).append(name)
+    return found
+
+
+def flat(tests: Mapping[str, list[str]]) -> tuple[str, ...]:
+    """Ids of tests as `nested` keeps them, sorted."""
+    return tuple(sorted(f"{path}::{name}" for path, names in tests.items() for name in names))

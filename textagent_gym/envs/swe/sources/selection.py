@@ -1,0 +1,83 @@
+"""Which tasks an environment draws: those of the index or of a file whose measures lie within what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textagent_gym.contract import Split
+from textagent_gym.envs.swe.sources.datasets import adapt
+from textagent_gym.envs.swe.sources.formats import read_records
+from textagent_gym.envs.swe.sources.index import Listed, listed, num_edits
+from textagent_gym.envs.swe.types import Origin, TaskRecord
+
+
+def from_index(origin: Origin, split: Split) -> dict[str, Listed]:
+    """The indexed tasks of an origin that are in a split, by name."""
+    return {name: task for name, task in listed(origin).items() if task.split == split}
+
+
+def from_records(records: Iterable[TaskRecord], split: Split) -> dict[str, Listed]:
+    """Tasks of one's own, by name; all of them are in any split."""
+    return {
+        record.instance_id: Listed(
+            instance_id=record.instance_id,
+            origin=record.origin,
+            project=record.repo,
+            split=split,
+            num_files=int(record.extra.get("source_files", 0)),
+            num_edits=num_edits(record),
+        )
+        for record in records
+    }
+
+
+def within(
+    tasks: dict[str, Listed], sizes: dict[str, int | None], bounds: dict[str, int | None], where: str
+) -> dict[str, Listed]:
+    """The tasks whose measures lie within what was asked for.
+
+    Raises:
+        ValueError: There is none; the message names what there is.
+    """
+
+    def fits(task: Listed) -> bool:
+        for name, value in (("state_space_size", task.num_files), ("solution_length", task.num_edits)):
+            exact, low, high = sizes[name], bounds[f"min_{name}"], bounds[f"max_{name}"]
+            if (exact is not None and value != exact) or (low is not None and value < low):
+                return False
+            if high is not None and value > high:
+                return False
+        return True
+
+    found = {name: task for name, task in tasks.items() if fits(task)}
+    if not found:
+        there = sorted({(task.num_files, task.num_edits) for task in tasks.values()})
+        shown = ", ".join(f"{files} files with {edits}" for files, edits in there[:40]) or "none"
+        asked = ", ".join(f"{name}={value}" for name, value in {**sizes, **bounds}.items() if value is not None)
+        raise ValueError(f"expected tasks with {asked or 'anything'} of {where}, got none. Feasible: {shown} edits")
+    return found
+
+
+def in_images(records: dict[str, TaskRecord]) -> dict[str, TaskRecord]:
+    """The tasks with image, as far as their data sets leave it unsaid.
+
+    Raises:
+        ValueError: One has none.
+    """
+    adapted = {name: adapt(record) for name, record in records.items()}
+    bare = next((name for name, record in adapted.items() if not record.image), None)
+    if bare is not None:
+        raise ValueError(f"expected tasks that live in images with sandbox='docker', got {bare} without an image")
+    return adapted
+
+
+def custom_records(tasks: str | None, rebase: bool) -> dict[str, TaskRecord]:
+    """The tasks of a file by name; of those that are to be moved to an sdist and were before, what they became."""
+    if tasks is None:
+        return {}
+    records = {record.instance_id: record for record in read_records(tasks)}
+    if rebase:
+        from textagent_gym.envs.swe.sources.rebase import remembered
+
+        records = {name: remembered(record) or record for name, record in records.items()}
+    return records

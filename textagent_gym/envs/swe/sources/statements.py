@@ -1,0 +1,46 @@
+"""What an agent is told about a task: the statement, and hints that say more from level to level."""
+
+from __future__ import annotations
+
+from textagent_gym.envs.swe.types import TaskRecord
+
+HINT_LEVELS = ("none", "files", "functions", "failing tests", "kinds of bug")
+"""What is told at each level beside what the levels below it tell."""
+
+MAX_TESTS_TOLD = 20
+
+
+def statement(record: TaskRecord, hint_level: int) -> str:
+    """The problem statement with the hints up to `hint_level` (0 to 4)."""
+    parts = [record.problem_statement.strip()]
+    if hint_level >= 1 and record.bugs:
+        parts.append("Places to look at:\n" + "\n".join(f"- {line}" for line in _places(record, hint_level)))
+    if hint_level >= 3:
+        tests = sorted(record.FAIL_TO_PASS)
+        told = [f"- {test}" for test in tests[:MAX_TESTS_TOLD]]
+        if len(tests) > MAX_TESTS_TOLD:
+            told.append(f"- and {len(tests) - MAX_TESTS_TOLD} more")
+        parts.append("Tests that fail:\n" + "\n".join(told))
+    return "\n\n".join(parts)
+
+
+def mutation_statement(project: str, version: str, num_bugs: int) -> str:
+    """The problem statement of a task made by mutation."""
+    bugs = "A bug was" if num_bugs == 1 else f"{num_bugs} bugs were"
+    each = "It sits in one function and makes" if num_bugs == 1 else "Each sits in a function of its own and makes"
+    return (
+        f"{bugs} put into {project} {version}. {each} tests fail that passed before. "
+        "Repair the source so that all tests pass again; the tests are right as they are."
+    )
+
+
+def _places(record: TaskRecord, hint_level: int) -> list[str]:
+    told = []
+    for bug in record.bugs:
+        line = bug.file
+        if hint_level >= 2 and bug.function:
+            line += f", {bug.function}"
+        if hint_level >= 4 and bug.kind:
+            line += f": {bug.kind}"
+        told.append(line)
+    return sorted(set(told)) if hint_level == 1 else told

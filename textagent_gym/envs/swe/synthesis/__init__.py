@@ -1,0 +1,1 @@
+"""Making of tasks: bugs by mutation, validated by running the tests."""

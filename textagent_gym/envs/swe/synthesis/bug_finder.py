@@ -1,0 +1,179 @@
+"""Makes repair tasks by mutation and validates them by running the tests: each bug breaks a group of its own."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from textagent_gym.envs.swe.grading.grader import GoldRun, gold_run, test_files
+from textagent_gym.envs.swe.grading.pytest_runs import run_tests
+from textagent_gym.envs.swe.repo.mutation import Mutation, apply_all, mutations
+from textagent_gym.envs.swe.repo.tree import Tree, is_test, source_files
+from textagent_gym.envs.swe.sandboxes.base import Sandbox
+from textagent_gym.envs.swe.sources.projects import Project, steady
+
+MAX_FAILING = 12
+"""Most tests that one bug may break: one that breaks more is found too easily and outweighs the others."""
+
+MAX_RUNS_PER_BUG = 12
+"""Runs of the tests after which the search for one more bug is given up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundBug:
+    """A mutation and the tests that it breaks by itself, sorted."""
+
+    mutation: Mutation
+    failing: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combination:
+    """Several bugs at once, as a run of the tests showed them.
+
+    Attributes:
+        bugs: The bugs, in the order of their place.
+        groups: For each the tests that it alone breaks.
+        failing: All tests that fail with all bugs in place, sorted.
+    """
+
+    bugs: tuple[FoundBug, ...]
+    groups: tuple[tuple[str, ...], ...]
+    failing: tuple[str, ...]
+
+
+class Workshop:
+    """One project, whose tests can be run on mutated trees.
+
+    Args:
+        project: The project.
+        sandbox: Where its tests run.
+        seconds: Time limit of the first run of its tests, in seconds.
+
+    Raises:
+        OSError: The project cannot be fetched.
+        ValueError: Its tests do not run to their end.
+    """
+
+    def __init__(self, project: Project, sandbox: Sandbox, seconds: float = 120.0) -> None:
+        self.project = project
+        self.sandbox = sandbox
+        self.tree: Tree = project.tree
+        self.limit = seconds
+        self.gold: GoldRun = gold_run(self.tree, runnable_files(self.tree), sandbox=sandbox, seconds=seconds)
+        self.tests = steady(project.name, self.gold.passed)
+        self.files = test_files(self.tests)
+
+    @functools.cached_property
+    def seconds(self) -> float:
+        """Time that its tests take, in seconds."""
+        started = time.perf_counter()
+        run_tests(self.tree, self.files, sandbox=self.sandbox, seconds=self.limit)
+        return round(time.perf_counter() - started, 2)
+
+    def failing(self, mutated: Sequence[Mutation]) -> frozenset[str] | None:
+        """The tests that fail with these changes; None where the tests do not run to their end, or cannot be collected."""
+        report = run_tests(mutated_tree(self.tree, mutated), self.files, sandbox=self.sandbox, seconds=self.limit)
+        if not report.complete or report.broken:
+            return None
+        return self.tests - report.passed
+
+    def find_bugs(self, rng: np.random.Generator, count: int, *, known: Sequence[FoundBug] = ()) -> Iterator[FoundBug]:
+        """Up to `count` bugs, at most two in a function and each with other failing tests than those before.
+
+        Yields:
+            Each as it is found.
+        """
+        sites = [site for file in source_files(self.tree) for site in mutations(file, self.tree[file])]
+        order = rng.permutation(len(sites))
+        found = list(known)
+        runs = 0
+        for index in order:
+            site = sites[int(index)]
+            same = [bug for bug in found if (bug.mutation.file, bug.mutation.function) == (site.file, site.function)]
+            if len(same) >= 2 or not parses(site.apply(self.tree[site.file])):
+                continue
+            if len(found) - len(known) >= count or runs >= MAX_RUNS_PER_BUG * count:
+                return
+            runs += 1
+            failing = self.failing([site])
+            if failing is None or not 1 <= len(failing) <= MAX_FAILING:
+                continue
+            if any(set(bug.failing) == failing for bug in found):
+                continue
+            found.append(FoundBug(mutation=site, failing=tuple(sorted(failing))))
+            yield found[-1]
+
+    def combine(self, pool: Sequence[FoundBug], size: int, rng: np.random.Generator) -> Combination | None:
+        """`size` bugs of the pool, each in a function of its own and with a test group of its own, run together.
+
+        Returns:
+            The combination, or None where these bugs do not go together.
+        """
+        chosen: list[FoundBug] = []
+        for index in rng.permutation(len(pool)):
+            bug = pool[int(index)]
+            if len(chosen) < size and goes_with(chosen, bug):
+                chosen.append(bug)
+        chosen.sort(key=lambda bug: bug.mutation)
+        if len(chosen) < size:
+            return None
+        groups = own_groups(chosen)
+        failing = self.failing([bug.mutation for bug in chosen])
+        if failing is None or not all(set(group) <= failing for group in groups):
+            return None
+        if size > 2:  # with two, the run of the other bug alone has shown it
+            for repaired, group in zip(chosen, groups, strict=True):
+                left = self.failing([bug.mutation for bug in chosen if bug is not repaired])
+                if left is None or left & set(group):
+                    return None
+        return Combination(bugs=tuple(chosen), groups=groups, failing=tuple(sorted(failing)))
+
+
+def goes_with(chosen: Sequence[FoundBug], bug: FoundBug) -> bool:
+    """Whether a bug can join others: no function twice, and every one keeps tests that no other breaks."""
+    places = {(other.mutation.file, other.mutation.function) for other in chosen}
+    if (bug.mutation.file, bug.mutation.function) in places:
+        return False
+    return all(own_groups([*chosen, bug]))
+
+
+def own_groups(bugs: Sequence[FoundBug]) -> tuple[tuple[str, ...], ...]:
+    """For each bug the tests that it breaks and no other does."""
+    return tuple(
+        tuple(sorted(set(bug.failing).difference(*(other.failing for other in bugs if other is not bug))))
+        for bug in bugs
+    )
+
+
+def mutated_tree(tree: Tree, changes: Sequence[Mutation]) -> dict[str, bytes]:
+    """A tree with bugs."""
+    files = {mutation.file for mutation in changes}
+    mutated = {
+        file: apply_all(tree[file], [mutation for mutation in changes if mutation.file == file]) for file in files
+    }
+    return {**tree, **mutated}
+
+
+def runnable_files(tree: Tree) -> list[str]:
+    """The test files that pytest collects by their names, sorted."""
+    found = []
+    for path in sorted(tree):
+        name = path.rpartition("/")[2]
+        named = name.startswith("test_") or name.endswith("_test.py") or name == "tests.py"
+        if is_test(path) and named and name.endswith(".py"):
+            found.append(path)
+    return found
+
+
+def parses(source: bytes) -> bool:
+    """Whether Python can compile a source."""
+    try:
+        compile(source, "<mutated>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return False
+    return True

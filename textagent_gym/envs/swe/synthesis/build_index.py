@@ -1,0 +1,119 @@
+"""Rebuilds the index of mutation tasks: `python -m textagent_gym.envs.swe.synthesis.build_index`.
+
+A project that has a file is left alone. The index holds no line of anybody's code: names of tests, places of changes, and
+what a run of the tests said of them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from textagent_gym.envs.swe.grading.grader import tree_digest
+from textagent_gym.envs.swe.repo.tree import source_files
+from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
+from textagent_gym.envs.swe.sources.projects import INDEX, Project, projects
+from textagent_gym.envs.swe.synthesis.bug_finder import Combination, FoundBug, Workshop
+
+
+def index_project(
+    project: Project, *, sizes: Sequence[int], num_bugs: int, num_tasks: int, sandbox: Any, seed: int = 0
+) -> dict[str, Any]:
+    """What the index tells of a project: its tests, its bugs, and which of them make a task together.
+
+    Args:
+        project: The project.
+        sizes: Numbers of bugs of a task; each gets its share of the tasks.
+        num_bugs: Bugs to look for.
+        num_tasks: Tasks to combine.
+        sandbox: Where the tests run.
+        seed: Seed of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    shop = Workshop(project, sandbox)
+    shop.limit = 10 + 5 * shop.seconds
+    bugs = list(shop.find_bugs(rng, num_bugs))
+    tasks: dict[tuple[FoundBug, ...], Combination] = {}
+    for size in sizes:
+        wanted = len(tasks) + num_tasks // len(sizes)
+        for _ in range(6 * num_tasks):
+            if len(tasks) >= wanted:
+                break
+            found = shop.combine(bugs, size, rng)
+            if found is not None:
+                tasks[found.bugs] = found
+    tests = sorted(shop.tests)
+    place = {test: number for number, test in enumerate(tests)}
+    return {
+        "tree": tree_digest(shop.tree),
+        "seconds": shop.seconds,
+        "source_files": len(source_files(shop.tree)),
+        "tests": tests,
+        "bugs": [
+            {
+                "name": bug.mutation.name,
+                "function": bug.mutation.function,
+                "kind": bug.mutation.kind,
+                "failing": [place[test] for test in bug.failing],
+            }
+            for bug in bugs
+        ],
+        "tasks": [
+            {
+                "bugs": [bugs.index(bug) for bug in found.bugs],
+                "failing": [place[test] for test in found.failing],
+            }
+            for found in tasks.values()
+        ],
+    }
+
+
+PLAN: dict[str, tuple[tuple[int, ...], int, int]] = {
+    "small": ((2,), 40, 60),
+    "medium": ((3,), 26, 18),
+    "large": ((4,), 26, 16),
+    "largest": ((6,), 28, 14),
+}
+"""Size of a project -> numbers of bugs of its tasks, bugs to look for, tasks to combine."""
+
+
+def plan(project: Project) -> tuple[tuple[int, ...], int, int]:
+    """What to index of a project."""
+    num_files = len(source_files(project.tree))
+    if project.sdist is None:
+        return PLAN["small"]
+    return PLAN["medium" if num_files < 10 else "large" if num_files < 20 else "largest"]
+
+
+def main() -> None:
+    """Indexes the projects named on the command line, or all."""
+    names = sys.argv[1:] or list(projects())
+    for name in names:
+        path = INDEX / "mutation" / f"{name.replace('/', '-')}.json"
+        if path.exists():
+            continue
+        sizes, num_bugs, num_tasks = plan(projects()[name])
+        entry = index_project(
+            projects()[name], sizes=sizes, num_bugs=num_bugs, num_tasks=num_tasks, sandbox=choose_sandbox()
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [
+            f"{json.dumps(key)}: "
+            + (
+                "[\n" + ",\n".join(json.dumps(item, separators=(",", ":")) for item in value) + "\n]"
+                if isinstance(value, list)
+                else json.dumps(value)
+            )
+            for key, value in entry.items()
+        ]
+        path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+        sys.stdout.write(f"{name}: {len(entry['bugs'])} bugs, {len(entry['tasks'])} tasks\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

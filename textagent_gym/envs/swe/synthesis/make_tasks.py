@@ -1,0 +1,91 @@
+"""Repair tasks in bulk: new combinations of the index's bugs, each validated by running the tests, as a file of records."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import gymnasium as gym
+import numpy as np
+
+from textagent_gym.envs.swe.env import SWEGymEnv
+from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
+from textagent_gym.envs.swe.sources.formats import read_records, to_row
+from textagent_gym.envs.swe.sources.index import bug_pool, mutation_record
+from textagent_gym.envs.swe.sources.projects import projects
+from textagent_gym.envs.swe.synthesis.bug_finder import Workshop
+
+MAX_TRIES = 30
+"""Combinations that are tried for one task."""
+
+
+def missing_seeds(env: gym.Env[str, str], seeds: Sequence[int], out: Path) -> list[int]:
+    """The seeds whose tasks are not in the file `out` yet.
+
+    Raises:
+        ValueError: `env` is no SWEGym environment that makes tasks, or `out` is no .jsonl file of records.
+    """
+    if not isinstance(env.unwrapped, SWEGymEnv) or not set(env.unwrapped.kinds) <= {"bundled", "mutation"}:
+        raise ValueError(f"expected an id of SWEGym with mutation tasks, got {env.spec.id if env.spec else env}")
+    if out.suffix != ".jsonl":
+        raise ValueError(f"expected --out to name a .jsonl file, got {out}")
+    known = {record.instance_id.rpartition(".s")[2] for record in read_records(out)} if _holds_any(out) else set()
+    return [seed for seed in seeds if str(seed) not in known]
+
+
+def make_records(env: gym.Env[str, str], seeds: Sequence[int], num_workers: int, out: Path) -> Iterator[str]:
+    """Makes one task per seed over processes, appends each to `out` as it is found, and yields its name.
+
+    Raises:
+        ValueError: A seed leads to no task; those that were found are kept.
+        OSError: A project cannot be fetched.
+    """
+    shapes = cast(SWEGymEnv, env.unwrapped).shapes
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(num_workers) as pool, out.open("a", encoding="utf-8") as file:
+        try:
+            for row in pool.map(functools.partial(_make, shapes), seeds):
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                yield row["instance_id"]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _holds_any(out: Path) -> bool:
+    return out.exists() and out.stat().st_size > 0
+
+
+def _make(shapes: tuple[tuple[str, int], ...], seed: int) -> dict[str, Any]:
+    """The row of one task.
+
+    Args:
+        shapes: Project and number of bugs, as many as there are to choose among.
+        seed: Seed of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    for _ in range(MAX_TRIES):
+        name, size = shapes[int(rng.integers(len(shapes)))]
+        shop = _workshop(name)
+        found = shop.combine(bug_pool(name), size, rng)
+        if found is not None:
+            record = mutation_record(
+                shop.project,
+                f"{name.replace('/', '-')}-{shop.project.version}.s{seed}",
+                mutated=[bug.mutation for bug in found.bugs],
+                breaks=[frozenset(bug.failing) for bug in found.bugs],
+                failing=frozenset(found.failing),
+                tests=shop.tests,
+                seconds=shop.seconds,
+            )
+            return dict(to_row(record))
+    raise ValueError(f"expected bugs that go together for seed {seed}, got none in {MAX_TRIES} tries")
+
+
+@functools.cache
+def _workshop(name: str) -> Workshop:
+    return Workshop(projects()[name], choose_sandbox())

@@ -1,0 +1,256 @@
+"""The native backend: a game played from textworld's own description of it, with the words that Inform would have used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from textagent_gym.engines import Reply
+from textagent_gym.envs.textworld.parser.fast_path import plain_commands
+from textagent_gym.envs.textworld.parser.grammar import NUMBER_WORDS
+from textagent_gym.envs.textworld.parser.parser import Parser
+from textagent_gym.envs.textworld.parser.tokens import Command, Memory, tokenise
+from textagent_gym.envs.textworld.rules.context import Outcome
+from textagent_gym.envs.textworld.rules.cooking import kitchen_of
+from textagent_gym.envs.textworld.rules.standard import ACTIONS, act, look, told_score
+from textagent_gym.envs.textworld.tasks import TextWorldTask
+from textagent_gym.envs.textworld.world.descriptions import Template, objective_text
+from textagent_gym.envs.textworld.world.state import PLAYER, Setting, World
+
+_END = " " * 55 + "*** The End ***"
+_LOST = " " * 54 + "*** You lost! ***"
+
+
+class Story:
+    """What a game is made of, read once and shared by all who play it.
+
+    Raises:
+        UnknownTextError: A description holds a substitution that only the interpreter knows.
+    """
+
+    def __init__(self, task: TextWorldTask) -> None:
+        game = task.game
+        self.ground = task.ground
+        self.setting = Setting(game, kitchen_of(game))
+        self.actions = ACTIONS if self.setting.kitchen is None else self.setting.kitchen.actions
+        self.start = World.at_start(game, self.setting)
+        self.objective = objective_text(game.objective)
+        self.max_score: int = sum(quest.reward for quest in game.quests if not quest.optional or quest.reward > 0)
+        self.headings = {room: f"-= {self.setting.name(room).title()} =-" for room in self.setting.rooms}
+        self.plain = plain_commands(self.ground.acts, self.setting)
+        self.descriptions = {
+            key: Template(info.desc, self.setting, about=None if key in self.setting.rooms else key)
+            for key, info in game.infos.items()
+            if info.desc and key not in (PLAYER, "I")
+        }
+
+    def judge(self, state: int, tale: int, world: World) -> int:
+        """The quests as the game itself counts them; `tale` is what it counted before.
+
+        That is what was judged of the facts in `state`, except in cooking games, whose facts do not follow the world in
+        everything.
+        """
+        kitchen = self.setting.kitchen
+        if kitchen is None:
+            return state
+        true = (bit for bit, fact in self.ground.quest_facts if kitchen.holds(fact, world))
+        return self.ground.problem.judge(sum(true), tale)
+
+
+@lru_cache(maxsize=256)
+def story_of(task: TextWorldTask) -> Story:
+    """The story of a task, from memory where it was told before."""
+    return Story(task)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A point of a game.
+
+    Attributes:
+        state: textworld's facts.
+        tale: The quests as the game itself counts them.
+        is_sure: Whether the facts have followed the world so far.
+    """
+
+    world: World
+    state: int
+    tale: int
+    is_sure: bool
+    turns: int
+    memory: Memory
+
+
+class NativeEngine:
+    """Plays a task without an interpreter."""
+
+    def __init__(self) -> None:
+        self._task: TextWorldTask | None = None
+
+    def load(self, task: TextWorldTask) -> None:
+        """Makes `task` the game that `reset` starts."""
+        if task is self._task:
+            return
+        self._task = task
+        self._story = story_of(task)
+        self.setting, self.actions = self._story.setting, self._story.actions
+        self._parser = Parser(self.setting)
+
+    def reset(self) -> Reply:
+        """Starts the game from its beginning."""
+        self.world = self._story.start.copy()
+        self.state = self._story.ground.problem.initial
+        self.tale = self.state
+        self._is_sure = True
+        self.turns = 1
+        self._settle()
+        self._line = ""
+        self._parser.memory = Memory()
+        objective = f"{self.objective}\n\n" if self.objective else ""
+        return self._reply(objective + look(self).text, done=True)
+
+    def step(self, command: str) -> Reply:
+        """Plays one line."""
+        plain = self._story.plain.get(command)
+        if plain is not None and self._is_sure and command in self._admissible and self._parser.memory.question is None:
+            self._parser.recall(*plain)
+            read = plain[0]
+        else:
+            understood = self._parser.read(command, self.world)
+            if isinstance(understood, str):
+                return self._reply(understood, done=False)
+            read = understood
+        self._line = command
+        outcome = self._perform(read)
+        text = read.preface + outcome.text
+        if self.actions[read.action].happens:
+            text += self._end_turn("\n" * outcome.gap)
+        return self._reply(text, outcome.done)
+
+    def snapshot(self) -> Position:
+        """The current point of the game."""
+        return Position(self.world.copy(), self.state, self.tale, self._is_sure, self.turns, self._parser.memory)
+
+    def restore(self, snapshot: Position) -> None:
+        """Goes back to a snapshot."""
+        self.world = snapshot.world.copy()
+        self.state, self.tale, self.turns = snapshot.state, snapshot.tale, snapshot.turns
+        self._is_sure = snapshot.is_sure
+        self._settle()
+        self._parser.memory = snapshot.memory
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    # What actions see.
+
+    @property
+    def objective(self) -> str:
+        """The game's objective."""
+        return self._story.objective
+
+    @property
+    def max_score(self) -> int:
+        """Points of all quests."""
+        return self._story.max_score
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the line that is being carried out."""
+        return tokenise(self._line)
+
+    def heading(self, room: str) -> str:
+        """The name of a room as it stands above its description."""
+        return self._story.headings[room]
+
+    def describe(self, entity: str) -> str:
+        """The description of a thing or room as it is now; "" where it has none."""
+        description = self._story.descriptions.get(entity)
+        return description.say(self.world) if description else ""
+
+    def notice(self, thing: str) -> None:
+        """Makes `thing` what "it" means."""
+        self._parser.notice(thing)
+
+    def do(self, *act: str) -> None:
+        """Carries out one act of the game's rules, in the facts and in the world."""
+        self.record(*act)
+        verb, *nouns = act
+        world = self.world
+        if verb == "go":
+            room, _ = self.setting.exits[world.room][nouns[0]]
+            world.walk(room, self.setting)
+        elif verb == "take":
+            world.move(nouns[0], PLAYER)
+        elif verb == "drop":
+            world.move(nouns[0], world.room)
+        elif verb in ("put", "insert"):
+            world.move(nouns[0], nouns[1])
+        elif verb == "eat":
+            world.remove(nouns[0])
+        else:
+            world.status[nouns[0]] = {"open": "open", "close": "closed", "lock": "locked", "unlock": "closed"}[verb]
+
+    def record(self, *act: str) -> None:
+        """Carries out one act of the game's rules in the facts alone; nothing where they do not allow it."""
+        self._has_acted = True
+        for operator in self._story.ground.acts.get(act, ()):
+            if self.state & operator.needs == operator.needs:
+                self.state = self.state & ~operator.deletes | operator.adds
+                return
+        self._is_sure = False
+
+    def _perform(self, command: Command) -> Outcome:
+        if command.things is None:
+            return act(self, command.action, *command.nouns)
+        said, done = [], False
+        for thing in command.things:
+            nouns = [noun or thing for noun in command.nouns]
+            self.notice(thing)
+            outcome = act(self, command.action, *nouns)
+            text = "Done." if outcome.done and command.action in ("put", "insert") else outcome.text
+            said.append(f"{self.setting.name(thing)}: {text}")
+            done = done or outcome.done
+        return Outcome("\n".join(said), done)
+
+    def _settle(self) -> None:
+        """Finds out what follows from the facts: points, ends, and what can be done next."""
+        ground = self._story.ground
+        self._has_acted = False
+        self.score = ground.completed_points(self.tale)
+        self._won, self._lost = ground.problem.is_won(self.tale), ground.problem.is_lost(self.tale)
+        self._admissible = ground.commands(self.state)
+
+    def _end_turn(self, gap: str) -> str:
+        if not self._has_acted:
+            self.turns += 1
+            return ""
+        before = self.score
+        self.state = self._story.ground.problem.judge(self.state, self.state)
+        self.tale = self._story.judge(self.state, self.tale, self.world)
+        self._settle()
+        if self._lost:
+            return f"{gap}{_LOST}\n\nYou scored {told_score(self)}"
+        self.turns += 1
+        gained = self.score - before
+        text = f"{gap}Your score has just {_change(gained)}." if gained else ""
+        if self._won:
+            text += f"\n\n\n{_END}\n\nYou scored {told_score(self)}"
+        return text
+
+    def _reply(self, text: str, done: bool) -> Reply:
+        return Reply(
+            text=text.strip(),
+            state=self.state,
+            admissible=self._admissible,
+            valid=done,
+            score=self.score,
+            won=self._won,
+            lost=self._lost,
+        )
+
+
+def _change(gained: int) -> str:
+    way = "gone up" if gained > 0 else "changed"
+    number = NUMBER_WORDS.get(abs(gained), str(abs(gained)))
+    return f"{way} by {number} point{'' if abs(gained) == 1 else 's'}"

@@ -1,0 +1,1 @@
+"""Generation of games: drafts, sampled quests, and games prepared ahead of time."""

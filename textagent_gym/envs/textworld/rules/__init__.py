@@ -1,0 +1,1 @@
+"""Rules of actions: preconditions, effects and answers."""

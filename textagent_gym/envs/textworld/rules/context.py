@@ -1,0 +1,83 @@
+"""What an action is: what it sees and may change, what it asks of its nouns, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from textagent_gym.envs.textworld.world.state import Setting, World
+
+
+class Scene(Protocol):
+    """What an action sees and may change."""
+
+    setting: Setting
+    world: World
+    actions: Mapping[str, Action]
+    score: int
+    turns: int
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the line that is being carried out."""
+
+    def do(self, *act: str) -> None:
+        """Carries out one action of the game's rules, such as ("take", thing, container), in world and facts."""
+
+    def record(self, *act: str) -> None:
+        """Carries out one action of the game's rules in the facts alone; nothing where they do not allow it."""
+
+    def notice(self, thing: str) -> None:
+        """Makes `thing` what "it" means."""
+
+    def heading(self, room: str) -> str:
+        """The name of a room as it stands above its description."""
+
+    def describe(self, entity: str) -> str:
+        """The description of a thing or room as it is now; "" where it has none."""
+
+    @property
+    def objective(self) -> str:
+        """The game's objective."""
+
+    @property
+    def max_score(self) -> int:
+        """Points of all quests."""
+
+
+class Outcome(NamedTuple):
+    """What an action says.
+
+    Attributes:
+        text: Its words.
+        done: Whether it was carried out.
+        gap: Line breaks before whatever is said next in the same turn.
+    """
+
+    text: str
+    done: bool = False
+    gap: int = 3
+
+
+Perform = Callable[[Scene, str, str], Outcome]
+"""An action on its noun and second noun; "" where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """An action and what it asks of its nouns before its own rules are heard.
+
+    Attributes:
+        perform: Its own rules.
+        touches: How many of its nouns must be things within reach, not directions.
+        carries: Which of its nouns, 1 or 2, the player must hold; 0 for neither, 3 for both.
+        happens: Whether a turn passes.
+        before: What may stop it before its nouns are looked at, or None.
+    """
+
+    perform: Perform
+    touches: int = 1
+    carries: int = 0
+    happens: bool = True
+    before: Callable[[Scene, str, str], Outcome | None] | None = None

@@ -1,0 +1,424 @@
+"""What each action asks for, does, and says.
+
+The rules are those of Inform 7's `Standard Rules.i7x` (build 6M62) and of textworld 1.7
+(`generator/inform7/world2inform7.py`), for a world that holds rooms, doors, containers, supporters and portable things and
+one player who never sits on, enters or wears anything. Every change of the world is one action of the game's own rules.
+"""
+
+from __future__ import annotations
+
+from textagent_gym.envs.textworld.parser.grammar import DIRECTIONS
+from textagent_gym.envs.textworld.rules.context import Action, Outcome, Perform, Scene
+from textagent_gym.envs.textworld.world.state import PLAYER
+
+HELP = """Available commands:
+  look:                describe the current room
+  goal:                print the goal of this game
+  inventory:           print player's inventory
+  go <dir>:            move the player north, east, south or west
+  examine ...:         examine something more closely
+  eat ...:             eat edible food
+  open ...:            open a door or a container
+  close ...:           close a door or a container
+  drop ...:            drop an object on the floor
+  take ...:            take an object that is on the floor
+  put ... on ...:      place an object on a supporter
+  take ... from ...:   take an object from a container or a supporter
+  insert ... into ...: place an object into a container
+  lock ... with ...:   lock a door or a container with a key
+  unlock ... with ...: unlock a door or a container with a key"""
+"""textworld's own answer to `help`."""
+
+
+def act(scene: Scene, name: str, noun: str = "", second: str = "") -> Outcome:
+    """Carries out an action, or says why not."""
+    action = scene.actions[name]
+    early = _before(scene, name, noun) if action.before is None else action.before(scene, noun, second)
+    if early is not None:
+        return early
+    if (action.touches and noun in DIRECTIONS) or (action.touches == 2 and second in DIRECTIONS):
+        return Outcome("You must name something more substantial.")
+    if action.carries:
+        for place, wanted in enumerate((noun, second), start=1):
+            if action.carries & place and scene.world.holder.get(wanted) != PLAYER:
+                return _not_held(scene, wanted)
+    return action.perform(scene, noun, second)
+
+
+def look(scene: Scene, noun: str = "", second: str = "") -> Outcome:
+    """The description of the room and of what lies on its floor."""
+    world, setting = scene.world, scene.setting
+    room = world.room
+    here = world.inside(room)
+    if len(here) > 1:
+        scene.notice(here[-1] if here[-1] != PLAYER else here[-2])
+    text = f"{scene.heading(room)}\n{scene.describe(room)}"
+    loose = [
+        thing for thing in here if thing != PLAYER and thing not in setting.fixed
+    ]  # doors, containers and supporters are part of the description
+    if loose:
+        return Outcome(f"{text}\n\nThere is {setting.list_of(loose, world)} on the floor.", done=True)
+    return Outcome(text, done=True, gap=4)
+
+
+def _before(scene: Scene, name: str, noun: str) -> Outcome | None:
+    """Textworld's rules that come before all others: doors and locks are never opened unasked."""
+    world, setting = scene.world, scene.setting
+    if name == "go" and noun:
+        _, door = setting.exits[world.room].get(noun, ("", None))
+        door = noun if noun in setting.doors else door
+        if door is not None and world.status[door] != "open":
+            return Outcome(f"You have to open the {setting.name(door)} first.")
+    if name == "open" and world.status.get(noun) == "locked":
+        key = setting.key_of.get(noun)
+        if key is None:
+            return Outcome(f"The {setting.name(noun)} is welded shut.")
+        return Outcome(f"You have to unlock the {setting.name(noun)} with the {setting.name(key)} first.")
+    return None
+
+
+def _not_held(scene: Scene, thing: str) -> Outcome:
+    """Textworld takes nothing unasked."""
+    if thing in scene.setting.fixed:
+        return Outcome(f"The {scene.setting.name(thing)} is fixed in place.")
+    scene.notice(thing)
+    return Outcome(f"You need to take the {scene.setting.name(thing)} first.")
+
+
+def _says(text: str, *, done: bool = False) -> Perform:
+    """An action that does nothing but talk; `{the}` is its noun."""
+    if "{the}" not in text:
+        outcome = Outcome(text, done)
+        return lambda scene, noun, second: outcome
+    return lambda scene, noun, second: Outcome(text.format(the=scene.setting.the(noun)), done)
+
+
+def _unless_self(text: str, otherwise: str, *, done: tuple[bool, bool] = (False, False)) -> Perform:
+    """An action that says `text` to the player's own person and `otherwise` to a thing; `done` says which is carried out."""
+    return lambda scene, noun, second: (
+        Outcome(text, done[0]) if noun == PLAYER else Outcome(otherwise.format(the=scene.setting.the(noun)), done[1])
+    )
+
+
+def _inventory(scene: Scene, noun: str, second: str) -> Outcome:
+    carried = scene.world.inside(PLAYER)
+    if not carried:
+        return Outcome("You are carrying nothing.", done=True)
+    return Outcome(f"You are carrying: {scene.setting.list_of(carried, scene.world)}.", done=True)
+
+
+def _take(scene: Scene, noun: str, second: str) -> Outcome:
+    world, setting = scene.world, scene.setting
+    if noun == PLAYER:
+        return Outcome("You are always self-possessed.")
+    holder = world.holder[noun]
+    if holder == PLAYER:
+        return Outcome("You already have that.")
+    if noun in setting.fixed:
+        return Outcome("That's fixed in place.")
+    if len(world.inside(PLAYER)) >= setting.capacity:
+        return Outcome("You're carrying too many things already.")
+    if holder == world.room:
+        scene.do("take", noun)
+        return Outcome(f"You pick up {setting.the(noun)} from the ground.", done=True)
+    scene.do("take", noun, holder)
+    return Outcome(f"You take {setting.the(noun)} from {setting.the(holder)}.", done=True)
+
+
+def _remove(scene: Scene, noun: str, second: str) -> Outcome:
+    holder = scene.world.holder[noun]
+    if not second:
+        second = holder if holder in scene.setting.containers | scene.setting.supporters else ""
+        if not second:
+            return act(scene, "take", noun, "")._replace(gap=4)
+    if holder != second:
+        return Outcome("But it isn't there now." if noun != PLAYER else "But you aren't there now.")
+    if holder == PLAYER:
+        return _take_off(scene, noun, "")
+    return _take(scene, noun, second)._replace(gap=4)
+
+
+def _drop(scene: Scene, noun: str, second: str) -> Outcome:
+    if noun == PLAYER:
+        return Outcome("You lack the dexterity.")
+    holder = scene.world.holder[noun]
+    if holder == scene.world.room:
+        return Outcome(f"{scene.setting.The(noun)} is already here.")
+    if holder != PLAYER:
+        return Outcome("You haven't got that.")
+    scene.do("drop", noun)
+    return Outcome(f"You drop {scene.setting.the(noun)} on the ground.", done=True)
+
+
+def _put(scene: Scene, noun: str, second: str) -> Outcome:
+    setting = scene.setting
+    if noun == second:
+        return Outcome("You can't put something on top of itself.")
+    if second not in setting.supporters:
+        return Outcome(f"Putting things on {setting.the(second)} would achieve nothing.")
+    scene.do("put", noun, second)
+    return Outcome(f"You put {setting.the(noun)} on {setting.the(second)}.", done=True)
+
+
+def _insert(scene: Scene, noun: str, second: str) -> Outcome:
+    setting = scene.setting
+    if noun == second:
+        return Outcome("You can't put something inside itself.")
+    if second in setting.containers and scene.world.status[second] != "open":
+        return Outcome(f"{setting.The(second)} is closed.")
+    if second not in setting.containers:
+        return Outcome("You can't contain things." if second == PLAYER else "That can't contain things.")
+    scene.do("insert", noun, second)
+    return Outcome(f"You put {setting.the(noun)} into {setting.the(second)}.", done=True)
+
+
+def _eat(scene: Scene, noun: str, second: str) -> Outcome:
+    if noun not in scene.setting.foods:
+        return Outcome(f"{_they_are(noun)} plainly inedible.")
+    if scene.world.holder[noun] != PLAYER:
+        return _not_held(scene, noun)
+    scene.do("eat", noun)
+    return Outcome(f"You eat {scene.setting.the(noun)}. Not bad.", done=True)
+
+
+def _go(scene: Scene, noun: str, second: str) -> Outcome:
+    if not noun:
+        return Outcome("You'll have to say which compass direction to go in.")
+    exits = scene.setting.exits[scene.world.room]
+    if noun in scene.setting.doors:
+        noun = next(direction for direction, (_, door) in exits.items() if door == noun)
+    if noun not in exits:
+        return Outcome("You can't go that way.")
+    scene.do("go", noun)
+    return look(scene)
+
+
+def _enter(scene: Scene, noun: str, second: str) -> Outcome:
+    if not noun:
+        return Outcome("You must supply a noun.")
+    if noun in scene.setting.doors:
+        gone = act(scene, "go", noun, "")
+        return gone._replace(text=f"\n{gone.text}") if gone.done else gone
+    verb = {"stand": "stand on", "sit": "sit down on", "lie": "lie down on"}
+    what = next((verb[word] for word in verb if word in scene.words), "enter")
+    return Outcome(f"{_they_are(noun)} not something you can {what}.")
+
+
+def _they_are(noun: str) -> str:
+    return "You're" if noun == PLAYER else "That's"
+
+
+def _examine(scene: Scene, noun: str, second: str) -> Outcome:
+    world, setting = scene.world, scene.setting
+    if noun in DIRECTIONS:
+        return Outcome("You see nothing unexpected in that direction.", done=True)
+    if noun == PLAYER:
+        return Outcome("As good-looking as ever.", done=True)
+    description = scene.describe(noun)
+    said = [description] if description else []
+    inside = world.inside(noun)
+    if world.shows_contents(noun, setting) and inside:
+        said.append(_contents(scene, noun, inside))
+    elif world.shows_contents(noun, setting) and noun in setting.containers and not said:
+        said.append(f"{setting.The(noun)} is empty.")
+    return Outcome("\n\n".join(said) or f"You see nothing special about {setting.the(noun)}.", done=True)
+
+
+def _contents(scene: Scene, holder: str, inside: tuple[str, ...]) -> str:
+    where = "In" if holder in scene.setting.containers else "On"
+    be = "is" if len(inside) == 1 else "are"
+    return f"{where} {scene.setting.the(holder)} {be} {scene.setting.list_of(inside, scene.world)}."
+
+
+def _search(scene: Scene, noun: str, second: str) -> Outcome:
+    setting, inside = scene.setting, scene.world.inside(noun)
+    if noun not in setting.containers and noun not in setting.supporters:
+        return Outcome("You find nothing of interest.")
+    if noun in setting.containers and scene.world.status[noun] != "open":
+        return Outcome(f"You can't see inside, since {setting.the(noun)} is closed.")
+    if inside:
+        return Outcome(_contents(scene, noun, inside), done=True)
+    if noun in setting.containers:
+        return Outcome(f"{setting.The(noun)} is empty.", done=True)
+    return Outcome(f"There is nothing on {setting.the(noun)}.", done=True)
+
+
+def _lock(scene: Scene, noun: str, second: str) -> Outcome:
+    status = scene.world.status.get(noun)
+    if status is None:
+        return Outcome(f"{_those(noun)} seem to be something you can lock.")
+    if status == "locked":
+        return Outcome("That's locked at the moment.")
+    if status == "open":
+        return Outcome(f"First you would have to close {scene.setting.the(noun)}.")
+    if scene.setting.key_of.get(noun) != second:
+        return Outcome("That doesn't seem to fit the lock.")
+    scene.do("lock", noun, second)
+    return Outcome(f"You lock {scene.setting.the(noun)}.", done=True)
+
+
+def _unlock(scene: Scene, noun: str, second: str) -> Outcome:
+    status = scene.world.status.get(noun)
+    if status is None:
+        return Outcome(f"{_those(noun)} seem to be something you can unlock.")
+    if status != "locked":
+        return Outcome("That's unlocked at the moment.")
+    if scene.setting.key_of.get(noun) != second:
+        return Outcome("That doesn't seem to fit the lock.")
+    scene.do("unlock", noun, second)
+    return Outcome(f"You unlock {scene.setting.the(noun)}.", done=True)
+
+
+def _those(noun: str) -> str:
+    return "You don't" if noun == PLAYER else "That doesn't"
+
+
+def _open(scene: Scene, noun: str, second: str) -> Outcome:
+    status = scene.world.status.get(noun)
+    if status is None:
+        return Outcome(f"{_they_are_not(noun)} something you can open.")
+    if status == "open":
+        return Outcome("That's already open.")
+    scene.do("open", noun)
+    inside = scene.world.inside(noun)
+    revealing = f", revealing {scene.setting.list_of(inside, scene.world)}" if inside else ""
+    return Outcome(f"You open {scene.setting.the(noun)}{revealing}.", done=True)
+
+
+def _close(scene: Scene, noun: str, second: str) -> Outcome:
+    status = scene.world.status.get(noun)
+    if status is None:
+        return Outcome(f"{_they_are_not(noun)} something you can close.")
+    if status != "open":
+        return Outcome("That's already closed.")
+    scene.do("close", noun)
+    return Outcome(f"You close {scene.setting.the(noun)}.", done=True)
+
+
+def _switch(scene: Scene, noun: str, second: str) -> Outcome:
+    return Outcome(f"{_they_are_not(noun)} something you can switch.")
+
+
+def _they_are_not(noun: str) -> str:
+    return "You aren't" if noun == PLAYER else "It isn't"
+
+
+def _take_off(scene: Scene, noun: str, second: str) -> Outcome:
+    return Outcome(f"You aren't wearing {scene.setting.the(noun)}.")
+
+
+def _give(scene: Scene, noun: str, second: str) -> Outcome:
+    return Outcome(f"You can't give {scene.setting.the(noun)} to yourself.")
+
+
+def _show(scene: Scene, noun: str, second: str) -> Outcome:
+    return act(scene, "examine", noun, "")
+
+
+def _throw(scene: Scene, noun: str, second: str) -> Outcome:
+    if second == PLAYER:
+        return Outcome("You lack the nerve when it comes to the crucial moment.")
+    return Outcome("Futile.")
+
+
+def _wave(scene: Scene, noun: str, second: str) -> Outcome:
+    if scene.world.holder.get(noun) != PLAYER:
+        return Outcome("But you aren't holding you." if noun == PLAYER else "But you aren't holding that.")
+    return Outcome(f"You wave {scene.setting.the(noun)}.", done=True)
+
+
+def _shove(scene: Scene, noun: str, second: str) -> Outcome:
+    if noun in scene.setting.fixed:
+        return Outcome("It is fixed in place.")
+    if noun == PLAYER:
+        return Outcome("You might not like that.")
+    return Outcome("Nothing obvious happens.", done=True)
+
+
+def _push_to(scene: Scene, noun: str, second: str) -> Outcome:
+    return Outcome(f"{scene.setting.The(noun)} cannot be pushed from place to place.")
+
+
+def _ask_for(scene: Scene, noun: str, second: str) -> Outcome:
+    return act(scene, "inventory", "", "")
+
+
+def _score(scene: Scene, noun: str, second: str) -> Outcome:
+    return Outcome(f"You have so far scored {told_score(scene)}", done=True)
+
+
+def told_score(scene: Scene) -> str:
+    """The end of the sentences that tell the score."""
+    turns = f"{scene.turns} turn{'' if scene.turns == 1 else 's'}"
+    return f"{scene.score} out of a possible {scene.max_score}, in {turns}."
+
+
+ACTIONS: dict[str, Action] = {
+    "inventory": Action(_inventory),
+    "look": Action(look),
+    "take": Action(_take),
+    "take all": Action(_says("You have to be more specific!")),
+    "remove": Action(_remove, touches=2),
+    "drop": Action(_drop),
+    "put": Action(_put, touches=2, carries=1),
+    "insert": Action(_insert, touches=2, carries=1),
+    "eat": Action(_eat),
+    "go": Action(_go, touches=0),
+    "enter": Action(_enter),
+    "exit": Action(_says("But you aren't in anything at the moment.")),
+    "get off": Action(_says("But you aren't on {the} at the moment.")),
+    "examine": Action(_examine, touches=0),
+    "search": Action(_search),
+    "look under": Action(_says("You find nothing of interest.", done=True), touches=0),
+    "consult": Action(_says("You discover nothing of interest in {the}.", done=True)),
+    "lock": Action(_lock, touches=2, carries=2),
+    "unlock": Action(_unlock, touches=2, carries=2),
+    "open": Action(_open),
+    "close": Action(_close),
+    "switch on": Action(_switch),
+    "switch off": Action(_switch),
+    "wear": Action(_unless_self("You can't wear you!", "You can't wear that!"), carries=1),
+    "take off": Action(_take_off),
+    "give": Action(_give, touches=2, carries=1),
+    "show": Action(_show, carries=1),
+    "wake": Action(_says("That seems unnecessary.")),
+    "throw": Action(_throw, carries=1),
+    "attack": Action(_says("Violence isn't the answer to this one.")),
+    "kiss": Action(_says("You don't get much from that.")),
+    "answer": Action(_says("There is no reply.", done=True)),
+    "tell": Action(_says("You talk to yourself a while.")),
+    "ask": Action(_says("There is no reply.", done=True)),
+    "ask for": Action(_ask_for, touches=2),
+    "wait": Action(_says("Time passes.", done=True)),
+    "touch": Action(_unless_self("You achieve nothing by this.", "You feel nothing unexpected.", done=(True, True))),
+    "wave": Action(_wave),
+    "pull": Action(_shove),
+    "push": Action(_shove),
+    "turn": Action(_shove),
+    "push to": Action(_push_to),
+    "squeeze": Action(_unless_self("You might not like that.", "You achieve nothing by this.", done=(False, True))),
+    "yes": Action(_says("That was a rhetorical question.")),
+    "no": Action(_says("That was a rhetorical question.")),
+    "burn": Action(_says("This dangerous act would achieve little.")),
+    "wake up": Action(_says("The dreadful truth is, this is not a dream.")),
+    "think": Action(_says("What a good idea.")),
+    "smell": Action(_says("You smell nothing unexpected.", done=True)),
+    "listen": Action(_says("You hear nothing unexpected.", done=True)),
+    "taste": Action(_says("You taste nothing unexpected.", done=True)),
+    "cut": Action(_unless_self("Cutting you up would achieve little.", "Cutting it up would achieve little.")),
+    "jump": Action(_says("You jump on the spot.", done=True)),
+    "tie": Action(_says("You would achieve nothing by this."), touches=2),
+    "drink": Action(_says("There's nothing suitable to drink here.")),
+    "sorry": Action(_says("Oh, don't apologise.")),
+    "swing": Action(_says("There's nothing sensible to swing here.")),
+    "rub": Action(_says("You rub {the}.", done=True)),
+    "set": Action(_unless_self("No, you can't set you to anything.", "No, you can't set that to anything.")),
+    "wave hands": Action(_says("You wave.", done=True)),
+    "buy": Action(_says("Nothing is on sale.")),
+    "climb": Action(_says("Little is to be achieved by that.")),
+    "sleep": Action(_says("You aren't feeling especially drowsy.")),
+    "goal": Action(lambda scene, noun, second: Outcome(scene.objective, done=True)),
+    "help": Action(_says(HELP, done=True)),
+    "score": Action(_score, happens=False),
+}
+"""Name -> action."""

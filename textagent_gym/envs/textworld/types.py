@@ -1,0 +1,77 @@
+"""The names of games: everything that a game depends on, in one line that can be read back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Literal, cast, get_args
+
+from textagent_gym.contract import Split
+from textagent_gym.envs.textworld.generation.draft import Instructions
+
+Challenge = Literal["custom", "simple"]
+"""Which of textworld's generators makes the games."""
+
+SimpleRewards = Literal["sparse", "balanced", "dense"]
+"""The reward settings of tw-simple."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that a game depends on; the same recipe makes the same game everywhere.
+
+    Attributes:
+        challenge: "custom" for `tw-make custom`, "simple" for `tw-make tw-simple`.
+        num_rooms: Rooms (custom).
+        num_objects: Objects, without doors, player and inventory (custom).
+        solution_length: Quest length (custom): of the shortest solution if `exact`, as textworld generates it if not.
+        exact: Whether games are drawn anew until measured equals requested; the literature's ids do not.
+        rewards: Reward setting (simple).
+        instructions: How much the objective gives away.
+        split: "train" or "test"; "literature" (custom, not `exact`) for the game of `tw-make custom --seed SEED` itself,
+            whichever of the two splits it belongs to.
+        seed: Seed of the draws, in [0, 2**31).
+    """
+
+    challenge: Challenge = "custom"
+    num_rooms: int = 0
+    num_objects: int = 0
+    solution_length: int = 0
+    exact: bool = True
+    rewards: SimpleRewards = "sparse"
+    instructions: Instructions = "steps"
+    split: Split = "train"
+    seed: int = 0
+
+    def drawn_with(self, *, split: Split, seed: int) -> Recipe:
+        """This recipe for another split and seed."""
+        return replace(self, split=split, seed=seed)
+
+    @property
+    def name(self) -> str:
+        """A file name that `parse` reads back."""
+        if self.challenge == "simple":
+            what = f"simple-{self.rewards}"
+        else:
+            shape = "exact" if self.exact else "drawn"
+            what = f"w{self.num_rooms}-o{self.num_objects}-q{self.solution_length}-{shape}"
+        return f"{what}-{self.instructions}-{self.split}-{self.seed}"
+
+    @classmethod
+    def parse(cls, name: str) -> Recipe | None:
+        """The recipe of that name, or None where it names none."""
+        end = rf"-({'|'.join(get_args(Instructions))})-(train|test|literature)-(\d{{1,10}})"
+        custom = re.fullmatch(r"w(\d{1,3})-o(\d{1,3})-q(\d{1,3})-(exact|drawn)" + end, name)
+        simple = re.fullmatch(rf"simple-({'|'.join(get_args(SimpleRewards))})" + end, name)
+        if custom:
+            rooms, objects, length, shape, instructions, split, seed = custom.groups()
+            recipe = cls(num_rooms=int(rooms), num_objects=int(objects), solution_length=int(length),
+                         exact=shape == "exact", instructions=cast(Instructions, instructions),
+                         split=cast(Split, split), seed=int(seed))  # fmt: skip
+        elif simple:
+            rewards, instructions, split, seed = simple.groups()
+            recipe = cls(challenge="simple", rewards=cast(SimpleRewards, rewards), seed=int(seed),
+                         instructions=cast(Instructions, instructions), split=cast(Split, split))  # fmt: skip
+        else:
+            return None
+        return recipe if recipe.name == name and recipe.seed < 2**31 else None

@@ -35,7 +35,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from baselines.config.settings import (
@@ -62,8 +61,8 @@ from baselines.rl.advantages import (
 )
 from baselines.rl.batch import Batch
 from baselines.rl.learner import Collected, Learner
-from baselines.rl.logprobs import score_actions
-from baselines.rl.update import Meter, kl_rewards, minibatches, policy_loss, share_of_silent_groups, useful_rows
+from baselines.rl.policy_update import update_policy
+from baselines.rl.update import kl_rewards, share_of_silent_groups
 from baselines.runs.command import run_command
 from baselines.runs.log import Record
 from baselines.runs.run import TrainResult
@@ -132,7 +131,7 @@ def train(config: Config) -> TrainResult:
             collected = learner.collect(iteration, config.groups_per_batch, config.group_size)
             advantages = group_advantages(collected, config)
             record: Record = {"train/groups_without_signal": share_of_silent_groups(advantages, collected.groups)}
-            record |= update(learner, collected.batch.with_columns(advantages=advantages), iteration, config)
+            record |= update_policy(learner, collected.batch.with_columns(advantages=advantages), iteration, config)
             learner.close_iteration(iteration, collected, advantages, record, started)
         return learner.finish()
 
@@ -157,23 +156,6 @@ def kl_advantages(batch: Batch, groups: Tensor, index: Tensor, config: Config) -
     if config.credit == "token":
         return rewards_to_go(penalty, config.gamma) * batch.action_mask
     return per_token(minus_group_mean(rewards_to_go(per_decision(penalty, index), config.gamma), groups), index)
-
-
-def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Record:
-    """Takes `update_epochs * num_minibatches` optimiser steps on one iteration's episodes and returns their metrics."""
-    settings, meter = config.update, Meter()
-    for part, minibatch in enumerate(minibatches(batch, settings, (config.run.seed, iteration))):
-        for piece in learner.micro_batches(minibatch, useful_rows(minibatch, settings)):
-            scores = score_actions(
-                learner.policy, piece, config.rollout.temperature, entropy_gradient=settings.entropy_coef > 0
-            )
-            loss, sums = policy_loss(scores, piece, settings)
-            torch.autograd.backward(loss)
-            meter.add(sums)
-        learner.step(meter, iteration, part)
-        if meter.is_past(settings.target_kl):
-            break
-    return meter.record()
 
 
 def main() -> None:

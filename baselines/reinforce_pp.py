@@ -27,7 +27,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from baselines.config.settings import (
@@ -43,12 +42,10 @@ from baselines.config.settings import (
 )
 from baselines.errors import ConfigError
 from baselines.rl.advantages import CREDITS, Credit, decision_index, per_decision, per_token, rewards_to_go, whiten
-from baselines.rl.batch import Batch
 from baselines.rl.learner import Collected, Learner
-from baselines.rl.logprobs import score_actions
-from baselines.rl.update import Meter, kl_rewards, minibatches, policy_loss, useful_rows
+from baselines.rl.policy_update import update_policy
+from baselines.rl.update import kl_rewards
 from baselines.runs.command import run_command
-from baselines.runs.log import Record
 from baselines.runs.run import TrainResult
 
 
@@ -109,7 +106,7 @@ def train(config: Config) -> TrainResult:
             started = time.perf_counter()
             collected = learner.collect(iteration, config.episodes_per_batch, group_size=1)
             advantages = whitened_advantages(collected, config)
-            record = update(learner, collected.batch.with_columns(advantages=advantages), iteration, config)
+            record = update_policy(learner, collected.batch.with_columns(advantages=advantages), iteration, config)
             learner.close_iteration(iteration, collected, advantages, record, started)
         return learner.finish()
 
@@ -121,23 +118,6 @@ def whitened_advantages(collected: Collected, config: Config) -> Tensor:
     index = decision_index(batch.action_mask, batch.turns, config.credit)
     returns = rewards_to_go(per_decision(rewards, index), config.gamma)
     return whiten(per_token(returns, index), batch.action_mask)
-
-
-def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Record:
-    """Takes `update_epochs * num_minibatches` optimiser steps on one iteration's episodes and returns their metrics."""
-    settings, meter = config.update, Meter()
-    for part, minibatch in enumerate(minibatches(batch, settings, (config.run.seed, iteration))):
-        for piece in learner.micro_batches(minibatch, useful_rows(minibatch, settings)):
-            scores = score_actions(
-                learner.policy, piece, config.rollout.temperature, entropy_gradient=settings.entropy_coef > 0
-            )
-            loss, sums = policy_loss(scores, piece, settings)
-            torch.autograd.backward(loss)
-            meter.add(sums)
-        learner.step(meter, iteration, part)
-        if meter.is_past(settings.target_kl):
-            break
-    return meter.record()
 
 
 def main() -> None:

@@ -44,6 +44,7 @@ from baselines.models.policy import Policy
 from baselines.rl.batch import collate
 from baselines.rl.logprobs import can_pack, score_actions
 from baselines.rl.optimizer import make_optimiser, schedule_factor
+from baselines.rl.supervised import supervised_step
 from baselines.rl.update import in_pieces
 from baselines.runs.command import run_command
 from baselines.runs.distributed import Ranks
@@ -54,7 +55,6 @@ from baselines.sampling.demonstrations import Demonstration, encode_demonstratio
 from baselines.sampling.environments import is_success, make_env, reset_env, step_env
 from baselines.sampling.episode import Episode
 from baselines.sampling.players import best_command, make_player
-from baselines.sft import update
 
 DEFAULT_WORLDS = Path(__file__).parent / "models" / "tiny_base" / "worlds.json"
 EPISODES_PER_PART = 500
@@ -176,7 +176,9 @@ def train(config: Config) -> TrainResult:
             batch = [training[row] for row in batch_rows(len(training), step, config)]
             factor = schedule_factor(step, num_steps, config.optimiser)
             record: Record = {"step": step + 1, "epoch": (step + 1) * config.batch_size / len(training)}
-            record |= update(policy, optimiser, batch, config.optimiser, factor, ranks, config.observation_coef)
+            record |= supervised_step(
+                policy, optimiser, batch, config.optimiser, factor, ranks, config.observation_coef
+            )
             if (step + 1) % config.run.eval_every == 0 or step + 1 == num_steps:
                 record["eval/loss"] = validation_loss(policy, validation, config)
                 best.offer(policy, record["eval/loss"])

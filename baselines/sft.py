@@ -21,21 +21,16 @@ How to run:
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from baselines.config.settings import JsonObject, OptimiserSettings, RolloutSettings, RunSettings, check_at_least
 from baselines.errors import ConfigError
-from baselines.models.policy import Policy, check_model_exists
-from baselines.rl.batch import Batch, collate
-from baselines.rl.logprobs import can_pack, score_actions
-from baselines.rl.losses import cross_entropy, loss_weights, weighted_sum
-from baselines.rl.optimizer import apply_gradients, make_optimiser, schedule_factor, trained_parameters
-from baselines.rl.update import micro_batches, nothing_of
+from baselines.models.policy import check_model_exists
+from baselines.rl.optimizer import make_optimiser, schedule_factor
+from baselines.rl.supervised import supervised_step
 from baselines.runs.command import run_command
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import LiveLine, Record
@@ -123,7 +118,7 @@ def train(config: Config) -> TrainResult:
             batch = [episodes[row] for row in batch_rows(len(episodes), step, config)]
             factor = schedule_factor(step, num_steps, config.optimiser)
             record: Record = {"step": step + 1, "epoch": (step + 1) / steps_per_epoch, "demonstrations": len(episodes)}
-            record |= update(policy, optimiser, batch, config.optimiser, factor, ranks)
+            record |= supervised_step(policy, optimiser, batch, config.optimiser, factor, ranks)
             record |= held_out.record(policy, step + 1, num_steps, ranks)
             run.write(record, config.run)
             run.save_if_due(config.run, step + 1, policy, optimiser)
@@ -161,66 +156,6 @@ def batch_rows(num_episodes: int, step: int, config: Config) -> list[int]:
     order = np.random.default_rng([config.run.seed, epoch]).permutation(num_episodes)
     rows: list[int] = order[position * config.batch_size : (position + 1) * config.batch_size].tolist()
     return rows
-
-
-def update(
-    policy: Policy,
-    optimiser: torch.optim.Optimizer,
-    episodes: list[Episode],
-    settings: OptimiserSettings,
-    factor: float,
-    ranks: Ranks,
-    observation_coef: float = 0.0,
-) -> Record:
-    """Takes one optimiser step on the mean cross-entropy of the episodes' action tokens.
-
-    Args:
-        policy: trained in place.
-        optimiser: of its weights.
-        episodes: demonstrations.
-        settings: clipping, size of a micro-batch.
-        factor: of the learning rate.
-        ranks: the processes that share the work.
-        observation_coef: weight of the mean cross-entropy of all other tokens, added to it.
-
-    Returns:
-        Metrics of the step.
-    """
-    started = time.perf_counter()
-    batch = collate(episodes, policy.pad_token_id, policy.device)
-    batch = batch.with_columns(weights=loss_weights(batch.action_mask, "token"), acted=batch.action_mask.float())
-    if observation_coef > 0:
-        batch = with_observations(batch, observation_coef)
-    sums: Record = {"loss": 0.0, "correct": 0.0, "tokens": 0.0}
-    every_row, packed = batch.action_mask.any(1), can_pack(policy.model)
-    pieces = micro_batches(batch, settings.micro_batch_tokens, every_row, packed)
-    for piece in ranks.deal(pieces, spare=nothing_of(batch)):
-        scores = score_actions(policy, piece)
-        loss = weighted_sum(cross_entropy(scores.logprobs), piece["weights"])
-        torch.autograd.backward(loss)
-        acted = piece["acted"]
-        sums["loss"] -= float((scores.logprobs.detach() * piece["weights"] * acted).sum())
-        sums["correct"] += float((scores.correct * acted).sum())
-        sums["tokens"] += float(acted.sum())
-    sums = ranks.add_numbers(sums)
-    ranks.add_gradients(trained_parameters(optimiser))
-    grad_norm = apply_gradients(optimiser, factor, settings.max_grad_norm)
-    return {
-        "train/loss": sums["loss"],
-        "train/accuracy": sums["correct"] / sums["tokens"],
-        "train/grad_norm": grad_norm,
-        "train/learning_rate": settings.learning_rate * factor,
-        "train/tokens_per_second": sum(batch.lengths) / (time.perf_counter() - started),
-    }
-
-
-def with_observations(batch: Batch, observation_coef: float) -> Batch:
-    """The batch with every token but the first of an episode in its mask, and those that were not sampled weighted."""
-    scored = batch.attention_mask > 0
-    scored[:, 0] = False
-    others = loss_weights(scored & ~batch.action_mask, "token")
-    weights = batch["weights"] + observation_coef * others
-    return replace(batch, action_mask=scored).with_columns(weights=weights)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": ("benchmarks.demo", "train a small model and compare it with its start"),
     "interop": ("benchmarks.interop", "run the tests of other libraries"),
     "speed": ("benchmarks.speed.environments", "measure environments against their references"),
+    "learning": ("benchmarks.speed.learning", "measure how fast trainers learn"),
     "speed-vector": ("benchmarks.speed.vector", "measure vector environments"),
     "speed-training": ("benchmarks.speed.training", "measure rollouts and updates against other trainers"),
 }
@@ -30,7 +31,7 @@ def main() -> None:
         return
     if name not in COMMANDS:
         raise SystemExit(f"error: expected a command among {', '.join(COMMANDS)}, got {name!r}")
-    sys.argv = [f"benchmarks {name}", *sys.argv[2:]]
+    sys.argv = [f"python -m benchmarks {name}", *sys.argv[2:]]
     import_module(COMMANDS[name][0]).main()
 
 

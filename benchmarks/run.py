@@ -1,4 +1,4 @@
-"""`python -m benchmarks.run`, which is `python -m benchmarks run`."""
+"""`python -m benchmarks.run`, the same command as `python -m benchmarks run`."""
 
 from benchmarks.runs.run import main
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.verify`, which is `python -m benchmarks verify`."""
+"""`python -m benchmarks.verify`, the same command as `python -m benchmarks verify`."""
 
 from benchmarks.runs.verify import main
 

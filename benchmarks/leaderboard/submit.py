@@ -40,7 +40,7 @@ def submit(run: Path, slug: str, results: Path = RESULTS, memory: Path | None = 
     return folder
 
 
-def main(run: tyro.conf.Positional[Path], slug: str, results: Path | None = None) -> None:
+def submit_run(run: tyro.conf.Positional[Path], slug: str, results: Path | None = None) -> None:
     """Verifies a run and packs it as an entry.
 
     Args:
@@ -58,5 +58,10 @@ def main(run: tyro.conf.Positional[Path], slug: str, results: Path | None = None
     sys.stdout.write(f"packed into {folder} ({size / 1024:.0f} kB)\nnext: python -m benchmarks leaderboard\n")
 
 
+def main() -> None:
+    """Submits a run from the command line."""
+    tyro.cli(submit_run, description=__doc__)
+
+
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    main()

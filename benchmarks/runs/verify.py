@@ -233,7 +233,7 @@ def _named(place: Place) -> str:
     return f"run {run + 1}, cell {cell + 1}, task {task + 1}"
 
 
-def main(folder: tyro.conf.Positional[Path]) -> None:
+def verify_folder(folder: tyro.conf.Positional[Path]) -> None:
     """Re-simulates a run and says whether it is what it claims to be.
 
     Args:
@@ -253,5 +253,10 @@ def main(folder: tyro.conf.Positional[Path]) -> None:
     )
 
 
+def main() -> None:
+    """Verifies a run from the command line."""
+    tyro.cli(verify_folder, description=__doc__)
+
+
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    main()

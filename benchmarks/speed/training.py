@@ -11,7 +11,7 @@ Two tables:
 2. GRPO's update, in tokens per second: all tokens of the episodes (prompt, observations, actions) over the seconds of
    one round of optimiser steps. Against it stands `GRPOTrainer` of TRL (see `peers/trl_update.py`), in an interpreter of
    its own, on the same episodes, weights and advantages, with AdamW and without KL term, dropout, checkpointing, logs
-   or files. Timed are, on our side, all of `grpo.update`: shuffling, cutting into micro-batches, forward and backward
+   or files. Timed are, on our side, all of GRPO's update: shuffling, cutting into micro-batches, forward and backward
    passes, clipping, AdamW's steps. On TRL's side: forward and backward passes, clipping, AdamW's steps, and the pass for
    old log-probabilities where its configuration needs one; not its data loading, rewards, padding or bookkeeping. Each
    side is shown at the size of micro-batch that it is fastest with. Every advantage differs from 0, because our update
@@ -57,6 +57,7 @@ from baselines.errors import BaselinesError, ConfigError
 from baselines.models.policy import Policy, load_policy, silence_transformers
 from baselines.rl.batch import collate
 from baselines.rl.learner import Learner
+from baselines.rl.policy_update import update_policy
 from baselines.sampling.demonstrations import collect_texts
 from baselines.sampling.environments import EnvPool, Task
 from baselines.sampling.episode import Episode
@@ -262,7 +263,7 @@ def record_update(policy: Policy, episodes: Sequence[Episode], config: Config, f
 def measure_our_update(
     episodes: Sequence[Episode], advantages: NDArray[np.float32], config: Config, folder: Path
 ) -> UpdateSpeed:
-    """Times `grpo.update` with each size of micro-batch."""
+    """Times GRPO's update with each size of micro-batch."""
     tokens = sum(episode.num_tokens for episode in episodes)
     seconds: dict[str, float] = {}
     grad_norm = 0.0
@@ -275,7 +276,7 @@ def measure_our_update(
             watch, norms = Stopwatch.of(config), []
             for number in learner.iterations():
                 with watch:
-                    norms.append(grpo.update(learner, batch, number, trained)["train/grad_norm"])
+                    norms.append(update_policy(learner, batch, number, trained)["train/grad_norm"])
         grad_norm = norms[0]
         seconds[f"{size} tokens"] = statistics.median(watch.seconds[1:])
     return _update_speed("this project", tokens, seconds, grad_norm)

@@ -115,7 +115,7 @@ def make_cell(env_id: str, options: dict[str, Any], num_tasks: int) -> Cell:
     return replace(cell, lists=lists, knobs=info["task_card"]["requested"], tasks=tuple(tasks.values()))
 
 
-def main(name: tyro.conf.Positional[str], force: bool = False) -> None:
+def freeze_suite(name: tyro.conf.Positional[str], force: bool = False) -> None:
     """Freezes a suite.
 
     Args:
@@ -132,5 +132,10 @@ def main(name: tyro.conf.Positional[str], force: bool = False) -> None:
     sys.stdout.write(f"{json.dumps(name)}: {json.dumps(parse_suite(text).digest)},\n")
 
 
+def main() -> None:
+    """Freezes a suite from the command line."""
+    tyro.cli(freeze_suite, description=__doc__)
+
+
 if __name__ == "__main__":
-    tyro.cli(main)
+    main()

@@ -14,13 +14,14 @@ import torch
 from conftest import TOY
 from toy_text_env import ToyErrands
 
-from baselines import pretrain, sft
+from baselines import pretrain
 from baselines.config.settings import OptimiserSettings, RunSettings
 from baselines.errors import ConfigError
 from baselines.models.policy import Policy
 from baselines.rl.batch import collate
 from baselines.rl.logprobs import score_actions
 from baselines.rl.optimizer import make_optimiser
+from baselines.rl.supervised import supervised_step
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import MetricsLog, Record
 from baselines.sampling.demonstrations import Demonstration, encode_demonstration
@@ -168,7 +169,7 @@ def test_a_loss_on_observations(tiny_policy: Policy, make_tiny: Any) -> None:
         optimiser.register_step_pre_hook(
             lambda *_: seen.append(policy.model.get_input_embeddings().weight.grad.clone())
         )
-        sft.update(policy, optimiser, episodes, OptimiserSettings(max_grad_norm=1e9), 1.0, Ranks("cpu"), coef)
+        supervised_step(policy, optimiser, episodes, OptimiserSettings(max_grad_norm=1e9), 1.0, Ranks("cpu"), coef)
         return seen[0]
 
     policy = make_tiny(1)

@@ -139,7 +139,7 @@ def test_expert_iteration_improves_a_policy(cloned: TrainResult, tmp_path: Path)
 
 
 def test_expert_iteration_keeps_the_shortest_successes(cloned: TrainResult, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="expected kl_coef=0, which this algorithm does not use, got 0.1"):
+    with pytest.raises(ConfigError, match=r"expected kl_coef=0, which this algorithm does not use, got 0\.1"):
         rft.train(rft_config(tmp_path, cloned.model_folder, update=UpdateSettings(kl_coef=0.1)))
     config = rft_config(tmp_path, cloned.model_folder, num_iterations=1)
     with Learner("RFT", config) as learner:

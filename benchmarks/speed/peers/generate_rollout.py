@@ -26,6 +26,7 @@ class Conversation:
         token_ids: everything said so far.
         action_mask: True for a token that the policy sampled.
         num_turns: steps of the environment so far.
+        episode_return: what they have paid.
         done: it has ended, or the next turn might not fit.
     """
 
@@ -33,6 +34,7 @@ class Conversation:
     token_ids: list[int]
     action_mask: list[bool]
     num_turns: int = 0
+    episode_return: float = 0.0
     done: bool = False
 
     @property
@@ -68,8 +70,9 @@ def generate_rollout(
             conversation.append(action, sampled=True)
             if action[-1] != chat.end_token_id:
                 conversation.append([chat.end_token_id], sampled=False)
-            observation, _, terminated, truncated, _ = step_env(conversation.env, chat.decode_action(action))
+            observation, reward, terminated, truncated, _ = step_env(conversation.env, chat.decode_action(action))
             conversation.num_turns += 1
+            conversation.episode_return += reward
             prompt = chat.next_turn(observation)
             needed = conversation.num_tokens + len(prompt) + settings.max_new_tokens + 1
             conversation.done = terminated or truncated or needed > settings.max_context_tokens

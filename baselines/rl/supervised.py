@@ -1,0 +1,79 @@
+"""One optimiser step of supervised training on episodes: SFT on demonstrations, pretraining on play."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import torch
+
+from baselines.config.settings import OptimiserSettings
+from baselines.models.policy import Policy
+from baselines.rl.batch import Batch, collate
+from baselines.rl.logprobs import can_pack, score_actions
+from baselines.rl.losses import cross_entropy, loss_weights, weighted_sum
+from baselines.rl.optimizer import apply_gradients, trained_parameters
+from baselines.rl.update import micro_batches, nothing_of
+from baselines.runs.distributed import Ranks
+from baselines.runs.log import Record
+from baselines.sampling.episode import Episode
+
+
+def supervised_step(
+    policy: Policy,
+    optimiser: torch.optim.Optimizer,
+    episodes: list[Episode],
+    settings: OptimiserSettings,
+    factor: float,
+    ranks: Ranks,
+    observation_coef: float = 0.0,
+) -> Record:
+    """Takes one optimiser step on the mean cross-entropy of the episodes' action tokens.
+
+    Args:
+        policy: trained in place.
+        optimiser: of its weights.
+        episodes: demonstrations.
+        settings: clipping, size of a micro-batch.
+        factor: of the learning rate.
+        ranks: the processes that share the work.
+        observation_coef: weight of the mean cross-entropy of all other tokens, added to it.
+
+    Returns:
+        Metrics of the step.
+    """
+    started = time.perf_counter()
+    batch = collate(episodes, policy.pad_token_id, policy.device)
+    batch = batch.with_columns(weights=loss_weights(batch.action_mask, "token"), acted=batch.action_mask.float())
+    if observation_coef > 0:
+        batch = with_observations(batch, observation_coef)
+    sums: Record = {"loss": 0.0, "correct": 0.0, "tokens": 0.0}
+    every_row, packed = batch.action_mask.any(1), can_pack(policy.model)
+    pieces = micro_batches(batch, settings.micro_batch_tokens, every_row, packed)
+    for piece in ranks.deal(pieces, spare=nothing_of(batch)):
+        scores = score_actions(policy, piece)
+        loss = weighted_sum(cross_entropy(scores.logprobs), piece["weights"])
+        torch.autograd.backward(loss)
+        acted = piece["acted"]
+        sums["loss"] -= float((scores.logprobs.detach() * piece["weights"] * acted).sum())
+        sums["correct"] += float((scores.correct * acted).sum())
+        sums["tokens"] += float(acted.sum())
+    sums = ranks.add_numbers(sums)
+    ranks.add_gradients(trained_parameters(optimiser))
+    grad_norm = apply_gradients(optimiser, factor, settings.max_grad_norm)
+    return {
+        "train/loss": sums["loss"],
+        "train/accuracy": sums["correct"] / sums["tokens"],
+        "train/grad_norm": grad_norm,
+        "train/learning_rate": settings.learning_rate * factor,
+        "train/tokens_per_second": sum(batch.lengths) / (time.perf_counter() - started),
+    }
+
+
+def with_observations(batch: Batch, observation_coef: float) -> Batch:
+    """The batch with every token but the first of an episode in its mask, and those that were not sampled weighted."""
+    scored = batch.attention_mask > 0
+    scored[:, 0] = False
+    others = loss_weights(scored & ~batch.action_mask, "token")
+    weights = batch["weights"] + observation_coef * others
+    return replace(batch, action_mask=scored).with_columns(weights=weights)

@@ -61,13 +61,13 @@ class ChatFormat:
         rendered = self._render([*_OPENING, _user(self._defuse(observation))], prompt=True)
         return self._encode(self._after_end + rendered[len(self._opening) :])
 
-    def action(self, text: str) -> tuple[int, ...]:
+    def action(self, text: str) -> list[int]:
         """Token ids of an action as a policy would have sampled it, its end token included."""
         if text not in self._actions:
             if len(self._actions) >= _MAX_REMEMBERED:
                 self._actions.clear()
             self._actions[text] = (*self._encode(self._defuse(text)), self.end_token_id)
-        return self._actions[text]
+        return list(self._actions[text])
 
     def decode_action(self, token_ids: list[int]) -> str:
         """The text of a sampled action, without special tokens and outer white space."""

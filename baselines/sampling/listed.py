@@ -38,7 +38,7 @@ class ListedCommands:
     """
 
     def __init__(self, chat: ChatFormat, commands: Sequence[str]) -> None:
-        self._commands = {chat.action(command): command for command in commands}
+        self._commands = {tuple(chat.action(command)): command for command in commands}
         self.trie: Trie = {}
         for sequence in self._commands:
             node = self.trie

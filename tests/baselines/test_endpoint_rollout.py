@@ -322,7 +322,7 @@ def test_the_command_prints_the_table_of_local_evaluation_and_the_usage(
     server.respond = says(serve(Policy.load(cloned), 8))
     server.script = [answer(503, b"")]
     written = tmp_path / "episodes.txt"
-    run_main(monkeypatch, "--model", str(cloned))
+    run_main(monkeypatch, "--model", str(cloned), "--no-sampled")
     table = capsys.readouterr().out
     run_main(
         monkeypatch,
@@ -330,7 +330,7 @@ def test_the_command_prints_the_table_of_local_evaluation_and_the_usage(
         *("--prompt-price", "1", "--completion-price", "2", "--extra-body", '{"top_k": 1}'),
     )
     out = capsys.readouterr().out
-    assert out.startswith(table) and len(table.splitlines()) == 2
+    assert out.startswith(table) and len(table.splitlines()) == 3
     told = re.fullmatch(
         r"endpoint     (\d+) requests, 1 of them retries, (\d+) prompt tokens, (\d+) completion tokens, cost (.*), "
         r"0 empty replies, 0 replies of unknown length\n",

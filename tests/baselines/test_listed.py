@@ -98,7 +98,7 @@ def test_a_command_is_drawn_with_the_product_of_its_choices(sharp: Policy, comma
     with torch.inference_mode():
         (path,) = sample_listed(decoder, decoder.admit([prompt]), [listed], 1.0, [np.random.default_rng(seed)])
         assert listed.command(path.token_ids) in commands
-        sequences = [sharp.chat.action(command) for command in commands]
+        sequences = [tuple(sharp.chat.action(command)) for command in commands]
         logits = sharp.model(torch.tensor([[*prompt, *path.token_ids]])).logits[0].double()
     logprob = 0.0
     for number, token_id in enumerate(path.token_ids):

@@ -384,9 +384,9 @@ ONE_STEP = """
 import json, resource, sys
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
-from baselines.batch import Batch
-from baselines.logprobs import score_actions
-from baselines.policy import Policy
+from baselines.rl.batch import Batch
+from baselines.rl.logprobs import score_actions
+from baselines.models.policy import Policy
 
 tokens, checkpointing = int(sys.argv[1]), sys.argv[2] == "checkpointing"
 config = LlamaConfig(  # the shape of SmolLM2-135M

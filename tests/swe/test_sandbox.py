@@ -378,8 +378,8 @@ def test_the_daemon_is_a_real_one() -> None:
 PARENT = """
 import sys
 from pathlib import Path
-from textagent_gym.envs.swe.sandboxes.protection import choose_sandbox
-from textagent_gym.envs.swe.sandbox import Limits
+from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
+from textagent_gym.envs.swe.sandboxes.base import Limits
 choose_sandbox(sys.argv[1]).run(
     ["bash", "-c", "setsid nohup sleep 20 & sleep 20"], worktree=Path(sys.argv[2]), mounts={},
     environment={"MARK": sys.argv[3]}, limits=Limits())

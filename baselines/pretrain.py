@@ -163,7 +163,7 @@ def train(config: Config) -> TrainResult:
     if run.checkpoint is not None:
         policy = run.checkpoint.load_policy(config.run.dtype, config.run.device)
     else:
-        policy = make_policy(config, played)
+        policy = make_policy(config, worlds, played)
     training, validation = encode(policy, played, config)
     optimiser = make_optimiser(policy, config.optimiser)
     if run.checkpoint is not None:
@@ -277,7 +277,7 @@ def _drawn(value: Any, rng: np.random.Generator) -> Any:
     return value[int(rng.integers(len(value)))] if isinstance(value, list) else value
 
 
-def make_policy(config: Config, played: Sequence[Played]) -> Policy:
+def make_policy(config: Config, worlds: Sequence[dict[str, Any]], played: Sequence[Played]) -> Policy:
     """Return a new policy whose tokenizer is trained on a sample of the episodes."""
     chosen = random.Random(config.run.seed).sample(range(len(played)), min(NUM_TEXT_EPISODES, len(played)))
     texts = [text for row in chosen for text in (*played[row].observations, *played[row].actions)]
@@ -291,6 +291,7 @@ def make_policy(config: Config, played: Sequence[Played]) -> Policy:
         num_attention_heads=config.num_heads,
         num_key_value_heads=config.num_heads,
     )
+    model.config.pretrained_on = sorted({world["env_id"] for world in worlds})
     return Policy(model, tokenizer)
 
 

@@ -21,8 +21,13 @@ from baselines.models.chat import ChatFormat
 from baselines.models.lora import merged_model
 from baselines.models.pretrained import pretrained_folder
 from baselines.runs.distributed import is_first, whole_weights
+from baselines.runs.log import warn
 
 TINY = "tiny"
+
+MIN_CHARACTERS_PER_TOKEN = 2.5
+"""Characters a token below which text is foreign to a tokenizer made for text games; theirs has four to five."""
+
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -47,6 +52,7 @@ class Policy:
         self.model = model
         self.tokenizer = tokenizer
         self.chat = ChatFormat(tokenizer)
+        self._has_warned = False
 
     @classmethod
     def tiny(cls, texts: Iterable[str], seed: int = 1) -> Policy:
@@ -103,6 +109,21 @@ class Policy:
             ModelError: the architecture does not support it.
         """
         checkpoint_activations(self.model)
+
+    def check_reads(self, text: str, num_tokens: int) -> None:
+        """Warns once where a base model of this project meets text that its tokenizer was not made for.
+
+        Args:
+            text: an observation.
+            num_tokens: its tokens, those of the chat frame included.
+        """
+        worlds = getattr(self.model.config, "pretrained_on", None)
+        if worlds and not self._has_warned and len(text) < MIN_CHARACTERS_PER_TOKEN * num_tokens:
+            self._has_warned = True
+            warn(
+                f"expected text like that of {', '.join(worlds)}, which this base model was pretrained on, got an "
+                f"observation that takes one token for {len(text) / num_tokens:.1f} characters: the model cannot read it yet"
+            )
 
     @property
     def device(self) -> torch.device:

@@ -340,6 +340,7 @@ class _Table:
                 self._restart(row, "reset", result)
             else:
                 row.open(result)
+                self.policy.check_reads(row.observation, len(row.prompt))
                 self._settle(row)
         self.live += [row for row in rows if row.number in self._leased]
 

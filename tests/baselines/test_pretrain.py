@@ -118,6 +118,7 @@ def test_a_base_is_trained_kept_at_its_best_and_described(worlds: Path) -> None:
     assert len(validation) == 6
     # Rounding the weights to half precision costs little.
     assert pretrain.validation_loss(loaded, validation, config(worlds)) == pytest.approx(min(losses), rel=0.02)
+    assert loaded.model.config.pretrained_on == [TOY]
     card = (result.model_folder / "README.md").read_text()
     assert "| random |" in card and "| expert |" in card and "--num-episodes 60" in card and f"`{TOY}`" in card
 
@@ -194,6 +195,24 @@ def test_worlds_that_cannot_be_read(tmp_path: Path, text: str, reason: str) -> N
         pretrain.read_worlds(path)
     with pytest.raises(ConfigError, match="expected --worlds to be a JSON list"):
         pretrain.read_worlds(tmp_path / "missing.json")
+
+
+def test_text_that_the_base_cannot_read_is_reported_once(
+    make_tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = make_tiny(1)
+    policy.check_reads("x = {}[()]", 9)  # a model without worlds of its own says nothing
+    assert capsys.readouterr().err == ""
+    policy.model.config.pretrained_on = ["Toy-v0"]
+    policy.save(tmp_path)
+    policy = Policy.load(tmp_path)
+    policy.check_reads("Bring the lamp to the room.", 6)
+    assert capsys.readouterr().err == ""
+    for _ in range(2):
+        policy.check_reads("x = {}[()]", 9)
+    assert (
+        capsys.readouterr().err.count("expected text like that of Toy-v0, which this base model was pretrained on") == 1
+    )
 
 
 def test_heads_that_do_not_divide_the_width(worlds: Path) -> None:

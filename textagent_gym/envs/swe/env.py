@@ -108,8 +108,8 @@ class SWEGymEnv(TextAgentEnv):
         TypeError: An argument is unknown or has the wrong type.
         ValueError: An argument is out of its range, or no task has what was asked for.
         gymnasium.error.DependencyNotInstalled: The extra `swe` is not installed.
-        textagent_gym.envs.swe.sandboxes.base.SandboxError: Nothing here can protect the host, and no weaker way was allowed; no
-            container engine answers, or it does not have a task's image (at reset).
+        textagent_gym.envs.swe.sandboxes.base.SandboxError: Nothing here can protect the host, and no weaker way was
+            allowed; no container engine answers, or it does not have a task's image (at reset).
         OSError: A source distribution cannot be fetched (at reset).
     """
 

@@ -1,4 +1,4 @@
-"""What can go wrong and is worth one clear sentence instead of a traceback.
+"""Errors that are reported as one clear sentence instead of a traceback.
 
 BaselinesError
 ├── ConfigError          an option is out of range, or the environment does not fit; raised before a model is loaded

@@ -110,7 +110,7 @@ def evaluate_agent(agent: Agent, env: TextEnv, seeds: Sequence[int]) -> Evaluati
 
 
 def summarise(episodes: Sequence[Episode]) -> Evaluation:
-    """The results of played episodes, in their order."""
+    """Return the results of played episodes, in their order."""
     return Evaluation(
         seeds=np.array([episode.seed for episode in episodes], dtype=np.int64),
         successes=np.array([episode.success for episode in episodes], dtype=np.bool_),
@@ -247,7 +247,7 @@ class Config:
     """Where the endpoint is, how it is asked and what it costs."""
 
     def check(self) -> None:
-        """Raises `ConfigError` for values outside their range."""
+        """Raise `ConfigError` for values outside their range."""
         if bool(self.model) == bool(self.endpoint_model):
             raise ConfigError(
                 f"expected either model or endpoint_model, got {self.model!r} and {self.endpoint_model!r}"
@@ -281,7 +281,7 @@ def evaluate_at(config: Config, temperatures: Sequence[float]) -> list[Evaluatio
 
 
 def main() -> None:
-    """Evaluates a policy from the command line and prints its success rate and return with 95 % intervals."""
+    """Evaluate a policy from the command line and print its success rate and return with 95 % intervals."""
     silence_transformers()
     try:
         config = tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__)

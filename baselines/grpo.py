@@ -102,7 +102,7 @@ class Config:
     """Folder, seed, evaluation, checkpoints."""
 
     def check(self) -> None:
-        """Raises `ConfigError` for values outside their range."""
+        """Raise `ConfigError` for values outside their range."""
         check_at_least("group_size", self.group_size, 2)
         for name in ("num_iterations", "groups_per_batch"):
             check_at_least(name, getattr(self, name), 1)
@@ -159,7 +159,7 @@ def kl_advantages(batch: Batch, groups: Tensor, index: Tensor, config: Config) -
 
 
 def main() -> None:
-    """Runs GRPO from the command line."""
+    """Run GRPO from the command line."""
     run_command(Config, train, __doc__)
 
 

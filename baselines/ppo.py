@@ -120,7 +120,7 @@ class Config:
     """Folder, seed, evaluation, checkpoints."""
 
     def check(self) -> None:
-        """Raises `ConfigError` for values outside their range."""
+        """Raise `ConfigError` for values outside their range."""
         for name in ("num_iterations", "episodes_per_batch"):
             check_at_least(name, getattr(self, name), 1)
         check_one_of("credit", self.credit, CREDITS)
@@ -154,7 +154,7 @@ def train(config: Config) -> TrainResult:
 
 
 def estimate(learner: Learner, collected: Collected, config: Config) -> tuple[Batch, Record]:
-    """Adds the critic's values, its targets and the advantages to an iteration's batch.
+    """Add the critic's values, its targets and the advantages to an iteration's batch.
 
     Returns:
         The batch with the columns `advantages`, `values`, `targets` and `decided` (1.0 at the first token of each
@@ -196,7 +196,7 @@ def final_values(learner: Learner, episodes: list[Episode]) -> Tensor:
 
 
 def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Record:
-    """Takes `update_epochs * num_minibatches` optimiser steps on one iteration's episodes and returns their metrics."""
+    """Take `update_epochs * num_minibatches` optimiser steps on one iteration's episodes and return their metrics."""
     settings, meter, critic = config.update, Meter(), learner.critic
     assert critic is not None
     for part, minibatch in enumerate(minibatches(batch, settings, (config.run.seed, iteration))):
@@ -222,14 +222,14 @@ def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Re
 
 
 def critic_part(critic: Critic, learner: Learner, scores: TokenScores, piece: Batch, config: Config) -> Tensor:
-    """The critic's mean squared error over a micro-batch's decisions."""
+    """Return the critic's mean squared error over a micro-batch's decisions."""
     values = scores.values if scores.values is not None else critic.values(learner.policy, piece)
     per_decision_loss = value_loss(values, piece["values"], piece["targets"], config.value_clip)
     return weighted_sum(per_decision_loss, piece["value_weights"])
 
 
 def main() -> None:
-    """Runs PPO from the command line."""
+    """Run PPO from the command line."""
     run_command(Config, train, __doc__)
 
 

@@ -112,7 +112,7 @@ class Config:
     """Folder, seed, checkpoints; `eval_every` counts optimiser steps between validation losses."""
 
     def check(self) -> None:
-        """Raises `ConfigError` for values outside their range."""
+        """Raise `ConfigError` for values outside their range."""
         for name in ("num_episodes", "max_turns", "num_epochs", "batch_size", "hidden_size", "num_layers", "num_heads"):
             check_at_least(name, getattr(self, name), 1)
         check_at_least("vocab_size", self.vocab_size, 300)
@@ -193,7 +193,7 @@ def train(config: Config) -> TrainResult:
 
 
 def read_worlds(path: Path) -> list[dict[str, Any]]:
-    """Reads the list of worlds.
+    """Read the list of worlds.
 
     Raises:
         ConfigError: the file is missing, is not JSON, or an entry lacks `env_id` or has no weight above 0.
@@ -349,7 +349,7 @@ class Best:
         self._lowest = min(losses, default=float("inf"))
 
     def offer(self, policy: Policy, loss: float) -> None:
-        """Keeps the policy if its loss is the lowest so far."""
+        """Keep the policy if its loss is the lowest so far."""
         if loss < self._lowest:
             self._lowest = loss
             policy.save(self._folder)
@@ -360,7 +360,7 @@ class Best:
 
 
 def save_half(policy: Policy, folder: Path) -> None:
-    """Saves the policy in float16, half the size; `Policy.load` reads it in float32."""
+    """Save the policy in float16, half the size; `Policy.load` reads it in float32."""
     policy.model.to(torch.float16)
     policy.save(folder)
     policy.model.to(torch.float32)
@@ -408,7 +408,7 @@ def data_card(
 
 
 def _options(config: Config) -> str:
-    """The options that differ from their defaults, as the command line takes them."""
+    """Return the options that differ from their defaults, as the command line takes them."""
     default, given = asdict(Config()), asdict(config)
     found = []
     for name, value in given.items():
@@ -430,7 +430,7 @@ def _option(name: str, value: Any) -> str:
 
 
 def main() -> None:
-    """Runs pretraining from the command line."""
+    """Run pretraining from the command line."""
     run_command(Config, train, __doc__)
 
 

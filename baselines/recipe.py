@@ -108,7 +108,7 @@ class Config:
     """Folder, seed, and the held-out tasks that judge a recipe, played greedily after its end alone."""
 
     def check(self) -> None:
-        """Raises `ConfigError` for values outside their range."""
+        """Raise `ConfigError` for values outside their range."""
         check_positive("budget", self.budget)
         check_positive("demo_cost", self.demo_cost)
         for share in self.all_shares:
@@ -145,11 +145,11 @@ class Config:
         return math.floor(rest / self.episodes_per_batch + 1e-9) if share < 1 else 0
 
     def spent(self, share: float) -> float:
-        """What of the budget is spent, in episodes of practice."""
+        """Return the spent part of the budget, in training episodes."""
         return self.num_demos(share) * self.demo_cost + self.num_iterations(share) * self.episodes_per_batch
 
     def folder(self, share: float, seed: int) -> Path:
-        """Where one run lives."""
+        """Return the folder of one run."""
         return self.run.out / f"share-{share:.2f}" / f"seed-{seed}"
 
     def cloning(self, share: float, seed: int) -> sft.Config:
@@ -168,7 +168,7 @@ class Config:
         )
 
     def practice(self, share: float, seed: int, model: str) -> Any:
-        """The algorithm's configuration, from the model that SFT left."""
+        """Return the algorithm's configuration, from the model that SFT left."""
         return ALGORITHMS[self.algorithm].Config(
             env_id=self.env_id,
             env_kwargs=self.env_kwargs,
@@ -197,7 +197,7 @@ def batch_sizes(algorithm: str, episodes_per_batch: int, group_size: int) -> dic
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """What one share of the budget was worth.
+    """Result of one share of the budget.
 
     Attributes:
         share: of the budget, for demonstrations.
@@ -267,7 +267,7 @@ def judge(policy: Policy, config: Config) -> Evaluation:
 
 
 def write_table(recipes: Sequence[Recipe], config: Config) -> None:
-    """Writes what is known so far."""
+    """Write what is known so far."""
     rows = [
         {
             "sft_share": recipe.share,
@@ -294,7 +294,7 @@ def write_table(recipes: Sequence[Recipe], config: Config) -> None:
 
 
 def main() -> None:
-    """Runs a budget from the command line and prints its table."""
+    """Run a budget from the command line and print its table."""
     silence_transformers()
     try:
         recipes = train(tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__))

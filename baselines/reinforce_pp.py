@@ -79,7 +79,7 @@ class Config:
     """Folder, seed, evaluation, checkpoints."""
 
     def check(self) -> None:
-        """Raises `ConfigError` for values outside their range."""
+        """Raise `ConfigError` for values outside their range."""
         for name in ("num_iterations", "episodes_per_batch"):
             check_at_least(name, getattr(self, name), 1)
         check_one_of("credit", self.credit, CREDITS)
@@ -121,7 +121,7 @@ def whitened_advantages(collected: Collected, config: Config) -> Tensor:
 
 
 def main() -> None:
-    """Runs REINFORCE++ from the command line."""
+    """Run REINFORCE++ from the command line."""
     run_command(Config, train, __doc__)
 
 

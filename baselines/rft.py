@@ -75,7 +75,7 @@ class Config:
     """Folder, seed, evaluation, checkpoints."""
 
     def check(self) -> None:
-        """Raises `ConfigError` for values outside their range."""
+        """Raise `ConfigError` for values outside their range."""
         for name in ("num_iterations", "episodes_per_batch"):
             check_at_least(name, getattr(self, name), 1)
         check_fraction("keep_shortest", self.keep_shortest)
@@ -113,7 +113,7 @@ def kept_rows(episodes: Sequence[Episode], keep_shortest: float) -> list[int]:
 
 
 def update(learner: Learner, batch: Batch, rows: Sequence[int], iteration: int, config: Config) -> Record:
-    """Takes the optimiser steps of one iteration on the kept episodes and returns their metrics."""
+    """Take the optimiser steps of one iteration on the kept episodes and return their metrics."""
     meter = Meter()
     if not rows:
         return meter.record()
@@ -138,7 +138,7 @@ def update(learner: Learner, batch: Batch, rows: Sequence[int], iteration: int, 
 
 
 def main() -> None:
-    """Runs expert iteration from the command line."""
+    """Run expert iteration from the command line."""
     run_command(Config, train, __doc__)
 
 

@@ -92,7 +92,7 @@ class Config:
     """Folder, seed, evaluation, checkpoints."""
 
     def check(self) -> None:
-        """Raises `ConfigError` for values outside their range."""
+        """Raise `ConfigError` for values outside their range."""
         check_at_least("group_size", self.group_size, 2)
         for name in ("num_iterations", "groups_per_batch"):
             check_at_least(name, getattr(self, name), 1)
@@ -142,7 +142,7 @@ def leave_one_out_advantages(collected: Collected, config: Config) -> Tensor:
 
 
 def main() -> None:
-    """Runs RLOO from the command line."""
+    """Run RLOO from the command line."""
     run_command(Config, train, __doc__)
 
 

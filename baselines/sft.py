@@ -77,7 +77,7 @@ class Config:
     """Folder, seed, evaluation, checkpoints."""
 
     def check(self) -> None:
-        """Raises `ConfigError` for values outside their range."""
+        """Raise `ConfigError` for values outside their range."""
         for name in ("num_demos", "num_epochs", "batch_size"):
             check_at_least(name, getattr(self, name), 1)
         self.rollout.check(training=False)
@@ -131,7 +131,7 @@ def train(config: Config) -> TrainResult:
 
 
 def check_lengths(episodes: list[Episode], settings: RolloutSettings) -> None:
-    """Raises `ConfigError` where a demonstration is longer than the policy will be allowed to play."""
+    """Raise `ConfigError` where a demonstration is longer than the policy will be allowed to play."""
     longest = max(episode.num_tokens for episode in episodes)
     if longest > settings.max_context_tokens:
         raise ConfigError(
@@ -140,7 +140,7 @@ def check_lengths(episodes: list[Episode], settings: RolloutSettings) -> None:
 
 
 def load_demonstrations(config: Config) -> list[Demonstration]:
-    """The expert's episodes, from the environment or from a file."""
+    """Return the expert's episodes, from the environment or from a file."""
     if config.data is not None:
         return read_conversations(config.data)
     env = make_env(config.env_id, {**config.env_kwargs, "expose_solution": True})
@@ -150,7 +150,7 @@ def load_demonstrations(config: Config) -> list[Demonstration]:
 
 
 def batch_rows(num_episodes: int, step: int, config: Config) -> list[int]:
-    """Which demonstrations optimiser step `step` learns from; every epoch is an order of its own."""
+    """Return the demonstrations of optimiser step `step`; every epoch has its own order."""
     steps_per_epoch = -(-num_episodes // config.batch_size)
     epoch, position = divmod(step, steps_per_epoch)
     order = np.random.default_rng([config.run.seed, epoch]).permutation(num_episodes)
@@ -159,7 +159,7 @@ def batch_rows(num_episodes: int, step: int, config: Config) -> list[int]:
 
 
 def main() -> None:
-    """Runs SFT from the command line."""
+    """Run SFT from the command line."""
     run_command(Config, train, __doc__)
 
 

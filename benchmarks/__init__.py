@@ -1,1 +1,1 @@
-"""Where agents are compared: the demo now, suites and leaderboards to come."""
+"""Comparison of agents: suites, runs, leaderboards, experiments and measurements of speed."""

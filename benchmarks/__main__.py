@@ -23,7 +23,7 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Runs the command that the first argument names."""
+    """Run the command that the first argument names."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("-h", "--help"):
         lines = [f"  {command:<16}{text}" for command, (_, text) in COMMANDS.items()]

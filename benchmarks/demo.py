@@ -75,7 +75,7 @@ class Config:
 
 
 def main() -> None:
-    """Runs the demo from the command line."""
+    """Run the demo from the command line."""
     config = tyro.cli(Config, description=__doc__)
     console = Console(highlight=False)
     silence_transformers()
@@ -150,7 +150,7 @@ def ppo_config(config: Config) -> ppo.Config:
 
 
 def prepare_games(games: list[tuple[dict[str, Any], int]]) -> None:
-    """Makes the games that are not in the cache folder yet, on all cores."""
+    """Make the games that are not in the cache folder yet, on all cores."""
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         list(tqdm(pool.map(_prepare_game, games, chunksize=16), total=len(games), desc="games", dynamic_ncols=True))
 
@@ -169,7 +169,7 @@ def play(policy: Policy, seeds: range, temperature: float = 0.0) -> Evaluation:
 
 
 def report(results: dict[str, Evaluation], sampled: dict[str, Evaluation], config: Config, console: Console) -> None:
-    """Prints the table and writes it to `out`/table.json."""
+    """Print the table and write it to `out`/table.json."""
     title = f"{config.num_test_games} test games of {ENV_ID}, seed {config.seed}"
     table = Table("agent", "success rate", "95 % interval", "sampled", "loops", title=title)
     rows = []
@@ -256,7 +256,7 @@ def side_by_side(before: Episode, after: Episode, width: int = 76) -> str:
 
 
 def _script(title: str, episode: Episode, width: int) -> list[str]:
-    """An episode as lines of at most `width` characters: the first observation, then each command with its answer."""
+    """Return an episode as lines of at most `width` characters: the first observation, then each command with its answer."""
     lines = [title, "=" * len(title)]
     for turn in episode.turns:
         lines += [*_wrapped(turn.observation, width), "", f"> {turn.action}    ({turn.reward:+.2f})"]

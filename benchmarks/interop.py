@@ -86,7 +86,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a library's test gave.
+    """Result of a library's test.
 
     Attributes:
         versions: Distribution -> version, of those that are installed.
@@ -109,7 +109,7 @@ class Outcome:
 
 
 def main() -> None:
-    """Runs the tests from the command line; exits with 1 where one fails."""
+    """Run the tests from the command line; exits with 1 where one fails."""
     config = tyro.cli(Config, description=__doc__)
     console = Console(highlight=False)
     chosen = [
@@ -134,7 +134,7 @@ def main() -> None:
 
 
 def run(library: Library) -> Outcome:
-    """The outcome of all tests of a library."""
+    """Return the outcome of all tests of a library."""
     python = ROOT / library.environment / "bin" / "python"
     if not python.exists():
         return Outcome({}, 0, 0, (f"there is no {library.environment}: `make interop` makes it",))
@@ -172,7 +172,7 @@ def reason_of(skipped: ElementTree.Element) -> str:
 
 
 def versions(python: Path, distributions: tuple[str, ...]) -> dict[str, str]:
-    """The versions of what is installed in an environment."""
+    """Return the versions of what is installed in an environment."""
     code = (
         "import importlib.metadata as m, json, sys\n"
         "print(json.dumps({d.metadata['Name'].lower().replace('_', '-'): d.version for d in m.distributions()}))"
@@ -183,7 +183,7 @@ def versions(python: Path, distributions: tuple[str, ...]) -> dict[str, str]:
 
 
 def row(library: Library, outcome: Outcome) -> str:
-    """A line of the page."""
+    """Return a line of the page."""
     told = ast.get_docstring(ast.parse((ROOT / library.test).read_text(encoding="utf-8"))) or ""
     version = ", ".join(
         version if number == 0 else f"{name} {version}"

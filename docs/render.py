@@ -47,28 +47,28 @@ def pages() -> dict[Path, str]:
 
 
 def page(domain: str) -> str:
-    """The page of one domain; `docs/<domain>_notes.md` follows the docstring where it exists."""
+    """Return the page of one domain; `docs/<domain>_notes.md` follows the docstring where it exists."""
     notes = DOCS / f"{domain.lower()}_notes.md"
     more = f"\n{notes.read_text()}" if notes.exists() else ""
     return f"{NOTE}\n\n# {domain}\n\n{docstring(DOMAINS[domain])}\n\n## Ids\n\n{id_table(domain)}\n{more}"
 
 
 def environment_page() -> str:
-    """The contract that all environments share: the base class, info, and the task card."""
+    """Return the contract that all environments share: the base class, info, and the task card."""
     parts = [f"{NOTE}\n\n# What every environment keeps\n\n{docstring(TextAgentEnv)}"]
     parts += [f"## {title}\n\n{docstring(kind)}" for title, kind in (("info", Info), ("The task card", TaskCard))]
     return "\n\n".join(parts) + "\n"
 
 
 def teams_page() -> str:
-    """What all teams share, each of them, and `docs/multi_agent_notes.md`."""
+    """Return the page of the teams: what all share, each team, and `docs/multi_agent_notes.md`."""
     parts = [f"{NOTE}\n\n# Teams\n\n{(DOCS / 'multi_agent_notes.md').read_text().rstrip()}"]
     parts += [f"## {title}\n\n{docstring(kind)}" for title, kind in TEAMS.items()]
     return "\n\n".join(parts) + "\n"
 
 
 def docstring(described: type) -> str:
-    """A Google docstring as Markdown: sections in bold, entries as list items."""
+    """Return a Google docstring as Markdown: sections in bold, entries as list items."""
     lines: list[str] = []
     in_section = False
     for line in inspect.cleandoc(described.__doc__ or "").splitlines():
@@ -87,7 +87,7 @@ def docstring(described: type) -> str:
 
 
 def id_table(domain: str) -> str:
-    """A Markdown table of the ids of one domain, densities joined."""
+    """Return a Markdown table of the ids of one domain, densities joined."""
     rows: dict[str, tuple[list[str], dict[str, object]]] = {}
     for env_id, (_, kwargs) in environment_specs().items():
         name, density, version = env_id.rsplit("-", 2)
@@ -107,7 +107,7 @@ def id_table(domain: str) -> str:
 
 
 def size(knob: str, kwargs: dict[str, object]) -> str:
-    """What an id asks of a knob: a number, a range, or nothing that can be asked."""
+    """Return an id's value of a knob: a number, a range, or none."""
     low, high = kwargs.get(f"min_{knob}"), kwargs.get(f"max_{knob}")
     if low is None and high is None:
         return str(kwargs.get(knob, "fixed"))
@@ -122,7 +122,7 @@ def with_table(text: str, table: str) -> str:
 
 
 def main() -> None:
-    """Writes the pages, or exits with status 1 where `--check` finds one that differs."""
+    """Write the pages, or exit with status 1 where `--check` finds one that differs."""
     check = sys.argv[1:] == ["--check"]
     stale = [path for path, content in pages().items() if not path.exists() or path.read_text() != content]
     if check and stale:

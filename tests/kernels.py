@@ -17,7 +17,7 @@ TESTS = ("-m", "slow or not slow", "-k", "learns or improves", "tests/baselines/
 
 
 def main() -> int:
-    """Runs all combinations, prints one line for each and returns the number that failed."""
+    """Run all combinations, print one line for each and return the number that failed."""
     failed = 0
     for capability in filter(is_available, CAPABILITIES):
         for threads, seed in product(THREADS, SEEDS):

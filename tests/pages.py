@@ -1,4 +1,4 @@
-"""What tests of pages share: a browser, if there is one, and the tags of a page as a parser finds them."""
+"""Support for tests of pages: a browser, if there is one, and the tags of a page as a parser finds them."""
 
 from __future__ import annotations
 

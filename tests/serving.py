@@ -18,7 +18,7 @@ import requests
 
 @contextmanager
 def transformers_serve(folder: Path, log: Path) -> Iterator[str]:
-    """The base URL of `transformers serve`, which has nothing but the folder's model; skips where it cannot run."""
+    """Yield the base URL of `transformers serve`, which has nothing but the folder's model; skips where it cannot run."""
     missing = [name for name in ("fastapi", "uvicorn", "openai") if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(f"`transformers serve` needs {', '.join(missing)}: pip install fastapi uvicorn openai")

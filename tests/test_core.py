@@ -1,4 +1,4 @@
-"""What all domains share, on the toy corridor: which actions reach the backend, what they pay, when an episode ends."""
+"""Contract of all domains, on the toy corridor: actions that reach the backend, rewards, ends of episodes."""
 
 from typing import Any
 

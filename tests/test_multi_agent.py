@@ -121,7 +121,7 @@ def test_a_team_of_one_plays_as_the_single_player(domain: str, options: dict[str
 
 
 def acted(commands: tuple[str, ...], rng: np.random.Generator, options: dict[str, Any]) -> str:
-    """A random command, or now and then nonsense, in the form of the options."""
+    """Return a random command, or now and then nonsense, in the form of the options."""
     number = int(rng.integers(len(commands) + 1))
     command = "xyzzy" if number == len(commands) else str(number + 1) if options.get("by_number") else commands[number]
     return f"<action>{command}</action>" if options.get("action_format") == "tag" else command
@@ -151,7 +151,7 @@ def test_of_two_who_reach_for_one_thing_the_one_whose_turn_is_first_gets_it() ->
 
 
 def on_the_floor() -> tuple[TeamEnv, str]:
-    """A team of two beside something that lies on the floor, and its name."""
+    """Return a team of two beside something that lies on the floor, and its name."""
     env = textworld_coop.parallel_env(env_id="TextWorld-Easy-Dense-v0", max_steps=30)
     for seed in itertools.count():
         _, infos = env.reset(seed=seed)
@@ -287,7 +287,7 @@ def test_bad_input_gets_one_sentence_and_nothing_is_lost() -> None:
 def play(
     env: TeamEnv, team: ExpertTeam | RandomTeam, seed: int
 ) -> tuple[dict[str, float], dict[str, dict[str, Any]], int]:
-    """Returns of the players, their last infos, and the rounds of an episode."""
+    """Return of the players, their last infos, and the rounds of an episode."""
     observations, infos = env.reset(seed=seed)
     team.reset(infos, seed=seed)
     returns = dict.fromkeys(env.agents, 0.0)

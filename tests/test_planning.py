@@ -40,7 +40,7 @@ def problems(draw: st.DrawFn) -> Problem:
 
 
 def brute_force(problem: Problem, start: int) -> int | None:
-    """Steps to win by trying every operator in every state."""
+    """Step to win by trying every operator in every state."""
     queue, seen = deque([(start, 0)]), {start}
     while queue:
         state, steps = queue.popleft()

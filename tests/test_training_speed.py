@@ -48,7 +48,7 @@ def pool() -> Iterator[EnvPool]:
 
 @pytest.fixture(scope="module")
 def policy(pool: EnvPool) -> Policy:
-    """A tiny policy with logits far from uniform, which ends some turns by itself."""
+    """Return a tiny policy with logits far from uniform, which ends some turns by itself."""
     env = pool.lease()
     policy = Policy.tiny(collect_texts(env, range(8)), seed=3)
     pool.give_back(env)

@@ -17,7 +17,7 @@ class ExpertAgent:
         self._left: list[str] = []
 
     def reset(self, info: dict[str, Any], seed: int | None = None) -> None:
-        """Starts an episode with the `info` of its reset; `seed` changes nothing.
+        """Start an episode with the `info` of its reset; `seed` changes nothing.
 
         Raises:
             ValueError: The environment does not give its solution away.
@@ -27,7 +27,7 @@ class ExpertAgent:
         self._left = list(reversed(info["solution"]))
 
     def act(self, observation: str, info: dict[str, Any]) -> str:
-        """The next command of the solution, or "look" once it is used up."""
+        """Return the next command of the solution, or "look" once it is used up."""
         return self._left.pop() if self._left else "look"
 
 
@@ -42,10 +42,10 @@ class ReplanningAgent:
         self._env = cast(TextAgentEnv, env.unwrapped)
 
     def reset(self, info: dict[str, Any], seed: int | None = None) -> None:
-        """Starts an episode; nothing is remembered from step to step."""
+        """Start an episode; nothing is remembered from step to step."""
 
     def act(self, observation: str, info: dict[str, Any]) -> str:
-        """The next command of a shortest plan, or "look" where the planner knows none."""
+        """Return the next command of a shortest plan, or "look" where the planner knows none."""
         plan = self._env.plan()
         return plan[0] if plan else "look"
 
@@ -64,7 +64,7 @@ class RandomAgent:
         self._rng = np.random.default_rng(0)
 
     def reset(self, info: dict[str, Any], seed: int | None = None) -> None:
-        """Starts an episode; the same `seed` draws the same commands."""
+        """Start an episode; the same `seed` draws the same commands."""
         self._rng = np.random.default_rng(seed)
         if self._action_space is not None:
             self._action_space.seed(0 if seed is None else seed)

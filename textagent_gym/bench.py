@@ -1,4 +1,4 @@
-"""How fast an environment is, measured with random play on the machine at hand."""
+"""Speed of an environment on this machine, measured with random play."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Stopwatch:
 
 
 def measure(env_id: str, *, num_steps: int, num_tasks: int, env_kwargs: dict[str, Any]) -> dict[str, float | str]:
-    """Times resets and steps of one id.
+    """Time resets and steps of one id.
 
     Args:
         env_id: A registered id.
@@ -85,7 +85,7 @@ def measure(env_id: str, *, num_steps: int, num_tasks: int, env_kwargs: dict[str
 
 
 def compare(env_id: str, *, num_steps: int, reference: Reference, env_kwargs: dict[str, Any]) -> dict[str, float | str]:
-    """Times the native engine of an id against the package that it replaces, on the same games and the same commands.
+    """Time the native engine of an id against the package that it replaces, on the same games and the same commands.
 
     Every game is played once, at random, so that nothing was stepped before. The native engine is timed through `gym.make`,
     rewards and admissible commands included; the package through its own environment, asked for admissible commands
@@ -146,7 +146,7 @@ def compare(env_id: str, *, num_steps: int, reference: Reference, env_kwargs: di
 def compare_repairs(
     env_id: str, *, reference: str, num_steps: int, num_tasks: int, env_kwargs: dict[str, Any]
 ) -> dict[str, float | str]:
-    """Times an id of SWEGym: what a task costs at first, a command, and a step that the tests decide.
+    """Time an id of SWEGym: what a task costs at first, a command, and a step that the tests decide.
 
     Args:
         env_id: An id of SWEGym.
@@ -175,7 +175,7 @@ def compare_repairs(
 
 
 def _start(reference: Reference, task: Any) -> Any:
-    """The package's own environment of a task; it has `reset`, `step` and `close`."""
+    """Return the package's own environment of a task; it has `reset`, `step` and `close`."""
     if reference == "inform7":
         from textagent_gym.envs.textworld.reference import bare_gym
 

@@ -1,4 +1,4 @@
-"""Where generated things are kept: one cache folder, files written whole or not at all."""
+"""The cache folder of generated files; each file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CACHE_VARIABLE = "TEXTAGENT_GYM_CACHE"
 
 
 def cache_folder() -> Path:
-    """The cache folder: `TEXTAGENT_GYM_CACHE` where it is set, the user's cache folder otherwise."""
+    """Return the cache folder: `TEXTAGENT_GYM_CACHE` where it is set, the user's cache folder otherwise."""
     named = os.environ.get(CACHE_VARIABLE)
     return Path(named) if named else Path(platformdirs.user_cache_dir("textagent_gym", appauthor=False))
 
 
 def keep(path: Path, content: bytes) -> Path:
-    """Writes a file of the cache, and returns where it lies.
+    """Write a file of the cache, and return where it lies.
 
     Where the cache folder cannot be written or is full, the file goes into a folder that this process removes at its end,
     with a warning: play goes on, nothing is kept.
@@ -46,7 +46,7 @@ def keep(path: Path, content: bytes) -> Path:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Writes a file so that every reader sees either what was there before or all of `content`.
+    """Write a file so that every reader sees either what was there before or all of `content`.
 
     Raises:
         OSError: The folder cannot be written or the disk is full; nothing is left behind.

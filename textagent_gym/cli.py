@@ -308,7 +308,7 @@ _REPAIRED = {
 
 
 def main() -> None:
-    """Runs the command line; what a user got wrong is one line on standard error, with exit status 2."""
+    """Run the command line; what a user got wrong is one line on standard error, with exit status 2."""
     app.cli(prog="textagent-gym", description="Text environments for agents that are language models.")
 
 
@@ -331,7 +331,7 @@ def _options(env_kwargs: str) -> dict[str, Any]:
 
 
 def _ask() -> str | None:
-    """The next line that is not empty, or None at the end of input."""
+    """Return the next line that is not empty, or None at the end of input."""
     try:
         while not (line := console.input("[bold]> [/bold]").strip()):
             pass

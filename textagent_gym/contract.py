@@ -1,4 +1,4 @@
-"""What environments tell: the info dictionary, the task card, and the records that a domain hands to `core`."""
+"""The info dictionary, the task card, and the records that a domain hands to `core`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RewardScale = Literal["unit", "native"]
 
 
 class Info(TypedDict, total=False):
-    """What `info` holds at every reset and step; the last two only at reset.
+    """Entries of `info` at every reset and step; the last two only at reset.
 
     Attributes:
         task_id: Name of the task, by its content; `reset(options={"task_id": ...})` plays it again.
@@ -39,7 +39,7 @@ class Info(TypedDict, total=False):
 
 
 class TaskCard(TypedDict, total=False):
-    """What was asked for and what this task really has.
+    """Requested and measured sizes of one task.
 
     Attributes:
         requested: Knob -> value asked for; a knob that does not apply is missing.
@@ -118,7 +118,7 @@ class Task:
 
 
 class Turn(NamedTuple):
-    """What a backend answers to a reset or a command.
+    """Result of a backend's reset or command.
 
     Attributes:
         text: The backend's own words.

@@ -133,7 +133,7 @@ class TextAgentEnv(gym.Env[str, str]):
     @property
     @abstractmethod
     def backend(self) -> str:
-        """What plays the tasks, for the task card."""
+        """Name of the program that plays the tasks, for the task card."""
 
     @abstractmethod
     def _new_task(self) -> Task:
@@ -141,11 +141,11 @@ class TextAgentEnv(gym.Env[str, str]):
 
     @abstractmethod
     def _find_task(self, task_id: str) -> Task:
-        """The task of that name; raises ValueError where there is none."""
+        """Return the task of that name; raises ValueError where there is none."""
 
     @abstractmethod
     def _begin(self, task: Task) -> Turn:
-        """Starts `task` from its beginning."""
+        """Start `task` from its beginning."""
 
     @abstractmethod
     def _play(self, command: str) -> Turn:
@@ -153,7 +153,7 @@ class TextAgentEnv(gym.Env[str, str]):
 
     @abstractmethod
     def _snapshot_backend(self) -> Any:
-        """What `_restore_backend` needs to stand here again."""
+        """Return the state that `_restore_backend` takes back."""
 
     @abstractmethod
     def _restore_backend(self, task: Task, snapshot: Any) -> None:
@@ -167,15 +167,15 @@ class TextAgentEnv(gym.Env[str, str]):
         return None
 
     def typed(self, line: str) -> str:
-        """The action that a person means who plays by hand and types `line`."""
+        """Return the action that a person means who plays by hand and types `line`."""
         return line
 
     def look_up(self, word: str) -> str | None:
-        """What a person who plays by hand can ask for outside the world, at no cost; None where `word` asks for nothing."""
+        """Return the answer to a question of a human player that costs no step; None if `word` is no such question."""
         return None
 
     def _commands_now(self) -> tuple[str, ...] | None:
-        """The commands that do something now, sorted, or None where the domain knows no such list."""
+        """Return the commands that do something now, sorted, or None where the domain knows no such list."""
         return self._turn.admissible
 
     def _unreadable(self, command: str) -> str | None:
@@ -185,7 +185,7 @@ class TextAgentEnv(gym.Env[str, str]):
     # What all domains share.
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Starts an episode.
+        """Start an episode.
 
         Args:
             seed: Seeds the draws from here on; the same seed gives the same tasks everywhere.
@@ -241,7 +241,7 @@ class TextAgentEnv(gym.Env[str, str]):
         return self._advance(action, self._unplayed(text, valid=valid))
 
     def retell(self, text: str) -> str:
-        """The last observation with `text` for its words, and with the commands that are admissible now.
+        """Return the last observation with `text` for its words, and with the commands that are admissible now.
 
         For those who change the world between two steps of this environment, and have to say so.
         """
@@ -249,11 +249,11 @@ class TextAgentEnv(gym.Env[str, str]):
         return self._view(self._memory.retell(text))
 
     def opening(self) -> str:
-        """The words of the last turn, as they are told where an episode begins: after the rules, if these are asked for."""
+        """Return the text of the last turn as an episode begins with it: after the rules, if these are requested."""
         return f"{self._rules()}\n\n{self._turn.text}" if self._preamble else self._turn.text
 
     def _unplayed(self, text: str, *, valid: bool) -> Turn:
-        """A turn in which nothing happened in the world."""
+        """Return a turn in which nothing happened in the world."""
         before = self._turn
         return Turn(text, before.subgoals_done, valid=valid, admissible=before.admissible, points=before.points)
 
@@ -274,7 +274,7 @@ class TextAgentEnv(gym.Env[str, str]):
         return self._view(self._memory.tell(told, turn.text)), reward, terminated, truncated, info
 
     def render(self) -> str | None:
-        """The last observation with `render_mode="ansi"`, None without."""
+        """Return the last observation with `render_mode="ansi"`, None without."""
         return self._seen if self.render_mode == "ansi" else None
 
     @property
@@ -300,7 +300,7 @@ class TextAgentEnv(gym.Env[str, str]):
         return self._steps
 
     def snapshot(self) -> Snapshot:
-        """The current point of the episode, to be given to `restore` of this or an equal environment."""
+        """Return the current point of the episode, to be given to `restore` of this or an equal environment."""
         return Snapshot(
             task=self.task,
             turn=self._turn,
@@ -324,7 +324,7 @@ class TextAgentEnv(gym.Env[str, str]):
         self._reward.paid = snapshot.paid
 
     def _read(self, action: str) -> tuple[str, str | None]:
-        """The command in `action`, and the complaint that answers it where it must not reach the backend."""
+        """Return the command in `action`, and the complaint that answers it where it must not reach the backend."""
         if self._action_format == "plain" and not self._by_number and action in (self._turn.admissible or ()):
             return action, None  # what the backend itself offers is one command of the world
         command = parse_action(action, self._action_format)
@@ -337,7 +337,7 @@ class TextAgentEnv(gym.Env[str, str]):
         return self._checked(command)
 
     def _checked(self, command: str) -> tuple[str, str | None]:
-        """The command as the backend takes it, and the complaint that answers it where it must not get there."""
+        """Return the command as the backend takes it, and the complaint that answers it where it must not get there."""
         end = len(command)
         while end and (command[end - 1] == "." or command[end - 1].isspace()):
             end -= 1

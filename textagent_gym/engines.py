@@ -8,7 +8,7 @@ TaskT = TypeVar("TaskT", contravariant=True)
 
 
 class Reply(NamedTuple):
-    """What an engine answers to a reset or a command.
+    """Result of an engine's reset or command.
 
     Attributes:
         text: The game's words: one contiguous slice of what the game printed.
@@ -37,16 +37,16 @@ class Engine(Protocol[TaskT]):
         """The world now."""
 
     def load(self, task: TaskT) -> None:
-        """Makes `task` the game that `reset` starts."""
+        """Make `task` the game that `reset` starts."""
 
     def reset(self) -> Reply:
-        """Starts the loaded game from its beginning."""
+        """Start the loaded game from its beginning."""
 
     def step(self, command: str) -> Reply:
         """Plays one printable line."""
 
     def snapshot(self) -> Any:
-        """The current point of the game, for `restore` of an engine that has loaded the same task."""
+        """Return the current point of the game, for `restore` of an engine that has loaded the same task."""
 
     def restore(self, snapshot: Any) -> None:
         """Goes back to `snapshot`."""

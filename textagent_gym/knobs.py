@@ -31,14 +31,14 @@ class Knobs:
                 check_integer(field.name, value, low=1)
 
     def within(self, **ranges: tuple[int, int]) -> Knobs:
-        """These knobs, once each one named in `ranges` is known to lie in its (low, high), both inclusive."""
+        """Return these knobs, once each one named in `ranges` is known to lie in its (low, high), both inclusive."""
         for name, (low, high) in ranges.items():
             check_integer(name, getattr(self, name), low, high)
         return self
 
 
 def check_integer(name: str, value: Any, low: int, high: int | None = None) -> None:
-    """Raises TypeError unless `value` is an integer, ValueError unless it lies in [low, high]."""
+    """Raise TypeError unless `value` is an integer, ValueError unless it lies in [low, high]."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"expected {name} to be an integer, got {value!r}")
     if value < low or (high is not None and value > high):
@@ -47,7 +47,7 @@ def check_integer(name: str, value: Any, low: int, high: int | None = None) -> N
 
 
 def check_number(name: str, value: Any, low: float, high: float | None = None) -> None:
-    """Raises TypeError unless `value` is a number, ValueError unless it lies in [low, high]."""
+    """Raise TypeError unless `value` is a number, ValueError unless it lies in [low, high]."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"expected {name} to be a number, got {value!r}")
     if not (value >= low and (high is None or value <= high)):
@@ -56,6 +56,6 @@ def check_number(name: str, value: Any, low: float, high: float | None = None) -
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    """Raises ValueError unless `value` is one of `choices`."""
+    """Raise ValueError unless `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(f"expected {name} to be one of {', '.join(map(repr, choices))}, got {value!r}")

@@ -85,25 +85,25 @@ class Problem:
         self._by_pivot = _index(self.operators, pivot)
 
     def applicable(self, state: int) -> list[Operator]:
-        """The operators whose needs hold in `state`, in their given order."""
+        """Return the operators whose needs hold in `state`, in their given order."""
         return [op for op in self._by_pivot.get(state & self.pivot, ()) if state & op.needs == op.needs]
 
     def successor(self, state: int, operator: Operator) -> int:
-        """The state after `operator`, goals judged; `operator` must be applicable."""
+        """Return the state after `operator`, goals judged; `operator` must be applicable."""
         after = state & ~operator.deletes | operator.adds
         # Goals are conjunctions of facts that hold, so only a new fact can settle one.
         return self._judge(after) if operator.adds & self._watched else after
 
     def is_won(self, state: int) -> bool:
-        """Whether every goal that can be won is completed and the game is not lost."""
+        """Return whether every goal that can be won is completed and the game is not lost."""
         return state & self.won == self.won and not self.is_lost(state)
 
     def is_lost(self, state: int) -> bool:
-        """Whether a goal failed before it was completed."""
+        """Return whether a goal failed before it was completed."""
         return bool(state & self.lost)
 
     def judge(self, facts: int, previous: int) -> int:
-        """The state that holds `facts`, keeping what was latched in `previous`.
+        """Return the state that holds `facts`, keeping what was latched in `previous`.
 
         For engines that report the world's facts but not which quests were completed on the way.
         """
@@ -153,7 +153,7 @@ class Planner:
                 state = problem.successor(state, operator)
 
     def remaining(self, state: int) -> int | None:
-        """Steps of the plan from `state` (0 when won), or None where the game cannot be won any more."""
+        """Step of the plan from `state` (0 when won), or None where the game cannot be won any more."""
         if self.problem.is_won(state):
             return 0
         relevant = state & self._relevant
@@ -173,7 +173,7 @@ class Planner:
         return self._proved[relevant]
 
     def plan(self, state: int) -> Plan | None:
-        """A plan from `state`: shortest where the search closes within the budget.
+        """Return a plan from `state`: shortest where the search closes within the budget.
 
         Past the budget it completes the goals one after the other, nearest first, each by a search of its own; such a
         plan is valid but marked as not proved. None where the game is lost, or where every search ended without a plan.
@@ -195,7 +195,7 @@ class Planner:
         return Plan(tuple(operators), is_shortest=False)
 
     def _operators_from(self, state: int) -> dict[int, list[Operator]]:
-        """The operators that a shortest plan from `state` may need, by pivot.
+        """Return the operators that a shortest plan from `state` may need, by pivot.
 
         Those that can come to apply when nothing is ever deleted; and of these the useful ones, for what cannot be
         reached makes nothing useful. What was found at one pivot serves at every pivot that it reaches.
@@ -257,7 +257,7 @@ class Planner:
 
 
 def useful_operators(problem: Problem, operators: Sequence[Operator]) -> tuple[Operator, ...]:
-    """Those of `operators` that some shortest plan made of them may need, in their order.
+    """Return those of `operators` that some shortest plan made of them may need, in their order.
 
     An operator is useful if it adds a fact of a goal, deletes a fact by which a goal fails, or adds a fact that a useful
     operator other than its exact inverse needs. The rest can be dropped from any plan together with the inverses that

@@ -89,6 +89,6 @@ def file_specs() -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def register_all() -> None:
-    """Registers every environment with Gymnasium; importing the package does so."""
+    """Register every environment with Gymnasium; importing the package does so."""
     for env_id, (entry_point, kwargs) in {**environment_specs(), **file_specs()}.items():
         gym.register(env_id, entry_point=entry_point, vector_entry_point=VECTOR_MAKERS[entry_point], kwargs=kwargs)

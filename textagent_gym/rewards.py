@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 def num_milestones(total: int, reward_density: float) -> int:
-    """How many milestones pay: `max(1, floor(reward_density * total + 1/2))`.
+    """Return the number of milestones that pay: `max(1, floor(reward_density * total + 1/2))`.
 
     Args:
         total: Number of sub-goals of the task, at least 1.
@@ -18,7 +18,7 @@ def num_milestones(total: int, reward_density: float) -> int:
 
 
 def num_paid(done: int, total: int, milestones: int) -> int:
-    """How many milestones `done` sub-goals have reached; `done` is clamped to [0, total]."""
+    """Return the number of milestones that `done` sub-goals have reached; `done` is clamped to [0, total]."""
     return min(max(done, 0), total) * milestones // total
 
 
@@ -39,7 +39,7 @@ class MilestoneReward:
         self.paid = 0
 
     def pay(self, done: int) -> float:
-        """The reward for having `done` sub-goals now, and the memory of having paid it."""
+        """Return the reward for having `done` sub-goals now, and the memory of having paid it."""
         paid = num_paid(done, self.total, self.milestones)
         reward = paid / self.milestones - self.paid / self.milestones
         self.paid = paid

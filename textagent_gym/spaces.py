@@ -23,7 +23,7 @@ class AnyText(Text):
         self.examples = examples
 
     def sample(self, mask: Any = None, probability: Any = None) -> str:
-        """A random string; `mask` and `probability` are those of `gymnasium.spaces.Text`."""
+        """Return a random string; `mask` and `probability` are those of `gymnasium.spaces.Text`."""
         if mask is None and probability is None:
             if self.examples:
                 return self.examples[int(self.np_random.integers(len(self.examples)))]
@@ -31,7 +31,7 @@ class AnyText(Text):
         return super().sample(mask=mask, probability=probability)
 
     def contains(self, x: Any) -> bool:
-        """Whether `x` is a string of at most `max_length` characters."""
+        """Return whether `x` is a string of at most `max_length` characters."""
         return isinstance(x, str) and len(x) <= self.max_length
 
     def __eq__(self, other: object) -> bool:

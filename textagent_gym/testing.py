@@ -32,7 +32,7 @@ ODD_ACTIONS = ("", " ", "\n", "look\nlook", "look. look", "look then look", "\x0
 
 
 def check_text_env(env_id: str, *, seeds: tuple[int, ...] = (0, 1), **kwargs: Any) -> None:
-    """Checks that `gym.make(env_id, **kwargs)` keeps the contract of `textagent_gym.core`.
+    """Check that `gym.make(env_id, **kwargs)` keeps the contract of `textagent_gym.core`.
 
     Args:
         env_id: A registered id.
@@ -101,7 +101,7 @@ def _check_expert(env_id: str, seed: int, kwargs: dict[str, Any]) -> None:
 
 
 def _check_repeatable(env_id: str, seed: int, kwargs: dict[str, Any]) -> None:
-    """The same seed gives the same bytes, in a second environment, and leaves the global generators alone."""
+    """Check that the same seed gives the same bytes in a second environment and leaves the global generators alone."""
     before = _global_generators()
     first, second = gym.make(env_id, **kwargs), gym.make(env_id, **kwargs)
     one = play(first, RandomAgent(action_space=first.action_space), seed)

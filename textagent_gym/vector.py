@@ -40,7 +40,7 @@ class WorkerError(RuntimeError):
 
 
 class Seen(NamedTuple):
-    """What one environment returned; `infos` are laid one over the other, in order."""
+    """Results of one environment; `infos` are laid one over the other, in order."""
 
     observation: str
     reward: float
@@ -51,7 +51,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Spaces:
-    """What all environments have in common."""
+    """Spaces that all environments share."""
 
     observation_space: gym.Space[str]
     action_space: gym.Space[str]
@@ -63,7 +63,7 @@ class Group(Protocol):
     """A consecutive share of the environments, wherever it is played."""
 
     def spaces(self) -> Spaces:
-        """What the first environment has, and with it all."""
+        """Return the spaces of the first environment, which all share."""
 
     def send(self, message: tuple[Any, ...]) -> None:
         """Asks for what the message says: ("reset", seeds, options, mask), ("step", actions) or ("call", name, ...)."""
@@ -72,7 +72,7 @@ class Group(Protocol):
         """One answer per environment to what was sent last; waits for them."""
 
     def close(self) -> None:
-        """Closes the environments, and ends whoever plays them."""
+        """Close the environments, and end whoever plays them."""
 
 
 MakeGroup = Callable[[MakeEnv, range, AutoresetMode], Group]
@@ -136,7 +136,7 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
-        """Resets all environments, or those of `options["reset_mask"]`; the others keep their last observation.
+        """Reset all environments, or those of `options["reset_mask"]`; the others keep their last observation.
 
         Raises:
             ValueError: There are not as many seeds as environments, or the mask is of another shape.
@@ -182,11 +182,11 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         )
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Calls a method of every environment, or reads an attribute where it is none; one result each."""
+        """Call a method of every environment, or read an attribute where it is none; one result each."""
         return tuple(self._all([("call", name, args, kwargs)] * len(self._shares)))
 
     def close_extras(self, **_: Any) -> None:
-        """Closes every environment, and ends their processes."""
+        """Close every environment, and end their processes."""
         for group in self._groups:
             group.close()
         self._groups = []
@@ -196,7 +196,7 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
             raise ClosedEnvironmentError("expected a vector environment that is open, got one that was closed")
 
     def _all(self, messages: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Sends each group its message, then collects the answers in order."""
+        """Send each group its message, then collect the answers in order."""
         self._check_open()
         for group, message in zip(self._groups, messages, strict=True):
             group.send(message)
@@ -250,12 +250,12 @@ class LocalGroup:
         self._answer: list[Any] = []
 
     def spaces(self) -> Spaces:
-        """What the first environment has, and with it all."""
+        """Return the spaces of the first environment, which all share."""
         env = self._envs[0]
         return Spaces(env.observation_space, env.action_space, env.metadata, env.render_mode)
 
     def send(self, message: tuple[Any, ...]) -> None:
-        """Does what the message asks for; `receive` gives the answers."""
+        """Do what the message asks for; `receive` gives the answers."""
         what, *arguments = message
         self._answer = getattr(self, f"_{what}")(*arguments)
 
@@ -264,7 +264,7 @@ class LocalGroup:
         return self._answer
 
     def close(self) -> None:
-        """Closes the environments."""
+        """Close the environments."""
         for env in self._envs:
             env.close()
 
@@ -319,7 +319,7 @@ class _RemoteGroup:
         theirs.close()
 
     def spaces(self) -> Spaces:
-        """What the first environment has, and with it all."""
+        """Return the spaces of the first environment, which all share."""
         self.send(("spaces",))
         found: Spaces = self._answer()
         return found
@@ -337,7 +337,7 @@ class _RemoteGroup:
         return found
 
     def close(self) -> None:
-        """Closes the environments, and ends the process."""
+        """Close the environments, and end the process."""
         try:
             self._pipe.send(("close",))
             self._process.join(timeout=5)
@@ -361,13 +361,13 @@ class _RemoteGroup:
 
 
 def named(numbers: range) -> str:
-    """The environments of a share, in words."""
+    """Return the environments of a share, in words."""
     first, last = numbers[0], numbers[-1]
     return f"environment {first}" if first == last else f"environments {first} to {last}"
 
 
 def attempt(ask: Callable[[], Any]) -> tuple[bool, Any]:
-    """What a call returned, or raised, in a form that can be sent to another process; `read_answer` reads it."""
+    """Return the result or the exception of a call in a form for another process; `read_answer` reads it."""
     try:
         return True, ask()
     except ResetNeeded as error:
@@ -377,7 +377,7 @@ def attempt(ask: Callable[[], Any]) -> tuple[bool, Any]:
 
 
 def read_answer(is_right: bool, found: Any, who: str) -> Any:
-    """What `attempt` found.
+    """Return the result of `attempt`, or raise its exception.
 
     Raises:
         gymnasium.error.ResetNeeded: The call raised it.

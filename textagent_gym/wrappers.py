@@ -37,7 +37,7 @@ Step = tuple[str, float, bool, bool, dict[str, Any]]
 
 
 def parse_action(action: str, form: ActionForm) -> str | None:
-    """The command that `action` carries, stripped, or None where it carries none.
+    """Return the command that `action` carries, stripped, or None where it carries none.
 
     A tag that was opened and never closed carries none: the thought was cut off before the command was complete.
     """
@@ -50,7 +50,7 @@ def parse_action(action: str, form: ActionForm) -> str | None:
 
 
 def _last_tagged(action: str) -> str:
-    """What stands in the last tag, from its opening to the next closing; "" where there is none."""
+    """Return the content of the last tag, from its opening to the next closing; "" if there is none."""
     content, start = "", None
     for tag in _TAG.finditer(action):
         if not tag[1]:
@@ -61,25 +61,25 @@ def _last_tagged(action: str) -> str:
 
 
 def as_action(command: str, form: ActionForm) -> str:
-    """The shortest action that carries `command`."""
+    """Return the shortest action that carries `command`."""
     return f"<action>{command}</action>" if form == "tag" else command
 
 
 def unparsed_message(form: ActionForm) -> str:
-    """The observation that answers an action without a command."""
+    """Return the observation that answers an action without a command."""
     wanted = "one command between <action> and </action>" if form == "tag" else "one command on the last line"
     return f"Nothing was done: expected {wanted}, found none."
 
 
 def choose_command(action: str, commands: Sequence[str] | None) -> str | None:
-    """The command whose number, counted from 1, `action` is, or None where it is no such number."""
+    """Return the command whose number, counted from 1, `action` is, or None where it is no such number."""
     number = re.fullmatch(r"\s*0*([0-9]{1,6})[.)]?\s*", action)
     chosen = int(number[1]) if number else 0
     return commands[chosen - 1] if commands and 1 <= chosen <= len(commands) else None
 
 
 def unchosen_message(commands: Sequence[str] | None) -> str:
-    """The observation that answers an action without the number of a command."""
+    """Return the observation that answers an action without the number of a command."""
     if not commands:
         return "Nothing was done: there is no list of commands to choose from here."
     return f"Nothing was done: expected the number of a command, from 1 to {len(commands)}."
@@ -111,7 +111,7 @@ class Memory:
         self._last = ""
 
     def start(self, observation: str) -> str:
-        """The first observation of an episode, unchanged."""
+        """Return the first observation of an episode, unchanged."""
         self._turns.clear()
         self._last = observation
         return observation
@@ -128,7 +128,7 @@ class Memory:
         return past + observation
 
     def snapshot(self) -> tuple[tuple[tuple[str, str], ...], str]:
-        """What `restore` needs to tell the same story again."""
+        """Return the state of the history that `restore` takes back."""
         return tuple(self._turns), self._last
 
     def restore(self, snapshot: tuple[tuple[tuple[str, str], ...], str]) -> None:
@@ -146,12 +146,12 @@ class ShowAdmissible(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         gym.Wrapper.__init__(self, env)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Resets, and lists the first commands."""
+        """Reset, and list the first commands."""
         observation, info = self.env.reset(seed=seed, options=options)
         return with_admissible(observation, info.get("admissible_commands")), info
 
     def step(self, action: str) -> Step:
-        """Steps, and lists the commands that are admissible now."""
+        """Step, and list the commands that are admissible now."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         shown = with_admissible(observation, info.get("admissible_commands"))
         return shown, float(reward), terminated, truncated, info
@@ -171,13 +171,13 @@ class ByNumber(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         self._commands: tuple[str, ...] | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Resets, and numbers the first commands."""
+        """Reset, and number the first commands."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._commands = info.get("admissible_commands")
         return with_numbers(observation, self._commands), info
 
     def step(self, action: str) -> Step:
-        """Steps with the command of that number; without one, nothing is done and the answer says what was expected."""
+        """Step with the command of that number; without one, nothing is done and the answer says what was expected."""
         command = choose_command(action, self._commands)
         observation, reward, terminated, truncated, info = self.env.step(command or "")
         if command is None:
@@ -201,12 +201,12 @@ class History(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         self._memory = Memory(length)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Resets, and forgets the episode before."""
+        """Reset, and forget the episode before."""
         observation, info = self.env.reset(seed=seed, options=options)
         return self._memory.start(observation), info
 
     def step(self, action: str) -> Step:
-        """Steps, and tells what led here."""
+        """Step, and tell what led here."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         return self._memory.tell(action, observation), float(reward), terminated, truncated, info
 
@@ -229,7 +229,7 @@ class ActionFormat(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         self.form = form
 
     def step(self, action: str) -> Step:
-        """Steps with the command inside `action`."""
+        """Step with the command inside `action`."""
         command = parse_action(action, self.form)
         observation, reward, terminated, truncated, info = self.env.step(command or "")
         if command is None:
@@ -252,7 +252,7 @@ class InvalidPenalty(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         self.penalty = penalty
 
     def step(self, action: str) -> Step:
-        """Steps, and takes the penalty where the command was invalid."""
+        """Step, and take the penalty where the command was invalid."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         penalty = 0.0 if info.get("valid_command", True) else self.penalty
         return observation, float(reward) - penalty, terminated, truncated, info

@@ -19,7 +19,7 @@ Curriculum: TypeAlias = Literal["none", "fixed", "adaptive"]
 
 
 def parse_json_object(text: str) -> dict[str, Any]:
-    """Reads constructor options from a JSON object.
+    """Read constructor options from a JSON object.
 
     Raises:
         ConfigError: the text is not JSON, or not an object.
@@ -47,7 +47,7 @@ JsonObject: TypeAlias = Annotated[
 
 @dataclass(frozen=True)
 class RolloutSettings:
-    """How episodes are sampled."""
+    """Settings of the sampling of episodes."""
 
     temperature: float = 1.0
     """Divides the logits; recorded log-probabilities include it. 1.0 trains the distribution that is evaluated."""
@@ -70,7 +70,7 @@ class RolloutSettings:
     the distribution restricted to them (`listed.py`)."""
 
     def check(self, training: bool = True) -> None:
-        """Raises `ConfigError` for values outside their range; `training` also refuses greedy sampling."""
+        """Raise `ConfigError` for values outside their range; `training` also refuses greedy sampling."""
         if self.top_p != 1.0 or self.top_k != 0:
             raise ConfigError(
                 "expected top_p=1 and top_k=0 (log-probabilities are those of the sampling distribution), "
@@ -89,7 +89,7 @@ class RolloutSettings:
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """Which tasks are played: seeds of one environment, a mixture of several, or one after another as a curriculum."""
+    """Settings of the tasks: seeds of one environment, a mixture of several, or one after another as a curriculum."""
 
     num_train_seeds: int = 0
     """Number of seeds that tasks are drawn from, in a new order whenever all were played. 0: every task has a new seed."""
@@ -107,7 +107,7 @@ class TaskSettings:
     """Success rate of an iteration above which an adaptive curriculum goes one stage on."""
 
     def check(self) -> None:
-        """Raises `ConfigError` for values outside their range."""
+        """Raise `ConfigError` for values outside their range."""
         check_at_least("num_train_seeds", self.num_train_seeds, 0)
         check_at_least("first_train_seed", self.first_train_seed, 0)
         check_one_of("curriculum", self.curriculum, ("none", "fixed", "adaptive"))
@@ -122,7 +122,7 @@ class TaskSettings:
 
 @dataclass(frozen=True)
 class UpdateSettings:
-    """How an iteration's episodes become optimiser steps: the parts of the loss that all algorithms share."""
+    """Settings of the update from an iteration's episodes: the parts of the loss that all algorithms share."""
 
     update_epochs: int = 1
     """Passes over the episodes of an iteration."""
@@ -144,7 +144,7 @@ class UpdateSettings:
     """Passes end for this iteration once the approximate KL of a minibatch is above 1.5 times this (OpenAI Spinning Up)."""
 
     def check(self, num_episodes: int) -> None:
-        """Raises `ConfigError` for values outside their range; `num_episodes` are those of an iteration."""
+        """Raise `ConfigError` for values outside their range; `num_episodes` are those of an iteration."""
         check_at_least("update_epochs", self.update_epochs, 1)
         check_at_least("num_minibatches", self.num_minibatches, 1)
         if num_episodes % self.num_minibatches:
@@ -163,19 +163,19 @@ class UpdateSettings:
             check_positive("target_kl", self.target_kl)
 
     def check_unused(self, *names: str) -> None:
-        """Raises `ConfigError` where a coefficient is set that an algorithm has no part for."""
+        """Raise `ConfigError` where a coefficient is set that an algorithm has no part for."""
         for name in names:
             if getattr(self, name):
                 raise ConfigError(f"expected {name}=0, which this algorithm does not use, got {getattr(self, name)}")
 
     @property
     def kl_in_reward(self) -> bool:
-        """Whether the reward holds a KL penalty."""
+        """True if the reward holds a KL penalty."""
         return self.kl_coef > 0 and self.kl_placement == "reward"
 
     @property
     def kl_in_loss(self) -> bool:
-        """Whether the loss holds a KL penalty."""
+        """True if the loss holds a KL penalty."""
         return self.kl_coef > 0 and self.kl_placement == "loss"
 
 
@@ -209,7 +209,7 @@ class OptimiserSettings:
     """LoRA's scale: its update is multiplied by lora_alpha / lora_rank."""
 
     def check(self) -> None:
-        """Raises `ConfigError` for values outside their range."""
+        """Raise `ConfigError` for values outside their range."""
         check_positive("learning_rate", self.learning_rate)
         check_at_least("weight_decay", self.weight_decay, 0.0)
         for name in ("adam_beta1", "adam_beta2"):
@@ -225,7 +225,7 @@ class OptimiserSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Where a run lives, how it is seeded, when it is evaluated and saved."""
+    """Settings of a run: its folder, seed, evaluations and checkpoints."""
 
     out: Path = Path("runs/latest")
     """Folder for config.json, metrics.jsonl, curves.png, checkpoints/, episodes/ and model/."""
@@ -269,7 +269,7 @@ class RunSettings:
     """GPUs likewise; above 0 their copies of the model lie on the GPU."""
 
     def check(self) -> None:
-        """Raises `ConfigError` for values outside their range."""
+        """Raise `ConfigError` for values outside their range."""
         for name in (
             "checkpoint_every",
             "eval_every",
@@ -294,24 +294,24 @@ class RunSettings:
 
 
 def check_at_least(name: str, value: float, minimum: float) -> None:
-    """Raises `ConfigError` unless `value >= minimum`."""
+    """Raise `ConfigError` unless `value >= minimum`."""
     if not value >= minimum:
         raise ConfigError(f"expected {name} >= {minimum}, got {value}")
 
 
 def check_positive(name: str, value: float) -> None:
-    """Raises `ConfigError` unless `value > 0`."""
+    """Raise `ConfigError` unless `value > 0`."""
     if not value > 0:
         raise ConfigError(f"expected {name} > 0, got {value}")
 
 
 def check_fraction(name: str, value: float) -> None:
-    """Raises `ConfigError` unless `0 <= value <= 1`."""
+    """Raise `ConfigError` unless `0 <= value <= 1`."""
     if not 0 <= value <= 1:
         raise ConfigError(f"expected {name} in [0, 1], got {value}")
 
 
 def check_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raises `ConfigError` unless `value` is one of `choices`."""
+    """Raise `ConfigError` unless `value` is one of `choices`."""
     if value not in choices:
         raise ConfigError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")

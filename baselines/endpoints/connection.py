@@ -41,7 +41,7 @@ E = TypeVar("E", bound=EndpointError)
 
 @dataclass(frozen=True)
 class ConnectionSettings:
-    """Where a server is, and how patiently and how often it is asked."""
+    """Settings of a server: address, time limits, retries and rate limit."""
 
     base_url: str | None = None
     """Address such as http://localhost:8000/v1; None takes the environment variable OPENAI_BASE_URL."""
@@ -60,7 +60,7 @@ class ConnectionSettings:
     """Bytes of one answer at most."""
 
     def check(self) -> None:
-        """Raises `ConfigError` for values outside their range."""
+        """Raise `ConfigError` for values outside their range."""
         check_positive("request_timeout", self.request_timeout)
         check_positive("max_reply_bytes", self.max_reply_bytes)
         for name in ("max_retries", "backoff", "max_retry_after", "requests_per_minute"):
@@ -114,21 +114,21 @@ class Connection:
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=1024))
 
     def close(self) -> None:
-        """Closes the connections that are kept open between requests."""
+        """Close the connections that are kept open between requests."""
         self._session.close()
 
     def redact(self, text: str) -> str:
-        """The text without the key."""
+        """Return the text without the key."""
         return self._key.redact(text)
 
     def error(self, kind: type[E], got: str, hint: str = "") -> E:
-        """An error in one sentence: "expected an answer from ..., got ...", shortened, and without the key."""
+        """Return an error in one sentence: "expected an answer from ..., got ...", shortened, and without the key."""
         got = " ".join(self.redact(got).split())  # redacted before it is shortened: half a key is a secret too
         shown = got if len(got) <= 300 else got[:300] + " ..."
         return kind(self.redact(f"expected an answer from {self.url}, got ") + shown + hint)
 
     def post(self, body: Mapping[str, Any]) -> Answer:
-        """Sends a request until it is answered.
+        """Send a request until it is answered.
 
         Raises:
             EndpointError: it is not; the message says why.
@@ -148,7 +148,7 @@ class Connection:
             self._sleep(pause)
 
     def _take_turn(self) -> None:
-        """Waits until the rate limit lets a request begin."""
+        """Wait until the rate limit lets a request begin."""
         if not self._settings.requests_per_minute:
             return
         with self._lock:
@@ -212,7 +212,7 @@ class Connection:
 
 
 def server_message(content: bytes) -> str:
-    """What a server says in an answer that is not the one hoped for: the error's own message, or all of it."""
+    """Return a server's message in an unexpected answer: the error's own message, or all of it."""
     text = content.decode("utf-8", "replace").strip()
     with suppress(ValueError, RecursionError):
         answer = json.loads(content)
@@ -249,13 +249,13 @@ class _Key:
         return "_Key(hidden)"
 
     def sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Adds the key to a request, if there is one."""
+        """Add the key to a request, if there is one."""
         if self._value:
             request.headers["Authorization"] = f"Bearer {self._value}"
         return request
 
     def redact(self, text: str) -> str:
-        """The text without the key."""
+        """Return the text without the key."""
         for form in self._forms:
             text = form.sub("[key]", text)
         return text

@@ -22,7 +22,7 @@ from baselines.errors import ConfigError, EndpointError
 
 @dataclass(frozen=True)
 class EndpointSettings(ConnectionSettings):
-    """Where an endpoint is, how it is asked and what it costs."""
+    """Settings of an endpoint: address, requests and prices."""
 
     prompt_price: float = 0.0
     """Price of a million prompt tokens, in any currency."""
@@ -32,7 +32,7 @@ class EndpointSettings(ConnectionSettings):
     """Further fields of each request; null leaves a field out: '{"max_tokens": null, "max_completion_tokens": 64}'."""
 
     def check(self) -> None:
-        """Raises `ConfigError` for values outside their range."""
+        """Raise `ConfigError` for values outside their range."""
         super().check()
         check_at_least("prompt_price", self.prompt_price, 0)
         check_at_least("completion_price", self.completion_price, 0)
@@ -43,7 +43,7 @@ class EndpointSettings(ConnectionSettings):
 
 @dataclass(frozen=True)
 class Usage:
-    """What an endpoint was asked for and what it cost; usages add up.
+    """Requests, tokens and costs at an endpoint; usages add up.
 
     Attributes:
         num_requests: HTTP requests sent, retries included.
@@ -90,7 +90,7 @@ class Reply:
 
     @property
     def cut(self) -> bool:
-        """Whether the model was stopped at the token limit."""
+        """True if the model was stopped at the token limit."""
         return self.finish_reason == "length"
 
 
@@ -131,7 +131,7 @@ class Endpoint:
 
     @property
     def has_prices(self) -> bool:
-        """Whether the settings say what tokens cost."""
+        """True if the settings say what tokens cost."""
         return bool(self._settings.prompt_price or self._settings.completion_price)
 
     @property

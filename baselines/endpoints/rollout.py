@@ -73,7 +73,7 @@ def play_episodes(
 def recompute(
     policy: Policy, episodes: Sequence[Episode], temperature: float = 1.0, max_tokens: int = 8192
 ) -> list[Episode]:
-    """Gives episodes that were played in words their tokens, action mask and log-probabilities.
+    """Give episodes that were played in words their tokens, action mask and log-probabilities.
 
     The tokens are those of the text: the sampled ones, wherever the model spells a text as its tokenizer does. Bytes that
     are no text, and outer white space of an action, are not in it.
@@ -102,7 +102,7 @@ def recompute(
 
 
 def _encode(chat: ChatFormat, episode: Episode, max_positions: int | None) -> Episode:
-    """The episode with its tokens, as if a policy had sampled them."""
+    """Return the episode with its tokens, as if a policy had sampled them."""
     words = Demonstration(
         seed=episode.seed,
         task_id=episode.task_id,
@@ -152,7 +152,7 @@ class _BrokenEnvError(Exception):
 
 @dataclass
 class _Table:
-    """What episodes that are played side by side share; a `failure` of one of them ends all."""
+    """State shared by episodes that are played side by side; a `failure` of one of them ends all."""
 
     endpoint: Endpoint
     pool: EnvPool
@@ -218,7 +218,7 @@ class _Table:
         )
 
     def _ask(self, messages: list[Message], place: tuple[int, int]) -> Reply | None:
-        """The reply that is the next action; None if the conversation has outgrown the context."""
+        """Return the reply that is the next action; None if the conversation has outgrown the context."""
         if self.failure is not None:
             raise self.failure
         settings, seed = self.settings, None
@@ -235,7 +235,7 @@ class _Table:
         return reply if needed <= settings.max_context_tokens else None
 
     def _call(self, where: str, call: Callable[[], R]) -> R:
-        """Calls an environment; `where` says which call it is, should it raise."""
+        """Call an environment; `where` says which call it is, should it raise."""
         with self._env_places:
             try:
                 return call()

@@ -70,7 +70,7 @@ class ChatFormat:
         return list(self._actions[text])
 
     def decode_action(self, token_ids: list[int]) -> str:
-        """The text of a sampled action, without special tokens and outer white space."""
+        """Return the text of a sampled action, without special tokens and outer white space."""
         return str(self._tokenizer.decode(token_ids, skip_special_tokens=True)).strip()
 
     def _encode(self, text: str) -> list[int]:
@@ -80,7 +80,7 @@ class ChatFormat:
         return _rendered(self._tokenizer, messages, prompt)
 
     def _defuse(self, text: str) -> str:
-        """Breaks up special tokens written out in environment text, so that it cannot close a turn or open one."""
+        """Break up special tokens written out in environment text, so that it cannot close a turn or open one."""
         if self._specials is None:
             return text
         return self._specials.sub(lambda match: match.group()[:1] + " " + match.group()[1:], text)

@@ -61,13 +61,13 @@ def add_lora(policy: Policy, rank: int, alpha: float, seed: int) -> None:
 
 
 def has_lora(policy: Policy) -> bool:
-    """Whether `add_lora` has been called."""
+    """Return whether `add_lora` has been called."""
     return next(_layers(policy.model), None) is not None
 
 
 @contextmanager
 def without_lora(policy: Policy) -> Iterator[None]:
-    """Makes the policy its frozen reference inside the block; not while another thread uses it.
+    """Make the policy its frozen reference inside the block; not while another thread uses it.
 
     Raises:
         ValueError: the policy has no LoRA, so that it would be no reference.
@@ -85,12 +85,12 @@ def without_lora(policy: Policy) -> Iterator[None]:
 
 
 def lora_state(policy: Policy) -> dict[str, Tensor]:
-    """Copies of the adapter's weights on the CPU, by name; empty without LoRA."""
+    """Copy of the adapter's weights on the CPU, by name; empty without LoRA."""
     return {name: weight.detach().to("cpu", copy=True) for name, weight in _weights(policy.model).items()}
 
 
 def load_lora_state(policy: Policy, state: dict[str, Tensor]) -> None:
-    """Puts back what `lora_state` returned, bit for bit, into the very tensors that an optimiser may hold.
+    """Put back what `lora_state` returned, bit for bit, into the very tensors that an optimiser may hold.
 
     Raises:
         TrainingError: the state is of another model or rank; nothing is changed then.
@@ -109,7 +109,7 @@ def load_lora_state(policy: Policy, state: dict[str, Tensor]) -> None:
 
 
 def merged_model(policy: Policy) -> PreTrainedModel:
-    """A frozen copy of the model on the CPU with W + alpha / rank * B A for W; the model itself if it has no LoRA.
+    """Return a frozen copy of the model on the CPU with W + alpha / rank * B A for W; the model itself if it has no LoRA.
 
     Sums are taken in float32 and rounded to the type of W: for a bfloat16 model, an update below 1/256 of a weight may
     vanish.
@@ -128,7 +128,7 @@ def merged_model(policy: Policy) -> PreTrainedModel:
 
 
 def _copy_to_cpu(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy whose tensors, shared ones included, are copied straight to the CPU; it takes no memory elsewhere."""
+    """Return a copy whose tensors, shared ones included, are copied straight to the CPU; it takes no memory elsewhere."""
     copies: dict[int, Any] = {}
     for parameter in model.parameters():
         copies[id(parameter)] = nn.Parameter(parameter.detach().to("cpu", copy=True), requires_grad=False)

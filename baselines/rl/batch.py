@@ -51,11 +51,11 @@ class Batch:
         return counts
 
     def with_columns(self, **columns: Tensor) -> Batch:
-        """The same episodes with further tensors (B, T)."""
+        """Return the same episodes with further tensors (B, T)."""
         return replace(self, columns={**self.columns, **columns})
 
     def select(self, rows: Sequence[int]) -> Batch:
-        """Keeps `rows`, and no more columns than the longest of them needs."""
+        """Keep `rows`, and no more columns than the longest of them needs."""
         index = torch.as_tensor(list(rows), device=self.token_ids.device)
         width = int(self.attention_mask[index].sum(1).max()) if len(rows) else 0
         kept = {part.name: getattr(self, part.name)[index, :width] for part in fields(self) if part.name != "columns"}
@@ -63,7 +63,7 @@ class Batch:
 
 
 def collate(episodes: Sequence[Episode], pad_token_id: int, device: torch.device | str = "cpu") -> Batch:
-    """Pads episodes on the right into one batch on `device`."""
+    """Pad episodes on the right into one batch on `device`."""
     shape = len(episodes), max(episode.num_tokens for episode in episodes)
     token_ids = torch.full(shape, pad_token_id, dtype=torch.long)
     attention_mask, turns = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)

@@ -1,4 +1,4 @@
-"""What a policy-gradient run consists of, opened and closed in one place; the algorithm's file owns the loop.
+"""Parts of a policy-gradient run, opened and closed in one place; the algorithm's file owns the loop.
 
 `Learner` makes environments, policy, reference, critic and optimiser from a configuration (or takes them up from the
 newest checkpoint), plays the episodes of an iteration, takes an optimiser step when told to, and logs, evaluates and
@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # needs Ray
 
 
 class LearnerConfig(PolicyConfig, Protocol):
-    """What every algorithm's `Config` has."""
+    """Fields of every algorithm's `Config`."""
 
     @property
     def env_id(self) -> str: ...  # noqa: D102
@@ -140,7 +140,7 @@ class Learner:
             self._stack.close()
 
     def iterations(self) -> range:
-        """The iterations that are still to be done, from 0."""
+        """Return the iterations that are still to be done, from 0."""
         return range(self._run.first_step, self._config.num_iterations)
 
     def collect(self, iteration: int, num_groups: int, group_size: int) -> Collected:
@@ -184,13 +184,13 @@ class Learner:
         return in_pieces(function, batch, max_tokens, can_pack(self.policy.model), self.ranks)
 
     def micro_batches(self, minibatch: Batch, useful: Tensor) -> Iterator[Batch]:
-        """This process's share of a minibatch's micro-batches; see `update.micro_batches`."""
+        """Yield this process's share of a minibatch's micro-batches; see `update.micro_batches`."""
         max_tokens = self._config.optimiser.micro_batch_tokens
         pieces = micro_batches(minibatch, max_tokens, useful, can_pack(self.policy.model))
         return iter(self.ranks.deal(pieces, spare=nothing_of(minibatch)))
 
     def step(self, meter: Meter, iteration: int, part: int) -> None:
-        """Takes the optimiser step of minibatch `part` of an iteration (both from 0) with the accumulated gradients.
+        """Take the optimiser step of minibatch `part` of an iteration (both from 0) with the accumulated gradients.
 
         Nothing happens where no process has put a token through the model.
 
@@ -209,7 +209,7 @@ class Learner:
     def close_iteration(
         self, iteration: int, collected: Collected, advantages: Tensor, update: Record, started: float
     ) -> None:
-        """Logs, evaluates and saves what an iteration (from 0) has done; `advantages` (N, T) go into transcripts."""
+        """Log, evaluate and save the results of an iteration (from 0); `advantages` (N, T) go into transcripts."""
         config, step = self._config, iteration + 1
         finished = time.perf_counter()
         record: Record = {"step": step} | collected.record | update
@@ -227,7 +227,7 @@ class Learner:
         self.ranks.wait()
 
     def finish(self) -> TrainResult:
-        """Saves the model and the curves."""
+        """Save the model and the curves."""
         title = f"{self._name} on {self._config.env_id}"
         return self._run.finish(self.policy, self._held_out, title)
 
@@ -238,7 +238,7 @@ class Learner:
         return rollout(self.policy, self._pool, tasks, self._config.rollout, seed, first=first)
 
     def _find_cluster(self) -> None:
-        """Connects to the cluster whose actors are to play, before a folder is made or a model is loaded."""
+        """Connect to the cluster whose actors are to play, before a folder is made or a model is loaded."""
         run = self._config.run
         if run.ray_workers == 0:
             return
@@ -253,7 +253,7 @@ class Learner:
         connect()
 
     def _make_workers(self) -> RayWorkers | None:
-        """The actors of a cluster that play for this process, where there are to be any."""
+        """Return the actors of a cluster that play for this process, where there are to be any."""
         run = self._config.run
         if run.ray_workers == 0:
             return None
@@ -276,7 +276,7 @@ class Learner:
         return texts
 
     def _make_reference(self, resumed: bool) -> Policy | None:
-        """The frozen initial policy, where a KL term needs one; LoRA's is the policy itself without it."""
+        """Return the frozen initial policy, where a KL term needs one; LoRA's is the policy itself without it."""
         config = self._config
         if config.update.kl_coef == 0 or config.optimiser.lora_rank:
             return None

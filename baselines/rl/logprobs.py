@@ -38,7 +38,7 @@ _ATTENTION = "sdpa_within_episodes"
 
 @dataclass(frozen=True, eq=False)
 class TokenScores:
-    """What a policy says about the recorded actions.
+    """Scores of the recorded action tokens under a policy.
 
     Attributes:
         logprobs: (B, T) log-probability of each action token given all that precedes it; 0 off the action mask.
@@ -71,7 +71,7 @@ def score_actions(
     value_head: nn.Module | None = None,
     entropy_gradient: bool = False,
 ) -> TokenScores:
-    """Runs the policy over a batch and scores its action tokens.
+    """Run the policy over a batch and score its action tokens.
 
     Column t of the result speaks of token t, predicted from the tokens before it.
 
@@ -104,7 +104,7 @@ def score_actions(
 
 
 def score_values(policy: HasModel, batch: Batch, value_head: nn.Module) -> Tensor:
-    """Runs the model over a batch and returns (B, T) values alone, as `TokenScores.values`; no logits are computed.
+    """Run the model over a batch and return (B, T) values alone, as `TokenScores.values`; no logits are computed.
 
     Args:
         policy: a policy, or a critic that carries its own transformer.
@@ -211,7 +211,7 @@ def _hidden_states(model: PreTrainedModel, inputs: _Inputs) -> Tensor:
 
 
 def _hidden_states_and_logits(model: PreTrainedModel, inputs: _Inputs) -> tuple[Tensor, Tensor]:
-    """The same with (N, V) logits, for models whose own `forward` scales or caps them."""
+    """Return the same with (N, V) logits, for models whose own `forward` scales or caps them."""
     seen: list[Tensor] = []
     # hidden_states[-1] of a model's output is before the last normalisation in some models and after it in others.
     hook = model.base_model.register_forward_hook(lambda _, __, output: seen.append(output.last_hidden_state))
@@ -230,7 +230,7 @@ MAX_STRETCH = 1.2
 
 @dataclass(frozen=True, eq=False)
 class Packing:
-    """Where the tokens of several episodes stand in one row, and in blocks of episodes of similar lengths.
+    """Positions of the tokens of several episodes in one row, and in blocks of episodes of similar lengths.
 
     Attributes:
         unpacked: for each block, (E, L) place in the row of each episode's tokens; any place behind an episode's end.
@@ -242,7 +242,7 @@ class Packing:
 
     @classmethod
     def of(cls, lengths: Tensor) -> Packing:
-        """The packing of episodes of these (B,) lengths, in order; those of length 0 have no place in it."""
+        """Return the packing of episodes of these (B,) lengths, in order; those of length 0 have no place in it."""
         lengths = lengths[lengths > 0]
         starts = lengths.cumsum(0) - lengths
         packed = torch.empty(int(lengths.sum()), dtype=torch.long, device=lengths.device)
@@ -320,7 +320,7 @@ _packable: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 
 
 def can_pack(model: PreTrainedModel) -> bool:
-    """True for a model that runs packed episodes, so that a batch costs its real tokens rather than rows x longest.
+    """Return True for a model that runs packed episodes, so that a batch costs its real tokens rather than rows x longest.
 
     The first call for a model tries it, and sets the model's attention.
     """
@@ -330,7 +330,7 @@ def can_pack(model: PreTrainedModel) -> bool:
 
 
 def _try_packing(model: PreTrainedModel) -> bool:
-    """Sets the model's attention to `_attend_within_episodes` if episodes then keep apart in a packed row.
+    """Set the model's attention to `_attend_within_episodes` if episodes then keep apart in a packed row.
 
     The setting stays, because layers that are computed again for the gradient need it too; rows that are not packed
     are computed as ever.
@@ -347,7 +347,7 @@ def _try_packing(model: PreTrainedModel) -> bool:
 
 @torch.no_grad()
 def _keeps_apart(model: PreTrainedModel) -> bool:
-    """Compares an episode that is packed behind another with the same episode alone."""
+    """Compare an episode that is packed behind another with the same episode alone."""
     vocab_size = len(model.get_input_embeddings().weight)
     token_ids = torch.arange(1, 17, device=model.device).view(2, 8) % vocab_size
     packed = _packed(token_ids, torch.zeros_like(token_ids), torch.tensor([5, 8], device=model.device))

@@ -16,7 +16,7 @@ Aggregation: TypeAlias = Literal["token", "sequence"]
 
 
 def loss_weights(action_mask: Tensor, aggregation: Aggregation) -> Tensor:
-    """What each action token counts in the mean over a minibatch.
+    """Return the weight of each action token in the mean over a minibatch.
 
     Args:
         action_mask: (B, T) True for a token that the policy sampled, over the whole minibatch.
@@ -128,5 +128,5 @@ def cross_entropy(logprobs: Tensor) -> Tensor:
 
 
 def weighted_sum(per_token: Tensor, weights: Tensor) -> Tensor:
-    """Aggregates (B, T) values with the weights of `loss_weights`; a value off the mask never counts, not even NaN."""
+    """Aggregate (B, T) values with the weights of `loss_weights`; a value off the mask never counts, not even NaN."""
     return torch.where(weights > 0, per_token * weights, torch.zeros_like(per_token)).sum()

@@ -16,7 +16,7 @@ from baselines.models.policy import Policy
 def make_optimiser(
     policy: Policy, settings: OptimiserSettings, critic: nn.Module | None = None, critic_learning_rate: float = 0.0
 ) -> torch.optim.AdamW:
-    """Makes AdamW over the policy's trained weights, and the critic's with a rate of their own.
+    """Make AdamW over the policy's trained weights, and the critic's with a rate of their own.
 
     Each group's `initial_lr` is what the schedule multiplies.
     """

@@ -26,7 +26,7 @@ class UpdateConfig(Protocol):
 
 
 def update_policy(learner: Learner, batch: Batch, iteration: int, config: UpdateConfig) -> Record:
-    """Takes `update_epochs * num_minibatches` optimiser steps on one iteration's episodes and returns their metrics.
+    """Take `update_epochs * num_minibatches` optimiser steps on one iteration's episodes and return their metrics.
 
     Args:
         learner: holds the policy and its optimiser.

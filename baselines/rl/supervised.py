@@ -28,7 +28,7 @@ def supervised_step(
     ranks: Ranks,
     observation_coef: float = 0.0,
 ) -> Record:
-    """Takes one optimiser step on the mean cross-entropy of the episodes' action tokens.
+    """Take one optimiser step on the mean cross-entropy of the episodes' action tokens.
 
     Args:
         policy: trained in place.
@@ -71,7 +71,7 @@ def supervised_step(
 
 
 def with_observations(batch: Batch, observation_coef: float) -> Batch:
-    """The batch with every token but the first of an episode in its mask, and those that were not sampled weighted."""
+    """Return the batch with every token but an episode's first in its mask, and weights for those not sampled."""
     scored = batch.attention_mask > 0
     scored[:, 0] = False
     others = loss_weights(scored & ~batch.action_mask, "token")

@@ -1,4 +1,4 @@
-"""Which tasks an iteration plays: seeds of one environment, a weighted mixture of several, or a curriculum.
+"""Tasks of an iteration: seeds of one environment, a weighted mixture of several, or a curriculum.
 
 Everything but an adaptive curriculum's stage is a function of the run's seed and the iteration, so that a resumed run
 plays what it would have played.
@@ -35,7 +35,7 @@ class TaskSchedule:
         self._shares = weights / weights.sum()
 
     def draw(self, iteration: int, count: int) -> list[Task]:
-        """The `count` tasks of an iteration (from 0).
+        """Return the `count` tasks of an iteration (from 0).
 
         Seeds are consecutive numbers that no iteration has had before, or, of a limited number of seeds, consecutive
         pieces of one random order of them after another.
@@ -45,7 +45,7 @@ class TaskSchedule:
         return [Task(self._seed_of(number), kind) for number, kind in zip(numbers, kinds, strict=True)]
 
     def observe(self, success_rate: float) -> None:
-        """Moves an adaptive curriculum by what an iteration achieved, in [0, 1]."""
+        """Move an adaptive curriculum by what an iteration achieved, in [0, 1]."""
         if self._settings.curriculum != "adaptive":
             return
         if success_rate > self._settings.band_high:

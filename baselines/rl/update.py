@@ -24,7 +24,7 @@ TARGET_KL_SLACK = 1.5  # as in OpenAI Spinning Up's PPO
 
 
 def minibatches(batch: Batch, settings: UpdateSettings, seed: Sequence[int]) -> Iterator[Batch]:
-    """Yields `update_epochs * num_minibatches` minibatches, each with the column `weights` of the loss.
+    """Yield `update_epochs * num_minibatches` minibatches, each with the column `weights` of the loss.
 
     Args:
         batch: an iteration's episodes.
@@ -64,7 +64,7 @@ def nothing_of(batch: Batch) -> Batch:
 def in_pieces(
     score: Callable[[Batch], Tensor], batch: Batch, max_tokens: int, packed: bool, ranks: Ranks | None = None
 ) -> Tensor:
-    """Applies `score`, which returns (B, T), to a batch in pieces of at most `max_tokens` tokens, without gradients.
+    """Apply `score`, which returns (B, T), to a batch in pieces of at most `max_tokens` tokens, without gradients.
 
     Each of several processes takes its share of the pieces, and gets the whole result.
     """
@@ -101,7 +101,7 @@ def useful_rows(minibatch: Batch, settings: UpdateSettings) -> Tensor:
 
 
 def policy_loss(scores: TokenScores, batch: Batch, settings: UpdateSettings) -> tuple[Tensor, Record]:
-    """The policy's part of a minibatch's loss over one micro-batch.
+    """Return the policy's part of a minibatch's loss over one micro-batch.
 
         L = sum_t w_t { -min[r_t A_t, clip(r_t) A_t]  -  c_ent H_t  +  beta KL_t }      r_t = pi(a_t) / pi_old(a_t)
 
@@ -154,7 +154,7 @@ class Meter:
         self._last_kl = 0.0
 
     def add(self, sums: Record) -> None:
-        """Takes the sums of one micro-batch."""
+        """Take the sums of one micro-batch."""
         for name, value in sums.items():
             self._open[name] = self._open.get(name, 0.0) + value
 
@@ -164,7 +164,7 @@ class Meter:
         return self._open
 
     def close_step(self, sums: Record, grad_norm: float) -> None:
-        """Ends an optimiser step: `sums` are those of all processes."""
+        """End an optimiser step: `sums` are those of all processes."""
         for name, value in sums.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._norms.append(grad_norm)
@@ -172,7 +172,7 @@ class Meter:
         self._open = {}
 
     def is_past(self, target_kl: float | None) -> bool:
-        """Whether the last step's minibatch was further from the policy of the rollout than is wanted."""
+        """Return whether the last step's minibatch was further from the policy of the rollout than is wanted."""
         return target_kl is not None and self._last_kl > TARGET_KL_SLACK * target_kl
 
     def record(self) -> Record:

@@ -29,7 +29,7 @@ _TRAINER = "trainer.pt"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run can go on.
+    """A saved training state.
 
     Attributes:
         folder: a complete checkpoint.

@@ -1,4 +1,4 @@
-"""What every trainer's command line shares: flat options, one line for an error, and where the model lies."""
+"""Command line of every trainer: flat options, one line for an error, and the folder of the model."""
 
 from __future__ import annotations
 

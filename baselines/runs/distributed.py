@@ -37,12 +37,12 @@ T = TypeVar("T")
 
 
 def num_processes() -> int:
-    """How many processes were launched together."""
+    """Return the number of processes that were launched together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes files."""
+    """Return whether this process is the one that writes files."""
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
@@ -81,7 +81,7 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes files and shows the live line."""
+        """True if this process is the one that writes files and shows the live line."""
         return self.rank == 0
 
     def bounds(self, num_items: int) -> tuple[int, int]:
@@ -180,7 +180,7 @@ class Ranks:
 
 
 def is_sharded(weights: Iterable[Tensor]) -> bool:
-    """Whether this process holds parts of the weights alone."""
+    """Return whether this process holds parts of the weights alone."""
     return any(isinstance(weight, DTensor) for weight in weights)
 
 

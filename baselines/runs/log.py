@@ -1,4 +1,4 @@
-"""What a run says: one JSON object per iteration, one live line, one picture."""
+"""Output of a run: one JSON object per iteration, one live line, one picture."""
 
 from __future__ import annotations
 

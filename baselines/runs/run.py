@@ -32,7 +32,7 @@ from baselines.runs.transcripts import write_page, write_transcripts
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training run leaves in memory.
+    """Result of a training run, in memory.
 
     Attributes:
         policy: the trained policy; where it is sharded, it can only be run by all processes together.
@@ -218,7 +218,7 @@ def claim_folder(config: Any, out: Path, free: Set[str] = frozenset(), replace: 
 
 
 class PolicyConfig(Protocol):
-    """What a configuration says about its policy."""
+    """Fields of a configuration that describe its policy."""
 
     @property
     def rollout(self) -> RolloutSettings: ...  # noqa: D102

@@ -35,7 +35,7 @@ class _BufferLayer(DynamicLayer):  # type: ignore[misc]  # transformers is read 
         self._buffers: list[Tensor] = []  # keys and values
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Appends columns and returns all of them; keys and values are (B, heads, columns, head_dim)."""
+        """Append columns and return all of them; keys and values are (B, heads, columns, head_dim)."""
         rows, start = self.keys.shape[0], self.keys.shape[2]
         self.resize(rows, start + key_states.shape[2])
         self.keys[:, :, start:] = key_states
@@ -43,7 +43,7 @@ class _BufferLayer(DynamicLayer):  # type: ignore[misc]  # transformers is read 
         return self.keys, self.values
 
     def append_rows(self, layer: DynamicLayer, rows: Tensor) -> None:
-        """Adds `rows` (N,) of another layer, aligned at the right end; this layer must have columns enough."""
+        """Add `rows` (N,) of another layer, aligned at the right end; this layer must have columns enough."""
         start = self.keys.shape[0]
         self.resize(start + len(rows), self.keys.shape[2])
         width = layer.keys.shape[2]
@@ -51,21 +51,21 @@ class _BufferLayer(DynamicLayer):  # type: ignore[misc]  # transformers is read 
         self.values[start:, :, self.keys.shape[2] - width :] = layer.values[rows]
 
     def shift(self, columns: int) -> None:
-        """Moves everything `columns` to the right."""
+        """Move everything `columns` to the right."""
         width = self.keys.shape[2]
         self.resize(self.keys.shape[0], width + columns)
         for states in (self.keys, self.values):
             states[:, :, columns:] = states[:, :, :width].clone()
 
     def move(self, sources: Tensor, targets: Tensor, num_rows: int) -> None:
-        """Copies rows `sources` (N,) over rows `targets` (N,), then keeps the first `num_rows`."""
+        """Copy rows `sources` (N,) over rows `targets` (N,), then keep the first `num_rows`."""
         if len(sources):
             for states in (self.keys, self.values):
                 states[targets] = states[sources]
         self.resize(num_rows, self.keys.shape[2])
 
     def squeeze(self, columns: Tensor) -> None:
-        """Keeps `columns` (rows, C) of each row."""
+        """Keep `columns` (rows, C) of each row."""
         width = columns.shape[1]
         for states in (self.keys, self.values):
             if states.is_cuda:  # where starting a kernel for each row would take longer than the copies
@@ -76,7 +76,7 @@ class _BufferLayer(DynamicLayer):  # type: ignore[misc]  # transformers is read 
         self.resize(self.keys.shape[0], width)
 
     def start(self, like: DynamicLayer) -> None:
-        """Makes empty buffers for the shapes and the type of another layer, unless there are some."""
+        """Make empty buffers for the shapes and the type of another layer, unless there are some."""
         if self._buffers:
             return
         self._buffers = [
@@ -86,7 +86,7 @@ class _BufferLayer(DynamicLayer):  # type: ignore[misc]  # transformers is read 
         self.resize(0, 0)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Sets the views to the first `rows` and `columns` of buffers that are large enough."""
+        """Set the views to the first `rows` and `columns` of buffers that are large enough."""
         self._buffers = [_at_least(buffer, rows, columns) for buffer in self._buffers]
         self.keys, self.values = (buffer[:rows, :, :columns] for buffer in self._buffers)
 
@@ -112,7 +112,7 @@ class RaggedDecoder:
         self.lengths = torch.zeros(0, dtype=torch.long, device=self._device)
 
     def admit(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Adds one row per prompt (N, at least one) and returns their (N, V) logits.
+        """Add one row per prompt (N, at least one) and return their (N, V) logits.
 
         Equal prompts are encoded once and shared. Rows that are there already stand still.
         """
@@ -134,15 +134,15 @@ class RaggedDecoder:
         return logits[rows]
 
     def feed(self, chunks: Sequence[Sequence[int]]) -> Tensor:
-        """Appends one chunk (at least one token) to each row and returns (B, V) logits after the chunk."""
+        """Append one chunk (at least one token) to each row and return (B, V) logits after the chunk."""
         return self._append(*self._padded(chunks))
 
     def feed_tokens(self, token_ids: Tensor, active: Tensor) -> Tensor:
-        """Appends `token_ids` (B,) to the rows where `active` (B,) is True; (B, V) logits, junk where it is False."""
+        """Append `token_ids` (B,) to the rows where `active` (B,) is True; (B, V) logits, junk where it is False."""
         return self._append(token_ids[:, None], active[:, None])
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Keeps `rows` (each at most once) in that order; cheap where most of them stay in their places."""
+        """Keep `rows` (each at most once) in that order; cheap where most of them stay in their places."""
         index = torch.tensor(list(rows), dtype=torch.long, device=self._device)
         moved = [row for row, source in enumerate(rows) if row != source]
         targets = torch.tensor(moved, dtype=torch.long, device=self._device)
@@ -241,7 +241,7 @@ def make_decoder(model: PreTrainedModel, pad_token_id: int, use_cache: bool = Tr
 
 
 def attends_fully(model: PreTrainedModel) -> bool:
-    """True if every layer of the model is attention over the whole history."""
+    """Return True if every layer of the model is attention over the whole history."""
     config = model.config.get_text_config(decoder=True)
     layer_types = getattr(config, "layer_types", None)
     if layer_types is not None:
@@ -251,7 +251,7 @@ def attends_fully(model: PreTrainedModel) -> bool:
 
 
 def _at_least(buffer: Tensor, rows: int, columns: int) -> Tensor:
-    """The buffer, or a larger one that begins with it."""
+    """Return the buffer, or a larger one that begins with it."""
     if buffer.shape[0] >= rows and buffer.shape[2] >= columns:
         return buffer
     more_columns = columns + max(_MIN_GROWTH, columns // 4) if columns > buffer.shape[2] else buffer.shape[2]

@@ -79,7 +79,7 @@ def collect_demonstrations(env: TextEnv, seeds: Iterable[int]) -> list[Demonstra
 
 
 def read_conversations(path: Path) -> list[Demonstration]:
-    """Reads conversations: one JSON object `{"messages": [{"role": ..., "content": ...}, ...]}` a line.
+    """Read conversations: one JSON object `{"messages": [{"role": ..., "content": ...}, ...]}` a line.
 
     Users' messages are observations, the assistant's are actions, in turn. A system message goes before the first
     observation, as environments write their preamble.
@@ -115,7 +115,7 @@ def _conversation(number: int, messages: list[dict[str, str]]) -> Demonstration:
 
 
 def encode_demonstration(chat: ChatFormat, demonstration: Demonstration) -> Episode:
-    """Writes a demonstration as the episode that a policy would have produced by sampling it token by token."""
+    """Write a demonstration as the episode that a policy would have produced by sampling it token by token."""
     token_ids: list[int] = []
     action_mask: list[bool] = []
     turns: list[Turn] = []

@@ -65,7 +65,7 @@ class EnvPool:
         self.close()
 
     def lease(self, kind: int = 0) -> TextEnv:
-        """An environment of `kind` that nobody else holds until it is given back.
+        """Return an environment of `kind` that nobody else holds until it is given back.
 
         Raises:
             ConfigError: the pool has no such kind.
@@ -75,11 +75,11 @@ class EnvPool:
         return self._free[kind].pop() if self._free[kind] else self._make(kind)
 
     def give_back(self, env: TextEnv, kind: int = 0) -> None:
-        """Takes a leased environment back, in whatever state; the next episode resets it."""
+        """Take a leased environment back, in whatever state; the next episode resets it."""
         self._free[kind].append(env)
 
     def discard(self, env: TextEnv, task: Task, where: str, error: Exception) -> None:
-        """Closes a leased environment that raised; the next lease makes a fresh one in its place.
+        """Close a leased environment that raised; the next lease makes a fresh one in its place.
 
         Args:
             env: the environment.
@@ -104,7 +104,7 @@ class EnvPool:
             ) from error
 
     def close(self) -> None:
-        """Closes every environment, leased ones too."""
+        """Close every environment, leased ones too."""
         with ExitStack() as stack:  # the others are closed even if one of them raises
             for env in self._open:
                 stack.callback(env.close)
@@ -118,7 +118,7 @@ class EnvPool:
 
 
 def make_env(env_id: str, env_kwargs: EnvKwargs) -> TextEnv:
-    """Makes one environment, or says in one sentence why it cannot be made.
+    """Make one environment, or say in one sentence why it cannot be made.
 
     Args:
         env_id: an id for `gym.make`; `package:Id-v0` imports the package first.
@@ -141,7 +141,7 @@ def make_env(env_id: str, env_kwargs: EnvKwargs) -> TextEnv:
 
 
 def reset_env(env: TextEnv, seed: int) -> ResetResult:
-    """Resets with `seed` and holds the environment to text.
+    """Reset with `seed` and hold the environment to text.
 
     Raises:
         EnvironmentContractError: the observation is not a string.
@@ -151,7 +151,7 @@ def reset_env(env: TextEnv, seed: int) -> ResetResult:
 
 
 def step_env(env: TextEnv, action: str) -> StepResult:
-    """Steps once and holds the environment to text.
+    """Step once and hold the environment to text.
 
     Raises:
         EnvironmentContractError: the observation is not a string.
@@ -161,7 +161,7 @@ def step_env(env: TextEnv, action: str) -> StepResult:
 
 
 def is_success(info: Mapping[str, Any], terminated: bool, episode_return: float) -> bool:
-    """Reads `info["success"]`; where the environment has none, success is an end with a positive return."""
+    """Read `info["success"]`; where the environment has none, success is an end with a positive return."""
     success = info.get("success")
     if success is None:
         return terminated and episode_return > 0

@@ -89,7 +89,7 @@ class Episode:
 
     @property
     def rewards(self) -> tuple[float, ...]:
-        """What each turn paid, in order."""
+        """Reward of each turn, in order."""
         return tuple(turn.reward for turn in self.turns)
 
     @property
@@ -109,7 +109,7 @@ class Episode:
 
     @property
     def outcome(self) -> str:
-        """How the episode ended, in words."""
+        """End of the episode, in words."""
         if self.success:
             return "success"
         if self.truncated_by_context:
@@ -118,7 +118,7 @@ class Episode:
 
     @property
     def loops(self) -> bool:
-        """Whether the episode failed while it repeated itself: one or two (observation, action) pairs in six turns."""
+        """True if the episode failed while it repeated itself: one or two (observation, action) pairs in six turns."""
         last = [(turn.observation, turn.action) for turn in self.turns[-LOOP_TURNS:]]
         return not self.success and len(last) == LOOP_TURNS and len(set(last)) <= 2
 
@@ -130,7 +130,7 @@ class Episode:
         return index
 
     def transcript(self) -> str:
-        """The episode as a person reads it: observations, then `> action`, and the outcome in the last line."""
+        """Return the episode as a person reads it: observations, then `> action`, and the outcome in the last line."""
         lines = [f"seed {self.seed}" + (f", task {self.task_id}" if self.task_id else "")]
         for number, turn in enumerate(self.turns, start=1):
             mark = "  [cut at max_new_tokens]" if turn.cut else ""

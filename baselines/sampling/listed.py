@@ -47,7 +47,7 @@ class ListedCommands:
         self.longest = max(len(sequence) for sequence in self._commands)
 
     def command(self, token_ids: Sequence[int]) -> str:
-        """The command that a whole token sequence spells."""
+        """Return the command that a whole token sequence spells."""
         return self._commands[tuple(token_ids)]
 
 
@@ -73,7 +73,7 @@ class _Path:
             self._append(next(iter(self.node)), 0.0)
 
     def unfed(self) -> list[int]:
-        """The tokens that the model has not read; it is about to read them."""
+        """Return the tokens that the model has not read; it is about to read them."""
         tokens = self.token_ids[self.num_fed :]
         self.num_fed = len(self.token_ids)
         return tokens
@@ -92,7 +92,7 @@ def sample_listed(
     temperature: float,
     rngs: Sequence[np.random.Generator],
 ) -> list[_Path]:
-    """Samples one listed command per row, all rows in step.
+    """Sample one listed command per row, all rows in step.
 
     What follows the last choice of a row is not fed here: it goes in with the next observation, or never.
 

@@ -153,13 +153,13 @@ class RayWorkers:
         return [episode for part in slices for episode in played[part]]
 
     def close(self) -> None:
-        """Closes every environment, and ends the actors."""
+        """Close every environment, and end the actors."""
         for seat in self._seats:
             seat.close()
         self._seats = []
 
     def _next_to_answer(self) -> _Seat:
-        """The seat whose actor answers first, or has died."""
+        """Return the seat whose actor answers first, or has died."""
         busy = {seat.asked: seat for seat in self._seats if seat.asked is not None}
         is_played = any(seat.part is not None for seat in self._seats)
         done, _ = ray.wait(list(busy), num_returns=1, timeout=None if is_played else self._timeout)
@@ -172,7 +172,7 @@ class RayWorkers:
         return busy[done[0]]
 
     def _answer_of(self, seat: _Seat, deaths: Counter[range]) -> bytes | None:
-        """What a seat's actor has played; None where it was being made, or has died and another one takes its place."""
+        """Return the episode of a seat's actor; None if it was being made, or has died and another one takes its place."""
         try:
             return seat.answer()
         except RayTaskError:  # not of the environments or the model, whose errors are answers
@@ -182,7 +182,7 @@ class RayWorkers:
             return None
 
     def _replace(self, seat: _Seat, deaths: Counter[range], error: RayError) -> None:
-        """Puts a new actor where one has died."""
+        """Put a new actor where one has died."""
         self.num_deaths += 1
         if seat.part is not None:
             deaths[seat.part] += 1
@@ -254,12 +254,12 @@ class _Seat:
         return answered
 
     def restart(self) -> None:
-        """Ends the actor, whatever it does, and starts another one."""
+        """End the actor, whatever it does, and start another one."""
         self._kill()
         self._start()
 
     def close(self) -> None:
-        """Closes the environments, and ends the actor."""
+        """Close the environments, and end the actor."""
         if not ray.is_initialized():  # Ray ended before, and the actor with it
             return
         if self.is_idle:
@@ -285,7 +285,7 @@ class _Player:
     def open(
         self, policy: Policy, kinds: list[tuple[str, EnvKwargs]], max_broken: int, num_threads: int, on_gpu: bool
     ) -> Answer:
-        """Makes the first environments."""
+        """Make the first environments."""
         silence_transformers()
         torch.set_num_threads(num_threads)
         self.policy = policy
@@ -321,12 +321,12 @@ class _Player:
         return _attempt(played)
 
     def close(self) -> None:
-        """Closes the environments."""
+        """Close the environments."""
         self.pool.close()
 
 
 def _attempt(call: Callable[[], Any]) -> Answer:
-    """What a call returned, or the error that tells a person what to change."""
+    """Return the result of a call, or the error that tells a person what to change."""
     try:
         return True, call()
     except BaselinesError as error:
@@ -334,7 +334,7 @@ def _attempt(call: Callable[[], Any]) -> Answer:
 
 
 def connect() -> None:
-    """Connects to the cluster that runs, unless this process has a connection.
+    """Connect to the cluster that runs, unless this process has a connection.
 
     Raises:
         ConfigError: none runs.
@@ -350,7 +350,7 @@ def connect() -> None:
 
 
 def _on_cpu(policy: Policy) -> Policy:
-    """The policy, or a copy whose weights lie where every machine can read them."""
+    """Return the policy, or a copy whose weights lie where every machine can read them."""
     if policy.device.type == "cpu":
         return policy
     moved = copy.copy(policy)
@@ -359,12 +359,12 @@ def _on_cpu(policy: Policy) -> Policy:
 
 
 def _trained(policy: Policy) -> Weights:
-    """The weights that training changes, on the CPU."""
+    """Return the weights that training changes, on the CPU."""
     return {name: weight.detach().cpu() for name, weight in policy.model.named_parameters() if weight.requires_grad}
 
 
 def _load(policy: Policy, weights: Weights) -> None:
-    """Gives a copy of the policy its present weights."""
+    """Give a copy of the policy its present weights."""
     own = dict(policy.model.named_parameters())
     with torch.no_grad():
         for name, weight in weights.items():

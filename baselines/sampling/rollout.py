@@ -93,7 +93,7 @@ class _Row:
         return self.terminated or self.truncated
 
     def fit(self) -> None:
-        """Truncates the episode if the coming turn might not fit into the context."""
+        """Truncate the episode if the coming turn might not fit into the context."""
         longest = (
             self.settings.max_new_tokens + 1 if self.listed is None else self.listed.longest
         )  # 1: end of a cut turn
@@ -102,7 +102,7 @@ class _Row:
             self.truncated = self.truncated_by_context = True
 
     def open(self, result: ResetResult) -> None:
-        """Prepares the tokens of the first observation."""
+        """Prepare the tokens of the first observation."""
         self.observation, info = result
         task_id = info.get("task_id")
         self.task_id = None if task_id is None else str(task_id)
@@ -111,7 +111,7 @@ class _Row:
         self._list(info)
 
     def act(self, action: _Action) -> str:
-        """Records the tokens of a turn and returns the text for the environment."""
+        """Record the tokens of a turn and return the text for the environment."""
         start = len(self.token_ids)
         self._append(self.prompt, [0.0] * len(self.prompt), sampled=False)
         action_start = len(self.token_ids)
@@ -129,7 +129,7 @@ class _Row:
         return text
 
     def see(self, result: StepResult) -> None:
-        """Records what the turn's step returned and prepares the tokens of the next observation."""
+        """Record what the turn's step returned and prepare the tokens of the next observation."""
         self.observation, reward, self.terminated, self.truncated, info = result
         self.turns[-1] = replace(self.turns[-1], reward=reward, invalid=info.get("valid_command") is False)
         self.success = is_success(info, self.terminated, sum(turn.reward for turn in self.turns))
@@ -138,7 +138,7 @@ class _Row:
             self._list(info)
 
     def episode(self, max_positions: int | None) -> Episode:
-        """The record of the finished episode; `max_positions` are those of the model, None if it does not say."""
+        """Return the record of the finished episode; `max_positions` are those of the model, None if it does not say."""
         fits = max_positions is None or len(self.token_ids) + len(self.prompt) <= max_positions
         final_prompt = self.prompt if self.turns and fits else []
         return Episode(
@@ -159,7 +159,7 @@ class _Row:
         )
 
     def _list(self, info: Mapping[str, Any]) -> None:
-        """Reads the commands to choose from, where the decoding is over listed commands."""
+        """Read the commands to choose from, where the decoding is over listed commands."""
         if self.settings.decode == "free":
             return
         commands = info.get("admissible_commands")
@@ -223,7 +223,7 @@ def rollout(
 
 
 class Answer(NamedTuple):
-    """What a policy says to one observation.
+    """One action sampled for one observation.
 
     Attributes:
         action: the text for the environment.
@@ -286,13 +286,13 @@ class _Table:
             logits = self._next_logits()
 
     def leave(self) -> None:
-        """Gives back the environments of episodes that were not played to their end."""
+        """Give back the environments of episodes that were not played to their end."""
         for row in self._leased.values():
             self.pool.give_back(row.env, row.task.kind)
         self._leased = {}
 
     def _sample(self, logits: torch.Tensor) -> list[_Action]:
-        """Samples one action per row from the (B, V) logits of its first token."""
+        """Sample one action per row from the (B, V) logits of its first token."""
         temperature = self.settings.temperature
         if self.settings.decode == "listed":
             listed = [row.listed for row in self.live if row.listed is not None]
@@ -325,7 +325,7 @@ class _Table:
         return torch.cat(parts) if parts else None
 
     def _refill(self) -> torch.Tensor | None:
-        """Opens waiting tasks until all places are taken; (N, V) logits of the new rows, None if there are none."""
+        """Open waiting tasks until all places are taken; (N, V) logits of the new rows, None if there are none."""
         first = len(self.live)
         while self.waiting and len(self.live) < self._places:
             self._open(min(len(self.waiting), self._places - len(self.live)))
@@ -333,7 +333,7 @@ class _Table:
         return self.decoder.admit(prompts) if prompts else None
 
     def _open(self, count: int) -> None:
-        """Resets an environment for each of the next `count` tasks; those whose first turn fits become rows."""
+        """Reset an environment for each of the next `count` tasks; those whose first turn fits become rows."""
         rows = [self._lease(*self.waiting.popleft()) for _ in range(count)]
         for row, result in zip(rows, self._each([partial(reset_env, r.env, r.task.seed) for r in rows]), strict=True):
             if isinstance(result, Exception):
@@ -350,7 +350,7 @@ class _Table:
         return row
 
     def _settle(self, row: _Row) -> None:
-        """Records the episode if it is done."""
+        """Record the episode if it is done."""
         row.fit()
         if row.done:
             del self._leased[row.number]
@@ -358,7 +358,7 @@ class _Table:
             self.episodes[row.number] = row.episode(self.policy.max_context_tokens)
 
     def _restart(self, row: _Row, where: str, error: Exception) -> None:
-        """Sends the task back to wait, and its broken environment away."""
+        """Send the task back to wait, and its broken environment away."""
         del self._leased[row.number]
         self.waiting.appendleft((row.number, row.task))
         self.pool.discard(row.env, row.task, where, error)
@@ -404,7 +404,7 @@ def _sample_actions(
     temperature: float,
     uniforms: NDArray[np.float64],
 ) -> list[_Action]:
-    """Samples one action per row, all rows in step; rows that have ended their turn wait, masked.
+    """Sample one action per row, all rows in step; rows that have ended their turn wait, masked.
 
     An action's last token is not fed here: it goes in with the next observation, or never.
 

@@ -1,4 +1,4 @@
-"""Who plays: scripted agents, local models, models behind an endpoint, and anybody's own class.
+"""Agents: scripted ones, local models, models behind an endpoint, and classes of a user.
 
     random                  draws from the admissible commands (a reference: it sees the list in every track)
     expert                  plays the reference solution (a reference: it is told the solution)
@@ -44,7 +44,7 @@ class Agent(Protocol):
     """One player; `info` holds what the track grants and nothing else."""
 
     def reset(self, info: dict[str, Any], seed: int) -> None:
-        """Starts an episode; all randomness of the agent comes from `seed`.
+        """Start an episode; all randomness of the agent comes from `seed`.
 
         Args:
             info: `admissible_commands` (a tuple, or None where the domain has no such list) in tracks that grant it.
@@ -52,12 +52,12 @@ class Agent(Protocol):
         """
 
     def act(self, observation: str, info: dict[str, Any]) -> str:
-        """The action that answers an observation."""
+        """Return the action that answers an observation."""
 
 
 @dataclass(frozen=True)
 class AgentSpec:
-    """How an agent is named on the command line.
+    """Name of an agent on the command line.
 
     Attributes:
         kind: before the first colon.
@@ -69,7 +69,7 @@ class AgentSpec:
 
     @property
     def is_reference(self) -> bool:
-        """Whether it is told more than the track grants."""
+        """True if it is told more than the track grants."""
         return self.kind in REFERENCES
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ class AgentSpec:
 
 
 def parse_agent(text: str) -> AgentSpec:
-    """Reads the name of an agent.
+    """Read the name of an agent.
 
     Raises:
         ConfigError: it is no such name.
@@ -92,21 +92,21 @@ def parse_agent(text: str) -> AgentSpec:
 
 
 def check_settings(settings: dict[str, Any]) -> None:
-    """Raises `ConfigError` for settings that look like secrets: all of them are recorded and published."""
+    """Raise `ConfigError` for settings that look like secrets: all of them are recorded and published."""
     secret = [name for name in settings if re.search(r"(^|_)(api_?key|key|secret|password)$", name, re.IGNORECASE)]
     if secret:
         raise ConfigError(f"expected no secrets among the settings of an agent, which are published, got {secret}")
 
 
 def scripted_agent(spec: AgentSpec, env: TextEnv, by_number: bool) -> Agent:
-    """The expert or the random agent of one environment."""
+    """Return the expert or the random agent of one environment."""
     if spec.kind == "expert":
         return ExpertAgent()
     return RandomAgent(by_number=by_number, action_space=env.action_space)
 
 
 def own_agent(target: str, settings: dict[str, Any]) -> Agent:
-    """An instance of `MODULE:CLASS`, made with `settings` as keywords.
+    """Return an instance of `MODULE:CLASS`, made with `settings` as keywords.
 
     Raises:
         ConfigError: there is no such class, it does not take these settings, or it lacks a method.
@@ -141,7 +141,7 @@ class TimedAgent:
 
     @property
     def usage(self) -> Any:
-        """What the agent tells of its tokens and costs, if it does."""
+        """Tokens and costs that the agent reports, if it does."""
         return getattr(self._agent, "usage", None)
 
     def reset(self, info: dict[str, Any], seed: int) -> None:

@@ -26,7 +26,7 @@ Message = dict[str, str]
 
 @dataclass(frozen=True)
 class ChatSettings:
-    """How a conversation is held; beside these, `--agent-kwargs` takes the settings of `baselines.endpoints.endpoint`."""
+    """Settings of a conversation; `--agent-kwargs` takes those of `baselines.endpoints.endpoint`, too."""
 
     temperature: float = 0.0
     """0 is greedy."""
@@ -39,7 +39,7 @@ class ChatSettings:
 
 
 def chat_settings(told: dict[str, Any]) -> tuple[ChatSettings, EndpointSettings]:
-    """Reads `--agent-kwargs`.
+    """Read `--agent-kwargs`.
 
     Raises:
         ConfigError: a name is unknown, or a value out of its range.
@@ -91,7 +91,7 @@ class EndpointAgent:
         self._spent, self.usage = EndpointUsage(), Usage()
 
     def act(self, observation: str, info: dict[str, Any]) -> str:
-        """What the model says to the observation.
+        """Return the model's reply to the observation.
 
         Raises:
             AgentError: the endpoint does not answer.
@@ -123,7 +123,7 @@ class EndpointAgent:
         return reply
 
     def _seen(self) -> list[Message]:
-        """The messages that a reply is asked for."""
+        """Return the messages that a reply is asked for."""
         system = [{"role": "system", "content": self._settings.system}] if self._settings.system else []
         first, current = self._said[0], self._said[-1]
         if not self._memory:
@@ -157,17 +157,17 @@ class Journal:
             write_whole(path, text)
 
     def find(self, seed: int, messages: Sequence[Message]) -> Reply | None:
-        """The reply to these messages in the episode of that seed, if it was given before the run was interrupted."""
+        """Return the reply to these messages in the episode of that seed, if it was given before the run was interrupted."""
         return self._replies.get(_key(seed, messages))
 
     def add(self, seed: int, messages: Sequence[Message], reply: Reply) -> None:
-        """Writes a reply; it is on disk when this returns."""
+        """Write a reply; it is on disk when this returns."""
         line = _journal_line(_key(seed, messages), reply)
         with self._lock:
             append_line(self._path, line.encode())
 
     def remove(self) -> None:
-        """Deletes the file, once every episode is in the trajectories."""
+        """Delete the file, once every episode is in the trajectories."""
         self._path.unlink(missing_ok=True)
 
 

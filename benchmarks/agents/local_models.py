@@ -27,7 +27,7 @@ from benchmarks.runs.records import Place, Played, RunConfig, Usage
 
 @dataclass(frozen=True)
 class LocalSettings:
-    """How a local model is sampled."""
+    """Settings of the sampling from a local model."""
 
     temperature: float = 0.0
     """0 plays greedily."""
@@ -43,7 +43,7 @@ class LocalSettings:
     """float32 or bfloat16."""
 
     def rollout(self, policy: Policy) -> RolloutSettings:
-        """The same for `baselines.sampling.rollout`."""
+        """Return the same for `baselines.sampling.rollout`."""
         limit = min(self.max_context_tokens, policy.max_context_tokens or self.max_context_tokens)
         return RolloutSettings(
             temperature=self.temperature,
@@ -55,7 +55,7 @@ class LocalSettings:
 
 
 def local_settings(told: dict[str, Any]) -> LocalSettings:
-    """Reads `--agent-kwargs`.
+    """Read `--agent-kwargs`.
 
     Raises:
         ConfigError: a name is unknown.
@@ -81,7 +81,7 @@ def check_models(spec: AgentSpec, num_runs: int) -> dict[str, str]:
 
 
 def model_name(spec: AgentSpec, run: int) -> str:
-    """The model of a run, counted from 1 where the name asks for it."""
+    """Return the model of a run, counted from 1 where the name asks for it."""
     return spec.target.replace("{run}", str(run + 1))
 
 
@@ -162,7 +162,7 @@ class ForgetfulModel:
         self._first, self._rng, self.usage = None, np.random.default_rng(seed), Usage(0, 0)
 
     def act(self, observation: str, info: dict[str, Any]) -> str:
-        """What the model says to the first observation and this one.
+        """Return the model's reply to the first observation and this one.
 
         Raises:
             OutOfContextError: the two do not fit the model.

@@ -1,4 +1,4 @@
-"""Which sub-goals train better in ALFWorld: steps of the shortest remaining plan, or stages of the task?
+"""Comparison of sub-goals for training in ALFWorld: steps of the shortest remaining plan, or stages of the task.
 
 One policy is cloned from the expert per seed; GRPO goes on from it under each reward, on the same games; all play the same
 held-out floor plans. The table gives success rates with 95 % bootstrap intervals, and paired differences to the
@@ -68,7 +68,7 @@ class Config:
 
 
 def main() -> None:
-    """Runs the experiment from the command line."""
+    """Run the experiment from the command line."""
     config = tyro.cli(Config, description=__doc__)
     silence_transformers()
     console = Console(highlight=False)

@@ -19,7 +19,7 @@ NAMES: dict[str, Algorithm] = {"PPO": "ppo", "GRPO": "grpo", "RLOO": "rloo", "RE
 
 
 def analyse(results: Results) -> list[str]:
-    """The gain of each algorithm over the base, and what differs from PPO."""
+    """Return the gain of each algorithm over the base, and what differs from PPO."""
     found = []
     for size in SIZES.values():
         for column in (f"{size}, new seeds", f"{size}, test split"):

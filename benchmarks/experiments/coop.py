@@ -62,7 +62,7 @@ class Config:
 
 
 class View(NamedTuple):
-    """What a player knows when it decides.
+    """Knowledge of a player when it decides.
 
     Attributes:
         first: Its first observation, which tells the quest.
@@ -76,7 +76,7 @@ class View(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What a player chose.
+    """Choice of a player.
 
     Attributes:
         view: What it knew.
@@ -125,10 +125,10 @@ class SharedPolicy(nn.Module):
 
 
 class Team(Protocol):
-    """Who plays."""
+    """Players of a team."""
 
     def reset(self, infos: dict[str, dict[str, Any]], seed: int | None = None) -> None:
-        """Starts a game."""
+        """Start a game."""
 
     def act(self, observations: dict[str, str], infos: dict[str, dict[str, Any]]) -> dict[str, str]:
         """One action of each player."""
@@ -146,7 +146,7 @@ class SharedTeam:
         self._first: dict[str, str] = {}
 
     def reset(self, infos: dict[str, dict[str, Any]], seed: int | None = None) -> None:
-        """Starts a game."""
+        """Start a game."""
         self._first = {}
 
     def act(self, observations: dict[str, str], infos: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -168,14 +168,14 @@ def hashed(text: str) -> tuple[int, ...]:
 
 @lru_cache(maxsize=100_000)
 def overlaps(view: View, command: str) -> tuple[float, float]:
-    """The shares of a command's words that occur in the first observation and in the last one."""
+    """Return the shares of a command's words that occur in the first observation and in the last one."""
     words = hashed(command)
     first, now = set(hashed(view.first)), set(hashed(view.now))
     return sum(word in first for word in words) / len(words), sum(word in now for word in words) / len(words)
 
 
 def main() -> None:
-    """Runs the experiment from the command line."""
+    """Run the experiment from the command line."""
     config = tyro.cli(Config, description=__doc__)
     console = Console(highlight=False)
     for row in run(config):
@@ -213,12 +213,12 @@ def run(config: Config) -> list[dict[str, Any]]:
 
 
 def make(config: Config, split: str) -> TeamEnv:
-    """A game for the team."""
+    """Return a game for the team."""
     return parallel_env(env_id=config.env_id, num_agents=config.num_agents, split=split, preamble=False)
 
 
 def train(config: Config) -> tuple[SharedPolicy, list[float]]:
-    """The policy, and the mean return of each batch."""
+    """Return the policy, and the mean return of each batch."""
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     policy = SharedPolicy()
@@ -248,7 +248,7 @@ def train(config: Config) -> tuple[SharedPolicy, list[float]]:
 def play(
     policy: SharedPolicy, envs: Sequence[TeamEnv], seeds: range, rng: np.random.Generator
 ) -> tuple[list[Decision], np.ndarray[Any, np.dtype[np.float64]]]:
-    """A game in each environment, all players drawing from the policy.
+    """Return a game in each environment, all players drawing from the policy.
 
     Returns:
         The decisions, and the rewards (games, rounds) of the team.
@@ -278,7 +278,7 @@ def play(
 
 
 def views_of(first: dict[str, str], observations: dict[str, str], infos: dict[str, dict[str, Any]]) -> dict[str, View]:
-    """What each player knows."""
+    """Return the view of each player."""
     return {
         name: View(first[name], now, (*infos[name]["admissible_commands"], PASS)) for name, now in observations.items()
     }

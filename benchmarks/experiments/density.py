@@ -15,7 +15,7 @@ DENSITIES = {"sparse": 0.0, "balanced": 0.5, "dense": 1.0}
 
 
 def arm_name(world: str, algorithm: str, density: str) -> str:
-    """The arm of an algorithm with one density on one world."""
+    """Return the arm of an algorithm with one density on one world."""
     return f"{algorithm}, {density}, {world}"
 
 

@@ -192,7 +192,7 @@ class Experiment:
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def scale(self, name: str) -> Scale:
-        """The scale of that name, as this experiment has it."""
+        """Return the scale of that name, as this experiment has it."""
         return replace(SCALES[name], **self.changes.get(name, {}))
 
 
@@ -208,7 +208,10 @@ def difference(results: Results, later: str, earlier: str, column: str) -> Estim
 
 
 def mean_difference(results: Results, pairs: Sequence[tuple[str, str]], column: str) -> Estimate | None:
-    """The mean of `difference` over pairs of a later and an earlier arm; None where one of them was not trained yet."""
+    """Return the mean of `difference` over pairs of a later and an earlier arm.
+
+    None where one of them was not trained yet.
+    """
     names = [name for pair in pairs for name in pair]
     if any(name not in results for name in names):
         return None
@@ -219,12 +222,12 @@ def mean_difference(results: Results, pairs: Sequence[tuple[str, str]], column: 
 
 
 def is_clear(estimate: Estimate | None) -> bool:
-    """Whether a difference is known to be none of 0."""
+    """Return whether a difference is known to be none of 0."""
     return estimate is not None and (estimate.low > 0 or estimate.high < 0)
 
 
 def textworld(size: str, density: str = "Dense") -> str:
-    """The id of one of the literature's sizes, such as "w2-o3-q4"."""
+    """Return the id of one of the literature's sizes, such as "w2-o3-q4"."""
     return f"textagent_gym:TextWorld-{size}-{density}-v0"
 
 

@@ -100,19 +100,19 @@ class ExperimentRun:
     progress: bool = True
 
     def folder(self, arm: Arm, seed: int) -> Path:
-        """The folder of one training run."""
+        """Return the folder of one training run."""
         return self.out / f"seed-{seed}" / arm.name.replace(", ", "-").replace(" ", "-").replace(":", "-")
 
     def result(self, arm: Arm, seed: int) -> Path:
-        """The file with the results of one training run."""
+        """Return the file with the results of one training run."""
         return self.out / "successes" / f"seed-{seed}" / f"{self.folder(arm, seed).name}.json"
 
     def arm(self, name: str) -> Arm:
-        """The arm of that name."""
+        """Return the arm of that name."""
         return next(arm for arm in self.experiment.arms if arm.name == name)
 
     def model(self, arm: Arm, seed: int) -> str:
-        """The model that an arm leaves: a folder, or the scale's model where nothing is trained."""
+        """Return the model that an arm leaves: a folder, or the scale's model where nothing is trained."""
         return self.scale.model if arm.algorithm == "base" else str(self.folder(arm, seed) / "model")
 
     def train(self, arm: Arm, seed: int) -> Policy:
@@ -133,16 +133,16 @@ class ExperimentRun:
         return found
 
     def games(self, column: Column) -> range:
-        """The seeds of the games of a column."""
+        """Return the seeds of the games of a column."""
         first = FIRST_SEED.get(column.split, 0)
         return range(first, first + (column.num_games or self.scale.num_test_games))
 
     def options(self, place: Arm | Column, split: str) -> dict[str, Any]:
-        """Constructor options of an arm's or a column's environment."""
+        """Return constructor options of an arm's or a column's environment."""
         return {**self.scale.options, "split": split, **place.env_kwargs}
 
     def digest(self, arm: Arm) -> str:
-        """A digest of all that the results of an arm depend on, but the seed."""
+        """Return a digest of all that the results of an arm depend on, but the seed."""
         chain = [arm]
         while (start := chain[-1].start) is not None:
             chain.append(self.arm(start))
@@ -222,7 +222,7 @@ def waves(arms: Sequence[Arm]) -> list[list[Arm]]:
 
 
 def is_done(job: ExperimentRun, arm: Arm, seed: int, wanted: Sequence[Arm]) -> bool:
-    """Whether a run was evaluated, and has left its model if one that is wanted has still to start from it."""
+    """Return whether a run was evaluated, and has left its model if one that is wanted has still to start from it."""
     waiting = [other for other in wanted if other.start == arm.name and not job.result(other, seed).is_file()]
     needed = waiting and arm.algorithm != "base"
     return job.result(arm, seed).is_file() and (not needed or Path(job.model(arm, seed)).is_dir())
@@ -262,7 +262,7 @@ def train_and_evaluate(job: ExperimentRun, arm: Arm, seed: int) -> None:
 
 
 def wanted_arms(experiment: Experiment, only: Sequence[str]) -> list[Arm]:
-    """The arms of these names and those that they start from, in order; all if there are no names.
+    """Return the arms of these names and those that they start from, in order; all if there are no names.
 
     Raises:
         BaselinesError: there is no arm of a name.
@@ -279,7 +279,7 @@ def wanted_arms(experiment: Experiment, only: Sequence[str]) -> list[Arm]:
 
 
 def read_results(job: ExperimentRun) -> Results:
-    """What is known: of each arm the seeds from 1 up to the first that is missing.
+    """Read the results: of each arm the seeds from 1 up to the first that is missing.
 
     Raises:
         BaselinesError: something there was found with another scale, or another version of the experiment.
@@ -303,7 +303,7 @@ def read_results(job: ExperimentRun) -> Results:
 
 
 def report(experiment: Experiment, results: Results) -> str:
-    """The table, the differences, the sentences and what was published, as Markdown."""
+    """Return the table, the differences, the sentences and what was published, as Markdown."""
     columns = [column.name for column in experiment.columns]
     lines = [experiment.question, "", *_table(["success rate", *columns, "seeds"], _rates(results, columns))]
     rows = [
@@ -320,7 +320,7 @@ def report(experiment: Experiment, results: Results) -> str:
 
 
 def write_report(job: ExperimentRun, results: Results) -> None:
-    """Writes `table.md`, `table.json` and `figure.png`."""
+    """Write `table.md`, `table.json` and `figure.png`."""
     shown = "\n![Success of each arm, with its interval](figure.png)\n" if results else ""
     write_whole(job.out / "table.md", report(job.experiment, results) + shown)
     content = {
@@ -336,7 +336,7 @@ def write_report(job: ExperimentRun, results: Results) -> None:
 
 
 def draw(experiment: Experiment, results: Results, path: Path) -> None:
-    """A panel for each column: success of each arm, with its interval."""
+    """Draw a panel for each column: success of each arm, with its interval."""
     columns = experiment.columns
     figure = Figure(figsize=(2.4 + 2.3 * len(columns), 1.2 + 0.32 * len(results)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -370,13 +370,13 @@ def _table(titles: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def find_experiment(name: Name) -> Experiment:
-    """The experiment of that name."""
+    """Return the experiment of that name."""
     found: Experiment = import_module(f"benchmarks.experiments.{name}").EXPERIMENT
     return found
 
 
 def main() -> None:
-    """Runs an experiment from the command line and prints its table."""
+    """Run an experiment from the command line and print its table."""
     config = tyro.cli(Config, description=__doc__)
     out = config.out or Path("runs") / f"{config.name}-{config.scale}"
     alone = config.num_workers == 1

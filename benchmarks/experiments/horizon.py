@@ -9,7 +9,7 @@ BUDGETS = (6, 8, 12, 16)
 
 
 def analyse(results: Results) -> list[str]:
-    """The success of each budget with its own budget at test time."""
+    """Return the success of each budget with its own budget at test time."""
     found = []
     for budget in BUDGETS:
         arm = results.get(f"PPO, {budget} steps")

@@ -9,7 +9,7 @@ LENGTHS = (4, 8, 12, 16)
 
 
 def analyse(results: Results) -> list[str]:
-    """The gain over the base for each length."""
+    """Return the gain over the base for each length."""
     found = []
     for steps in LENGTHS:
         gain = difference(results, f"PPO, {steps} steps", "base", f"{steps} steps, new seeds")

@@ -12,12 +12,12 @@ EPISODES_PER_BATCH = 40
 
 
 def arm_name(size: str, demos: int) -> str:
-    """The arm at the end of a split."""
+    """Return the arm at the end of a split."""
     return f"{demos} + {SPLITS[demos]}, {size}"
 
 
 def analyse(results: Results) -> list[str]:
-    """The best split on each size, if there is one."""
+    """Return the best split on each size, if there is one."""
     found = []
     for size in SIZES:
         rates = {

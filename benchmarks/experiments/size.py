@@ -10,7 +10,7 @@ MIXED = ("w8-o3-q4", "w2-o12-q4")
 
 
 def analyse(results: Results) -> list[str]:
-    """The gain on each size, and how much of it holds on the others."""
+    """Return the gain on each size, and how much of it holds on the others."""
     found = []
     for size in SIZES:
         gain = difference(results, f"PPO on {size}", "base", f"{size}, new seeds")

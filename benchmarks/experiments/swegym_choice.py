@@ -66,7 +66,7 @@ class Config:
 
 
 def main() -> None:
-    """Runs the experiment from the command line."""
+    """Run the experiment from the command line."""
     config = tyro.cli(Config, description=__doc__)
     console = Console(highlight=False)
     for row in run(config):

@@ -74,12 +74,12 @@ class Entry:
         return self.folder.name
 
     def is_called_as(self, other: Entry) -> bool:
-        """Whether both have one name, but for capitals, in one table."""
+        """Return whether both have one name, but for capitals, in one table."""
         mine, its = ((entry.config.suite, entry.config.track, entry.config.name.casefold()) for entry in (self, other))
         return mine == its
 
     def played(self) -> Iterator[Played]:
-        """The episodes, read from the file one by one."""
+        """Yield the episodes, read from the file one by one."""
         return read_trajectories(self.folder, most=len(self.config.places()))
 
 
@@ -113,7 +113,7 @@ def load_entries(results: Path = RESULTS, memory: Path | None = None) -> list[En
 
 
 def entry_folders(results: Path) -> list[Path]:
-    """The folders of all entries, sorted.
+    """Return the folders of all entries, sorted.
 
     Raises:
         EntryError: there is anything else under `results`.
@@ -129,7 +129,7 @@ def entry_folders(results: Path) -> list[Path]:
 
 
 def check_entry(found: Verified, folder: Path) -> None:
-    """Raises `EntryError` unless a verified run may be listed, and lies where an entry of its kind lies."""
+    """Raise `EntryError` unless a verified run may be listed, and lies where an entry of its kind lies."""
     if found.is_partial:
         raise EntryError(f"expected a run of the whole suite, got {found.config.limit} tasks of each cell (--limit)")
     if not NAME.fullmatch(folder.name):
@@ -164,19 +164,19 @@ def entry_digest(folder: Path) -> str:
 
 
 def pack(found: Verified, folder: Path) -> None:
-    """Writes a verified run as an entry, in the order of the suite."""
+    """Write a verified run as an entry, in the order of the suite."""
     played = sorted(found.played, key=lambda episode: episode.place)
     folder.parent.mkdir(parents=True, exist_ok=True)
     write_entry(folder, found.config, found.sessions, found.unplayed, played)
 
 
 def remember(memory: Path, folder: Path) -> None:
-    """Notes in the folder `memory` that an entry has been verified as it is."""
+    """Note in the folder `memory` that an entry has been verified as it is."""
     write_whole(memory / entry_digest(folder), "")
 
 
 def read_verified(folder: Path) -> Verified:
-    """What was verified before, read again and not played."""
+    """Read the result of an earlier verification, without playing."""
     config = read_config(folder)
     played = list(read_trajectories(folder, most=len(config.places())))
     return Verified(config, played, read_sessions(folder), read_unplayed(folder))

@@ -72,7 +72,7 @@ class Config:
 
 
 def render(config: Config) -> list[Board]:
-    """Writes the page and the site, and returns what stands on them.
+    """Write the page and the site, and return what stands on them.
 
     Raises:
         BaselinesError: an entry is not what it says, or cannot be replayed.
@@ -85,7 +85,7 @@ def render(config: Config) -> list[Board]:
 
 
 def check(config: Config) -> list[Board]:
-    """Verifies every entry anew, and returns the boards.
+    """Verify every entry anew, and return the boards.
 
     Raises:
         BaselinesError: an entry is not what it says, something else lies among the entries, or the page is an old one.
@@ -99,7 +99,7 @@ def check(config: Config) -> list[Board]:
 
 
 def markdown(boards: Sequence[Board]) -> str:
-    """The page of Markdown; the same for the same entries."""
+    """Return the page of Markdown; the same for the same entries."""
     parts = [_INTRO, *map(_board, boards)] if boards else [_INTRO, "There are no entries yet.\n"]
     limits = ";\n".join(map(_point, LIMITS))
     return "\n".join(
@@ -124,7 +124,7 @@ def plain(text: str) -> str:
 
 
 def shown(estimate: Estimate | None, spec: str = ".2f") -> str:
-    """A score with its interval, or a dash."""
+    """Return a score with its interval, or a dash."""
     return _NONE if estimate is None else format(estimate, spec).replace("inf", "\u221e").replace("-0.00", "0.00")
 
 
@@ -221,7 +221,7 @@ def _thousands(tokens: Estimate | None) -> Estimate | None:
 
 
 def main() -> None:
-    """Renders the leaderboards from the command line."""
+    """Render the leaderboards from the command line."""
     config = tyro.cli(Config, description=__doc__)
     try:
         boards = check(config) if config.check else render(config)

@@ -62,7 +62,7 @@ class Sheet:
 
 
 def write_site(site: Path, boards: Sequence[Board], cache: Path | None) -> None:
-    """Writes all pages; pages of entries that are gone are removed.
+    """Write all pages; pages of entries that are gone are removed.
 
     Args:
         site: the folder.
@@ -82,7 +82,7 @@ def write_site(site: Path, boards: Sequence[Board], cache: Path | None) -> None:
 
 
 def write_entry(site: Path, board: Board, standing: Standing, cache: Path | None) -> set[Path]:
-    """Writes the pages of one entry, and returns them."""
+    """Write the pages of one entry, and return them."""
     entry = standing.entry
     place = f"{board.suite.name}/{board.track.name}/{entry.slug}"
     page, written, links = site / "entries" / f"{place}.html", set(), dict[Place, tuple[str, int]]()
@@ -99,7 +99,7 @@ def write_entry(site: Path, board: Board, standing: Standing, cache: Path | None
 
 
 def fill(name: str, data: Any) -> str:
-    """A page from its template: styles, data and scripts in the places that are marked for them."""
+    """Return a page from its template: styles, data and scripts in the places that are marked for them."""
     folder = resources.files("benchmarks.leaderboard").joinpath("site")
     page = folder.joinpath(f"{name}.html").read_text(encoding="utf-8")
     for marker, part in (
@@ -113,12 +113,12 @@ def fill(name: str, data: Any) -> str:
 
 
 def index_data(boards: Sequence[Board]) -> dict[str, Any]:
-    """What the first page shows."""
+    """Return the data of the first page."""
     return {"boards": [_board(board) for board in boards], "reading": READING, "limits": LIMITS}
 
 
 def entry_data(board: Board, standing: Standing, links: Links) -> dict[str, Any]:
-    """What the page of an entry shows."""
+    """Return the data of an entry's page."""
     entry = standing.entry
     config = asdict(entry.config)
     references = [other for other in board.standings if other.spec.is_reference and other is not standing]
@@ -211,7 +211,7 @@ def split(transcripts: Sequence[tuple[Place, Transcript]]) -> list[Sheet]:
 
 
 def _beside(step: Step) -> dict[str, Any]:
-    """What can be seen beside the text where an episode stands."""
+    """Return the data shown beside the text at one point of an episode."""
     seen: dict[str, Any] = {}
     commands = step.info.get("admissible_commands")
     if commands is not None:

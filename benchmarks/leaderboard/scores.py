@@ -58,7 +58,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How a bootstrap draws.
+    """Settings of a bootstrap.
 
     Attributes:
         num_resamples: draws.
@@ -191,7 +191,7 @@ def sign_flip_test(first: Array, second: Array, num_resamples: int = 9_999, seed
 
 
 def bootstrap_over_runs(statistic: Statistic, *arrays: Array, options: Resampling = DEFAULT) -> Estimate:
-    """What would other runs on these very tasks have given? Draws runs, independently for each task.
+    """Estimate the result of other runs on the same tasks: draws runs, independently for each task.
 
     The "stratified" bootstrap of rliable (arXiv 2108.13264, section 4.1), whose strata are the tasks: too narrow for a
     rate on all tasks that could have been drawn. Arrays are (R, T), or (T,) for what all runs share; drawn jointly.
@@ -204,7 +204,7 @@ def bootstrap_over_runs(statistic: Statistic, *arrays: Array, options: Resamplin
 def bootstrap_over_tasks(
     statistic: Statistic, *arrays: Array, strata: Labels, options: Resampling = DEFAULT
 ) -> Estimate:
-    """What would other tasks from the same strata, and other runs, have given? Draws tasks within each stratum.
+    """Estimate the result of other tasks from the same strata, and other runs: draws tasks within each stratum.
 
     Arrays are as for `bootstrap_over_runs`. Set `resample_runs` where the episodes of a run are not independent.
     """
@@ -215,7 +215,7 @@ def bootstrap_over_tasks(
 def bootstrap_paired(
     statistic: Statistic, first: Array, second: Array, *, strata: Labels, options: Resampling = DEFAULT
 ) -> Estimate:
-    """Compares two agents, (R1, T) and (R2, T): draws tasks within each stratum, jointly for both.
+    """Compare two agents, (R1, T) and (R2, T): draws tasks within each stratum, jointly for both.
 
     The statistic is `mean_difference`, `probability_of_improvement` or another of two arrays. `resample_runs` draws
     each agent's runs alone.
@@ -255,7 +255,7 @@ def performance_profile(
 
 
 def by_group(estimator: Callable[..., Result], *arrays: Array, groups: Labels, strata: Labels) -> dict[str, Result]:
-    """Applies an estimator to the tasks of each group alone: to each stratum, or to tiers of several strata.
+    """Apply an estimator to the tasks of each group alone: to each stratum, or to tiers of several strata.
 
     The estimator takes the arrays and `strata`, as `estimate_success_rate` and `partial(bootstrap_over_tasks, spl)` do.
     """

@@ -78,7 +78,7 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class CellScores:
-    """What an entry scores in one cell."""
+    """Scores of an entry in one cell."""
 
     success: Estimate
     returns: Estimate
@@ -106,7 +106,7 @@ class KnobScore:
 
 @dataclass(frozen=True)
 class Scores:
-    """What an entry scores.
+    """Scores of an entry.
 
     Attributes:
         success: share of episodes solved.
@@ -150,7 +150,7 @@ class Comparison:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval of the difference leaves 0 out."""
+        """True if the interval of the difference leaves 0 out."""
         return not self.difference.low <= 0 <= self.difference.high
 
 
@@ -188,7 +188,7 @@ class Board:
 
     @property
     def ranked(self) -> list[Standing]:
-        """Those that have a rank, from the best on."""
+        """Standings that have a rank, from the best on."""
         return [standing for standing in self.standings if standing.rank is not None]
 
 
@@ -202,7 +202,10 @@ def make_boards(entries: Iterable[Entry]) -> list[Board]:
 
 
 def make_board(entries: Sequence[Entry]) -> Board:
-    """The board of entries of one suite and track; of several references of a kind the one with most runs sets the scale."""
+    """Return the board of entries of one suite and track.
+
+    Of several references of a kind the one with most runs sets the scale.
+    """
     entries = sorted(entries, key=lambda entry: (-entry.config.num_runs, entry.slug))
     config = entries[0].config
     suite = config.found_suite()
@@ -256,7 +259,7 @@ def score(table: Table, suite: Suite, scale: Scale | None, k: int) -> Scores:
 
 
 def compare(first: Table, second: Table) -> Comparison:
-    """The first entry less the second, on the same tasks."""
+    """Return the first entry less the second, on the same tasks."""
     pair = _successes(first), _successes(second)
     options = max(resampling(first), resampling(second), key=lambda one: one.resample_runs)
     difference = bootstrap_paired(mean_difference, *pair, strata=first.strata, options=options)
@@ -264,7 +267,7 @@ def compare(first: Table, second: Table) -> Comparison:
 
 
 def resampling(table: Table) -> Resampling:
-    """How the intervals of an entry are drawn: with its runs where each is of a model of its own."""
+    """Return the bootstrap of an entry's intervals: over its runs, too, if each is of another model."""
     return replace(DEFAULT, resample_runs="{run}" in table.config.agent)
 
 
@@ -280,7 +283,7 @@ def _successes(table: Table) -> Bools:
 
 
 def _returns(table: Table) -> Floats:
-    """Sums of rewards, such that 1 comes out neither above nor below 1."""
+    """Sum of rewards, such that 1 comes out neither above nor below 1."""
     return table.column("return").round(9)
 
 

@@ -18,7 +18,7 @@ from benchmarks.runs.verify import verify
 
 
 def submit(run: Path, slug: str, results: Path = RESULTS, memory: Path | None = None) -> Path:
-    """Verifies a run and packs it; returns the folder of the entry.
+    """Verify a run, pack it, and return the folder of the entry.
 
     Args:
         run: folder of the run.
@@ -41,7 +41,7 @@ def submit(run: Path, slug: str, results: Path = RESULTS, memory: Path | None = 
 
 
 def submit_run(run: tyro.conf.Positional[Path], slug: str, results: Path | None = None) -> None:
-    """Verifies a run and packs it as an entry.
+    """Verify a run and pack it as an entry.
 
     Args:
         run: folder of the run.
@@ -59,7 +59,7 @@ def submit_run(run: tyro.conf.Positional[Path], slug: str, results: Path | None 
 
 
 def main() -> None:
-    """Submits a run from the command line."""
+    """Submit a run from the command line."""
     tyro.cli(submit_run, description=__doc__)
 
 

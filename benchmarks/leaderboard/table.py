@@ -34,7 +34,7 @@ class Table:
 
 
 def make_table(config: RunConfig, played: Sequence[Played]) -> Table:
-    """Puts episodes in the order of the suite.
+    """Put episodes in the order of the suite.
 
     Raises:
         RecordError: one is missing.

@@ -22,7 +22,7 @@ Grant: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Seat:
-    """Where one worker plays: its agent, and one environment for each cell.
+    """One worker: its agent, and one environment for each cell.
 
     Args:
         config: what was asked for.
@@ -69,7 +69,7 @@ class Seat:
         return scripted_agent(self._spec, env, self._config.presentation.by_number and cell.lists)
 
     def _grant(self, info: dict[str, Any]) -> dict[str, Any]:
-        """What the agent is given of `info`."""
+        """Return the part of `info` that the agent may see."""
         if self._spec.is_reference:
             return info
         return {key: info[key] for key in GRANTED} if self._track.lists else {}
@@ -141,7 +141,7 @@ def play_episode(env: TextEnv, agent: Agent, cell: Cell, task: SuiteTask, place:
 
 
 def outcome_of(success: bool, terminated: bool) -> str:
-    """How an episode that was played to its end has ended, in words."""
+    """Return the end of a finished episode, in words."""
     return "success" if success else "failure" if terminated else "out of steps"
 
 

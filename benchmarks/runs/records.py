@@ -1,4 +1,4 @@
-"""What a run says of itself: its settings, its episodes, and how they are read from files that anybody may have written.
+"""Records of a run: its settings and episodes, and their checked reading from untrusted files.
 
 The folder of a run holds
 
@@ -91,7 +91,7 @@ class TornError(RecordError):
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What was asked for.
+    """Settings of a run.
 
     Attributes:
         name: of the entry, as the leaderboard shows it.
@@ -140,7 +140,7 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class Usage:
-    """What an episode cost; tokens and money are None where nobody counted them."""
+    """Costs of an episode; tokens and money are None if they were not counted."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -171,7 +171,7 @@ class Played:
     session: int = 0
 
     def trajectory(self) -> dict[str, Any]:
-        """What `trajectories.jsonl.xz` says of it."""
+        """Return its line of `trajectories.jsonl.xz`."""
         return {**self.transcript, **self._beside()}
 
     def line(self) -> bytes:
@@ -179,7 +179,7 @@ class Played:
         return json.dumps(self.trajectory(), allow_nan=False).encode() + b"\n"
 
     def summary(self) -> dict[str, Any]:
-        """What `episodes.jsonl` says of it."""
+        """Return its line of `episodes.jsonl`."""
         told = {
             key: value for key, value in self.transcript.items() if key not in ("turns", "final_observation", "version")
         }
@@ -211,7 +211,7 @@ def render_config(config: RunConfig) -> str:
 
 
 def read_config(folder: Path) -> RunConfig:
-    """What a run was asked for.
+    """Read the settings of a run.
 
     Raises:
         RecordError: the file is missing, damaged, or says something that no run says.
@@ -231,13 +231,13 @@ def read_config(folder: Path) -> RunConfig:
 
 
 def is_name(text: str) -> bool:
-    """Whether an entry may be called so: what is seen of a name is all that there is of it."""
+    """Return whether an entry may be called so: what is seen of a name is all that there is of it."""
     is_plain = text == unicodedata.normalize("NFKC", text).strip() and not _UNSEEN.search(text)
     return 0 < len(text) <= MAX_NAME and text.isprintable() and is_plain and any(letter.isalnum() for letter in text)
 
 
 def read_sessions(folder: Path) -> list[dict[str, Any]]:
-    """What was running, one for each time that the run was started.
+    """Read the software and machine of a run, one record for each start.
 
     Raises:
         RecordError: the file is missing or damaged.
@@ -424,7 +424,7 @@ def _number(value: Any, *kinds: type) -> Any:
 
 
 def _is_shallow(value: Any, depth: int = 20) -> bool:
-    """Whether dictionaries and lists are nested at most `depth` times."""
+    """Return whether dictionaries and lists are nested at most `depth` times."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return depth > 0 and all(_is_shallow(one, depth - 1) for one in inner)
 

@@ -80,7 +80,7 @@ class Config:
     """Seconds that a class of one's own may take to an answer; its episode is then not played. Endpoints have settings."""
 
     def described(self, spec: AgentSpec) -> RunConfig:
-        """What is recorded; raises `BaselinesError` for values outside their range."""
+        """Return the settings as they are recorded; raises `BaselinesError` for values outside their range."""
         check_at_least("seeds", self.seeds, 1)
         if self.seeds > MAX_RUNS:
             raise ConfigError(f"expected seeds of at most {MAX_RUNS}, got {self.seeds}")
@@ -136,7 +136,7 @@ class Unplayed:
 
 @dataclass
 class Outcome:
-    """What a run came to."""
+    """Result of a run."""
 
     num_episodes: int
     """Of the whole run."""
@@ -249,7 +249,7 @@ def models_digests(spec: AgentSpec, num_runs: int) -> dict[str, str]:
 
 
 def provenance() -> dict[str, Any]:
-    """What was running: versions, revision, machine; no names of hosts, folders or people."""
+    """Return versions, revision and machine; no names of hosts, folders or people."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -321,7 +321,7 @@ def _die_with(parent: int) -> None:
 
 
 def summary(outcome: Outcome) -> list[str]:
-    """What a person wants to know at the end."""
+    """Return the lines that sum up a run for a person."""
     lines = [f"{outcome.played} of {outcome.num_episodes} episodes played, {outcome.now} of them now"]
     if outcome.now:
         rate = f"{outcome.successes / outcome.now:.3f}"

@@ -57,7 +57,7 @@ class Verified:
 
     @property
     def is_partial(self) -> bool:
-        """Whether it is of less than the whole suite; such a run is never listed."""
+        """True if it is of less than the whole suite; such a run is never listed."""
         return self.config.limit is not None
 
 

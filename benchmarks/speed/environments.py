@@ -1,4 +1,4 @@
-"""How fast the environments are, beside what they replace, as a page: `textagent-gym bench --json`, one process per id.
+"""Speed of the environments and of their references, as a page: `textagent-gym bench --json`, one process per id.
 
     python -m benchmarks speed --measure     measures on this machine, and renders docs/speed.md
     python -m benchmarks speed               renders what was measured last
@@ -112,7 +112,7 @@ def ids() -> list[tuple[str, str]]:
 
 
 def bench(env_id: str, steps: int, tasks: int, reference: str | None = None) -> dict[str, Any]:
-    """What `textagent-gym bench --json` tells about one id; the fallback's where the reference is not installed.
+    """Return the output of `textagent-gym bench --json` for one id; the fallback's if the reference is not installed.
 
     Raises:
         SpeedError: it failed.
@@ -129,7 +129,7 @@ def bench(env_id: str, steps: int, tasks: int, reference: str | None = None) -> 
 
 
 def render(told: dict[str, Any]) -> str:
-    """The page, from what was measured."""
+    """Return the page, from what was measured."""
     lines = [
         "# Speed",
         "",
@@ -149,7 +149,7 @@ def render(told: dict[str, Any]) -> str:
 
 
 def cell(row: Row, key: str) -> str:
-    """A figure as the page shows it; a dash where nothing was measured."""
+    """Return a figure as the page shows it; a dash where nothing was measured."""
     value = row.get(key)
     if value is None:
         return "\u2013"

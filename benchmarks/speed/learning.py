@@ -84,7 +84,7 @@ class Config:
     """Seed of every trial."""
 
     def check(self) -> None:
-        """Raises `ConfigError` for values outside their range."""
+        """Raise `ConfigError` for values outside their range."""
         check_fraction("target", self.target)
         for name in ("num_validation_games", "episodes_per_batch", "eval_every", "num_threads"):
             check_at_least(name, getattr(self, name), 1)
@@ -126,7 +126,7 @@ def trials(config: Config) -> list[tuple[str, dict[str, Any]]]:
 
 
 def run_trial(config: Config, trainer: str, settings: dict[str, Any]) -> Trial:
-    """Runs one trial, or reads what it has left."""
+    """Run one trial, or read what it has left."""
     name = "-".join([trainer.replace(" ", "-"), *(f"{key}-{value}" for key, value in settings.items())])
     folder = config.out / name
     result = folder / "trial.json"
@@ -242,7 +242,7 @@ def fastest(found: Sequence[Trial], trainer: str) -> Trial | None:
 
 
 def report(config: Config, found: Sequence[Trial], console: Console) -> None:
-    """Prints the fastest trial of each trainer and writes all to `out`/trials.json."""
+    """Print the fastest trial of each trainer and write all to `out`/trials.json."""
     title = f"until {config.target:.2f} of {config.num_validation_games} validation games"
     table = Table("trainer", "minutes", "episodes", "settings", "trials", title=title)
     for trainer in dict.fromkeys(trial.trainer for trial in found):

@@ -1,4 +1,4 @@
-"""How fast the trainers are, against what one would use without them, on the machine at hand.
+"""Speed of the trainers and of their alternatives, on this machine.
 
 Two tables:
 
@@ -113,7 +113,7 @@ class Config:
     """File for the figures."""
 
     def check(self) -> None:
-        """Raises `ConfigError` where episodes cannot be cut into groups, or groups into minibatches."""
+        """Raise `ConfigError` where episodes cannot be cut into groups, or groups into minibatches."""
         check_at_least("group_size", self.group_size, 2)
         check_at_least("rounds", self.rounds, 1)
         if self.cpu_seconds and (self.num_threads != 1 or self.device != "cpu"):
@@ -190,7 +190,7 @@ class Stopwatch:
 
 
 class Played(Protocol):
-    """What both loops have to say about an episode."""
+    """Record of an episode that both loops give."""
 
     @property
     def num_turns(self) -> int:
@@ -228,7 +228,7 @@ def measure_rollouts(
 
 
 def record_update(policy: Policy, episodes: Sequence[Episode], config: Config, folder: Path) -> NDArray[np.float32]:
-    """Writes model, episodes and options for both sides of the second table; returns the (N,) advantages.
+    """Write model, episodes and options for both sides of the second table; returns the (N,) advantages.
 
     Advantages are drawn, and centred in each group: an untrained policy's returns are all alike.
     """
@@ -263,7 +263,7 @@ def record_update(policy: Policy, episodes: Sequence[Episode], config: Config, f
 def measure_our_update(
     episodes: Sequence[Episode], advantages: NDArray[np.float32], config: Config, folder: Path
 ) -> UpdateSpeed:
-    """Times GRPO's update with each size of micro-batch."""
+    """Time GRPO's update with each size of micro-batch."""
     tokens = sum(episode.num_tokens for episode in episodes)
     seconds: dict[str, float] = {}
     grad_norm = 0.0
@@ -283,7 +283,7 @@ def measure_our_update(
 
 
 def measure_trl_update(python: str, folder: Path) -> UpdateSpeed | str:
-    """Runs TRL on what `record_update` wrote; where there is no TRL, says so in a sentence."""
+    """Run TRL on what `record_update` wrote; where there is no TRL, says so in a sentence."""
     if not python:
         return "TRL was not measured: --trl names the Python interpreter of an environment that has it."
     environment = {**os.environ, "TRL_EXPERIMENTAL_SILENCE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -302,7 +302,7 @@ def measure_trl_update(python: str, folder: Path) -> UpdateSpeed | str:
 
 
 def rollout_table(speeds: Sequence[RolloutSpeed]) -> Table:
-    """The first table."""
+    """Return the first table."""
     table = Table("rollouts", "episodes/s", "seconds", "turns", "tokens", "sampled tokens")
     for speed in speeds:
         numbers = (f"{value:.1f}" for value in (speed.turns, speed.tokens, speed.action_tokens))
@@ -313,7 +313,7 @@ def rollout_table(speeds: Sequence[RolloutSpeed]) -> Table:
 
 
 def update_table(ours: UpdateSpeed, theirs: UpdateSpeed | str) -> Table:
-    """The second table; a sentence may take the place of the other side."""
+    """Return the second table; a sentence may take the place of the other side."""
     caption = theirs if isinstance(theirs, str) else None
     table = Table("GRPO update", "tokens/s", "seconds", "micro-batch", "gradient norm", caption=caption)
     for speed in (ours, theirs):

@@ -1,4 +1,4 @@
-"""How many steps per second a vector environment makes, in processes of this machine and in actors of a Ray cluster.
+"""Steps per second of a vector environment, in processes of this machine and in actors of a Ray cluster.
 
 Every row plays the same environments with the same random commands, so that all follow the same trajectories. Timed are
 calls of `step` alone, after a round that does not count; the fastest round is shown, as it was disturbed least. The first
@@ -56,7 +56,7 @@ class Config:
     """Use the Ray cluster that runs, instead of one of this machine alone."""
 
     def check(self) -> None:
-        """Raises `ConfigError` for values outside their range."""
+        """Raise `ConfigError` for values outside their range."""
         for name in ("num_envs", "steps", "rounds"):
             check_at_least(name, getattr(self, name), 1)
         for name in ("processes", "actors"):
@@ -73,19 +73,19 @@ class Waiting(gym.Wrapper[str, str, str, str]):
         self._seconds = milliseconds / 1e3
 
     def step(self, action: str) -> Any:
-        """Waits, then plays."""
+        """Wait, then play."""
         time.sleep(self._seconds)
         return self.env.step(action)
 
 
 def make_waiting(env_id: str, env_kwargs: dict[str, Any], milliseconds: float) -> TextEnv:
-    """Makes an environment whose steps wait, if they are to."""
+    """Make an environment whose steps wait, if they are to."""
     env = make_env(env_id, env_kwargs)
     return Waiting(env, milliseconds) if milliseconds else env
 
 
 def steps_per_second(envs: TextVectorEnv, steps: int, rounds: int) -> float:
-    """Steps of single environments in a second, with random admissible commands, in the fastest round."""
+    """Step of single environments in a second, with random admissible commands, in the fastest round."""
     rng, watch = np.random.default_rng(0), Stopwatch()
     _, infos = envs.reset(seed=0)
     for _ in range((rounds + 1) * steps):
@@ -122,12 +122,12 @@ def measure(config: Config) -> dict[str, list[float]]:
 
 
 def has_ray() -> bool:
-    """Whether Ray is installed."""
+    """Return whether Ray is installed."""
     return importlib.util.find_spec("ray") is not None
 
 
 def open_ray(config: Config) -> Callable[..., TextVectorEnv]:
-    """Starts a cluster of this machine, where no other is to be used, and returns what makes its environments."""
+    """Start a cluster of this machine, where no other is to be used, and return what makes its environments."""
     import ray
 
     from textagent_gym.interop.ray import make_ray_vector
@@ -138,7 +138,7 @@ def open_ray(config: Config) -> Callable[..., TextVectorEnv]:
 
 
 def markdown(table: dict[str, list[float]], wait_ms: tuple[float, ...]) -> str:
-    """The figures as a Markdown table."""
+    """Return the figures as a Markdown table."""
     heads = ["steps/s" if wait == 0 else f"steps wait {wait:g} ms" for wait in wait_ms]
     lines = [f"| played in | {' | '.join(heads)} |", "| --- |" + " ---: |" * len(heads)]
     lines += [f"| {name} | {' | '.join(f'{value:,.0f}' for value in row)} |" for name, row in table.items()]

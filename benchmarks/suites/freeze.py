@@ -84,7 +84,7 @@ DEFINITIONS: dict[str, tuple[str, Definition]] = {
 
 
 def freeze(name: str) -> str:
-    """The text of a suite's file, every task played through once.
+    """Return the text of a suite's file, every task played through once.
 
     Raises:
         SuiteError: there is no such definition, or a cell has fewer different tasks than it asks for.
@@ -96,7 +96,7 @@ def freeze(name: str) -> str:
 
 
 def make_cell(env_id: str, options: dict[str, Any], num_tasks: int) -> Cell:
-    """A cell of `num_tasks` different tasks of the test split, from `FIRST_SEED` on."""
+    """Return a cell of `num_tasks` different tasks of the test split, from `FIRST_SEED` on."""
     exact_text = not env_id.startswith("SWEGym")
     cell = Cell(f"textagent_gym:{env_id}", {**options, "split": "test"}, True, exact_text, {}, ())
     env = open_plain_env(cell)

@@ -43,7 +43,7 @@ class SuiteError(BaselinesError):
 
 @dataclass(frozen=True)
 class Track:
-    """What agents are granted on top of the text of the world.
+    """Help that agents get on top of the text of the world.
 
     Attributes:
         name: name of the track.
@@ -69,7 +69,7 @@ TRACKS: dict[str, Track] = {
 
 @dataclass(frozen=True)
 class Presentation:
-    """How an agent wants to be told what it is granted; an option of the environment each."""
+    """Presentation of an agent's help; each field is an option of the environment."""
 
     by_number: bool = False
     """Listed commands are numbered, and an action is the number of one (tracks that grant the list)."""
@@ -81,7 +81,7 @@ class Presentation:
     """How an action carries its command: plain, tag or last_line."""
 
     def check(self, track: Track) -> None:
-        """Raises `SuiteError` for what the track does not grant, and for values of another type."""
+        """Raise `SuiteError` for what the track does not grant, and for values of another type."""
         kinds = {"by_number": bool, "preamble": bool, "history": int, "action_format": str}
         wrong = [name for name, kind in kinds.items() if type(getattr(self, name)) is not kind]
         if wrong:
@@ -96,7 +96,7 @@ class Presentation:
             raise SuiteError(f"expected action_format plain, tag or last_line, got {self.action_format!r}")
 
     def options(self, cell: Cell, track: Track) -> dict[str, Any]:
-        """Constructor options of the environment; domains without a list of commands are asked for none."""
+        """Return constructor options of the environment; domains without a list of commands are asked for none."""
         lists = track.lists and cell.lists
         return {
             "preamble": self.preamble,
@@ -185,7 +185,7 @@ class Suite:
 
 @cache
 def load_suite(name: str) -> Suite:
-    """Reads a published suite.
+    """Read a published suite.
 
     Raises:
         SuiteError: there is none of that name, or its file is not the one that was published.
@@ -202,21 +202,21 @@ def load_suite(name: str) -> Suite:
 
 
 def find_track(name: str) -> Track:
-    """The track of that name, or `SuiteError`."""
+    """Return the track of that name, or `SuiteError`."""
     if name not in TRACKS:
         raise SuiteError(f"expected one of the tracks {', '.join(TRACKS)}, got {name!r}")
     return TRACKS[name]
 
 
 def parse_suite(text: str) -> Suite:
-    """A suite from the text of its file."""
+    """Return a suite from the text of its file."""
     told = json.loads(text)
     cells = tuple(Cell(**{**cell, "tasks": tuple(SuiteTask(*row) for row in cell["tasks"])}) for cell in told["cells"])
     return Suite(told["name"], told["description"], cells, sha256(text))
 
 
 def render_suite(name: str, description: str, cells: list[Cell]) -> str:
-    """The text of a suite's file: one line per task."""
+    """Return the text of a suite's file: one line per task."""
     columns = [field.name for field in fields(SuiteTask)]
     parts = []
     for cell in cells:
@@ -228,18 +228,18 @@ def render_suite(name: str, description: str, cells: list[Cell]) -> str:
 
 
 def open_env(cell: Cell, presentation: Presentation, track: Track, expose_solution: bool = False) -> TextEnv:
-    """The environment of a cell as a track grants it."""
+    """Return the environment of a cell as a track grants it."""
     told = presentation.options(cell, track)
     return make_env(cell.env_id, {**cell.options, **told, "expose_solution": expose_solution})
 
 
 def open_plain_env(cell: Cell) -> TextEnv:
-    """The environment of a cell with its solution and without any presentation: where digests are taken."""
+    """Return the environment of a cell with its solution and without any presentation: where digests are taken."""
     return make_env(cell.env_id, {**cell.options, "expose_solution": True})
 
 
 def read_task(env: TextEnv, seed: int, exact_text: bool) -> SuiteTask:
-    """What a task is, and its digest: the first observation, the task card, and the reference solution played through.
+    """Return a task and its digest: the first observation, the task card, and the reference solution played through.
 
     Args:
         env: of `open_plain_env`.

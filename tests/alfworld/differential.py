@@ -41,7 +41,7 @@ TALK = (
 
 @dataclass
 class Tally:
-    """What was counted.
+    """Counts of a comparison.
 
     Attributes:
         lines: Commands and resets that both engines answered.
@@ -54,7 +54,7 @@ class Tally:
     examples: list[str] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
-        """Adds another count to this one."""
+        """Add another count to this one."""
         self.lines += other.lines
         self.differing += other.differing
         self.examples = (self.examples + other.examples)[:20]
@@ -121,7 +121,7 @@ def careless_player(seed: int) -> Player:
 
 
 def tasks_of(source: Source, first: int, num_games: int) -> Iterator[AlfworldTask]:
-    """The games to play: of a real split in the order of their names, or generated ones that go round the sizes."""
+    """Yield the games to play: of a real split in the order of their names, or generated ones that go round the sizes."""
     if source == "generated":
         for number in range(first, first + num_games):
             receptacles, objects, length = SIZES[number % len(SIZES)]
@@ -142,7 +142,7 @@ Source = Literal["train", "valid_seen", "valid_unseen", "generated"]
 
 
 def compare_game(source: Source, first: int, num_games: int, number: int, num_steps: int) -> dict[str, Tally]:
-    """The three players on one of the games."""
+    """Return the three players on one of the games."""
     task = list(tasks_of(source, first, num_games))[number]
     players = {
         "walkthrough": walkthrough_player(task),
@@ -153,7 +153,7 @@ def compare_game(source: Source, first: int, num_games: int, number: int, num_st
 
 
 def main(source: Source = "valid_seen", games: int = 140, steps: int = 50, first: int = 0) -> None:
-    """Prints how often the engines differ.
+    """Print how often the engines differ.
 
     Args:
         source: A split of the real games (in `ALFWORLD_DATA`), or "generated".

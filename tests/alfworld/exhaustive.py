@@ -80,7 +80,7 @@ def _explored(game: Game, max_states: int) -> tuple[list[Mark], dict[int, list[i
 
 
 def small_game(seed: int) -> Game | None:
-    """A household of a few receptacles and objects with one or two errands, or None where the draw came to nothing."""
+    """Return a household of a few receptacles and objects with one or two errands, or None if the draw fails."""
     rng = np.random.default_rng(seed)
     recipe = Recipe(
         num_receptacles=int(rng.integers(2, 7)),
@@ -93,7 +93,7 @@ def small_game(seed: int) -> Game | None:
 
 
 def disagreements(game: Game, max_states: int) -> tuple[int, list[str]] | None:
-    """The number of states, and where the planner's count of remaining steps is another than the exhaustive one."""
+    """Return the number of states, and where the planner's count of remaining steps is another than the exhaustive one."""
     known = distances(game, max_states)
     errands = read_errands(game.problem.goal)
     assert errands is not None
@@ -109,7 +109,7 @@ def disagreements(game: Game, max_states: int) -> tuple[int, list[str]] | None:
 
 
 def main(games: int = 60, first: int = 0, max_states: int = 60_000) -> None:
-    """Prints how often the planner and the exhaustive search differ.
+    """Print how often the planner and the exhaustive search differ.
 
     Args:
         games: Seeds to try; those whose draw comes to nothing, or that are too large, are left out.

@@ -22,7 +22,7 @@ THINGS = {"Apple": "CounterTop", "Bread": "CounterTop", "Knife": "CounterTop", "
 
 
 def household(kind: TaskType, thing: str, target: str, places: Iterable[str] = PLACES) -> Household:
-    """The room with one errand and some of its places."""
+    """Return the room with one errand and some of its places."""
     receptacles = [PLACES[place] for place in places]
     lamp_place = PLACES["Desk"] if kind == "look_at_obj_in_light" else None
     chore = Chore(kind, thing, (PLACES[THINGS[thing]],), target, f"see to the {thing.lower()}", lamp_place)
@@ -40,7 +40,7 @@ HOT_APPLE = household("pick_heat_then_place_in_recep", "Apple", "Fridge")
 def write_game(
     data_folder: Path, data: dict[str, Any], task_type: str, *, split: str = "train", name: str = "X-None-Y-1"
 ) -> Path:
-    """Writes a game file into a folder that `ALFWORLD_DATA` may name."""
+    """Write a game file into a folder that `ALFWORLD_DATA` may name."""
     path = data_folder / "json_2.1.1" / split / f"{task_type}-{name}" / "trial_1" / "game.tw-pddl"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data))
@@ -48,5 +48,5 @@ def write_game(
 
 
 def write_room(data_folder: Path, room: Household, **where: str) -> Path:
-    """Writes a room as a game file."""
+    """Write a room as a game file."""
     return write_game(data_folder, game_data(room), room.chores[0].kind, **where)

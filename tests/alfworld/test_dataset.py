@@ -31,7 +31,7 @@ LENGTHS: dict[TaskType, int] = {
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder for games, and an empty cache."""
+    """Return an empty folder for games, and an empty cache."""
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("TEXTAGENT_GYM_CACHE", str(tmp_path / "cache"))
     return tmp_path / "data"
@@ -39,7 +39,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def games(data: Path) -> Path:
-    """A folder with three games."""
+    """Return a folder with three games."""
     for kind, length in LENGTHS.items():
         recipe = Recipe(num_receptacles=length, num_objects=2 * length, solution_length=length, task_types=(kind,))
         task = make_task(recipe)

@@ -48,7 +48,7 @@ def problem_text() -> str:
 
 
 def formula(text: str) -> Any:
-    """The s-expression of a formula, as nested lists."""
+    """Return the s-expression of a formula, as nested lists."""
     found: Any = eval(re.sub(r"[^\s(),]+", r"'\g<0>',", text).replace("(", "[").replace(")", "],"))
     return found[0]
 

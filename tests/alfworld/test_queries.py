@@ -38,7 +38,7 @@ def enumerated(
     wanted: Sequence[str],
     distinct: bool,
 ) -> list[Row]:
-    """What a query has to return, by trying all values of all variables."""
+    """Return the rows of a query by trying all values of all variables."""
     found = []
     for values in itertools.product(*(sorted(TYPES[kind]) for kind in free.values())):
         names = {**given_values, **dict(zip(free, values, strict=True)), **{thing: thing for thing in OBJECTS}}

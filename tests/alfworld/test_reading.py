@@ -1,4 +1,4 @@
-"""What a player meant, and why nothing happened: each sentence in a room known by heart."""
+"""Interpretation of commands and reasons for failure: each sentence in one known room."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ def make(**kwargs: Any) -> gym.Env[str, str]:
 
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gym.Env[str, str]:
-    """The room of `tests.alfworld.rooms`, explained."""
+    """Return the room of `tests.alfworld.rooms`, explained."""
     write_room(tmp_path, HOT_APPLE)
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
     env = gym.make("ALFWorld-v0", explain=True, max_steps=100)
@@ -28,7 +28,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gym.Env[str, str]:
 
 
 def dialects(command: str) -> list[str]:
-    """The command in other words."""
+    """Return the command in other words."""
     verb, thing, preposition, place = command.split(" ", 1)[0], *command.split(" ", 1)[1].partition(" to ")
     assert (verb, preposition) == ("move", " to ")
     return [

@@ -67,7 +67,7 @@ class ChatServer(ThreadingHTTPServer):
 
 
 def raw(content: bytes) -> Respond:
-    """Sends bytes as they are, and hangs up."""
+    """Send bytes as they are, and hang up."""
 
     def respond(handler: Handler, _: dict[str, Any]) -> None:
         handler.wfile.write(content)
@@ -77,7 +77,7 @@ def raw(content: bytes) -> Respond:
 
 
 def answer(status: int, content: bytes, length: int | None = None, **headers: str) -> Respond:
-    """Sends an answer that is well formed but for its length."""
+    """Send an answer that is well formed but for its length."""
     length = len(content) if length is None else length
     told = {
         "Content-Length": str(length),
@@ -89,12 +89,12 @@ def answer(status: int, content: bytes, length: int | None = None, **headers: st
 
 
 def shaped(value: Any, status: int = 200, **headers: str) -> Respond:
-    """Sends JSON."""
+    """Send JSON."""
     return answer(status, json.dumps(value).encode(), **headers)
 
 
 def completion(text: Any, finish_reason: Any = "stop", usage: Any = (5, 2)) -> dict[str, Any]:
-    """A chat completion."""
+    """Return a chat completion."""
     if isinstance(usage, tuple):
         usage = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
     message = {"role": "assistant", "content": text}

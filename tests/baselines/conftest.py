@@ -1,4 +1,4 @@
-"""What the tests of the trainers share: the toy environment, and tiny policies that are made once."""
+"""Fixtures of the trainers' tests: the toy environment, and tiny policies that are made once."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def texts(demonstrations: list[Demonstration]) -> list[str]:
 
 @pytest.fixture(scope="session")
 def make_tiny(texts: list[str]) -> Callable[[int], Policy]:
-    """Makes an untrained tiny policy from a seed."""
+    """Make an untrained tiny policy from a seed."""
     return lambda seed: Policy.tiny(texts, seed)
 
 
 @pytest.fixture(scope="session")
 def tiny_policy(make_tiny: Callable[[int], Policy]) -> Policy:
-    """An untrained tiny policy that no test may train."""
+    """Return an untrained tiny policy that no test may train."""
     return make_tiny(1)

@@ -1,4 +1,4 @@
-"""What a GPU must not change: scores, gradients, learning, memory. Left out where there is none.
+"""A GPU must not change scores, gradients, learning or memory. Skipped without one.
 
 pytest tests/baselines/test_cuda.py
 """
@@ -32,7 +32,7 @@ TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1}
 
 @pytest.fixture(scope="module")
 def cloned(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
-    """A policy that has half understood the toy, trained on the GPU."""
+    """Return a policy that has half understood the toy, trained on the GPU."""
     config = sft_config(tmp_path_factory.mktemp("sft"))
     return sft.train(replace(config, run=replace(config.run, device="cuda")))
 

@@ -42,7 +42,7 @@ LIMITS = RolloutSettings(max_new_tokens=8, max_context_tokens=256)
 
 
 def launch(flag: str, *arguments: str) -> None:
-    """Runs a module in two processes."""
+    """Run a module in two processes."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
     environment |= {"OMP_NUM_THREADS": "1"}
     with socket.socket() as probe:
@@ -57,14 +57,14 @@ def launch(flag: str, *arguments: str) -> None:
 
 
 def train_alone(algorithm: str, options: list[str]) -> None:
-    """Does in this process what the command line would."""
+    """Do in this process what the command line would."""
     module = ALGORITHMS[algorithm]
     module.train(tyro.cli(module.Config, args=options, config=(tyro.conf.OmitArgPrefixes,)))
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A policy that has half understood the toy: it earns something, and so has gradients."""
+    """Return a policy that has half understood the toy: it earns something, and so has gradients."""
     run = RunSettings(out=tmp_path_factory.mktemp("start"), num_threads=1, progress=False)
     optimiser = OptimiserSettings(learning_rate=3e-3)
     return sft.train(
@@ -102,7 +102,7 @@ def test_two_processes_train_as_one(algorithm: str, flag: str, start: Path, tmp_
 
 
 def assert_same_curve(first: Path, second: Path) -> None:
-    """The same up to rounding, and not because nothing happened."""
+    """Check for equality up to rounding, and that something happened."""
     one, two = (read_metrics(folder / "metrics.jsonl") for folder in (first, second))
     assert [record.keys() for record in one] == [record.keys() for record in two]
     assert "eval/return" in one[-1] and all(record["train/grad_norm"] > 0.1 for record in one)
@@ -138,7 +138,7 @@ def curve(folder: Path) -> list[Record]:
 
 
 def test_a_share_of_nothing_changes_nothing(tiny_policy: Policy) -> None:
-    """What a process runs when only others have work: gradients of zero, and nothing in the log."""
+    """A process without work of its own contributes gradients of zero, and nothing to the log."""
     batch = make_batch(tiny_policy.model.config.vocab_size)
     settings = UpdateSettings(kl_coef=0.1, entropy_coef=0.1)
     policy = Policy(copy.deepcopy(tiny_policy.model), tiny_policy.tokenizer)
@@ -209,7 +209,7 @@ def take_a_step(policy: Policy, critic: Critic, ranks: Ranks, batch: Batch) -> t
 
 
 def share_held(weights: dict[str, Tensor]) -> float:
-    """The part of all numbers that this process holds."""
+    """Return the part of all numbers that this process holds."""
     assert all(isinstance(weight, DTensor) for weight in weights.values())
     held = sum(weight.to_local().numel() for weight in weights.values() if isinstance(weight, DTensor))
     return held / sum(weight.numel() for weight in weights.values())
@@ -270,7 +270,7 @@ def check_model(name: str, ranks: Ranks, tokenizer: Any, folder: Path) -> None:
 
 
 def main(out: Path) -> None:
-    """What each of two processes does in `test_sharded_models_step_as_whole_ones`."""
+    """Run one of the two processes of `test_sharded_models_step_as_whole_ones`."""
     from baselines.models import tiny
 
     torch.set_num_threads(1)

@@ -55,7 +55,7 @@ def written(default: Any) -> str:
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Record]:
-    """The first record of each algorithm, with everything switched on that logs a number of its own."""
+    """Return the first record of each algorithm, with everything switched on that logs a number of its own."""
     records = {}
     model = "tiny"
     for name, module in ALGORITHMS.items():

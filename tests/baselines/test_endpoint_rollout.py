@@ -40,7 +40,7 @@ TASKS = [Task(seed) for seed in range(6)]
 
 
 def obey(messages: list[Message]) -> dict[str, Any]:
-    """Does what the last sentence asks for."""
+    """Do what the last sentence asks for."""
     return completion(" bring the " + messages[-1]["content"].rstrip(".").split()[-1] + "\n")
 
 
@@ -185,7 +185,7 @@ def test_no_more_environments_step_at_a_time_than_may(
 
 @pytest.fixture(scope="module")
 def cloned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a policy that has half understood the toy, and says what is a text."""
+    """Return the folder of a policy that has half understood the toy, and says what is a text."""
     run = RunSettings(out=tmp_path_factory.mktemp("sft"), num_threads=1, progress=False)
     optimiser = OptimiserSettings(learning_rate=3e-3, warmup_steps=3, schedule="cosine")
     config = sft.Config(env_id=TOY, num_demos=24, num_epochs=6, batch_size=8, optimiser=optimiser, run=run)
@@ -203,7 +203,7 @@ def local(policy: Policy, settings: RolloutSettings) -> list[Episode]:
 
 
 def in_words(episode: Episode) -> Episode:
-    """What would be left of an episode if an endpoint had played it."""
+    """Return an episode as an endpoint would have recorded it."""
     nothing = np.zeros(0, dtype=np.int64)
     turns = tuple(replace(turn, start=0, action_start=0, end=0) for turn in episode.turns)
     return replace(
@@ -233,7 +233,7 @@ def assert_same(some: list[Episode], others: list[Episode], logprobs: bool = Tru
 
 
 def spelled_alike(policy: Policy, episode: Episode) -> bool:
-    """Whether every action was sampled in the tokens that its text is encoded to."""
+    """Return whether every action was sampled in the tokens that its text is encoded to."""
     sampled = [episode.token_ids[turn.action_start : turn.end].tolist() for turn in episode.turns]
     return sampled == [policy.chat.action(turn.action) for turn in episode.turns]
 
@@ -269,7 +269,7 @@ def test_what_cannot_be_recomputed(policy: Policy, server: ChatServer) -> None:
 
 
 def serve(policy: Policy, max_new_tokens: int) -> Callable[[list[Message]], dict[str, Any]]:
-    """The policy as a server would run it: the whole conversation rendered and encoded anew, generation by transformers."""
+    """Return the policy as a server would run it: the whole conversation encoded again, generation by transformers."""
     tokenizer, lock = policy.tokenizer, Lock()
 
     def reply(messages: list[Message]) -> dict[str, Any]:

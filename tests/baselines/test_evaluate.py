@@ -23,7 +23,7 @@ from baselines.sampling.environments import EnvPool, make_env
 
 
 def obedient(observation: str, info: Mapping[str, Any]) -> str:
-    """Does what the last sentence asks for."""
+    """Do what the last sentence asks for."""
     return "bring the " + observation.rstrip(".").split()[-1]
 
 

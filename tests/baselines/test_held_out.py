@@ -25,7 +25,7 @@ class Share(Ranks):
         self.rank, self.count = rank, 3
 
     def gather(self, items):  # type: ignore[no-untyped-def]
-        """What this process has."""
+        """Return the values of this process."""
         return list(items)
 
 

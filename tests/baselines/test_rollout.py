@@ -54,7 +54,7 @@ def assert_same(some: Sequence[Episode], others: Sequence[Episode]) -> None:
 
 @pytest.fixture(scope="module")
 def sharp(make_tiny: Callable[[int], Policy]) -> Policy:
-    """A tiny policy with logits far from uniform, which ends some turns by itself."""
+    """Return a tiny policy with logits far from uniform, which ends some turns by itself."""
     policy = make_tiny(3)
     with torch.no_grad():
         for parameter in policy.model.parameters():
@@ -118,7 +118,7 @@ def test_threads_play_the_same_episodes(sharp: Policy, alone: list[Episode]) -> 
 
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> type[ToyErrands]:
-    """The toy with its counts at zero."""
+    """Return the toy with its counts at zero."""
     monkeypatch.setattr(ToyErrands, "num_made", 0)
     monkeypatch.setattr(ToyErrands, "num_closed", 0)
     return ToyErrands
@@ -172,7 +172,7 @@ def test_the_pool_refuses_what_it_cannot_make(toys: type[ToyErrands]) -> None:
 
 @st.composite
 def decoder_calls(draw: st.DrawFn) -> list[tuple[str, Any]]:
-    """A random history of a batch: rows come, speak, wait and go."""
+    """Return a random history of a batch: rows come, speak, wait and go."""
     chunk = st.lists(st.integers(4, 250), min_size=1, max_size=9)
     calls: list[tuple[str, Any]] = [("admit", draw(st.lists(chunk, min_size=1, max_size=3)))]
     num_rows = len(calls[0][1])

@@ -1,4 +1,4 @@
-"""Which tasks are played: in every cycle each seed once, mixtures by weight, curricula by share or by success."""
+"""Choice of tasks: in every cycle each seed once, mixtures by weight, curricula by share or by success."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ ALGORITHMS: dict[str, Any] = {"grpo": grpo, "rloo": rloo, "ppo": ppo, "reinforce
 
 
 def rl_config(name: str, out: Path, model: Path | str, **changes: Any) -> Any:
-    """A configuration of one of the algorithms, of the same size for all: 64 episodes an iteration."""
+    """Return a configuration of one of the algorithms, of the same size for all: 64 episodes an iteration."""
     config = ALGORITHMS[name].Config(
         env_id=TOY,
         model=str(model),
@@ -75,7 +75,7 @@ def small(name: str) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def cloned(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
-    """A policy that has half understood the toy."""
+    """Return a policy that has half understood the toy."""
     return sft.train(sft_config(tmp_path_factory.mktemp("sft")))
 
 
@@ -164,7 +164,7 @@ def test_every_credit_in_every_algorithm(name: str, credit: str, cloned: TrainRe
 
 
 class Killed(BaseException):
-    """What a test raises in the middle of a run; nothing in the run catches it."""
+    """Exception that a test raises in the middle of a run; nothing in the run catches it."""
 
 
 def train_with_a_kill(train: Any, config: Any, at_step: int, monkeypatch: pytest.MonkeyPatch) -> TrainResult:

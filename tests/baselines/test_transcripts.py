@@ -30,7 +30,7 @@ ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(2)><!--"
 
 
 def episode_of(policy: Policy, actions: list[str], cut_last: bool = False, **changes: Any) -> Episode:
-    """An episode that was never played: token i has log-probability -i / 8 where it is an action's."""
+    """Return an episode that was never played: token i has log-probability -i / 8 where it is an action's."""
     ids: list[int] = []
     mask: list[bool] = []
     turns = []

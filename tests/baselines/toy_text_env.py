@@ -78,7 +78,7 @@ class ToyErrands(gym.Env[str, str]):
         return text, float(right) / len(self._orders), terminated, truncated, self._info()
 
     def close(self) -> None:
-        """Counts; an instance that fails does so here too."""
+        """Count; an instance that fails does so here too."""
         ToyErrands.num_closed += 1
         if self._fail_at:
             raise RuntimeError("the toy was told to fail in close, too")

@@ -67,7 +67,7 @@ class Chromium:
             self._process.wait()
 
     def send(self, method: str, **params: Any) -> dict[str, Any]:
-        """Sends a command and returns its result."""
+        """Send a command and return its result."""
         self._number += 1
         command = {"id": self._number, "method": method, "params": params}
         session = {"sessionId": self._session} if self._session else {}
@@ -90,13 +90,13 @@ class Chromium:
         self.read("new Promise(done => setTimeout(done))")  # what listens for the new place has been called
 
     def wait_for_load(self) -> None:
-        """Waits until the page that was asked for last is loaded."""
+        """Wait until the page that was asked for last is loaded."""
         while "Page.loadEventFired" not in self._events:
             self._receive()
         self._events.clear()
 
     def read(self, script: str) -> Any:
-        """The value of an expression on the page."""
+        """Return the value of an expression on the page."""
         told = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in told, told["exceptionDetails"]
         return told["result"].get("value")
@@ -119,7 +119,7 @@ class Chromium:
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def resize(self, width: int, height: int = 900) -> None:
-        """Gives the page another size, in CSS pixels."""
+        """Give the page another size, in CSS pixels."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def colours(self, scheme: str) -> None:
@@ -127,7 +127,7 @@ class Chromium:
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def shoot(self, path: Path, whole: bool = False) -> None:
-        """Writes a picture of what is seen, or of the whole page."""
+        """Write a picture of what is seen, or of the whole page."""
         told = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(told["data"]))
 

@@ -86,7 +86,7 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def tiny_policy() -> Policy:
-    """An untrained model that has seen a few words."""
+    """Return an untrained model that has seen a few words."""
     torch.set_num_threads(1)
     return Policy.tiny(["You are in a hall. Commands:", "1 look", "2 go east", "3 take the lamp"], seed=1)
 

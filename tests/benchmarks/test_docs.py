@@ -19,7 +19,7 @@ PAGE = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
 
 
 def first_cells(heading: str) -> list[str]:
-    """What stands in backticks in the first cells of the table under a heading."""
+    """Return the words in backticks in the first cells of the table under a heading."""
     section = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     return [
         name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)

@@ -71,7 +71,7 @@ def toy_suite(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def entry_of(slug: str, solved: Sequence[int], agent: str = "python:a:B", name: str = "", tokens: Any = None) -> Entry:
-    """An entry whose run r solves the first `solved[r]` of ten tasks in both cells, and else returns 0.25 in 8 steps."""
+    """Return an entry whose run r solves the first `solved[r]` of ten tasks in both cells, else returns 0.25 in 8 steps."""
     config = RunConfig(name or slug, agent, {}, "toy-v0", "0" * 64, "listed", Presentation(), len(solved))
 
     def row(win: bool) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def entry_of(slug: str, solved: Sequence[int], agent: str = "python:a:B", name: 
 
 
 def rows_of(page: str, title: str) -> list[dict[str, str]]:
-    """The rows of the table under the heading that contains `title`, by the titles of its columns."""
+    """Return the rows of the table under the heading that contains `title`, by the titles of its columns."""
     lines = [line for line in page.partition(title)[2].partition("\n#")[0].splitlines() if line.startswith("|")]
     head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return [dict(zip(head, row, strict=True)) for row in rows]
@@ -278,7 +278,7 @@ def test_turns_show_what_the_replay_finds_and_not_what_was_handed_in(monkeypatch
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[leaderboard.Config]:
-    """The site of five entries in a suite of six tasks, played, packed, verified and replayed."""
+    """Yield the site of five entries in a suite of six tasks, played, packed, verified and replayed."""
     folder = tmp_path_factory.mktemp("leaderboard")
     sizes = {"TextWorld-w2-o3-q4-Dense-v0": 3, "TextWorld-Easy-Dense-v0": 1, "ALFWorld-Easy-Dense-v0": 2}
     cells = [make_cell(env_id, {}, num_tasks) for env_id, num_tasks in sizes.items()]
@@ -356,7 +356,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 @pytest.fixture
 def page(browser: Chromium, built: leaderboard.Config) -> Iterator[Chromium]:
-    """The browser on the first page; what was wrong on any page since is an error."""
+    """Yield the browser on the first page; what was wrong on any page since is an error."""
     browser.resize(1200)
     browser.open("about:blank")  # else an address that differs in its last part alone would load nothing
     browser.open((built.site / "index.html").as_uri() + BOARD)

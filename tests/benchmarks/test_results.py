@@ -1,4 +1,4 @@
-"""What is committed as an entry is what it says: nothing else beside it, a sample of episodes played again, and the page.
+"""Committed entries hold what they say: no other files, a sample of episodes that replays, and the page.
 
 `make verify-results` plays all of it.
 """

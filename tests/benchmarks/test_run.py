@@ -43,7 +43,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def told(folder: Path) -> list[dict[str, Any]]:
-    """What was played, without what a clock or an order says."""
+    """Return the played episodes without times and without their order."""
     played = [episode.trajectory() for episode in read_trajectories(folder, most=100)]
     for line in played:
         del line["seconds"], line["session"]

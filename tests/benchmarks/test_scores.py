@@ -57,7 +57,7 @@ def width(estimate: Estimate) -> float:
 
 
 def correlated(seed: int, num_runs: int, num_tasks: int) -> NDArray[np.bool_]:
-    """Runs of tasks of different difficulty."""
+    """Run of tasks of different difficulty."""
     rng = np.random.default_rng(seed)
     return rng.random((num_runs, num_tasks)) < rng.random(num_tasks)
 

@@ -27,7 +27,7 @@ Line = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the random agent: some episodes end in failure or out of steps."""
+    """Return a run of the random agent: some episodes end in failure or out of steps."""
     folder = tmp_path_factory.mktemp("honest")
     run(Config(suite="smoke-v0", agent="random", out=folder, seeds=2))
     return folder
@@ -46,7 +46,7 @@ def trajectories(folder: Path) -> list[Line]:
 
 
 def forged(folder: Path, target: Path, forge: Callable[[list[Line]], object]) -> Path:
-    """A copy of a run with other trajectories and the summaries that go with them, as a careful forger would do."""
+    """Return a copy of a run with other trajectories and the summaries that go with them, as a careful forger would do."""
     shutil.copytree(folder, target)
     played = trajectories(folder)
     forge(played)
@@ -365,7 +365,7 @@ def test_numbers_and_nesting_beyond_measure_are_rejected_in_a_sentence(
 
 
 def say_blanks(played: list[Line]) -> None:
-    """An action that a pattern with two ends to find would read for minutes."""
+    """Return an action that a pattern with two ends to find would read for minutes."""
     for turn in failed(played)["turns"]:
         turn["action"] = "a" + " " * (MAX_ACTION - 2) + "b"
 

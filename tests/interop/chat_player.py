@@ -22,7 +22,7 @@ def solution(env_id: str, seed: int) -> tuple[str, ...]:
 
 @contextmanager
 def playing(by_heart: dict[str, Sequence[str]]) -> Iterator[str]:
-    """The base URL of a server; `by_heart` maps the first words of the user to the actions that follow."""
+    """Yield the base URL of a server; `by_heart` maps the first words of the user to the actions that follow."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -65,5 +65,5 @@ def playing(by_heart: dict[str, Sequence[str]]) -> Iterator[str]:
 
 
 def _words(content: Any) -> str:
-    """The text of a message, whether it is a string or a list of parts."""
+    """Return the text of a message, whether it is a string or a list of parts."""
     return content if isinstance(content, str) else "".join(part["text"] for part in content)

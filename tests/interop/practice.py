@@ -71,7 +71,7 @@ def score(act: Act, make: MakeGame = make_game, practised: Sequence[int] = PRACT
 
 
 def report(library: str, algorithm: str, steps: int, seconds: float, scores: Scores) -> None:
-    """Prints a row of the table in docs/libraries.md; `seconds` are those of the processor."""
+    """Print a row of the table in docs/libraries.md; `seconds` are those of the processor."""
     chance = f"{scores.random:.2f} / {scores.random_held_out:.2f}"
     policy = f"{scores.practised:.2f} / {scores.held_out:.2f}"
     print(f"| {library} {version(library)} | {algorithm} | {steps:,} | {chance} | {policy} | {seconds:.0f} |")

@@ -34,18 +34,18 @@ class Nodes:
         self.head_id, self.other_id = str(head.node_id), str(self._other.node_id)
 
     def kill_other(self) -> None:
-        """Takes the second node away with all that runs on it, without a word."""
+        """Take the second node away with all that runs on it, without a word."""
         self._cluster.remove_node(self._other, allow_graceful=False)
 
     def revive_other(self) -> None:
-        """Puts another node in its place."""
+        """Put another node in its place."""
         self._other = self._cluster.add_node(**SIZE)
         self.other_id = str(self._other.node_id)
 
 
 @contextmanager
 def two_nodes() -> Iterator[Nodes]:
-    """Starts a cluster and connects to it; one at a time on this machine."""
+    """Start a cluster and connects to it; one at a time on this machine."""
     with (Path(tempfile.gettempdir()) / "textagent-gym-ray-tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         path = os.environ.get("PYTHONPATH")

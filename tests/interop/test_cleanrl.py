@@ -66,7 +66,7 @@ class ReadingPolicy(PlacePolicy):
 
 
 class Batch(NamedTuple):
-    """What was played; every field is (T, B), or (T, B, features)."""
+    """Played steps; every field is (T, B), or (T, B, features)."""
 
     observations: Tensor
     masks: Tensor
@@ -155,7 +155,7 @@ def advantages_of(batch: Batch, last_values: Tensor) -> Tensor:
 
 
 def loss_of(policy: PlacePolicy, batch: Batch, advantages: Tensor, returns: Tensor) -> Tensor:
-    """The clipped loss of PPO (Schulman et al., arXiv 1707.06347, equations 7 and 9)."""
+    """Return the clipped loss of PPO (Schulman et al., arXiv 1707.06347, equations 7 and 9)."""
     chances = policy(batch.observations, batch.masks)
     ratios = (chances.log_prob(batch.actions) - batch.logprobs).exp()
     advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)

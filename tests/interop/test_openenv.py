@@ -66,7 +66,7 @@ class Session:
 
 @contextlib.contextmanager
 def serving(*options: str, **variables: str) -> Iterator[int]:
-    """The port of a server in a process of its own, which must still be alive at the end."""
+    """Yield the port of a server in a process of its own, which must still be alive at the end."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [
@@ -123,7 +123,7 @@ def status(port: int, path: str, **headers: str) -> int:
 
 
 def in_process(seed: int, actions: list[str]) -> list[tuple[Any, ...]]:
-    """The trajectory without a server, with infos as JSON holds them."""
+    """Return the trajectory without a server, with infos as JSON holds them."""
     env = gym.make(ENV_ID)
     observation, info = env.reset(seed=seed)
     told: list[tuple[Any, ...]] = [(observation, None, False, False, json.loads(json.dumps(info)))]
@@ -139,7 +139,7 @@ def solution(seed: int) -> list[str]:
 
 
 def eventually(port: int, **options: Any) -> Session:
-    """A session on a server that may still be about to free a place."""
+    """Return a session on a server that may still be about to free a place."""
     deadline = time.monotonic() + 20
     while True:
         session = Session(port, **options)

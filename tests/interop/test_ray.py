@@ -52,12 +52,12 @@ def nodes() -> Iterator[Nodes]:
 
 
 def process_of(env: TextVectorEnv, share: int) -> int:
-    """The process of the actor of a share."""
+    """Return the process of the actor of a share."""
     return int(ray.get(env._groups[share]._actor.__ray_call__.remote(lambda _: os.getpid())))  # type: ignore[attr-defined]
 
 
 def node_of(env: TextVectorEnv, share: int) -> str:
-    """The node of the actor of a share."""
+    """Return the node of the actor of a share."""
     ask = env._groups[share]._actor.__ray_call__  # type: ignore[attr-defined]
     return str(ray.get(ask.remote(lambda _: ray.get_runtime_context().get_node_id())))
 

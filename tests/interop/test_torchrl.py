@@ -28,7 +28,7 @@ NUM_STEPS = 32
 
 
 def wrapped_game() -> GymWrapper:
-    """A game as TorchRL sees it; the mask comes out of info."""
+    """Return a game as TorchRL sees it; the mask comes out of info."""
     env = GymWrapper(make_game(), categorical_action_encoding=True)
     mask = default_info_dict_reader(["action_mask"], spec=[Binary(MAX_ACTIONS, dtype=torch.int8)])
     return env.set_info_dict_reader(mask)

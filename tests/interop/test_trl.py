@@ -25,7 +25,7 @@ OPEN, CLOSE = '<tool_call>\n{"name": "act", "arguments": {"action": "', '"}}\n</
 
 
 def make_tokenizer(texts: list[str]) -> Any:
-    """A byte-level BPE trained on the spot, with the marks and the chat template of Qwen3."""
+    """Return a byte-level BPE trained on the spot, with the marks and the chat template of Qwen3."""
     inner = tokenizers.Tokenizer(tokenizers.models.BPE())
     inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = tokenizers.decoders.ByteLevel()
@@ -45,7 +45,7 @@ def make_tokenizer(texts: list[str]) -> Any:
 
 
 def make_model(tokenizer: Any) -> Any:
-    """A Qwen3 of some hundred thousand weights."""
+    """Return a Qwen3 of some hundred thousand weights."""
     torch.manual_seed(0)
     config = transformers.Qwen3Config(
         vocab_size=len(tokenizer),
@@ -104,7 +104,7 @@ def prompts_of(tokenizer: Any, seeds: range) -> list[str]:
 
 
 def replay(seed: int, actions: list[str]) -> float:
-    """The return of the actions without any trainer; what comes after the end is not played."""
+    """Return the return of the actions without any trainer; what comes after the end is not played."""
     env = gym.make(ENV_ID, **ENV_KWARGS)
     env.reset(seed=seed)
     total, over = 0.0, False

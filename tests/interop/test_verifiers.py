@@ -58,7 +58,7 @@ __all__ = ["InProcess"]
 
 @pytest.fixture
 def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The two modules that a user has, at the top level of the path as verifiers wants them."""
+    """Yield the two modules of a user, at the top level of the path as verifiers requires."""
     (tmp_path / "textworld_easy_tasks.py").write_text(TASKSET)
     (tmp_path / "in_process_harness.py").write_text(HARNESS)
     monkeypatch.syspath_prepend(tmp_path)

@@ -50,7 +50,7 @@ def replay(seed: int, actions: Any) -> list[float]:
 
 
 def save_model(folder: Path) -> None:
-    """A tokenizer of bytes and the configuration of a model; no weights, because nothing here computes with them."""
+    """Return a tokenizer of bytes and the configuration of a model, without weights."""
     inner = tokenizers.Tokenizer(tokenizers.models.BPE())
     inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = tokenizers.decoders.ByteLevel()
@@ -67,7 +67,7 @@ def save_model(folder: Path) -> None:
 
 
 class ByHeart:
-    """What `LLMServerClient` is to an agent loop: tokens in, tokens out; the n-th reply of a request is the n-th action."""
+    """Fake of `LLMServerClient`: tokens in, tokens out; the n-th reply of a request is the n-th action."""
 
     def __init__(self, by_heart: dict[str, Any]) -> None:
         self.by_heart, self.told = by_heart, dict[str, int]()
@@ -114,7 +114,7 @@ def worker(tmp_path: Path) -> Any:
 
 
 def rows(seeds: list[Any], **columns: Any) -> Any:
-    """A batch as verl's dataset makes it."""
+    """Return a batch as verl's dataset makes it."""
 
     def column(values: list[Any]) -> Any:
         array = np.empty(len(values), dtype=object)

@@ -77,7 +77,7 @@ def missing() -> str | None:
 
 @contextlib.contextmanager
 def serving() -> Iterator[str]:
-    """The address of an engine that has the image `IMAGE`.
+    """Yield the address of an engine that has the image `IMAGE`.
 
     Raises:
         subprocess.CalledProcessError: It cannot be made: there may be no network for Debian's packages.

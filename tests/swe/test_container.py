@@ -315,7 +315,7 @@ def test_swebench_comes_to_the_same_verdict(room: ContainerSandbox, tmp_path: Pa
 
 
 def _evaluated(script: str, patch: str) -> str:
-    """What the test script prints in the image after a patch, run as swebench does: as root, in one container."""
+    """Return the output of the test script in the image after a patch, run as swebench does: as root, in one container."""
     container = engine().containers.create(podman.IMAGE, ["sleep", "600"], network_mode="none", working_dir="/testbed")
     try:
         container.start()

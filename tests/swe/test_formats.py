@@ -224,7 +224,7 @@ def test_wrong_task_folders(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_another_hand(tmp_path: Path) -> None:
-    """What swebench's own tools write: no hints, a Dockerfile, columns that this project does not know."""
+    """Files of swebench's own tools: no hints, a Dockerfile, columns that this project does not know."""
     task = tmp_path / "tasks" / "a__b-1"
     task.mkdir(parents=True)
     (task / "task.yaml").write_text(

@@ -102,7 +102,7 @@ def numbered(change: Mapping[int, str]) -> dict[str, str]:
 
 
 def test_hunks_follow_the_hunk_before() -> None:
-    """Where a line occurs twice, the second hunk goes where the first one's move leads."""
+    """If a line occurs twice, the second hunk goes where the first one's move leads."""
     patch = "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-top\n+TOP\n@@ -17 +17 @@\n-x\n+y\n"
     numbers = [f"{number}\n" for number in range(1, 18)]
     before = ["top\n", *numbers[1:4], "x\n", *numbers[5:16], "x\n"]

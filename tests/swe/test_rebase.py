@@ -249,7 +249,7 @@ def test_the_command_says_of_each_row_how_it_went(
 
 @pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip takes for the index: a wheel, and an sdist whose build would leave a file."""
+    """Return a folder that pip takes for the index: a wheel, and an sdist whose build would leave a file."""
     info = "tinywheel-1.0.dist-info"
     with zipfile.ZipFile(tmp_path / "tinywheel-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("tinywheel.py", "value = 7\n")

@@ -63,7 +63,7 @@ class Room:
 
 
 def marked(mark: str) -> list[int]:
-    """Processes with a mark among their variables."""
+    """Return processes with a mark among their variables."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
@@ -105,7 +105,7 @@ def room(kind: Any) -> Iterator[Room]:
 
 @pytest.fixture
 def outside() -> Iterator[Path]:
-    """A folder of the host that anybody may read and write."""
+    """Yield a folder of the host that anybody may read and write."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o777)
     (folder / "secret").write_text("hidden treasure")
@@ -238,7 +238,7 @@ caller.send(b"hello")
 
 @contextlib.contextmanager
 def listeners(folder: Path) -> Iterator[list[tuple[socket.socket, tuple[str, str, str]]]]:
-    """A TCP, a UDP and a Unix socket of the host."""
+    """Yield a TCP, a UDP and a Unix socket of the host."""
     with contextlib.ExitStack() as stack:
         found = []
         for family, kind, address in (
@@ -603,7 +603,7 @@ def test_a_tier_tells_its_gaps(room: Room) -> None:
 
 
 def python_for_all() -> str | None:
-    """An interpreter that an ordinary user can start, or None."""
+    """Return an interpreter that an ordinary user can start, or None."""
     for name in (sys.executable, "/usr/bin/python3"):
         probe = [name, "-c", "import sys; sys.exit(sys.version_info < (3, 10))"]
         with contextlib.suppress(OSError):

@@ -25,7 +25,7 @@ ORIGINS: tuple[Origin, ...] = ("bundled", "mutation", "release")
 
 
 def check(record: TaskRecord, sandbox: Sandbox) -> None:
-    """The reference repair resolves, the untouched tree is worth nothing, both by running the tests."""
+    """Check by running the tests that the reference repair resolves and that the untouched tree is worth nothing."""
     ready = problem(record, sandbox)
     start = texts(ready.exam.start)
     for edit in ready.edits:

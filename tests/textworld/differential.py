@@ -37,7 +37,7 @@ FIELDS = ("text", "score", "valid", "won", "lost")
 
 @dataclass
 class Tally:
-    """What was counted.
+    """Counts of a comparison.
 
     Attributes:
         steps: Lines that both backends answered.
@@ -58,7 +58,7 @@ class Tally:
     examples: list[str] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
-        """Adds another count to this one."""
+        """Add another count to this one."""
         self.steps += other.steps
         self.differing += other.differing
         self.lists += other.lists
@@ -104,7 +104,7 @@ def compare(task: TextWorldTask, player: Player, num_steps: int) -> Tally:
 
 
 def readable(player: Player, reply: object) -> Iterator[str]:
-    """The player's lines that the environment passes on to a backend."""
+    """Yield the player's lines that the environment passes on to a backend."""
     unreadable = TextWorldEnv._unreadable
     while (command := player(reply)) is not None:  # type: ignore[arg-type]
         if refusal(command, TextWorldEnv.barred_verbs) is None and unreadable(None, command) is None:  # type: ignore[arg-type]
@@ -112,7 +112,7 @@ def readable(player: Player, reply: object) -> Iterator[str]:
 
 
 def recipe_of(number: int) -> Recipe:
-    """The game of that number: every thirteenth is tw-simple, the others go round the sizes."""
+    """Return the game of that number: every thirteenth is tw-simple, the others go round the sizes."""
     if number % 13 == 12:
         rewards = ("sparse", "balanced", "dense")[number % 3]
         return Recipe(challenge="simple", rewards=rewards, seed=number)  # type: ignore[arg-type]
@@ -121,7 +121,7 @@ def recipe_of(number: int) -> Recipe:
 
 
 def compare_game(number: int, num_steps: int) -> dict[str, Tally]:
-    """The three players on one game."""
+    """Return the three players on one game."""
     task = make_task(recipe_of(number))
     players = {
         "expert": expert_player(task),
@@ -132,7 +132,7 @@ def compare_game(number: int, num_steps: int) -> dict[str, Tally]:
 
 
 def main(games: int = 100, steps: int = 100, first: int = 0) -> None:
-    """Prints how often the backends differ.
+    """Print how often the backends differ.
 
     Args:
         games: Games to play.

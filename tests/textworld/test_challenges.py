@@ -49,7 +49,7 @@ KITCHEN = (
 
 
 def make(challenge: str, settings: dict[str, Any], folder: Path, seed: int = 3) -> TextWorldTask:
-    """The game that textworld makes of a challenge's settings; its solution is textworld's own walkthrough."""
+    """Return the game that textworld makes of a challenge's settings; its solution is textworld's own walkthrough."""
     textworld = import_textworld()
     options = textworld.GameOptions()
     options.seeds = seed

@@ -12,7 +12,7 @@ from textagent_gym.planning import Planner
 
 
 def reference_game(rooms: int, objects: int, length: int, quests: int, seed: int, *, last_only: bool = False):
-    """The game of `tw-make custom`, from textworld's own `make_game`."""
+    """Return the game of `tw-make custom`, from textworld's own `make_game`."""
     textworld = import_textworld()
     options = textworld.GameOptions()
     options.kb = textworld.generator.KnowledgeBase.default()

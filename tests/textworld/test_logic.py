@@ -10,7 +10,7 @@ from textagent_gym.planning import Planner
 
 
 def walk_beside_textworld(game, num_steps: int, seed: int) -> None:
-    """Applies the same random actions in textworld's state and in ours, and compares facts and commands each time."""
+    """Apply the same random actions in textworld's state and in ours, and compare facts and commands each time."""
     ground, state = GroundGame(game), game.world.state.copy()
     names = {key: info.name for key, info in game.infos.items()}
     rules, constants = game.kb.rules.values(), game.kb.types.constants_mapping

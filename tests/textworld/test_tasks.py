@@ -22,7 +22,7 @@ EASY = Recipe(num_rooms=3, num_objects=4, solution_length=4, seed=1)
 
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of the test's own, and no memory of other ones."""
+    """Return a cache folder of the test's own, and no memory of other ones."""
     monkeypatch.setenv(data.CACHE_VARIABLE, str(tmp_path))
     make_task.cache_clear()
     yield tmp_path

@@ -17,7 +17,10 @@ _lock = threading.RLock()
 
 
 def import_textworld() -> Any:
-    """The textworld package with its generator; importing it draws from numpy's global generator, which is put back."""
+    """Return the textworld package with its generator.
+
+    Importing it draws from numpy's global generator, which is put back.
+    """
     with _untouched():
         import textworld
         import textworld.challenges
@@ -28,7 +31,7 @@ def import_textworld() -> Any:
 
 
 def import_alfworld() -> Any:
-    """The module of the alfworld package that plays its text games.
+    """Return the module of the alfworld package that plays its text games.
 
     Raises:
         gymnasium.error.DependencyNotInstalled: Something that it needs is missing.
@@ -57,7 +60,7 @@ def undisturbed() -> Iterator[None]:
 
 @contextmanager
 def _untouched() -> Iterator[None]:
-    """Puts back what the packages change when they are imported: global generators, and variables (`ALFWORLD_DATA`)."""
+    """Put back what the packages change when they are imported: global generators, and variables (`ALFWORLD_DATA`)."""
     with _lock:
         python_state, numpy_state, variables = random.getstate(), np.random.get_state(), dict(os.environ)
         try:

@@ -11,7 +11,7 @@ from gymnasium.error import ResetNeeded
 
 
 def seed_of(row: Mapping[str, Any]) -> Any:
-    """The seed in a row of a trainer's data set: in a column of its own, or in `extra_info`.
+    """Return the seed in a row of a trainer's data set: in a column of its own, or in `extra_info`.
 
     Raises:
         ValueError: There is none.
@@ -45,7 +45,7 @@ class Episode:
         self._begin({})
 
     def start(self, seed: SupportsIndex | None = None, options: dict[str, Any] | None = None) -> str:
-        """Starts the task of `seed` (or of the environment's reset options) and returns the first observation."""
+        """Start the task of `seed` (or of the environment's reset options) and return the first observation."""
         self._is_started = False
         observation, info = self._env.reset(seed=None if seed is None else operator.index(seed), options=options)
         self._begin(info)
@@ -53,7 +53,7 @@ class Episode:
         return self._text(observation)
 
     def act(self, action: str) -> str:
-        """Takes a step and returns the observation.
+        """Take a step and return the observation.
 
         Raises:
             gymnasium.error.ResetNeeded: The episode is over, or none was started.
@@ -68,7 +68,7 @@ class Episode:
 
     @property
     def over(self) -> bool:
-        """Whether the episode has ended, in whatever way."""
+        """True if the episode has ended, in whatever way."""
         return self.terminated or self.truncated
 
     @property
@@ -78,7 +78,7 @@ class Episode:
         return {"episode_return": self.total_reward, "num_steps": float(self.num_steps), **told}
 
     def close(self) -> None:
-        """Ends the environment."""
+        """End the environment."""
         self._env.close()
 
     def _begin(self, info: dict[str, Any]) -> None:

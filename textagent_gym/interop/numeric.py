@@ -54,7 +54,7 @@ class AdmissibleActionIndex(gym.Wrapper[str, Any, str, Any], RecordConstructorAr
         self._commands: tuple[str, ...] = ()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Starts an episode, with `info["action_mask"]` (max_actions,) of 0 and 1."""
+        """Start an episode, with `info["action_mask"]` (max_actions,) of 0 and 1."""
         observation, info = self.env.reset(seed=seed, options=options)
         return observation, self._masked(info)
 
@@ -112,7 +112,7 @@ class FixedSeeds(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._place = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Starts an episode with the next seed of the list."""
+        """Start an episode with the next seed of the list."""
         place = self._place if seed is None else seed
         self._place = place + 1
         return self.env.reset(seed=self._seeds[place % len(self._seeds)], options=options)
@@ -153,12 +153,12 @@ class HashedBagOfWords(gym.ObservationWrapper[NDArray[np.float32], Any, str], Re
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Starts an episode."""
+        """Start an episode."""
         self._first = None
         return super().reset(seed=seed, options=options)
 
     def observation(self, observation: str) -> NDArray[np.float32]:
-        """Counts of the hashed words."""
+        """Return the counts of the hashed words."""
         counts = bag_of_words(observation, self._num_features)
         if not self._keep_first:
             return counts
@@ -194,7 +194,7 @@ class CommandWords(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Starts an episode."""
+        """Start an episode."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._task = self._words(observation)
         return self._rows(observation, info), info
@@ -246,7 +246,7 @@ class TokenizedObservation(gym.ObservationWrapper[NDArray[np.int64], Any, str], 
         self.observation_space = Box(0, vocab_size - 1, (max_tokens,), np.int64)
 
     def observation(self, observation: str) -> NDArray[np.int64]:
-        """The last tokens of the text, padded."""
+        """Return the last tokens of the text, padded."""
         assert isinstance(self.observation_space, Box)
         (length,) = self.observation_space.shape
         tokens = list(self._encode(observation))[-length:]

@@ -72,7 +72,7 @@ class TextEnvironment(Environment):  # type: ignore[misc]
         options: dict[str, Any] | None = None,
         **unknown: Any,
     ) -> TextObservation:
-        """Starts the task of `seed`, or of `options` as the environment's own reset takes them.
+        """Start the task of `seed`, or of `options` as the environment's own reset takes them.
 
         Raises:
             TypeError: An argument is unknown.
@@ -89,7 +89,7 @@ class TextEnvironment(Environment):  # type: ignore[misc]
 
     @property
     def state(self) -> State:
-        """How far the episode is."""
+        """State of the episode."""
         return State(episode_id=self._episode_id, step_count=self._episode.num_steps)
 
     def get_metadata(self) -> EnvironmentMetadata:
@@ -97,7 +97,7 @@ class TextEnvironment(Environment):  # type: ignore[misc]
         return EnvironmentMetadata(name=self._episode.env_id, description="A text environment of Gymnasium.")
 
     def close(self) -> None:
-        """Ends the environment."""
+        """End the environment."""
         self._episode.close()
 
     def _observe(self, text: str, reward: float | None) -> TextObservation:
@@ -113,7 +113,7 @@ class TextEnvironment(Environment):  # type: ignore[misc]
 
 
 def _plain(value: Any) -> Any:
-    """What JSON holds in the place of `value`: numbers and lists for those of NumPy, words for all else."""
+    """Convert `value` for JSON: numbers and lists for those of NumPy, words for all else."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 

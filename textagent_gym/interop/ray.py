@@ -61,7 +61,7 @@ def make_ray_vector(
     start_timeout: float = 300.0,
     **kwargs: Any,
 ) -> TextVectorEnv:
-    """Makes a vector environment that actors of a Ray cluster play, spread over its machines.
+    """Make a vector environment that actors of a Ray cluster play, spread over its machines.
 
     Args:
         env: An id for `gym.make` (`package:Id-v0` imports the package in every actor), or a function that makes one
@@ -98,7 +98,7 @@ def make_ray_vector(
 
 
 def _connect() -> None:
-    """Connects to the cluster that runs, unless this process has a connection."""
+    """Connect to the cluster that runs, unless this process has a connection."""
     if ray.is_initialized():
         return
     try:
@@ -111,7 +111,7 @@ def _connect() -> None:
 
 @dataclass
 class _Episode:
-    """What leads an environment to where it is.
+    """Reset and actions that lead an environment to its present state.
 
     Attributes:
         generator: Its generator before the reset.
@@ -140,7 +140,7 @@ class _Share(LocalGroup):
         self.begun: dict[int, np.random.Generator] = {}
 
     def send(self, message: tuple[Any, ...]) -> None:
-        """Does what the message asks for."""
+        """Do what the message asks for."""
         self.begun = {}
         super().send(message)
 
@@ -172,12 +172,12 @@ class _Player:
     """The actor: plays a share, and answers with what `attempt` found."""
 
     def ready(self) -> None:
-        """Returns as soon as the actor has found its place."""
+        """Return as soon as the actor has found its place."""
 
     def open(
         self, make_env: MakeEnv, numbers: range, mode: AutoresetMode, episodes: list[_Episode | None]
     ) -> tuple[bool, Any]:
-        """Makes the environments and resumes their episodes; what they have in common."""
+        """Make the environments and resumes their episodes; what they have in common."""
 
         def opened() -> Spaces:
             self._share = _Share(make_env, numbers, mode)
@@ -189,7 +189,7 @@ class _Player:
         return attempt(opened)
 
     def ask(self, message: tuple[Any, ...]) -> tuple[bool, Any]:
-        """The answers to a message, and the generators of the episodes that began with it.
+        """Return the answers to a message, and the generators of the episodes that began with it.
 
         Both are pickled: arrays that Ray unpacks by itself lie in its store, and cannot be written to.
         """
@@ -201,7 +201,7 @@ class _Player:
         return attempt(asked)
 
     def close(self) -> None:
-        """Closes the environments."""
+        """Close the environments."""
         self._share.close()
 
 
@@ -227,7 +227,7 @@ class _ActorGroup:
         self._start()
 
     def spaces(self) -> Spaces:
-        """What the first environment has, and with it all."""
+        """Return the spaces of the first environment, which all share."""
         return self._outliving(self._opened)
 
     def send(self, message: tuple[Any, ...]) -> None:
@@ -242,7 +242,7 @@ class _ActorGroup:
         return found
 
     def close(self) -> None:
-        """Closes the environments, and ends the actor."""
+        """Close the environments, and end the actor."""
         if not ray.is_initialized():  # Ray ended before, and the actor with it
             return
         with suppress(RayError):
@@ -262,7 +262,7 @@ class _ActorGroup:
             ray.kill(self._actor)
 
     def _outliving(self, get: Callable[[], R]) -> R:
-        """What `get` returns once an actor lives to tell."""
+        """Return the result of `get` from an actor that survives the call."""
         why = ""
         for _ in range(self._max_deaths + 1):
             try:
@@ -302,7 +302,7 @@ class _ActorGroup:
         return answered
 
     def _record(self, found: list[Any], begun: dict[int, np.random.Generator]) -> None:
-        """Keeps what the environments would need to come here again."""
+        """Keep what the environments would need to come here again."""
         assert self._message is not None
         what, *arguments = self._message
         for place, generator in begun.items():

@@ -71,7 +71,7 @@ class Guard:
         self._idle_seconds = idle_seconds
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Serves one connection."""
+        """Serve one connection."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -84,7 +84,7 @@ class Guard:
             await self._app(scope, receive, send)
 
     def _refusal(self, scope: MutableMapping[str, Any]) -> tuple[int, str] | None:
-        """The status and the reason with which a request is refused, or None."""
+        """Return the status and the reason with which a request is refused, or None."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
         if self._token is not None:
             shown = _shown_token(headers.get(b"authorization", b""))
@@ -124,7 +124,7 @@ class Guard:
 
 
 def _shown_token(header: bytes) -> bytes:
-    """The token in an Authorization header: as a bearer's, or as the password of anybody."""
+    """Return the token in an Authorization header: as a bearer's, or as the password of anybody."""
     scheme, _, value = header.strip().partition(b" ")
     if scheme.lower() == b"bearer":
         return value.strip()
@@ -173,7 +173,7 @@ class Config:
     """Time that a client may take for its next message, in seconds."""
 
     def check(self) -> None:
-        """Raises `ValueError` for values outside their range."""
+        """Raise `ValueError` for values outside their range."""
         check_integer("port", self.port, low=1, high=65_535)
         check_integer("max_sessions", self.max_sessions, low=1)
         check_integer("max_message_bytes", self.max_message_bytes, low=1)
@@ -189,7 +189,7 @@ class Config:
         return self.token or os.environ.get(TOKEN_VARIABLE) or None
 
     def app(self) -> Guard:
-        """The application, guarded."""
+        """Return the application, guarded."""
         return Guard(
             make_app(self.env_id, _json_object(self.env_kwargs), self.max_sessions),
             token=self._token,
@@ -216,7 +216,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def main() -> None:
-    """Serves until it is interrupted."""
+    """Serve until it is interrupted."""
     config = tyro.cli(Config, description=__doc__)
     try:
         config.check()

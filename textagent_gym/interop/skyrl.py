@@ -54,7 +54,7 @@ class GymTextEnv(BaseTextEnv):  # type: ignore[misc]  # untyped where it is abse
         self._episode = Episode(env_id, env_kwargs)
 
     def init(self, prompt: ConversationType) -> tuple[ConversationType, dict[str, Any]]:
-        """Starts the task of the row's seed; the prompt, and after it the first observation."""
+        """Start the task of the row's seed; the prompt, and after it the first observation."""
         self.turns = 0
         observation = self._episode.start(self._seed)
         return [*prompt, _user(observation)], self._episode.metrics
@@ -76,7 +76,7 @@ class GymTextEnv(BaseTextEnv):  # type: ignore[misc]  # untyped where it is abse
         return self._episode.metrics
 
     def close(self) -> None:
-        """Ends the environment."""
+        """End the environment."""
         self._episode.close()
 
 

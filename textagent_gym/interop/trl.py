@@ -32,7 +32,7 @@ PROMPT = "Play this game: call the tool `act` once for each step, and read what 
 
 
 class TextEnvironment:
-    """What TRL asks of an environment: `reset`, the tools, which are all other public methods, and `get_reward`.
+    """Environment as TRL calls it: `reset`, the tools, which are all other public methods, and `get_reward`.
 
     Args:
         env_id: An id for `gym.make`.
@@ -45,7 +45,7 @@ class TextEnvironment:
         weakref.finalize(self, self._episode.close)  # TRL never closes, and a public `close` would be a tool
 
     def reset(self, seed: int | None = None, **columns: Any) -> str:
-        """Starts the task of the row's seed; the text that is returned ends the row's prompt.
+        """Start the task of the row's seed; the text that is returned ends the row's prompt.
 
         Raises:
             ValueError: The row has no seed, so that every member of a group would play another task.
@@ -75,7 +75,7 @@ class TextEnvironment:
             raise
 
     def get_reward(self) -> float:
-        """The return of the episode.
+        """Return the return of the episode.
 
         Raises:
             RuntimeError: The environment failed, so that the episode has no return.
@@ -86,12 +86,15 @@ class TextEnvironment:
 
 
 def environment_factory(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> Callable[[], TextEnvironment]:
-    """The argument `environment_factory` of a trainer; one environment is made here, so that a mistake is found at once."""
+    """Return the argument `environment_factory` of a trainer.
+
+    One environment is made here, so that a mistake is found at once.
+    """
     Episode(env_id, env_kwargs).close()
     return partial(TextEnvironment, env_id, env_kwargs)
 
 
 def make_dataset(seeds: Iterable[int], prompt: str = PROMPT) -> Dataset:
-    """A dataset of one row per seed: the prompt, to which the first observation is added, and the seed."""
+    """Return a dataset of one row per seed: the prompt, to which the first observation is added, and the seed."""
     message = {"role": "user", "content": f"{prompt}\n\n"}
     return Dataset.from_list([{"prompt": [message], "seed": seed} for seed in seeds])

@@ -35,7 +35,7 @@ except ImportError as error:
 
 
 class GymData(vf.TaskData):  # type: ignore[misc]  # untyped where it is absent, here and below
-    """What makes an episode.
+    """Data of an episode.
 
     Attributes:
         env_id: An id for `gym.make`.
@@ -53,7 +53,7 @@ class GymTask(vf.Task[GymData]):  # type: ignore[misc]
 
 
 class GymTasksetConfig(vf.TasksetConfig):  # type: ignore[misc]
-    """Which tasks there are."""
+    """Choice of the tasks."""
 
     env_id: str
     """An id for `gym.make`."""
@@ -75,7 +75,7 @@ class GymTaskset(vf.Taskset[GymTask, GymTasksetConfig]):  # type: ignore[misc]
         self.INFINITE = config.num_tasks is None
 
     def load(self) -> Iterator[GymTask]:
-        """The tasks in the order of their seeds."""
+        """Yield the tasks in the order of their seeds."""
         config = self.config
         for index in itertools.count() if config.num_tasks is None else range(config.num_tasks):
             seed = config.first_seed + index

@@ -50,7 +50,7 @@ class GymMultiTurnEnv(MultiTurnEnv):  # type: ignore[misc]  # untyped where it i
         self._gym_id, self._gym_kwargs = env_id, dict(env_kwargs or {})
 
     async def setup_state(self, state: State) -> State:
-        """Starts the task of the row's seed; its first observation ends the prompt."""
+        """Start the task of the row's seed; its first observation ends the prompt."""
         state["episode"] = episode = await asyncio.to_thread(Episode, self._gym_id, self._gym_kwargs)
         observation = await asyncio.to_thread(episode.start, state["info"]["seed"])
         state["prompt"] = [*state["prompt"], UserMessage(content=observation)]
@@ -68,7 +68,7 @@ class GymMultiTurnEnv(MultiTurnEnv):  # type: ignore[misc]  # untyped where it i
 
     @cleanup  # type: ignore[untyped-decorator]
     async def close_episode(self, state: State) -> None:
-        """Ends the environment and keeps what it has paid, for the rubric."""
+        """End the environment and keep what it has paid, for the rubric."""
         episode: Episode | None = state.pop("episode", None)
         if episode is not None:
             state["episode_return"] = episode.total_reward

@@ -106,7 +106,7 @@ class ALFWorldCoop(TeamEnv):
         return stages_done(self._facts(self._as_met_by(together, self._world)), planner.errands)
 
     def _facts(self, mark: Mark) -> Facts:
-        """The facts at a mark."""
+        """Return the facts at a mark."""
         game = cast(AlfworldTask, self.task).game
         assert game is not None
         facts = game.initial.copy()
@@ -121,10 +121,10 @@ def _planner(task: AlfworldTask, errands: tuple[Errand, ...]) -> Planner:
 
 
 def parallel_env(**knobs: Any) -> ALFWorldCoop:
-    """The environment in which all act at once; `knobs` are those of `ALFWorldCoop`."""
+    """Return the environment in which all act at once; `knobs` are those of `ALFWorldCoop`."""
     return ALFWorldCoop(**knobs)
 
 
 def env(**knobs: Any) -> TurnBased:
-    """The same household turn by turn."""
+    """Return the same household turn by turn."""
     return turn_by_turn(ALFWorldCoop(**knobs))

@@ -62,7 +62,7 @@ class NumericTeam(ParallelEnv[str, Observation, int]):  # type: ignore[misc]
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Observation], dict[str, dict[str, Any]]]:
-        """Starts an episode; see `TeamEnv.reset`."""
+        """Start an episode; see `TeamEnv.reset`."""
         told, infos = self._team.reset(seed, options)
         self._first = {name: bag_of_words(text, self._num_features) for name, text in told.items()}
         return self._seen(told, infos), infos
@@ -74,7 +74,7 @@ class NumericTeam(ParallelEnv[str, Observation, int]):  # type: ignore[misc]
         return self._seen(told, infos), rewards, terminations, truncations, infos
 
     def close(self) -> None:
-        """Closes the team."""
+        """Close the team."""
         self._team.close()
 
     def _new_spaces(self) -> tuple[Dict, Discrete]:

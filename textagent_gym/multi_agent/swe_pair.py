@@ -60,7 +60,10 @@ class SWEPair(TeamEnv):
         super().__init__(self._repository, names=(DEVELOPER, REVIEWER), hearing="all", knobs=knobs)
 
     def plan(self) -> dict[str, str]:
-        """The developer makes the edits of the reference repair in their order; the reviewer submits when all are made."""
+        """Return the developer makes the edits of the reference repair in their order.
+
+        The reviewer submits when all are made.
+        """
         edits = cast(SweTask, self.task).problem.edits
         (_, past), _ = cast(World, self._world)
         if len(past) >= len(edits):
@@ -129,10 +132,10 @@ class SWEPair(TeamEnv):
 
 
 def parallel_env(**knobs: Any) -> SWEPair:
-    """The environment in which both act at once; `knobs` are those of `SWEPair`."""
+    """Return the environment in which both act at once; `knobs` are those of `SWEPair`."""
     return SWEPair(**knobs)
 
 
 def env(**knobs: Any) -> TurnBased:
-    """The same work turn by turn."""
+    """Return the same work turn by turn."""
     return turn_by_turn(SWEPair(**knobs))

@@ -120,11 +120,11 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
 
     @abstractmethod
     def _own(self, world: Any) -> Any:
-        """What belongs to the player who is in `world`, a backend's snapshot."""
+        """Return the belongings of the player who is in `world`, a backend's snapshot."""
 
     @abstractmethod
     def _newcomer(self, own: Any) -> Any:
-        """What a player owns at the start who stands beside the one that owns `own`."""
+        """Return the belongings at the start of a player beside the one that owns `own`."""
 
     @abstractmethod
     def _as_met_by(self, own: Any, world: Any) -> Any:
@@ -132,11 +132,11 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
 
     @abstractmethod
     def _place(self, own: Any) -> Hashable:
-        """Where a player is; None where all are in one place all the time."""
+        """Return the place of a player; None if all are in one place all the time."""
 
     @abstractmethod
     def _is_over(self, world: Any) -> tuple[bool, bool]:
-        """Whether the game is won, and whether it is lost, for the player who is in `world`."""
+        """Return whether the game is won, and whether it is lost, for the player who is in `world`."""
 
     @abstractmethod
     def _num_done(self) -> int:
@@ -148,10 +148,10 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
 
     @abstractmethod
     def plan(self) -> dict[str, str]:
-        """What each player does next if all know everything; for experts. Players with nothing to do pass."""
+        """Return each player's next action if all know everything; for experts. Players with nothing to do pass."""
 
     def _report(self, agent: str, command: str, before: Any, after: Any) -> str | None:
-        """What others see of an action, or None where it changed nothing that can be seen."""
+        """Return the text that others see of an action, or None if it changed nothing visible."""
         return None if before == after else f"{agent}: {command}"
 
     def _refused(self, agent: str, command: str) -> str | None:
@@ -159,16 +159,16 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
         return None
 
     def _said(self, command: str) -> str | None:
-        """What a player says with a command, or None where it says nothing."""
+        """Return the message in a player's command, or None if there is none."""
         words = re.match(r"(?i)\s*say\s+(.*)", command, re.DOTALL)
         return words[1] if words else None
 
     def _greeting(self, name: str) -> list[str]:
-        """What a player is told of itself at first."""
+        """Return the lines that introduce a player to itself."""
         return [f"You are {name}."] if len(self.possible_agents) > 1 else []
 
     def _team_rules(self) -> str:
-        """What players are told of the team."""
+        """Return the rules of the team for its players."""
         names = f"{', '.join(self.possible_agents[:-1])} and {self.possible_agents[-1]}"
         heard = "those who are near" if self._hearing == "near" else "all"
         return (
@@ -199,7 +199,7 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
-        """Starts an episode; all stand where the task puts its player, and the first one has what that one carries.
+        """Start an episode; all stand where the task puts its player, and the first one has what that one carries.
 
         Args:
             seed: Seeds the draws from here on.
@@ -263,7 +263,7 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
         return observations, rewards, terminations, truncations, infos
 
     def close(self) -> None:
-        """Ends the engine."""
+        """End the engine."""
         self._solo.close()
 
     def _play(self, name: str, action: str) -> None:
@@ -301,7 +301,7 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
     def _notice(
         self, witness: Seat, name: str, said: str | None, report: str | None, place: Hashable, seat: Seat
     ) -> None:
-        """Adds to a player's news what it sees and hears of another one's action."""
+        """Add to a player's news what it sees and hears of another one's action."""
         where = self._place(witness.own)
         if said is not None:
             if where == place or self._hearing == "all":
@@ -312,12 +312,12 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
             witness.news.append(f"{name} arrives.")
 
     def _enter(self, seat: Seat) -> None:
-        """Makes a player the one whom the single-player environment plays."""
+        """Make a player the one whom the single-player environment plays."""
         self._world = self._as_met_by(seat.own, self._world)
         self._solo.restore(replace(seat.point, backend=self._world, over=False))
 
     def _tell(self, name: str) -> str:
-        """A player's observation at the end of a round."""
+        """Return a player's observation at the end of a round."""
         seat = self._seats[name]
         self._enter(seat)
         if self._num_rounds == 0:
@@ -354,7 +354,7 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
         }
 
     def acting(self, name: str, command: str) -> str:
-        """The action by which a player gives a command that is admissible for it."""
+        """Return the action by which a player gives a command that is admissible for it."""
         commands = self._seats[name].point.turn.admissible or ()
         if self._by_number and command in commands:
             command = str(commands.index(command) + 1)
@@ -362,7 +362,7 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
 
 
 def turn_by_turn(team: ParallelEnv[str, Any, Any]) -> TurnBased:
-    """The same game in PettingZoo's other form: players are asked one after the other, then the round is played."""
+    """Return the same game in PettingZoo's other form: players are asked one after the other, then the round is played."""
     turns: TurnBased = parallel_to_aec(team)
     return turns
 
@@ -379,7 +379,7 @@ def player_names(num_agents: int) -> tuple[str, ...]:
 
 
 def knobs_of(env_id: str | None, entry_point: str, knobs: dict[str, Any], fixed: tuple[str, ...]) -> dict[str, Any]:
-    """The arguments of a single-player environment: those of a registered id, where one is named, and `knobs` over them.
+    """Return the arguments of a single-player environment: those of a registered id, if any, updated with `knobs`.
 
     Args:
         env_id: A registered id of the domain, or None.

@@ -20,7 +20,7 @@ class ExpertTeam:
         self._env = env
 
     def reset(self, infos: dict[str, dict[str, Any]], seed: int | None = None) -> None:
-        """Starts an episode; `seed` changes nothing."""
+        """Start an episode; `seed` changes nothing."""
 
     def act(self, observations: dict[str, str], infos: dict[str, dict[str, Any]]) -> dict[str, str]:
         """One action of each player."""
@@ -39,7 +39,7 @@ class RandomTeam:
         self._rng = np.random.default_rng(0)
 
     def reset(self, infos: dict[str, dict[str, Any]], seed: int | None = None) -> None:
-        """Starts an episode; the same `seed` draws the same actions."""
+        """Start an episode; the same `seed` draws the same actions."""
         self._rng = np.random.default_rng(seed)
         for number, name in enumerate(self._env.possible_agents):
             self._env.action_space(name).seed((seed or 0) + number)

@@ -24,7 +24,7 @@ from textagent_gym.registration import TEXTWORLD
 
 
 class Own(NamedTuple):
-    """What belongs to a player.
+    """Belongings of a player.
 
     Attributes:
         room: Where it is.
@@ -64,7 +64,7 @@ class TextWorldCoop(TeamEnv):
         super().__init__(TextWorldEnv(**knobs), names=player_names(num_agents), hearing=hearing, knobs=knobs)
 
     def plan(self) -> dict[str, str]:
-        """The player who stands best goes its way; whoever carries what it needs puts that down."""
+        """Return the player who stands best goes its way; whoever carries what it needs puts that down."""
         actions = dict.fromkeys(self.agents, PASS)
         task = cast(TextWorldTask, self.task)
         plans = {name: task.planner.plan(self._laid_open(name)) for name in self.agents}
@@ -123,7 +123,7 @@ class TextWorldCoop(TeamEnv):
         return max((task.subgoals_total - steps for steps in left if steps is not None), default=0)
 
     def _laid_open(self, name: str) -> int:
-        """The facts for one player if all others had put down what they carry."""
+        """Return the facts for one player if all others had put down what they carry."""
         ground = cast(TextWorldTask, self.task).ground
         state: int = self._world.state & ~ground.own | self._seats[name].own.facts
         for other, seat in self._seats.items():
@@ -137,10 +137,10 @@ class TextWorldCoop(TeamEnv):
 
 
 def parallel_env(**knobs: Any) -> TextWorldCoop:
-    """The environment in which all act at once; `knobs` are those of `TextWorldCoop`."""
+    """Return the environment in which all act at once; `knobs` are those of `TextWorldCoop`."""
     return TextWorldCoop(**knobs)
 
 
 def env(**knobs: Any) -> TurnBased:
-    """The same game turn by turn."""
+    """Return the same game turn by turn."""
     return turn_by_turn(TextWorldCoop(**knobs))

@@ -48,7 +48,7 @@ class Conversation:
         return sum(self.action_mask)
 
     def append(self, token_ids: Sequence[int], sampled: bool) -> None:
-        """Adds tokens."""
+        """Add tokens."""
         self.token_ids += token_ids
         self.action_mask += [sampled] * len(token_ids)
 
@@ -85,7 +85,7 @@ def generate_rollout(
 
 
 def generate_actions(policy: Policy, histories: Sequence[list[int]], settings: RolloutSettings) -> list[list[int]]:
-    """Samples one action per history with one call of `model.generate`; the end token is its last, unless it is cut."""
+    """Sample one action per history with one call of `model.generate`; the end token is its last, unless it is cut."""
     end, pad, width = policy.chat.end_token_id, policy.pad_token_id, max(map(len, histories))
     token_ids = [[pad] * (width - len(history)) + history for history in histories]
     mask = [[0] * (width - len(history)) + [1] * len(history) for history in histories]

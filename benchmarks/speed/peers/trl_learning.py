@@ -70,7 +70,7 @@ class Session:
         return found
 
     def close_step(self, policy: Policy) -> bool:
-        """Records an iteration, validates where it is due, and returns whether the trial is over."""
+        """Record an iteration, validate if it is due, and return whether the trial is over."""
         now = time.monotonic()
         seconds = now - self._started - self._excluded
         self._step += 1
@@ -94,7 +94,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]  # transformers
         self._session, self._policy = session, policy
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        """Ends the run when the trial is over."""
+        """End the run when the trial is over."""
         control.should_training_stop = self._session.close_step(self._policy)
         return control
 

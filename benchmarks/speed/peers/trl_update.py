@@ -54,7 +54,7 @@ class Clock:
 
     @contextmanager
     def running(self, sign: int = 1) -> Iterator[None]:
-        """Adds the seconds of the block, or takes them off (`sign` -1)."""
+        """Add the seconds of the block, or take them off (`sign` -1)."""
         self._synchronise()
         started = self._time()
         yield
@@ -62,7 +62,7 @@ class Clock:
         self._open += sign * (self._time() - started)
 
     def close_step(self) -> None:
-        """Ends an optimiser step."""
+        """End an optimiser step."""
         self.steps.append(self._open)
         self._open = 0.0
 
@@ -100,21 +100,21 @@ class StepTimer(transformers.TrainerCallback):  # type: ignore[misc]  # transfor
         self._running = clock.running()
 
     def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
-        """Starts the clock."""
+        """Start the clock."""
         self._running = self._clock.running()
         self._running.__enter__()
 
     def on_optimizer_step(self, *_: Any, **__: Any) -> None:
-        """Stops it."""
+        """Stop it."""
         self._running.__exit__(None, None, None)
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Closes the step."""
+        """Close the step."""
         self._clock.close_step()
 
 
 def read_episodes(folder: Path) -> list[Record]:
-    """What `rollout_func` returns for each episode, and its reward."""
+    """Return the output of `rollout_func` for each episode, and its reward."""
     data = np.load(folder / "episodes.npz")
     episodes, start = [], 0
     for length, advantage in zip(data["lengths"].tolist(), data["advantages"].tolist(), strict=True):
@@ -135,7 +135,7 @@ def read_episodes(folder: Path) -> list[Record]:
 
 
 def make_trainer(folder: Path, episodes: list[Record], options: Record, batch_size: int) -> TimedTrainer:
-    """A trainer that plays back the episodes and takes micro-batches of `batch_size` of them."""
+    """Return a trainer that plays back the episodes and takes micro-batches of `batch_size` of them."""
     group_size, num_episodes = options["group_size"], len(episodes)
 
     def replay(prompts: list[str], _: Any) -> Record:

@@ -1,4 +1,4 @@
-"""What a player meant: other dialects of ALFWorld's commands, slips of articles and spaces, and why nothing happened."""
+"""Interpretation of commands: other dialects of ALFWorld, slips of articles and spaces, and reasons for failure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STATE_OF = {"clean": "isclean", "heat": "ishot", "cool": "iscool"}
 
 
 def meant(command: str, admissible: Iterable[str]) -> str:
-    """The admissible command that `command` says in other words, or `command` itself where there is none.
+    """Return the admissible command that `command` says in other words, or `command` itself where there is none.
 
     "put X in/on Y" of older games and "move X to Y" of newer ones are one command; capitals, articles and spaces are free.
     """
@@ -39,7 +39,7 @@ def meant(command: str, admissible: Iterable[str]) -> str:
 
 
 def _key(command: str) -> str:
-    """What commands that mean the same have in common."""
+    """Return a key that commands with the same meaning share."""
     return re.sub(r"\s+", "", _plain(command))
 
 

@@ -54,13 +54,13 @@ class Entry:
 
 
 def data_folder() -> Path:
-    """Where ALFWorld's data lies: `ALFWORLD_DATA` where it is set, alfworld's own cache folder otherwise."""
+    """Return the folder of ALFWorld's data: `ALFWORLD_DATA` if it is set, alfworld's own cache folder otherwise."""
     named = os.environ.get(DATA_VARIABLE)
     return Path(named) if named else Path.home() / ".cache" / "alfworld"
 
 
 def split_folder(split: RealSplit) -> Path:
-    """The folder that holds the games of a split.
+    """Return the folder that holds the games of a split.
 
     Raises:
         FileNotFoundError: There is none; the message says how to get it, and where it was looked for.
@@ -121,7 +121,7 @@ def _index_file(folder: Path, split: RealSplit, changed: int) -> Path:
 
 
 def select(split: RealSplit, task_types: tuple[TaskType, ...], ranges: dict[str, Range]) -> dict[str, Entry]:
-    """The real games of a split that have what was asked for, by name.
+    """Return the real games of a split that have what was asked for, by name.
 
     Args:
         split: Where to look.
@@ -162,7 +162,7 @@ def select(split: RealSplit, task_types: tuple[TaskType, ...], ranges: dict[str,
 
 
 def load(split: RealSplit, entry: Entry) -> AlfworldTask:
-    """The task of an entry.
+    """Return the task of an entry.
 
     Raises:
         ValueError: The file has changed since it was indexed, and is no playable game any more.
@@ -198,7 +198,7 @@ def _measured(folder: Path, split: RealSplit) -> Iterator[Entry]:
 
 
 def _game_files(folder: Path) -> Iterator[Path]:
-    """The game files of a split, sorted; sliced objects are left out, as ALFWorld does."""
+    """Yield the game files of a split, sorted; sliced objects are left out, as ALFWorld does."""
     for task in sorted(_folders(folder)):
         if "Sliced" in task.name or "movable" in task.name:
             continue

@@ -22,12 +22,12 @@ class NativeEngine:
     """
 
     def load(self, task: AlfworldTask) -> None:
-        """Makes `task` the game that `reset` starts."""
+        """Make `task` the game that `reset` starts."""
         assert task.game is not None
         self.open(task.game)
 
     def open(self, game: Game) -> None:
-        """Makes `game` the one that `reset` starts."""
+        """Make `game` the one that `reset` starts."""
         self._game = game
         self.state = game.initial.copy()
         self._scene = game.scene(self.state)
@@ -35,7 +35,7 @@ class NativeEngine:
         self._commands: dict[str, Action] = {}
 
     def reset(self) -> Reply:
-        """Starts the loaded game from its beginning."""
+        """Start the loaded game from its beginning."""
         self.state.go_to(self._start)
         return self._reply(self._game.logic.intro(self._scene, ()), valid=True)
 
@@ -49,7 +49,7 @@ class NativeEngine:
         return self._reply(rule.feedback(self._scene, row), valid=True)
 
     def snapshot(self) -> Mark:
-        """The current point of the game, for `restore` of an engine that has loaded the same task."""
+        """Return the current point of the game, for `restore` of an engine that has loaded the same task."""
         return self.state.mark()
 
     def restore(self, snapshot: Mark) -> None:

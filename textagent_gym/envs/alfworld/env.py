@@ -187,7 +187,7 @@ class ALFWorldEnv(TextAgentEnv):
 
     @property
     def backend(self) -> str:
-        """What plays the games."""
+        """Name of the program that plays the games."""
         return "native" if isinstance(self._engine, NativeEngine) else "alfworld"
 
     @property
@@ -225,7 +225,7 @@ class ALFWorldEnv(TextAgentEnv):
         return self._counted(dataset.load(cast(dataset.RealSplit, self.split), self._entries[task_id]))
 
     def _counted(self, task: AlfworldTask) -> AlfworldTask:
-        """The task with the sub-goals that were asked for."""
+        """Return the task with the sub-goals that were asked for."""
         if task.planner is None or self._subgoals == "steps":
             return task
         return replace(task, subgoals_total=num_stages(task.planner.errands))
@@ -292,7 +292,7 @@ def _checked_types(task_types: Sequence[TaskType] | None) -> tuple[TaskType, ...
 
 
 def _knobs(ranges: dict[str, dataset.Range], reward_density: float) -> Knobs:
-    """The knobs of generated games."""
+    """Return the knobs of generated games."""
     for name, (_, low, high) in ranges.items():
         if low is not None or high is not None:
             raise ValueError(

@@ -20,14 +20,14 @@ class ReferenceEngine:
     """
 
     def load(self, task: AlfworldTask) -> None:
-        """Makes `task` the game that `reset` starts."""
+        """Make `task` the game that `reset` starts."""
         self._task = task
         self._env = bare_env()
         with undisturbed():
             self._env.load(dict(task.data))
 
     def reset(self) -> Reply:
-        """Starts the loaded game from its beginning."""
+        """Start the loaded game from its beginning."""
         self._past: tuple[str, ...] = ()
         with undisturbed():
             return self._reply(self._env.reset(), valid=True)
@@ -40,7 +40,7 @@ class ReferenceEngine:
             return self._reply(self._env.step(command)[0], valid=valid)
 
     def snapshot(self) -> tuple[str, ...]:
-        """The current point of the game, for `restore` of an engine that has loaded the same task."""
+        """Return the current point of the game, for `restore` of an engine that has loaded the same task."""
         return self._past
 
     def restore(self, snapshot: tuple[str, ...]) -> None:
@@ -59,7 +59,7 @@ class ReferenceEngine:
         return Reply(state["feedback"], self.state, tuple(state["admissible_commands"]), valid, int(won), won, False)
 
     def _facts(self) -> Facts | None:
-        """What is true now, in the form that the planner reads, or None where there is no planner."""
+        """Return the present facts in the form that the planner reads, or None if there is no planner."""
         if self._task.game is None:
             return None
         rows: dict[str, list[tuple[str, ...]]] = {}
@@ -84,7 +84,7 @@ class SpeedReference:
         self._env = bare_env()
 
     def reset(self) -> None:
-        """Loads the game and starts it."""
+        """Load the game and start it."""
         self._env.load(self._data)
         self._env.reset()
 
@@ -93,5 +93,5 @@ class SpeedReference:
         self._env.step(command)
 
     def close(self) -> None:
-        """Ends the game."""
+        """End the game."""
         self._env.close()

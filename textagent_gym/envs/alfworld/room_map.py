@@ -18,7 +18,7 @@ def draw_map(facts: Facts, names: Mapping[str, str]) -> str:
     """
 
     def told(thing: str) -> str:
-        """An object with its states and what lies in it."""
+        """Return an object with its states and what lies in it."""
         states = [word for predicate, word in _STATES.items() if facts.holds(predicate, thing)]
         held = ", ".join(sorted(map(told, inside.get(thing, []))))
         return " ".join([*states, names.get(thing, thing)]) + (f" [{held}]" if held else "")

@@ -53,7 +53,7 @@ class AlfworldTask(Task):
 
 @functools.lru_cache(maxsize=256)
 def make_task(recipe: Recipe) -> AlfworldTask:
-    """The task of a recipe.
+    """Return the task of a recipe.
 
     Raises:
         ValueError: No task has what the recipe asks for; the message names what there is.
@@ -79,7 +79,7 @@ def make_task(recipe: Recipe) -> AlfworldTask:
 
 
 def find_task(task_id: str) -> AlfworldTask:
-    """The generated task named by `info["task_id"]`, made again where it is not at hand.
+    """Return the generated task named by `info["task_id"]`, made again where it is not at hand.
 
     Raises:
         ValueError: The name is not one of a generated task, or its game is another one than it was when it was named.
@@ -95,7 +95,7 @@ def find_task(task_id: str) -> AlfworldTask:
 
 
 def file_task(data: Mapping[str, Any], *, task_id: str, task_type: str, split: Split, game_file: str) -> AlfworldTask:
-    """The task of a game file's content.
+    """Return the task of a game file's content.
 
     Raises:
         ValueError: The content is no game, is marked as unsolvable, or has neither a walkthrough nor a plan that is found.
@@ -118,7 +118,7 @@ def file_task(data: Mapping[str, Any], *, task_id: str, task_type: str, split: S
 
 
 def check_content(data: Any) -> None:
-    """Raises ValueError unless `data` is what a `game.tw-pddl` holds, and solvable."""
+    """Raise ValueError unless `data` is what a `game.tw-pddl` holds, and solvable."""
     if not isinstance(data, dict):
         raise ValueError(f"expected a JSON object, got {type(data).__name__}")
     for key in ("pddl_domain", "grammar", "pddl_problem"):
@@ -182,7 +182,7 @@ def _task(
 def _played(
     game: Game, plan: Plan | None, walkthrough: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[int, ...] | None, tuple[int, ...] | None]:
-    """The commands of a plan (or the walkthrough), with the admissible ones before each and their number among them.
+    """Return the commands of a plan (or the walkthrough), with the admissible ones before each and their number among them.
 
     Raises:
         ValueError: They do not solve the game.

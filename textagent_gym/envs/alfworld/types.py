@@ -42,7 +42,7 @@ class Recipe:
     seed: int = 0
 
     def drawn_with(self, *, split: Split, seed: int) -> Recipe:
-        """This recipe for another split and seed."""
+        """Return this recipe for another split and seed."""
         return replace(self, split=split, seed=seed)
 
     @property
@@ -54,7 +54,7 @@ class Recipe:
 
     @classmethod
     def parse(cls, name: str) -> Recipe | None:
-        """The recipe of that name, or None where it names none."""
+        """Return the recipe of that name, or None where it names none."""
         found = re.fullmatch(r"r(\d{1,3})-o(\d{1,3})-q(\d{1,3})-t([1-6]{1,6})-(train|test)-(\d{1,10})", name)
         if found is None:
             return None

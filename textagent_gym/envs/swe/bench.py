@@ -1,4 +1,4 @@
-"""How long an episode's parts take, beside a plain subprocess and beside swe-rex, all in one run."""
+"""Durations of an episode's parts, compared with a plain subprocess and with swe-rex in the same run."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _commands(env_id: str, env_kwargs: dict[str, Any], num_commands: int, with_s
 
 
 def _swerex() -> Any:
-    """A call that runs `ls` in a folder through swe-rex's local runtime, in one shell session kept open."""
+    """Return a call that runs `ls` in a folder through swe-rex's local runtime, in one shell session kept open."""
     try:
         from swerex.runtime.abstract import BashAction, CreateBashSessionRequest
         from swerex.runtime.local import LocalRuntime

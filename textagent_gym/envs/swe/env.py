@@ -205,7 +205,7 @@ class SWEGymEnv(TextAgentEnv):
 
     @property
     def backend(self) -> str:
-        """What protects the host."""
+        """Protection of the host."""
         return "container" if self._sandbox is None else self._sandbox.protection.name
 
     @property
@@ -230,11 +230,11 @@ class SWEGymEnv(TextAgentEnv):
 
     @property
     def verdict(self) -> Verdict | None:
-        """What the grader found about the files as they are, or None before anything was changed."""
+        """Verdict of the grader on the present files, or None before the first change."""
         return self._verdict
 
     def grade(self) -> Verdict:
-        """What the tests say of the files as they are; remembered, so that asking again costs nothing."""
+        """Grade the present files; the verdict is remembered, so that a second call costs nothing."""
         task = cast(SweTask, self.task)
         exam = task.problem.exam
         # Hidden tests are missing from the agent's tree; that is no change of the agent's.
@@ -243,11 +243,11 @@ class SWEGymEnv(TextAgentEnv):
 
     @property
     def patch(self) -> str:
-        """What the agent has changed, as a unified diff of the files that are text."""
+        """Unified diff of the agent's changes to text files."""
         return make_patch(texts(self._workspace.base), texts(self._workspace.files))
 
     def typed(self, line: str) -> str:
-        """A call of a tool from words, such as `view src/x.py 10 40`."""
+        """Return a call of a tool from words, such as `view src/x.py 10 40`."""
         return tools.typed_call(line, self._tools)
 
     def look_up(self, word: str) -> str | None:
@@ -288,7 +288,7 @@ class SWEGymEnv(TextAgentEnv):
         )
 
     def _open_sandbox(self, kind: str, allow_weaker: bool, allow_unsafe: bool) -> Sandbox | None:
-        """The sandbox of all tasks; None where each has its own, of an engine that has been seen to answer."""
+        """Return the sandbox of all tasks; None where each has its own, of an engine that has been seen to answer."""
         if kind != "docker":
             return choose_sandbox(allow_weaker=allow_weaker, allow_unsafe=allow_unsafe)
         engine()
@@ -308,7 +308,7 @@ class SWEGymEnv(TextAgentEnv):
         return self._turn_of(text, done=0)
 
     def _enter(self, task: SweTask) -> None:
-        """Opens the task's files."""
+        """Open the task's files."""
         seconds = time_limit(task.problem.exam.seconds)
         self._workspace = Workspace(task.base)
         sandbox = self._sandbox_of(task.problem.record)

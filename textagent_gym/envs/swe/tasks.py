@@ -47,7 +47,7 @@ class Problem:
 
 
 def problem(record: TaskRecord, sandbox: Sandbox) -> Problem:
-    """A task made ready, its reference repair checked on this machine: the same object for the same record.
+    """Return a task made ready, its reference repair checked on this machine: the same object for the same record.
 
     Raises:
         OSError: Its archive cannot be fetched.
@@ -114,7 +114,7 @@ def _problem(record: TaskRecord, sandbox: Sandbox) -> Problem:
 
 
 def _with_whole_ids(record: TaskRecord, passed: Collection[str]) -> TaskRecord:
-    """The record with whole ids in place of those that end at the first blank of their parameters, as in logs."""
+    """Return the record with whole ids in place of those that end at the first blank of their parameters, as in logs."""
     return replace(
         record,
         FAIL_TO_PASS=tuple(dict.fromkeys(whole_id(test, passed) or test for test in record.FAIL_TO_PASS)),
@@ -123,7 +123,7 @@ def _with_whole_ids(record: TaskRecord, passed: Collection[str]) -> TaskRecord:
 
 
 def base_tree(record: TaskRecord, sandbox: Sandbox) -> Tree:
-    """The tree of a record's archive or bundled library; of its image, where the sandbox is one of images.
+    """Return the tree of a record's archive or bundled library; of its image, where the sandbox is one of images.
 
     Raises:
         OSError: The archive cannot be fetched.
@@ -168,19 +168,19 @@ def requirements_of(record: TaskRecord, start: Tree) -> tuple[str, ...]:
 
 
 def _module(path: str) -> str:
-    """The top-level module that a source file belongs to."""
+    """Return the top-level module that a source file belongs to."""
     parts = path.split("/")
     return parts[1 if parts[0] in ("src", "lib") and len(parts) > 1 else 0].removesuffix(".py")
 
 
 def _test_data(record: TaskRecord, visible: Tree) -> dict[str, bytes]:
-    """What the test patch brings, whatever its names, but for files that the repair changes, too."""
+    """Return the files of the test patch, except those that the repair changes, too."""
     paths = set(patched_files(record.test_patch)) - set(patched_files(record.patch))
     return {path: visible[path] for path in sorted(paths) if path in visible}
 
 
 def patched(tree: Tree, patch: str) -> Tree:
-    """A tree after a patch.
+    """Return a tree after a patch.
 
     Raises:
         textagent_gym.envs.swe.repo.patches.PatchError: It does not apply.
@@ -192,7 +192,7 @@ def patched(tree: Tree, patch: str) -> Tree:
 
 
 def groups_of(record: TaskRecord) -> tuple[tuple[str, ...], ...]:
-    """The sub-goals of a task: the bugs' test groups, or its failing tests in at most ten groups of neighbours."""
+    """Return the sub-goals of a task: the bugs' test groups, or its failing tests in at most ten groups of neighbours."""
     if record.bugs and all(bug.tests for bug in record.bugs):
         return tuple(bug.tests for bug in record.bugs)
     tests = sorted(record.FAIL_TO_PASS)
@@ -201,7 +201,7 @@ def groups_of(record: TaskRecord) -> tuple[tuple[str, ...], ...]:
 
 
 def _without_tests(start: Tree, record: TaskRecord) -> Tree:
-    """The tree without the files of the failing tests; where a patch brings those tests, it is just not applied."""
+    """Return the tree without the files of the failing tests; where a patch brings those tests, it is just not applied."""
     if record.test_patch:
         return start
     files = {split_id(test)[0] for test in record.FAIL_TO_PASS}
@@ -209,5 +209,5 @@ def _without_tests(start: Tree, record: TaskRecord) -> Tree:
 
 
 def forget() -> None:
-    """Makes every task new again, for a measurement."""
+    """Make every task new again, for a measurement."""
     _problems.clear()

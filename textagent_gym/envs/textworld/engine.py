@@ -22,7 +22,7 @@ _LOST = " " * 54 + "*** You lost! ***"
 
 
 class Story:
-    """What a game is made of, read once and shared by all who play it.
+    """Parts of a game, read once and shared by all environments that play it.
 
     Raises:
         UnknownTextError: A description holds a substitution that only the interpreter knows.
@@ -45,7 +45,7 @@ class Story:
         }
 
     def judge(self, state: int, tale: int, world: World) -> int:
-        """The quests as the game itself counts them; `tale` is what it counted before.
+        """Return the quests as the game itself counts them; `tale` is what it counted before.
 
         That is what was judged of the facts in `state`, except in cooking games, whose facts do not follow the world in
         everything.
@@ -59,7 +59,7 @@ class Story:
 
 @lru_cache(maxsize=256)
 def story_of(task: TextWorldTask) -> Story:
-    """The story of a task, from memory where it was told before."""
+    """Return the story of a task, from memory where it was told before."""
     return Story(task)
 
 
@@ -88,7 +88,7 @@ class NativeEngine:
         self._task: TextWorldTask | None = None
 
     def load(self, task: TextWorldTask) -> None:
-        """Makes `task` the game that `reset` starts."""
+        """Make `task` the game that `reset` starts."""
         if task is self._task:
             return
         self._task = task
@@ -97,7 +97,7 @@ class NativeEngine:
         self._parser = Parser(self.setting)
 
     def reset(self) -> Reply:
-        """Starts the game from its beginning."""
+        """Start the game from its beginning."""
         self.world = self._story.start.copy()
         self.state = self._story.ground.problem.initial
         self.tale = self.state
@@ -128,7 +128,7 @@ class NativeEngine:
         return self._reply(text, outcome.done)
 
     def snapshot(self) -> Position:
-        """The current point of the game."""
+        """Return the current point of the game."""
         return Position(self.world.copy(), self.state, self.tale, self._is_sure, self.turns, self._parser.memory)
 
     def restore(self, snapshot: Position) -> None:
@@ -160,16 +160,16 @@ class NativeEngine:
         return tokenise(self._line)
 
     def heading(self, room: str) -> str:
-        """The name of a room as it stands above its description."""
+        """Return the name of a room as it stands above its description."""
         return self._story.headings[room]
 
     def describe(self, entity: str) -> str:
-        """The description of a thing or room as it is now; "" where it has none."""
+        """Return the description of a thing or room as it is now; "" where it has none."""
         description = self._story.descriptions.get(entity)
         return description.say(self.world) if description else ""
 
     def notice(self, thing: str) -> None:
-        """Makes `thing` what "it" means."""
+        """Make `thing` what "it" means."""
         self._parser.notice(thing)
 
     def do(self, *act: str) -> None:
@@ -214,7 +214,7 @@ class NativeEngine:
         return Outcome("\n".join(said), done)
 
     def _settle(self) -> None:
-        """Finds out what follows from the facts: points, ends, and what can be done next."""
+        """Find out what follows from the facts: points, ends, and what can be done next."""
         ground = self._story.ground
         self._has_acted = False
         self.score = ground.completed_points(self.tale)

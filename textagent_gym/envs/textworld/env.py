@@ -203,7 +203,7 @@ class TextWorldEnv(TextAgentEnv):
         self._engine: Engine[TextWorldTask] = NativeEngine() if backend == "native" else Inform7Engine()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Starts an episode; see `TextAgentEnv.reset`.
+        """Start an episode; see `TextAgentEnv.reset`.
 
         Raises:
             ValueError: With `split="literature"`, textworld makes no game from this seed.
@@ -213,11 +213,11 @@ class TextWorldEnv(TextAgentEnv):
 
     @property
     def backend(self) -> str:
-        """What plays the games."""
+        """Name of the program that plays the games."""
         return self._backend
 
     def close(self) -> None:
-        """Ends the engine; the environment can be reset again."""
+        """End the engine; the environment can be reset again."""
         self._engine.close()
 
     @property
@@ -226,7 +226,7 @@ class TextWorldEnv(TextAgentEnv):
         return None if self._file_task is None else (self._file_task.task_id,)
 
     def recipe_of(self, seed: int) -> Recipe:
-        """The recipe of the game that `reset(seed=seed)` plays.
+        """Return the recipe of the game that `reset(seed=seed)` plays.
 
         Raises:
             ValueError: The environment plays a game file.

@@ -51,7 +51,7 @@ class Inform7Engine:
         self._task = task
 
     def reset(self) -> Reply:
-        """Starts the game from its beginning."""
+        """Start the game from its beginning."""
         self._commands = []
         game_state = self._env.reset()
         assert self._task is not None  # load() comes first
@@ -65,7 +65,7 @@ class Inform7Engine:
         return self._reply(game_state, game_state["feedback"], self.state, valid)
 
     def snapshot(self) -> tuple[str, ...]:
-        """The commands typed so far, which is all that an interpreter without chance depends on."""
+        """Return the commands typed so far, which is all that an interpreter without chance depends on."""
         return tuple(self._commands)
 
     def restore(self, snapshot: tuple[str, ...]) -> None:
@@ -75,7 +75,7 @@ class Inform7Engine:
             self.step(command)
 
     def close(self) -> None:
-        """Ends the interpreter."""
+        """End the interpreter."""
         if self._env is not None:
             self._env.close()
         self._env = self._task = None
@@ -95,7 +95,7 @@ class Inform7Engine:
 
 
 def bare_gym(task: TextWorldTask) -> Any:
-    """The package's own Gym environment of the task, asked for admissible commands only: the reference of speed."""
+    """Return the package's own Gym environment of the task, asked for admissible commands only: the reference of speed."""
     textworld = import_textworld()
     infos = textworld.EnvInfos(admissible_commands=True)
     with undisturbed():
@@ -104,7 +104,7 @@ def bare_gym(task: TextWorldTask) -> Any:
 
 
 def spoken(printed: str) -> str:
-    """The slice of what was printed that a player reads: no banner, no prompt, no status line, no question after the end."""
+    """Return the part of the output that a player reads: no banner, prompt, status line, or question after the end."""
     start = printed.find(_BANNER_END)
     start = 0 if start < 0 else start + len(_BANNER_END)
     end = printed.rfind(_PROMPT)
@@ -114,7 +114,7 @@ def spoken(printed: str) -> str:
 
 
 def compiled(task: TextWorldTask) -> Path:
-    """The task's story file in the cache folder, compiled where it is missing or damaged.
+    """Return the task's story file in the cache folder, compiled where it is missing or damaged.
 
     A SHA-256 digest follows the story; interpreters read as far as the story's header says and never see it. textworld
     wants its own description of the game beside it.

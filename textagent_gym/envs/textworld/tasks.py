@@ -66,7 +66,7 @@ class TextWorldTask(Task):
 
 @functools.lru_cache(maxsize=256)
 def make_task(recipe: Recipe) -> TextWorldTask:
-    """The task of a recipe: from memory, from the cache folder, or generated and kept in both.
+    """Return the task of a recipe: from memory, from the cache folder, or generated and kept in both.
 
     Raises:
         ValueError: No game has what the recipe asks for; the message names what was found instead.
@@ -89,12 +89,12 @@ def make_task(recipe: Recipe) -> TextWorldTask:
 
 
 def cached_file(recipe: Recipe) -> Path:
-    """Where the game of a recipe is kept."""
+    """Return the path of a recipe's game in the cache folder."""
     return cache_folder() / _FORMAT / f"{recipe.name}.json.gz"
 
 
 def find_task(task_id: str) -> TextWorldTask:
-    """The task named by `info["task_id"]`, made again where it is not at hand.
+    """Return the task named by `info["task_id"]`, made again where it is not at hand.
 
     Raises:
         ValueError: The name is not one of this domain's, or its game is another one than it was when it was named.
@@ -141,12 +141,12 @@ def generate(recipe: Recipe) -> Game:
 
 
 def split_of(game: Game) -> Split:
-    """The split, decided by a hash of the initial facts and the quests, free of seed and of names."""
+    """Return the split, decided by a hash of the initial facts and the quests, free of seed and of names."""
     return "test" if int(structure_of(game), 16) % 2 else "train"
 
 
 def structure_of(game: Game) -> str:
-    """A digest of the initial facts and the quests in textworld's own numbering, without any name."""
+    """Return a digest of the initial facts and the quests in textworld's own numbering, without any name."""
     events = [(quest.win_events, quest.fail_events) for quest in game.quests]
     quests = [[[_sorted_facts(e.condition.preconditions) for e in side] for side in sides] for sides in events]
     return _digest([_sorted_facts(game.world.facts), quests])
@@ -187,7 +187,7 @@ def _draw(recipe: Recipe, seed: int, found: dict[str, set[int]]) -> Game | None:
 
 
 def _as_drawn(drawn: Draft, split: Split) -> Game | None:
-    """The game of `tw-make custom`, or None where it is of the other split or cannot be won by its solution."""
+    """Return the game of `tw-make custom`, or None where it is of the other split or cannot be won by its solution."""
     furnished = drawn.furnished()
     if split == "literature":
         return furnished.worded()
@@ -198,7 +198,7 @@ def _as_drawn(drawn: Draft, split: Split) -> Game | None:
 
 
 def _varied(drawn: Draft, split: Split) -> Game | None:
-    """A game around the quests of a draft: other objects until the split is right, other words until all are clear."""
+    """Return a game around a draft's quests: other objects until the split is right, other words until all are clear."""
     for variant in range(NUM_VARIANTS):
         furnished = drawn.furnished(variant)
         if split_of(furnished.bare_game()) != split:
@@ -212,7 +212,7 @@ def _varied(drawn: Draft, split: Split) -> Game | None:
 
 
 def quest_shape(solution_length: int) -> tuple[int, int]:
-    """How many parallel quests of how many actions are drawn for a solution of that length.
+    """Return the number of parallel quests, and of actions in each, for a solution of that length.
 
     Parallel quests share walks, so their shortest solution is shorter than their sum; a little more is drawn and cut.
     """
@@ -243,7 +243,7 @@ def _cut_to(drawn: Draft, solution_length: int, found: dict[str, set[int]]) -> D
 def task_of(
     game: Game, path: Path, *, name: str, split: Split, details: dict[str, Any], counts_points: bool = False
 ) -> TextWorldTask:
-    """The task that a game is, measured.
+    """Return the task that a game is, measured.
 
     Raises:
         ValueError: The game cannot be won, or is too large to plan and brings no walkthrough.
@@ -286,7 +286,7 @@ def task_of(
 
 
 def _along(solution: tuple[str, ...], ground: GroundGame) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
-    """How many commands are admissible before each step, and which of them the step is; None where a step is not listed."""
+    """Return the number of admissible commands before each step, and the step's index; None if a step is not listed."""
     state = ground.problem.initial
     counts, numbers = [], []
     for command in solution:
@@ -302,13 +302,13 @@ def _along(solution: tuple[str, ...], ground: GroundGame) -> tuple[tuple[int, ..
 
 
 def content_of(game: Game) -> str:
-    """A digest of all that a player can meet: facts, quests, names, texts and objective."""
+    """Return a digest of all that a player can meet: facts, quests, names, texts and objective."""
     data = game.serialize()
     return _digest([data[key] for key in ("world", "quests", "infos", "objective")])
 
 
 def _read_cached(path: Path) -> Game | None:
-    """The game in a file, or None where it is missing, cut short, or not what was written."""
+    """Return the game in a file, or None where it is missing, cut short, or not what was written."""
     textworld = import_textworld()
     try:
         data = json.loads(gzip.decompress(path.read_bytes()))

@@ -44,7 +44,7 @@ class Recipe:
     seed: int = 0
 
     def drawn_with(self, *, split: Split, seed: int) -> Recipe:
-        """This recipe for another split and seed."""
+        """Return this recipe for another split and seed."""
         return replace(self, split=split, seed=seed)
 
     @property
@@ -59,7 +59,7 @@ class Recipe:
 
     @classmethod
     def parse(cls, name: str) -> Recipe | None:
-        """The recipe of that name, or None where it names none."""
+        """Return the recipe of that name, or None where it names none."""
         end = rf"-({'|'.join(get_args(Instructions))})-(train|test|literature)-(\d{{1,10}})"
         custom = re.fullmatch(r"w(\d{1,3})-o(\d{1,3})-q(\d{1,3})-(exact|drawn)" + end, name)
         simple = re.fullmatch(rf"simple-({'|'.join(get_args(SimpleRewards))})" + end, name)

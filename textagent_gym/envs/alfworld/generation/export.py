@@ -15,7 +15,7 @@ FOLDERS: dict[str, RealSplit] = {"train": "train", "test": "valid_unseen"}
 
 
 def write_game(task: Task, folder: Path) -> Path:
-    """Writes a generated task as ALFWorld's data is laid out, and returns the path of its game file.
+    """Write a generated task as ALFWorld's data is laid out, and return the path of its game file.
 
     A task of several chores stands under the type of its first.
 

@@ -73,7 +73,7 @@ class FloorPlan:
 
 
 def package_folder() -> Path:
-    """The folder of the alfworld package, which is not imported: that would create folders and set variables.
+    """Return the folder of the alfworld package, which is not imported: that would create folders and set variables.
 
     Raises:
         gymnasium.error.DependencyNotInstalled: The package is missing.
@@ -108,7 +108,7 @@ def holders() -> frozenset[str]:
 
 @functools.cache
 def floor_plan(number: int) -> FloorPlan:
-    """The floor plan of a number.
+    """Return the floor plan of a number.
 
     Raises:
         KeyError: There is none.
@@ -143,7 +143,7 @@ def _kind(name: str) -> str:
 
 
 def _unplaced(kind: str, number: int) -> str:
-    """An identifier; a basin is named by the sink or bathtub that it is in, as in ALFWorld's own."""
+    """Return an identifier; a basin is named by the sink or bathtub that it is in, as in ALFWorld's own."""
     holder = kind.removesuffix("Basin")
     return f"{kind}_bar_{number}" if holder == kind else f"{holder}_bar_{number}_bar_{kind}"
 
@@ -155,5 +155,5 @@ def _mangled(name: str) -> str:
 
 
 def _location(x: float, z: float, rotation: float, horizon: float) -> str:
-    """The name of a place in ALFWorld's games: quarter metres, quarter turns, and the angle of the gaze."""
+    """Return the name of a place in ALFWorld's games: quarter metres, quarter turns, and the angle of the gaze."""
     return _mangled(f"loc|{round(4 * x)}|{round(4 * z)}|{round(rotation / 90)}|{round(horizon)}")

@@ -24,7 +24,7 @@ START = "loc_bar_start"
 
 
 def game_data(household: Household) -> dict[str, Any]:
-    """The content of a game file, still without the walkthrough."""
+    """Return the content of a game file, still without the walkthrough."""
     domain, grammar = package_texts()
     task = f'"{household.task}"'
     return {
@@ -37,13 +37,13 @@ def game_data(household: Household) -> dict[str, Any]:
 
 @functools.cache
 def package_texts() -> tuple[str, str]:
-    """The domain and the grammar that the alfworld package carries."""
+    """Return the domain and the grammar that the alfworld package carries."""
     folder = package_folder() / "data"
     return (folder / "alfred.pddl").read_text(), (folder / "alfred.twl2").read_text()
 
 
 def problem_text(household: Household) -> str:
-    """The PDDL problem, with the sections and predicates of ALFWorld's own."""
+    """Return the PDDL problem, with the sections and predicates of ALFWorld's own."""
     objects = "\n".join(f"        {name} - {kind}" for name, kind in _objects(household))
     facts = "\n".join(f"        ({' '.join(fact)})" for fact in _facts(household))
     goals = "\n".join(_goal(chore) for chore in household.chores)
@@ -106,7 +106,7 @@ def _placed(name: str, thing: str, place: Receptacle) -> Iterator[tuple[str, ...
 
 
 def _goal(chore: Chore) -> str:
-    """The formula of ALFWorld's goals of that type (`gen/goal_library.py`)."""
+    """Return the formula of ALFWorld's goals of that type (`gen/goal_library.py`)."""
     thing, target, shape = f"{chore.thing}Type", f"{chore.target}Type", SHAPES[chore.kind]
     if chore.lamp_place is not None:
         lamp = ["objectType ?ot " + target, "toggleable ?ot", "isToggled ?ot", "receptacleAtLocation ?r ?l"]

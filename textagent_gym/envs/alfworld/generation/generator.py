@@ -61,7 +61,7 @@ class Household:
 
 
 def draw(recipe: Recipe, rng: np.random.Generator) -> Household | None:
-    """A household that should be what the recipe asks for, or None where the draw came to nothing."""
+    """Return a household that should be what the recipe asks for, or None where the draw came to nothing."""
     plans = fitting_plans(recipe.split, recipe.num_receptacles, recipe.task_types)
     if not plans:
         return None
@@ -82,7 +82,7 @@ def draw(recipe: Recipe, rng: np.random.Generator) -> Household | None:
 
 @functools.lru_cache(maxsize=64)
 def fitting_plans(split: Split, num_receptacles: int, task_types: tuple[TaskType, ...]) -> tuple[FloorPlan, ...]:
-    """The floor plans of a split that are large enough and have one of the types of task; the same for every draw."""
+    """Return the floor plans of a split that are large enough and have one of the types of task; the same for every draw."""
     return tuple(
         plan
         for plan in plans_of(split)
@@ -91,7 +91,7 @@ def fitting_plans(split: Split, num_receptacles: int, task_types: tuple[TaskType
 
 
 def plans_of(split: Split) -> Iterator[FloorPlan]:
-    """The floor plans of a split, by number."""
+    """Yield the floor plans of a split, by number."""
     for numbers in FLOOR_PLANS.values():
         for number in numbers:
             if (number in TEST_PLANS) == (split == "test"):
@@ -99,7 +99,7 @@ def plans_of(split: Split) -> Iterator[FloorPlan]:
 
 
 def describe_feasible(split: Split, task_types: Sequence[TaskType]) -> str:
-    """What can be asked for: for each type and room the receptacles, the objects and the steps of one chore."""
+    """Describe the feasible knobs: for each type and room the receptacles, the objects and the steps of one chore."""
     found = []
     for kind in task_types:
         shape = SHAPES[kind]
@@ -125,7 +125,7 @@ def describe_feasible(split: Split, task_types: Sequence[TaskType]) -> str:
 def _furnished(
     plan: FloorPlan, needed: list[Receptacle], num_receptacles: int, rng: np.random.Generator
 ) -> list[Receptacle] | None:
-    """The needed receptacles and others of the floor plan, as many as asked for."""
+    """Return the needed receptacles and others of the floor plan, as many as asked for."""
     others = [receptacle for receptacle in plan.receptacles if receptacle not in needed]
     num_others = num_receptacles - len(needed)
     if not 0 <= num_others <= len(others):
@@ -135,7 +135,7 @@ def _furnished(
 
 
 def _stock(household: Household, num_objects: int, rng: np.random.Generator) -> bool:
-    """Puts in the objects of the chores and others of the room, as many as asked for; False where they do not fit."""
+    """Put in the objects of the chores and others of the room, as many as asked for; False where they do not fit."""
     copies: dict[str, int] = {}
 
     def put(thing: str, place: Receptacle) -> None:

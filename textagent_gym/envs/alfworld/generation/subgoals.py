@@ -33,7 +33,7 @@ LAMP_PLACES = ("Desk", "SideTable", "Dresser", "Shelf", "CoffeeTable")
 
 
 class Shape(NamedTuple):
-    """What chores of a type look like.
+    """Form of the chores of one task type.
 
     Attributes:
         steps: Steps when everything is open and lies apart.
@@ -107,7 +107,7 @@ class Chore:
 
 
 def possible_types(plan: FloorPlan, task_types: Sequence[TaskType]) -> list[TaskType]:
-    """Those of `task_types` that a floor plan has the room, the station or the lamp for."""
+    """Return those of `task_types` for which a floor plan has the room, the station or the lamp."""
     kinds = {receptacle.kind for receptacle in plan.receptacles}
     found = []
     for kind in task_types:
@@ -160,7 +160,7 @@ class Chores:
             self._places.setdefault(receptacle.kind, []).append(receptacle)
 
     def add(self, kind: TaskType, closed: int) -> bool:
-        """Adds a chore that passes `closed` closed receptacles (-1: the thing lies where the lamp stands)."""
+        """Add a chore that passes `closed` closed receptacles (-1: the thing lies where the lamp stands)."""
         shape = SHAPES[kind]
         used = {chore.thing for chore in self.chores}
         things = [
@@ -178,7 +178,7 @@ class Chores:
         return False
 
     def needed(self) -> list[Receptacle]:
-        """The receptacles without which the chores cannot be done: one of each kind that will do."""
+        """Return the receptacles without which the chores cannot be done: one of each kind that will do."""
         needed = [source for chore in self.chores for source in chore.sources]
         needed += [chore.lamp_place for chore in self.chores if chore.lamp_place is not None]
         stations = [SHAPES[chore.kind].station for chore in self.chores]

@@ -43,7 +43,7 @@ class Game:
     _kept: dict[tuple[str, frozenset[Row]], dict[str, Action]] = field(default_factory=dict, repr=False)
 
     def scene(self, facts: Facts) -> Scene:
-        """What texts about a state are made of."""
+        """Return the parts from which texts about a state are made."""
         return Scene(facts, self.types, self.names, self.task)
 
     def commands(self, facts: Facts) -> dict[str, Action]:
@@ -75,14 +75,14 @@ class Game:
             found[command] = rule, row
 
     def command_of(self, step: Step) -> str:
-        """The command that performs a step of a plan."""
+        """Return the command that performs a step of a plan."""
         action, values = step
         rule = next(rule for rule in self.logic.rules if rule.name == action)
         return rule.command(self.scene(self.initial), tuple(values[name] for name in rule.parameters))
 
 
 def read_game(data: Mapping[str, Any]) -> Game:
-    """The game that the content of a `game.tw-pddl` describes.
+    """Return the game that the content of a `game.tw-pddl` describes.
 
     Raises:
         UnknownPddlError: The domain or the problem holds something that is not understood here.
@@ -112,7 +112,7 @@ def read_game(data: Mapping[str, Any]) -> Game:
 
 
 def entity_names(things: Iterable[str]) -> dict[str, str]:
-    """The names by which a player knows objects: `apple_bar__plus_...` is "apple 1".
+    """Return the names by which a player knows objects: `apple_bar__plus_...` is "apple 1".
 
     The numbers run backwards through the sorted identifiers of a kind, and what has no place keeps its identifier and
     a space, as in alfworld 0.4.2 (`Demangler` without shuffling).
@@ -131,7 +131,7 @@ def entity_names(things: Iterable[str]) -> dict[str, str]:
 
 
 def _kind(thing: str) -> str:
-    """The kind of a thing; a basin is told from the sink or bathtub that it is in."""
+    """Return the kind of a thing; a basin is told from the sink or bathtub that it is in."""
     for mangled, sign in (("_minus_", "-"), ("_plus_", "+"), ("_dot_", "."), ("_comma_", ",")):
         thing = thing.replace(mangled, sign)
     kind, bar, _ = thing.partition("_bar_")

@@ -47,7 +47,7 @@ class Conjunction(NamedTuple):
     local: dict[str, str]
 
     def parts(self) -> list[Conjunction]:
-        """The same as conjunctions that share no variable, in the order of their first literals."""
+        """Return the same as conjunctions that share no variable, in the order of their first literals."""
         groups: list[tuple[set[str], list[Literal]]] = []
         for literal in self.literals:
             group = set(literal.variables), [literal]
@@ -96,7 +96,7 @@ class Problem:
 
 
 def read_domain(text: str) -> tuple[ActionSchema, ...]:
-    """The actions of a domain.
+    """Return the actions of a domain.
 
     Raises:
         UnknownPddlError: The text is not a domain, or uses something that is not understood here.
@@ -105,7 +105,7 @@ def read_domain(text: str) -> tuple[ActionSchema, ...]:
 
 
 def read_problem(text: str) -> Problem:
-    """The objects, the facts and the goal of a problem.
+    """Return the objects, the facts and the goal of a problem.
 
     Raises:
         UnknownPddlError: The text is cut short, is not a problem, or uses something that is not understood here.
@@ -126,7 +126,7 @@ def read_problem(text: str) -> Problem:
 
 
 def alternatives(formula: SExpression) -> tuple[Conjunction, ...]:
-    """A condition in disjunctive normal form; the empty condition holds everywhere.
+    """Return a condition in disjunctive normal form; the empty condition holds everywhere.
 
     Raises:
         UnknownPddlError: The formula holds `forall`, `imply`, or a negation of something other than an atom.
@@ -173,7 +173,7 @@ def _sections(text: str, kind: str) -> Iterator[list[SExpression]]:
 
 
 def _read(text: str) -> list[SExpression]:
-    """The one s-expression that `text` is."""
+    """Return the one s-expression that `text` is."""
     top: list[SExpression] = []
     inner, outer = top, []
     for token in re.findall(r"[()]|[^\s()]+", re.sub(r";.*", "", text).lower()):
@@ -229,7 +229,7 @@ def _literal(formula: SExpression) -> Literal:
 
 
 def _headed(expression: SExpression) -> list[SExpression]:
-    """The expression, once it is known to be a list that starts with a word."""
+    """Return the expression, once it is known to be a list that starts with a word."""
     if not isinstance(expression, list) or not expression or not isinstance(expression[0], str):
         raise UnknownPddlError(f"expected (word ...), got {_shown(expression)}")
     return expression

@@ -63,7 +63,10 @@ class _Writer:
         self.depth = 1
 
     def cost(self, literal: Literal) -> tuple[float, str]:
-        """How many rows a loop over `literal` would see now; a mere check costs nothing, and what cannot loop waits."""
+        """Return the number of rows that a loop over `literal` would see now.
+
+        A check costs 0, a literal that cannot loop waits.
+        """
         positions = self._bound_positions(literal)
         if len(positions) == len(literal.arguments):
             return 0, ""
@@ -74,7 +77,7 @@ class _Writer:
         return 1 + num_rows / max(1, num_keys), literal.predicate
 
     def join(self, literal: Literal) -> None:
-        """Adds a check, or a loop over the rows that fit what is bound so far."""
+        """Add a check, or a loop over the rows that fit what is bound so far."""
         if not literal.positive or literal.predicate == "=":
             for name in literal.variables:
                 if name not in self.names:
@@ -100,13 +103,13 @@ class _Writer:
                     self._bind(name, f"{row}[{position}]")
 
     def enumerate(self, name: str) -> None:
-        """Adds a loop over all objects of a variable's type."""
+        """Add a loop over all objects of a variable's type."""
         self.names[name] = f"v{len(self.names)}"
         self._line(f"for {self.names[name]} in {self._type(name)}:")
         self._keep_apart(name)
 
     def finish(self, wanted: Sequence[str]) -> Query:
-        """The compiled function."""
+        """Return the compiled function."""
         values = "".join(self._value(name) + ", " for name in wanted)
         looked_up = [f"    {name} = {source}" for source, name in self.prelude.items()]
         if self.body and self.body[0].startswith("    for") and looked_up and looked_up[0].startswith("    rows"):
@@ -146,7 +149,7 @@ class _Writer:
         return self._local("type", self.types[name])
 
     def _local(self, kind: str, *what: Any) -> str:
-        """A local name for what is looked up once per call."""
+        """Return a local name for what is looked up once per call."""
         source = {
             "rows": "table.get({!r}, NOTHING)",
             "index": "facts.index({!r}, {!r})",

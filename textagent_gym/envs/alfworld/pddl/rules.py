@@ -71,7 +71,7 @@ class Rule:
         self._still = _stillness(schema)
 
     def instances(self, facts: Facts, types: Types) -> list[Row]:
-        """The values of the parameters with which the action applies."""
+        """Return the values of the parameters with which the action applies."""
         rows = self._queries[0](facts, types)
         for query in self._queries[1:]:
             if others := query(facts, types):
@@ -81,11 +81,11 @@ class Rule:
         return rows
 
     def command(self, scene: Scene, row: Row) -> str:
-        """The command that performs the action."""
+        """Return the command that performs the action."""
         return self._template(scene, row)
 
     def apply(self, facts: Facts, types: Types, row: Row) -> None:
-        """Makes the effects true; where an atom is both deleted and added, it is true afterwards."""
+        """Make the effects true; where an atom is both deleted and added, it is true afterwards."""
         happening = [effect for effect in self._effects if effect.happens(facts, types, row)]
         for effect in happening:
             effect.delete(facts, row)
@@ -166,7 +166,7 @@ class Logic:
 
 
 def logic_of(domain: str, grammar: str, problem: Problem) -> Logic:
-    """The compiled logic of a domain and a grammar, from memory where an equal one was compiled before."""
+    """Return the compiled logic of a domain and a grammar, from memory where an equal one was compiled before."""
     key = domain, grammar
     with _lock:
         if key not in _logics:
@@ -190,7 +190,7 @@ def _wording(template: str, parameters: tuple[str, ...]) -> Callable[[Row], Hash
 
 
 def _picker(literal: Literal, places: Mapping[str, int]) -> _Pick:
-    """The arguments of a literal, from the values of an action's parameters."""
+    """Return the arguments of a literal, from the values of an action's parameters."""
     if any(not name.startswith("?") for name in literal.arguments):
         raise UnknownPddlError(f"expected no constant in an effect, got {literal.predicate} {literal.arguments}")
     where = [places[name] for name in literal.arguments]
@@ -227,7 +227,7 @@ def _check_texts(schema: ActionSchema, asked: set[str], recorded: frozenset[str]
 
 
 def _stillness(schema: ActionSchema) -> list[tuple[int, int]]:
-    """The pair of parameters that, where equal, make an action add what it needs and delete what it adds: nothing.
+    """Return the pair of parameters that, where equal, make an action add what it needs and delete what it adds: nothing.
 
     Fast Downward knows no such operators. Empty for a schema that always changes something.
     """

@@ -1,4 +1,4 @@
-"""What is true in a household: rows by predicate, found through indexes that follow every change."""
+"""State of a household: rows by predicate, found through indexes that follow every change."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ class Facts:
         return other
 
     def rows(self, predicate: str) -> set[Row]:
-        """The rows of a predicate; not to be changed."""
+        """Return the rows of a predicate; not to be changed."""
         return self.table.get(predicate, _NO_ROWS)
 
     def holds(self, predicate: str, *arguments: str) -> bool:
-        """Whether one atom is true."""
+        """Return whether one atom is true."""
         return arguments in self.rows(predicate)
 
     def index(self, predicate: str, positions: tuple[int, ...]) -> Index:
-        """The rows of a predicate by their arguments at `positions` (one argument where there is one position)."""
+        """Return the rows of a predicate by their arguments at `positions` (one argument where there is one position)."""
         key = predicate, positions
         shared = predicate not in self._following
         indexes = self._static_indexes if shared else self._indexes
@@ -70,13 +70,13 @@ class Facts:
         return found
 
     def add(self, predicate: str, row: Row) -> None:
-        """Makes a fluent atom true."""
+        """Make a fluent atom true."""
         self.table[predicate].add(row)
         for positions, index in self._following[predicate]:
             index.setdefault(_key(row, positions), set()).add(row)
 
     def remove(self, predicate: str, row: Row) -> None:
-        """Makes a fluent atom false."""
+        """Make a fluent atom false."""
         rows = self.table[predicate]
         if row in rows:
             rows.remove(row)
@@ -87,11 +87,11 @@ class Facts:
                     del index[key]
 
     def mark(self) -> Mark:
-        """What is true now of all that can change."""
+        """Return the present values of everything that can change."""
         return tuple(frozenset(self.table[name]) for name in self.fluents)
 
     def go_to(self, mark: Mark) -> None:
-        """Makes true what was true at `mark`, and nothing else of what can change."""
+        """Make true what was true at `mark`, and nothing else of what can change."""
         for name, wanted in zip(self.fluents, mark, strict=True):
             present = self.table[name]
             for row in present - wanted:

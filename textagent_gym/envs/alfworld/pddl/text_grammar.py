@@ -24,7 +24,7 @@ Bound = tuple[tuple[str, str], ...]
 
 
 class Scene(NamedTuple):
-    """What a text is about.
+    """Subject of a text.
 
     Attributes:
         facts: What is true now.
@@ -79,7 +79,7 @@ class Grammar:
         self._compiled: dict[tuple[str, Bound], Renderer] = {}
 
     def renderer(self, text: str, bound: Bound) -> Renderer:
-        """What `text` is rewritten to.
+        """Return the renderer of `text`.
 
         Raises:
             UnknownGrammarError: It leads to a rule that is missing or not understood.
@@ -153,7 +153,7 @@ class Grammar:
     def _query(
         self, literals: Sequence[Literal], types: dict[str, str], bound: Bound
     ) -> tuple[Query, Bound, list[int]]:
-        """A query whose rows are the arguments of all literals, the variables that are bound then, and where they stand."""
+        """Return a query with the arguments of all literals as rows, the bound variables, and their positions."""
         known = dict(bound)
         for name, kind in types.items():
             if known.get(name, kind) != kind:
@@ -168,7 +168,7 @@ class Grammar:
 
 
 def split_task(text: str) -> tuple[str, str]:
-    """A grammar without the sentence that tells the task, and that sentence.
+    """Return a grammar without the sentence that tells the task, and that sentence.
 
     Raises:
         UnknownGrammarError: There is no such sentence, or it is more than plain words.
@@ -235,7 +235,7 @@ def _alternative(choice: dict[str, str]) -> Alternative:
 
 
 def _symbols(text: str) -> list[str]:
-    """The symbols of a right-hand side; white space at the start of a line belongs to no symbol."""
+    """Return the symbols of a right-hand side; white space at the start of a line belongs to no symbol."""
     symbols: list[str] = []
     position = 0
     while True:
@@ -265,7 +265,10 @@ def _split(symbol: str) -> tuple[str, str]:
 
 
 def _condition(text: str) -> tuple[tuple[Literal, ...], dict[str, str]]:
-    """The literals of `atom(name:type, ...) & ...`, and the type of each name; `not_p` is a predicate like any other."""
+    """Return the literals of `atom(name:type, ...) & ...`, and the type of each name.
+
+    `not_p` is a predicate like any other.
+    """
     literals: list[Literal] = []
     types: dict[str, str] = {}
     for atom in filter(None, (part.strip() for part in text.split("&"))):

@@ -1,4 +1,4 @@
-"""What a goal asks for: its formula, read as errands."""
+"""A goal's formula, read as errands."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Errand = Placing | Looking
 
 
 class Treatment(NamedTuple):
-    """How an object gets a state.
+    """Way in which an object gets a state.
 
     Attributes:
         action: What is done to it, in hand.
@@ -69,7 +69,7 @@ _LAMP = {"toggleable", "istoggled", "receptacleatlocation", "atlocation", "inrec
 
 
 def read_errands(goal: tuple[Conjunction, ...]) -> tuple[Errand, ...] | None:
-    """The errands of a goal, in the order of the formula, or None where it asks for something else."""
+    """Return the errands of a goal, in the order of the formula, or None where it asks for something else."""
     if len(goal) != 1:
         return None
     found: list[Errand] = []

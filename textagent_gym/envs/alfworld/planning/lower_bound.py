@@ -1,4 +1,4 @@
-"""How many steps errands will take at least: the sum of what each takes by itself."""
+"""Lower bound on the steps that errands take: the sum of the steps that each takes by itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Estimate:
         self._costs: dict[object, float] = {}
 
     def of(self, situation: Situation, errands: tuple[Errand, ...]) -> float:
-        """A lower bound of the steps that remain, infinite where nothing can help."""
+        """Return a lower bound of the steps that remain, infinite where nothing can help."""
         undone = self._house.undone(situation, errands)
         wanted = self._house.wanted(undone)
         in_use = situation.held is not None and any(self._house.serves(situation.held, errand) for errand in wanted)
@@ -41,7 +41,7 @@ class Estimate:
         return sum(longest.values()) + to_put_down
 
     def is_exact(self, situation: Situation, errands: tuple[Errand, ...]) -> bool:
-        """Whether `of` is known to be the number of steps that remain.
+        """Return whether `of` is known to be the number of steps that remain.
 
         It is where at most one thing has to be fetched, and fetching it cannot undo another errand.
         """
@@ -51,7 +51,7 @@ class Estimate:
         )
 
     def _errand_cost(self, situation: Situation, errand: Errand, held: str | None, *, alone: bool) -> float:
-        """A lower bound of the steps that only this errand takes.
+        """Return a lower bound of the steps that only this errand takes.
 
         `held` is the thing in hand, if it can be used at once; `alone` tells that all other errands are done.
         """
@@ -133,7 +133,7 @@ class Estimate:
             yield _Source(location, 1 + enters, self._closed(situation, place, alone), places - {place})
 
     def _carry(self, start: str | None, missing: frozenset[str], end: str | None) -> float:
-        """Steps to give a thing the missing states on the way from `start` to `end` (None: from or to anywhere)."""
+        """Step to give a thing the missing states on the way from `start` to `end` (None: from or to anywhere)."""
         if not missing:
             return None not in (start, end) and start != end
         return min(

@@ -15,7 +15,7 @@ Step = tuple[str, dict[str, str]]
 
 
 class Situation(NamedTuple):
-    """What matters of a state.
+    """Part of a state that matters to the plan.
 
     Attributes:
         location: Where the agent is.
@@ -35,7 +35,7 @@ class Situation(NamedTuple):
 
 
 class Around(NamedTuple):
-    """Where errands may lead.
+    """Places to which errands may lead.
 
     Attributes:
         places: The receptacles that they may need, and those beside them.
@@ -133,7 +133,7 @@ class House:
         self.ends = {self.location[place] for places in self.targets.values() for place in places}
 
     def situation(self, facts: Facts) -> Situation:
-        """What matters of a state."""
+        """Return the situation of a state: the part that matters to the plan."""
         ((_, location),) = facts.rows("atlocation")
         held = next((thing for _, thing in facts.rows("holds")), None)
         places = facts.index("inreceptacle", (0,))
@@ -151,7 +151,7 @@ class House:
         )
 
     def after(self, situation: Situation, step: Step) -> Situation:
-        """The situation after a step that applies."""
+        """Return the situation after a step that applies."""
         action, values = step
         if action == "gotolocation":
             return situation._replace(location=values["?lend"])
@@ -173,7 +173,7 @@ class House:
         return situation._replace(states=tuple(states))
 
     def digest(self, situation: Situation) -> Hashable:
-        """What the steps that remain depend on: situations with one digest need equally many.
+        """Return a key for the steps that remain: situations with the same key need equally many.
 
         All places that no errand can use are alike, but for how soon a thing can be put down there.
         """
@@ -187,7 +187,7 @@ class House:
         return location, held, situation.places, situation.states, situation.opened & places, situation.used
 
     def around(self, situation: Situation) -> Around:
-        """Where errands may lead."""
+        """Return the places to which errands may lead."""
         found = self._around.get(situation.places)
         if found is None:
             beside = (self._beside[place] for places in situation.places for place in places)
@@ -199,16 +199,16 @@ class House:
         return found
 
     def undone(self, situation: Situation, errands: tuple[Errand, ...]) -> list[Errand]:
-        """The errands that are not done."""
+        """Return the errands that are not done."""
         return [errand for errand in errands if not self._is_done(situation, errand)]
 
     def wanted(self, undone: list[Errand]) -> list[Errand]:
-        """Those errands that can be done now: to look comes last, since it ends with a thing in hand."""
+        """Return the errands that can be done now; looking comes last, since it ends with a thing in hand."""
         placings: list[Errand] = [errand for errand in undone if isinstance(errand, Placing)]
         return placings or undone
 
     def trips(self, situation: Situation, errands: tuple[Errand, ...], at_start: bool) -> Iterator[list[Step]]:
-        """What could be done next: each a walk, with what it leads to."""
+        """Yield the possible next moves: each a walk and the action at its end."""
         wanted = self.wanted(self.undone(situation, errands))
         if situation.held is None:
             for number in sorted({number for errand in wanted for number in self.numbers[errand]}):
@@ -224,7 +224,7 @@ class House:
                 yield [*self._reach(situation, place), self._step("putobject", place, thing)]
 
     def _drops(self, situation: Situation) -> Iterator[str]:
-        """Where what is held could be put down: where errands lead, and the nearest of all other places."""
+        """Yield the places where the held thing can be put down: those that errands lead to, and the nearest other one."""
         assert situation.held is not None
         places, _ = self.around(situation)
         yield from (place for place in self._fitting(situation.held) if place in places)
@@ -233,7 +233,7 @@ class House:
             yield nearest[1]
 
     def _nearest_drop(self, situation: Situation, places: frozenset[str]) -> tuple[int, str] | None:
-        """The steps to a receptacle outside of `places` that can hold what is held, and that receptacle."""
+        """Return the steps to a receptacle outside of `places` that can hold what is held, and that receptacle."""
         assert situation.held is not None
         others = (place for place in self._fitting(situation.held) if place not in places)
         return min(((self._steps_to(situation, place), place) for place in others), default=None)
@@ -243,13 +243,13 @@ class House:
         return (self.location[place] != situation.location) + closed
 
     def _fitting(self, thing: str) -> list[str]:
-        """The receptacles that can hold a thing, sorted."""
+        """Return the receptacles that can hold a thing, sorted."""
         if thing not in self._holders:
             self._holders[thing] = [place for place in self._receptacles if self.fit(thing, place)]
         return self._holders[thing]
 
     def _uses(self, situation: Situation, thing: str, errand: Errand) -> Iterator[list[Step]]:
-        """What to do next with the thing in hand."""
+        """Yield the next moves with the thing in hand."""
         if isinstance(errand, Looking):
             for lamp, place in self.lamps[errand]:
                 walk = self._walk(situation, place)
@@ -267,7 +267,7 @@ class House:
                     yield [*self._reach(situation, place), self._step("putobject", place, thing)]
 
     def different_targets(self, situation: Situation, errand: Placing) -> list[str]:
-        """The targets of an errand, one of each set that is alike: empty, equally closed, and on the way to nothing else."""
+        """Return an errand's targets, one of each set of equals: empty, equally closed, and on the way to nothing else."""
         occupied = frozenset().union(*situation.places)
         special = self.shared | {self.location[place] for place in occupied} | {situation.location}
         different = []
@@ -300,7 +300,7 @@ class House:
         return max(filled.values()) >= errand.num_objects
 
     def serves(self, thing: str, errand: Errand) -> bool:
-        """Whether an errand could use a thing."""
+        """Return whether an errand could use a thing."""
         return errand in self.errands_for.get(thing, ())
 
     def _suits(self, thing: str, errand: Errand) -> bool:
@@ -312,7 +312,7 @@ class House:
         return (place, kind) in self._receptacle_types.get(place, ())
 
     def fit(self, thing: str, place: str) -> tuple[str, str] | None:
-        """The types by which a receptacle can hold a thing."""
+        """Return the types by which a receptacle can hold a thing."""
         key = thing, place
         if key not in self._fits:
             pairs = itertools.product(self._object_types.get(thing, ()), self._receptacle_types.get(place, ()))

@@ -71,7 +71,7 @@ class Planner:
             start = self._house.after(start, step)
 
     def remaining(self, facts: Facts) -> int | None:
-        """Steps of the plan from a state, 0 where all errands are done, None where they cannot be done any more."""
+        """Step of the plan from a state, 0 where all errands are done, None where they cannot be done any more."""
         situation = self._house.situation(facts)
         digest = self._house.digest(situation)
         if digest in self._on_reference:
@@ -88,7 +88,7 @@ class Planner:
         return known[digest]
 
     def plan(self, facts: Facts) -> Plan | None:
-        """A plan from a state, None where the errands cannot be done any more."""
+        """Return a plan from a state, None where the errands cannot be done any more."""
         return self._plan(self._house.situation(facts))
 
     def _plan(self, start: Situation) -> Plan | None:
@@ -112,7 +112,7 @@ class Planner:
     def _search(
         self, start: Situation, errands: tuple[Errand, ...], arrived: Callable[[Situation, tuple[Errand, ...]], bool]
     ) -> tuple[_Found | None, bool]:
-        """A* over trips, to the first situation that has `arrived` and from which the estimate is exact.
+        """Return a* over trips, to the first situation that has `arrived` and from which the estimate is exact.
 
         Returns:
             What was found or None, and whether the search ended within the budget.

@@ -1,4 +1,4 @@
-"""Whether a repair holds: the agent's source in a pristine tree, the task's own tests, and tests that must fail."""
+"""Grading of a repair: the agent's source in a pristine tree, the task's own tests, and tests that must fail."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SUSPECT = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Exam:
-    """What decides a task: a tree, its tests, and what they should say.
+    """A tree, its tests, and their expected results, which decide a task.
 
     Attributes:
         start: The tree that the agent starts with, whole.
@@ -73,7 +73,7 @@ class Exam:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the grader found.
+    """Result of a grading.
 
     Attributes:
         resolved: Whether every test that should pass does, and none that must fail was made to pass.
@@ -104,7 +104,7 @@ def accepted(changes: Mapping[str, bytes | None]) -> dict[str, bytes | None]:
 
 
 def grade(exam: Exam, changes: Mapping[str, bytes | None], sandbox: Sandbox) -> Verdict:
-    """The verdict on a tree: remembered by content, in memory and in the cache folder.
+    """Return the verdict on a tree: remembered by content, in memory and in the cache folder.
 
     Raises:
         textagent_gym.envs.swe.sandboxes.base.SandboxError: The sandbox failed; nothing is remembered.
@@ -130,7 +130,7 @@ def grade(exam: Exam, changes: Mapping[str, bytes | None], sandbox: Sandbox) -> 
 
 
 def unchanged(exam: Exam) -> Verdict:
-    """The verdict on the tree as it was: its failing tests were seen to fail when the task was made."""
+    """Return the verdict on the tree as it was: its failing tests were seen to fail when the task was made."""
     return Verdict(
         resolved=False,
         groups_done=(False,) * len(exam.groups),
@@ -141,7 +141,7 @@ def unchanged(exam: Exam) -> Verdict:
 
 
 def examine(exam: Exam, counted: Mapping[str, bytes | None], sandbox: Sandbox) -> Verdict:
-    """The verdict on a tree, by running the tests."""
+    """Return the verdict on a tree, by running the tests."""
     pristine = {path: content for path, content in with_changes(exam.start, counted).items() if not is_test(path)}
     pristine.update(exam.tests)
     guards = Guards.of(exam)
@@ -164,7 +164,7 @@ def examine(exam: Exam, counted: Mapping[str, bytes | None], sandbox: Sandbox) -
 
 
 def judge(exam: Exam, report: TestReport, guards: Guards) -> Verdict:
-    """What a report says about a repair."""
+    """Grade a repair by a report."""
     passed = report.passed
     forged = guards.forged(report)
     failing = {test for test in exam.fail_to_pass if test not in passed or not guards.confirms(test, passed)}
@@ -244,17 +244,17 @@ class Guards:
         return cls(files=files, targets=tuple(targets), aliases=aliases, must_fail=frozenset(must_fail))
 
     def forged(self, report: TestReport) -> bool:
-        """Whether a test that must fail was not seen to."""
+        """Return whether a test that must fail was not seen to."""
         return any(report.outcomes.get(test) != "failed" for test in self.must_fail)
 
     def confirms(self, test: str, passed: Collection[str]) -> bool:
-        """Whether the copy of a test, if it has one, passed as well."""
+        """Return whether the copy of a test, if it has one, passed as well."""
         return test not in self.aliases or self.aliases[test] in passed
 
 
 @dataclass(frozen=True, kw_only=True)
 class GoldRun:
-    """What the tests say of the repaired tree, on this machine and interpreter.
+    """Results of the tests on the repaired tree, for this machine and interpreter.
 
     Attributes:
         passed: Tests that pass.
@@ -270,7 +270,7 @@ class GoldRun:
 def gold_run(
     tree: Tree, files: Sequence[str], *, sandbox: Sandbox, seconds: float, requirements: tuple[str, ...] = ()
 ) -> GoldRun:
-    """Runs `files` of a repaired tree, with copies and twins of every test; remembered by content in the cache folder.
+    """Run `files` of a repaired tree, with copies and twins of every test; remembered by content in the cache folder.
 
     Args:
         tree: The repaired tree, tests included.
@@ -314,7 +314,7 @@ def gold_run(
 
 
 def _twinnable(sources: Mapping[str, bytes], passed: Iterable[str]) -> set[str]:
-    """The tests whose function stands in their file."""
+    """Return the tests whose function stands in their file."""
     standing = {
         path: {name.rpartition("::")[2] for name in test_functions(as_text(source) or "")}
         for path, source in sources.items()
@@ -354,7 +354,7 @@ def tree_digest(tree: Tree) -> str:
 
 
 def forget(*, read_cache: bool) -> None:
-    """Empties the memory of this process, for a measurement; with `read_cache=False` that of the cache folder, too."""
+    """Empty the memory of this process, for a measurement; with `read_cache=False` that of the cache folder, too."""
     global _reads_cache
     _remembered.clear()
     _reads_cache = read_cache

@@ -24,7 +24,10 @@ def split_id(test: str) -> tuple[str, str, str]:
 
 
 def whole_id(test: str, seen: Collection[str]) -> str | None:
-    """The test of a run that an id stands for, which may end at the first blank of its parameters; None if not just one."""
+    """Return the test of a run that an id stands for, which may end at the first blank of its parameters.
+
+    None if not just one.
+    """
     if test in seen:
         return test
     longer = [one for one in seen if one.startswith(test) and one[len(test)].isspace()]
@@ -32,7 +35,7 @@ def whole_id(test: str, seen: Collection[str]) -> str | None:
 
 
 def renamed(test: str, path: str) -> str:
-    """The id of a test in a copy of its file at `path`."""
+    """Return the id of a test in a copy of its file at `path`."""
     _, name, parameters = split_id(test)
     return f"{path}::{name}{parameters}"
 
@@ -43,7 +46,7 @@ def beside(path: str, name: str) -> str:
 
 
 def twin(source: str, names: Collection[str]) -> str | None:
-    """The test file `source` with a failure at the start of each test in `names`, or None where one has no `def` there."""
+    """Return the test file `source` with a failure at the start of each test in `names`, or None if one has no `def`."""
     functions = test_functions(source)
     if not set(names) <= set(functions):
         wanted = {name.rpartition("::")[2] for name in names}

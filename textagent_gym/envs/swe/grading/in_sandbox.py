@@ -39,11 +39,11 @@ class Reporter:
         config.option.tbstyle = self.traceback
 
     def pytest_sessionstart(self):
-        """Gives the tests the collector of garbage that they know."""
+        """Give the tests the collector of garbage that they know."""
         gc.enable()
 
     def pytest_runtest_logreport(self, report):
-        """A test has failed if any of its phases did, and passed if its call did."""
+        """Return a test has failed if any of its phases did, and passed if its call did."""
         known = self.outcomes.get(report.nodeid)
         if report.outcome == "failed":
             self.outcomes[report.nodeid] = "failed"
@@ -53,18 +53,18 @@ class Reporter:
             self.outcomes[report.nodeid] = report.outcome
 
     def pytest_collectreport(self, report):
-        """A file that cannot be collected is broken."""
+        """Return a file that cannot be collected is broken."""
         if report.outcome == "failed":
             self.broken.append(report.nodeid)
             self.messages.setdefault(report.nodeid, self.told(report))
 
     def told(self, report):
-        """The end of a failure's account."""
+        """Return the end of a failure's account."""
         return str(report.longrepr)[-self.message_length :]
 
 
 def main():
-    """Does the job."""
+    """Do the job."""
     job = json.loads(sys.stdin.buffer.read().decode("utf-8"))
     key = bytes.fromhex(job["key"])
     leave, encode, digest, sha256 = os._exit, json.dumps, hmac.new, hashlib.sha256

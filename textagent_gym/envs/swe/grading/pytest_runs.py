@@ -28,7 +28,7 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 @dataclass(frozen=True, kw_only=True)
 class TestReport:
-    """What one run of pytest saw.
+    """Report of one run of pytest.
 
     Attributes:
         outcomes: Id of a test -> "passed", "failed" or "skipped".
@@ -64,7 +64,7 @@ def run_tests(
     message_length: int = 2_000,
     requirements: tuple[str, ...] = (),
 ) -> TestReport:
-    """Runs the tests that `targets` name, in a fresh copy of `tree`.
+    """Run the tests that `targets` name, in a fresh copy of `tree`.
 
     Args:
         tree: The repository, tests included.
@@ -125,7 +125,7 @@ def run_tests(
 
 
 def mounted(sandbox: Sandbox, requirements: tuple[str, ...]) -> dict[str, Path]:
-    """What is mounted for tests: pytest with `requirements`, unless pytest is inside already.
+    """Return the folders to mount for tests: pytest with `requirements`, unless pytest is inside already.
 
     Raises:
         OSError: A wheel cannot be installed.
@@ -134,7 +134,7 @@ def mounted(sandbox: Sandbox, requirements: tuple[str, ...]) -> dict[str, Path]:
 
 
 def setting(sandbox: Sandbox, requirements: tuple[str, ...]) -> tuple[str, ...]:
-    """What tests find beside their tree, as names that differ where the interpreter or a package does.
+    """Return a name for the tests' surroundings that differs if the interpreter or a package does.
 
     Raises:
         OSError: A wheel cannot be installed.
@@ -143,7 +143,7 @@ def setting(sandbox: Sandbox, requirements: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def import_folders(tree: Tree) -> list[str]:
-    """The folders of `IMPORT_FOLDERS` that this tree has, in their order."""
+    """Return the folders of `IMPORT_FOLDERS` that this tree has, in their order."""
     return [folder for folder in IMPORT_FOLDERS if folder == "." or any(path.startswith(f"{folder}/") for path in tree)]
 
 
@@ -168,7 +168,7 @@ def _program() -> str:
 
 
 def _signed_report(path: Path, key: bytes) -> dict[str, dict[str, str]] | None:
-    """The report at `path` if it bears our signature; a link, a pipe or something huge is no report."""
+    """Return the report at `path` if it bears our signature; a link, a pipe or something huge is no report."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

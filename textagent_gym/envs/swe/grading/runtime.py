@@ -1,4 +1,4 @@
-"""What tests run with: pytest and what pytest needs, copied from this installation, and nothing else of it.
+"""The tests' own runtime: pytest and its dependencies, copied from this installation, and nothing else of it.
 
 Some projects' tests need more: those wheels are installed beside pytest, each named with its version. No dependency of
 theirs comes along, so that nothing gets there by itself, least of all another version of the code under repair.
@@ -32,7 +32,7 @@ class WheelError(OSError):
 
 @functools.cache
 def runtime_folder(requirements: tuple[str, ...] = ()) -> Path:
-    """A folder for `sys.path` that holds pytest, what it needs, and certain wheels: made once per set of versions.
+    """Return a folder for `sys.path` that holds pytest, what it needs, and certain wheels: made once per set of versions.
 
     Args:
         requirements: Wheels, each as "name==version"; what they need in turn has to be among them.
@@ -70,7 +70,7 @@ def required_name(requirement: str) -> str:
 
 
 def distribution_name(name: str) -> str:
-    """A distribution's name in small letters, with one hyphen for each run of hyphens, points and underscores."""
+    """Return a distribution's name in small letters, with one hyphen for each run of hyphens, points and underscores."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -126,7 +126,7 @@ def _open_up(folder: Path) -> None:
 
 
 def _closure(name: str) -> list[metadata.Distribution]:
-    """A distribution and everything that it needs in this interpreter."""
+    """Return a distribution and everything that it needs in this interpreter."""
     found: dict[str, metadata.Distribution] = {}
     waiting = [name]
     while waiting:

@@ -20,7 +20,7 @@ LOOK_AROUND = 10
 
 
 def rules_of(interface: Interface, tools: tuple[str, ...]) -> str:
-    """What an agent is told of its actions."""
+    """Return the description of the actions for the agent."""
     if interface == "tools":
         return tool_rules(tools)
     if interface == "bash":
@@ -36,7 +36,7 @@ def rules_of(interface: Interface, tools: tuple[str, ...]) -> str:
 
 
 def actions_asked(interface: Interface, action_space_size: int | None) -> int:
-    """How many actions an interface offers.
+    """Return the number of actions that an interface offers.
 
     Raises:
         ValueError: It cannot offer as many as were asked for.
@@ -53,7 +53,7 @@ def actions_asked(interface: Interface, action_space_size: int | None) -> int:
 def reference_actions(
     edits: Sequence[Edit], interface: Interface, tools: Sequence[str], choices: Choices | None
 ) -> tuple[str, ...]:
-    """The actions that make `edits`, as an agent would: look, edit, test, submit, as far as `tools` offers that."""
+    """Return the actions that make `edits`, as an agent would: look, edit, test, submit, as far as `tools` offers that."""
     if choices is not None:
         return (*choices.repairs, "submit")
     if interface == "bash":
@@ -74,7 +74,7 @@ def _call(name: str, **arguments: Any) -> str:
 
 
 def _edit_command(path: str, old: str, new: str) -> str:
-    """A command that replaces one text by another in a file."""
+    """Return a command that replaces one text by another in a file."""
     return (
         "python3 - <<'END_OF_EDIT'\n"
         f"from pathlib import Path\npath = Path({path!r})\n"

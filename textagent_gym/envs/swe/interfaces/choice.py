@@ -62,14 +62,14 @@ class Choices:
         return tuple(command for command, candidate in pairs if candidate.repairs)
 
     def chosen(self, command: str) -> str | None:
-        """The command that an action means, or None."""
+        """Return the command that an action means, or None."""
         number = command.strip().rstrip(".)")
         if not number.isascii() or not number.isdigit() or len(number) > 6:
             return None
         return self.commands[int(number) - 1] if 1 <= int(number) <= len(self.commands) else None
 
     def changes(self, base: Tree, applied: frozenset[str]) -> Changes:
-        """What the tree differs in from `base` once the edits in `applied` are made."""
+        """Return the changes against `base` once the edits in `applied` are made."""
         active: dict[str, list[Mutation]] = {}
         for command, candidate in zip(self.commands, self.candidates, strict=True):
             mutations = active.setdefault(candidate.mutation.file, [])
@@ -79,7 +79,7 @@ class Choices:
         return {file: content for file, content in files.items() if base.get(file) != content}
 
     def listing(self) -> str:
-        """The candidates, one a line, with the command that makes each."""
+        """Return the candidates, one a line, with the command that makes each."""
         pairs = zip(self.commands, self.candidates, strict=True)
         return "\n".join(f"{command} {self._describe(candidate)}" for command, candidate in pairs)
 

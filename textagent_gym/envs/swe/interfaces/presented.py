@@ -43,7 +43,7 @@ def present(
     protection: Protection,
     in_image: bool,
 ) -> SweTask:
-    """A problem as an environment of these options plays it.
+    """Return a problem as an environment of these options plays it.
 
     Args:
         ready: The problem.

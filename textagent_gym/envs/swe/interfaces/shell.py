@@ -21,7 +21,7 @@ _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
 
 
 class Ran(NamedTuple):
-    """How a command went.
+    """Result of a command.
 
     Attributes:
         returncode: Its exit status; -1 where a limit ended it.
@@ -69,7 +69,7 @@ class Shell:
         self._requirements = requirements
 
     def run(self, command: str) -> Ran:
-        """Runs a command with bash."""
+        """Run a command with bash."""
         tree = self._workspace.files
         with scratch_folder() as folder:
             write_tree(tree, folder)

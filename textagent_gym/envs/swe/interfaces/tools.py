@@ -26,7 +26,7 @@ MAX_SHOWN = 10_000
 
 
 class Answer(NamedTuple):
-    """What a tool says.
+    """Answer of a tool.
 
     Attributes:
         text: The observation.
@@ -39,7 +39,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """What can be asked of a tool.
+    """Description of a tool.
 
     Attributes:
         example: A call, as an agent would write it.
@@ -102,7 +102,7 @@ CATALOGUE: dict[str, Tool] = {
 
 
 def rules(tools: tuple[str, ...]) -> str:
-    """What an agent is told of its tools."""
+    """Return the description of the tools for the agent."""
     lines = [f"- {CATALOGUE[name].example}  {CATALOGUE[name].says}" for name in tools]
     return (
         "You repair a software repository. Each action is one JSON object that calls a tool:\n"
@@ -112,7 +112,7 @@ def rules(tools: tuple[str, ...]) -> str:
 
 
 def read_call(action: str, tools: tuple[str, ...]) -> tuple[str, dict[str, Any]] | str:
-    """The tool and the arguments that an action names, or what is wrong with it.
+    """Return the tool and the arguments that an action names, or what is wrong with it.
 
     Two forms are understood, `{"tool": NAME, ...arguments}` and `{"name": NAME, "arguments": {...}}`, both also in a fenced
     code block.
@@ -136,7 +136,7 @@ def read_call(action: str, tools: tuple[str, ...]) -> tuple[str, dict[str, Any]]
 
 
 def _unfenced(action: str) -> str:
-    """The lines in a fenced code block, or the action itself where it is none."""
+    """Return the lines in a fenced code block, or the action itself where it is none."""
     first, *lines = action.strip().split("\n")
     is_block = len(lines) > 1 and first.rstrip() in ("```", "```json") and lines[-1].strip() == "```"
     return "\n".join(lines[:-1]) if is_block else action
@@ -158,7 +158,10 @@ _TYPE_NAMES = {str: "a string", int: "an integer"}
 
 
 def typed_call(line: str, tools: tuple[str, ...]) -> str:
-    """The call that a person means by a line such as `view src/x.py 10 40`; JSON, and what is not understood, as it is."""
+    """Return the call that a person means by a line such as `view src/x.py 10 40`.
+
+    JSON, and what is not understood, as it is.
+    """
     name, *words = line.split()
     if name not in tools:
         return line
@@ -171,7 +174,7 @@ def typed_call(line: str, tools: tuple[str, ...]) -> str:
 
 
 def examples(tools: tuple[str, ...]) -> tuple[str, ...]:
-    """Calls that mean something in any repository, for a random agent; none of them repairs anything."""
+    """Call that mean something in any repository, for a random agent; none of them repairs anything."""
     calls = {
         "edit": {"path": "README.md", "old": "no such text", "new": ""},
         "view": {"path": "README.md"},
@@ -205,7 +208,7 @@ class Toolbox:
         }
 
     def call(self, name: str, arguments: dict[str, Any]) -> Answer:
-        """Uses a tool; `submit` is the environment's."""
+        """Use a tool; `submit` is the environment's."""
         try:
             answer = self._tools[name](**arguments)
         except FileProblemError as problem:
@@ -213,7 +216,7 @@ class Toolbox:
         return answer._replace(text=shortened(answer.text))
 
     def edit(self, path: str, old: str, new: str) -> Answer:
-        """Replaces the one place where `old` stands."""
+        """Replace the one place where `old` stands."""
         if not old:
             if self._workspace.exists(path) and self._workspace.text(path):
                 return Answer(
@@ -233,7 +236,7 @@ class Toolbox:
         return Answer(f"Edited {path}:\n{self._lines(path, first - 2, first + new.count(chr(10)) + 2)}")
 
     def create(self, path: str, content: str) -> Answer:
-        """Writes a whole file."""
+        """Write a whole file."""
         existed = self._workspace.exists(path)
         self._workspace.write(path, content)
         return Answer(f"{'Replaced' if existed else 'Created'} {path} ({len(content.splitlines())} lines).")
@@ -269,7 +272,7 @@ class Toolbox:
         return Answer("\n".join(found[:MAX_FOUND]) + more)
 
     def list(self, path: str = ".") -> Answer:
-        """The files of a folder and the folders in it."""
+        """Return the files of a folder and the folders in it."""
         entries: dict[str, int] = {}
         files = self._workspace.files
         prefix = "" if path in (".", "") else f"{path.strip('/')}/"
@@ -283,7 +286,7 @@ class Toolbox:
         return Answer("\n".join(shown[:MAX_FOUND] + more))
 
     def undo(self) -> Answer:
-        """Takes the last change back."""
+        """Take the last change back."""
         paths = self._workspace.undo()
         if paths is None:
             return Answer("undo: there is nothing to take back.", valid=False)
@@ -294,7 +297,7 @@ class Toolbox:
         return Answer(self._shell.test(target))
 
     def bash(self, command: str) -> Answer:
-        """Runs a command."""
+        """Run a command."""
         if not command.strip() or "\0" in command:
             return Answer("bash: expected a command.", valid=False)
         ran = self._shell.run(command)
@@ -307,7 +310,7 @@ class Toolbox:
 
 
 def shortened(text: str) -> str:
-    """A text with its middle left out where it is longer than `MAX_SHOWN`."""
+    """Return a text with its middle left out where it is longer than `MAX_SHOWN`."""
     if len(text) <= MAX_SHOWN:
         return text
     half = MAX_SHOWN // 2

@@ -26,7 +26,7 @@ class Edit:
 
 
 def edits_of(files: Mapping[str, str], patch: str) -> tuple[Edit, ...]:
-    """The edits that have the effect of a patch, in its order.
+    """Return the edits that have the effect of a patch, in its order.
 
     Raises:
         ValueError: The patch deletes or renames a file, or does not fit `files`.
@@ -50,12 +50,12 @@ def edits_of(files: Mapping[str, str], patch: str) -> tuple[Edit, ...]:
 
 
 def found_once(piece: str, text: str) -> bool:
-    """Whether a piece stands in a text exactly once, overlapping places counted."""
+    """Return whether a piece stands in a text exactly once, overlapping places counted."""
     return (place := text.find(piece)) >= 0 and text.rfind(piece) == place
 
 
 def _edit(path: str, text: str, hunk: Hunk, shift: int) -> Edit:
-    """The smallest piece of whole lines around a hunk that is found once."""
+    """Return the smallest piece of whole lines around a hunk that is found once."""
     old, new = hunk.old, hunk.new
     first = max(hunk.old_start - 1 + shift, 0)
     lines = text.splitlines(keepends=True)

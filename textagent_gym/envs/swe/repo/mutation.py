@@ -77,12 +77,12 @@ class Mutation:
         return f"{self.file}:{self.start}-{self.end}:{hashlib.sha256(self.replacement.encode()).hexdigest()[:8]}"
 
     def apply(self, source: bytes) -> bytes:
-        """The source with this change."""
+        """Return the source with this change."""
         return source[: self.start] + self.replacement.encode() + source[self.end :]
 
 
 def apply_all(source: bytes, mutations: list[Mutation]) -> bytes:
-    """The source of one file with several changes, which must not overlap.
+    """Return the source of one file with several changes, which must not overlap.
 
     Raises:
         ValueError: Two of them do.
@@ -144,7 +144,7 @@ class _Finder:
         return self.source[start:end].decode()
 
     def _between(self, left: ast.expr, right: ast.expr, replacement: str) -> tuple[int, int, str] | None:
-        """The operator between two operands, replaced where it stands alone between them on one line."""
+        """Return the operator between two operands, replaced where it stands alone between them on one line."""
         start, end = self._span(left)[1], self._span(right)[0]
         gap = self.source[start:end].decode()
         operator = gap.strip()
@@ -219,7 +219,7 @@ def _is_none(node: ast.expr) -> bool:
 
 
 def _functions(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """The outermost functions with their qualified names, methods included."""
+    """Yield the outermost functions with their qualified names, methods included."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield prefix + node.name, node
@@ -230,7 +230,7 @@ def _functions(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.Fun
 
 
 def _inside(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
-    """The nodes of a function's body and of the defaults of its parameters."""
+    """Yield the nodes of a function's body and of the defaults of its parameters."""
     waiting: list[ast.AST] = [
         *function.args.defaults,
         *(node for node in function.args.kw_defaults if node),

@@ -53,7 +53,7 @@ class Hunk:
 
 @dataclass(frozen=True, kw_only=True)
 class FilePatch:
-    """What a patch does to one file.
+    """Changes of a patch to one file.
 
     Attributes:
         old: Path before the patch, or None where the file is new.
@@ -78,7 +78,7 @@ class FilePatch:
 
 
 def make_patch(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """The patch that turns one tree into another, which `git apply` accepts: sorted by path, empty for equal trees.
+    """Return the patch that turns one tree into another, which `git apply` accepts: sorted by path, empty for equal trees.
 
     Raises:
         PatchError: A path is absolute or leaves the tree.
@@ -119,7 +119,7 @@ def apply_patch(files: Mapping[str, str], patch: str) -> dict[str, str | None]:
 
 
 def reverse_patch(patch: str) -> str:
-    """The patch that undoes `patch`, sorted by path.
+    """Return the patch that undoes `patch`, sorted by path.
 
     Raises:
         PatchError: The patch cannot be read, or has binary files or copies.
@@ -158,7 +158,7 @@ def changed_lines(patch: str) -> int:
 
 
 def parse_patch(patch: str) -> tuple[FilePatch, ...]:
-    """The files of a patch in its order; words around them, as mails and commits have them, are passed over.
+    """Return the files of a patch in its order; words around them, as mails and commits have them, are passed over.
 
     Raises:
         PatchError: The text is no patch, breaks off, or has a path that is absolute or leaves the tree.
@@ -307,7 +307,7 @@ def _apply_hunks(section: FilePatch, files: Mapping[str, str | None]) -> str:
 
 
 def _find(lines: list[str], hunk: Hunk, wanted: int, first: int) -> int | None:
-    """The place nearest to `wanted`, from `first` on, at which a hunk fits; the later one of two equally near."""
+    """Return the place nearest to `wanted`, from `first` on, at which a hunk fits; the later one of two equally near."""
     old, new = hunk.old, hunk.new
 
     def fits(at: int) -> bool:
@@ -354,14 +354,17 @@ def _sections(lines: list[str]) -> list[FilePatch]:
 
 
 def _git_section(names: str) -> FilePatch:
-    """The file of a `diff --git` line; two names that hold spaces without quotes are equal but for their first letter."""
+    """Return the file of a `diff --git` line.
+
+    Two names that hold spaces without quotes are equal but for their first letter.
+    """
     if match := re.fullmatch(r'("(?:[^"\\]|\\.)*"|[^" ]+) ("(?:[^"\\]|\\.)*"|[^" ]+)', names):
         return _pair(_unquoted(match[1]), _unquoted(match[2]))
     return _pair(names[: len(names) // 2], names[len(names) // 2 + 1 :])
 
 
 def _named(old_line: str, new_line: str) -> FilePatch:
-    """The file of a `---` and a `+++` line; GNU diff dates what does not exist to 1970."""
+    """Return the file of a `---` and a `+++` line; GNU diff dates what does not exist to 1970."""
     names, missing = [], []
     for line in (old_line[4:], new_line[4:]):
         name, _, date = line.partition("\t")
@@ -372,14 +375,14 @@ def _named(old_line: str, new_line: str) -> FilePatch:
 
 
 def _pair(old: str, new: str) -> FilePatch:
-    """A file by both its names, without git's `a/` and `b/` where both have it or are no file."""
+    """Return a file by both its names, without git's `a/` and `b/` where both have it or are no file."""
     if (old.startswith("a/") or old == "/dev/null") and (new.startswith("b/") or new == "/dev/null"):
         old, new = old.removeprefix("a/"), new.removeprefix("b/")
     return FilePatch(old=new if old == "/dev/null" else old, new=old if new == "/dev/null" else new)
 
 
 def _extended(section: FilePatch, line: str) -> FilePatch:
-    """A file with what one line between `diff --git` and its first hunk says."""
+    """Return a file with what one line between `diff --git` and its first hunk says."""
     if match := re.fullmatch(r"(new file|deleted file|old|new) mode (\d+)", line):
         before, after = section.modes
         modes = (before, match[2]) if match[1].startswith("new") else (match[2], after)
@@ -395,7 +398,7 @@ def _extended(section: FilePatch, line: str) -> FilePatch:
 
 
 def _read_hunk(lines: list[str], at: int, sections: list[FilePatch]) -> tuple[Hunk, int]:
-    """The hunk that starts at `lines[at]`, and the place after it."""
+    """Return the hunk that starts at `lines[at]`, and the place after it."""
     if not sections:
         raise PatchError(f"expected a file header before the hunk at line {at + 1} of the patch, got none")
     place = f"hunk {len(sections[-1].hunks) + 1} for {sections[-1].path} (line {at + 1} of the patch)"
@@ -423,7 +426,7 @@ def _read_hunk(lines: list[str], at: int, sections: list[FilePatch]) -> tuple[Hu
 
 
 def _unquoted(name: str) -> str:
-    """A name without git's quotes, octal digits and backslashes."""
+    """Return a name without git's quotes, octal digits and backslashes."""
     if not (len(name) > 1 and name[0] == name[-1] == '"'):
         return name
 

@@ -46,7 +46,7 @@ _TEST_FOLDERS = {"test", "tests", "testing", "test_utils"}
 
 
 def is_test(path: str) -> bool:
-    """Whether a file decides what the tests say: tests, what lies beside them, and what steers pytest or Python."""
+    """Return whether a file decides what the tests say: tests, what lies beside them, and what steers pytest or Python."""
     *folders, name = PurePosixPath(path).parts
     if set(folders) & _TEST_FOLDERS or name in _STEERING:
         return True
@@ -65,7 +65,7 @@ _STEERING = {
 
 
 def is_source(path: str) -> bool:
-    """Whether a file is Python source of the project itself."""
+    """Return whether a file is Python source of the project itself."""
     *folders, name = PurePosixPath(path).parts
     if not name.endswith(".py") or is_test(path) or set(folders) & (_NO_SOURCE | IGNORED):
         return False
@@ -73,12 +73,12 @@ def is_source(path: str) -> bool:
 
 
 def source_files(tree: Tree) -> tuple[str, ...]:
-    """The project's own Python files, sorted."""
+    """Return the project's own Python files, sorted."""
     return tuple(sorted(path for path in tree if is_source(path)))
 
 
 def as_text(content: bytes) -> str | None:
-    """The text in `content`, or None where it is binary."""
+    """Return the text in `content`, or None where it is binary."""
     if b"\0" in content:
         return None
     try:
@@ -88,12 +88,12 @@ def as_text(content: bytes) -> str | None:
 
 
 def texts(tree: Tree) -> dict[str, str]:
-    """The files of a tree that are text."""
+    """Return the files of a tree that are text."""
     return {path: text for path, content in tree.items() if (text := as_text(content)) is not None}
 
 
 def with_changes(tree: Tree, changes: Mapping[str, bytes | None]) -> dict[str, bytes]:
-    """A tree after changes."""
+    """Return a tree after changes."""
     files = {**tree, **{path: content for path, content in changes.items() if content is not None}}
     for path in [path for path, content in changes.items() if content is None]:
         files.pop(path, None)
@@ -101,7 +101,7 @@ def with_changes(tree: Tree, changes: Mapping[str, bytes | None]) -> dict[str, b
 
 
 def write_tree(tree: Tree, folder: Path) -> None:
-    """Writes a tree into an empty folder."""
+    """Write a tree into an empty folder."""
     made: set[str] = set()
     base = str(folder)
     for path, content in tree.items():
@@ -122,7 +122,7 @@ def _write_all(handle: int, content: bytes) -> None:
 
 
 def read_changes(folder: Path, tree: Tree) -> tuple[Changes, tuple[str, ...]]:
-    """What differs between a folder that held `tree` and `tree`: regular files alone, no link is followed.
+    """Return the changes of a folder that held `tree`: regular files alone, no link is followed.
 
     Returns:
         The changes, and the paths of files that were left out since they are too large.
@@ -180,7 +180,7 @@ def _read_regular(path: str, size: int) -> bytes | None:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """An empty folder for the length of the block.
+    """Yield an empty folder for the length of the block.
 
     It lies in a folder of this process, locked as long as the process lives; the first use in a process removes what
     killed ones left behind.
@@ -221,13 +221,13 @@ def _own_folder() -> Path:
 
 
 def _leave(process: int, folder: Path) -> None:
-    """Removes the folder of a process that ends; one that was forked from it leaves it alone."""
+    """Remove the folder of a process that ends; one that was forked from it leaves it alone."""
     if os.getpid() == process and folder.exists():
         remove(folder)
 
 
 def _sweep(base: Path) -> None:
-    """Removes the folders of processes that are no more; a folder without a lock file yet is a process starting."""
+    """Remove the folders of processes that are no more; a folder without a lock file yet is a process starting."""
     for folder in base.iterdir():
         try:
             lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
@@ -243,7 +243,7 @@ def _sweep(base: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Removes a folder whatever modes a command gave to what is in it."""
+    """Remove a folder whatever modes a command gave to what is in it."""
 
     def open_up(function: object, path: str, problem: object) -> None:
         parent = os.path.dirname(path)

@@ -15,7 +15,7 @@ MAX_UNDO = 100
 
 
 class FileProblemError(ValueError):
-    """What an agent asked of a file cannot be done; the message says why, for the agent to read."""
+    """An impossible request of an agent for a file; the message gives the reason to the agent."""
 
 
 class Workspace:
@@ -36,7 +36,7 @@ class Workspace:
         return with_changes(self.base, self.changes) if self.changes else self.base
 
     def text(self, path: str) -> str:
-        """The text of a file.
+        """Return the text of a file.
 
         Raises:
             FileProblemError: There is no such file, or it is binary.
@@ -51,12 +51,12 @@ class Workspace:
         return text
 
     def exists(self, path: str) -> bool:
-        """Whether there is such a file."""
+        """Return whether there is such a file."""
         path = clean_path(path)
         return self.changes[path] is not None if path in self.changes else path in self.base
 
     def write(self, path: str, text: str) -> None:
-        """Gives a file a new text, creating it where it does not exist.
+        """Give a file a new text, creating it where it does not exist.
 
         Raises:
             FileProblemError: The text is too long, or the path is that of a folder or below a file.
@@ -72,7 +72,7 @@ class Workspace:
         self.become({**self.changes, path: content})
 
     def become(self, changes: Changes) -> None:
-        """Takes over changes against the base tree, remembering those before for `undo`."""
+        """Take over changes against the base tree, remembering those before for `undo`."""
         changes = {path: content for path, content in changes.items() if self.base.get(path) != content}
         if changes != self.changes:
             self._past.append(self.changes)
@@ -80,7 +80,7 @@ class Workspace:
             self.changes = changes
 
     def undo(self) -> tuple[str, ...] | None:
-        """Takes the last change back; the files that it concerned, or None where there is nothing to take back."""
+        """Take the last change back; the files that it concerned, or None where there is nothing to take back."""
         if not self._past:
             return None
         before, self.changes = self.changes, self._past.pop()
@@ -96,7 +96,7 @@ class Workspace:
                 yield file
 
     def snapshot(self) -> tuple[Changes, tuple[Changes, ...]]:
-        """What `restore` needs to have these files again."""
+        """Return the state of the files that `restore` takes back."""
         return dict(self.changes), tuple(self._past)
 
     def restore(self, snapshot: tuple[Changes, tuple[Changes, ...]]) -> None:
@@ -111,7 +111,7 @@ class Workspace:
 
 
 def clean_path(path: str, *, folder: bool = False) -> str:
-    """A path in the repository without `.` parts and without the repository's own place before it.
+    """Return a path in the repository without `.` parts and without the repository's own place before it.
 
     Raises:
         FileProblemError: It is empty, leaves the repository, or has characters that no path here has.

@@ -1,4 +1,4 @@
-"""What a sandbox is: one command in a fresh room, of which nothing is left but what it wrote into the work tree.
+"""Interface of a sandbox: one command in fresh surroundings, which leaves nothing but its writes to the work tree.
 
 The tiers are in `sandboxes`: `bubblewrap.py` (the default), `container.py` (an image of the task's own), `landlock.py`
 (weaker, asked for) and `unprotected.py` (none, asked for); `protection.py` chooses among them.
@@ -27,7 +27,7 @@ class SandboxError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one command may use before it is ended, with everything that it started.
+    """Resources that one command may use before it is ended, with everything that it started.
 
     Attributes:
         seconds: Wall-clock time, in seconds.
@@ -48,7 +48,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a command ended.
+    """Result of a command.
 
     Attributes:
         returncode: Exit status, 128 + the signal where a signal ended it; -1 where a limit did.
@@ -63,7 +63,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Protection:
-    """What stands between a command and the host, for the task card.
+    """Protection of the host from a command, for the task card.
 
     Attributes:
         name: The tier: "bubblewrap", "container", "landlock" or "none".
@@ -85,7 +85,7 @@ class Sandbox(Protocol):
 
     @property
     def protection(self) -> Protection:
-        """What protects the host."""
+        """Protection of the host."""
 
     @property
     def python(self) -> str:
@@ -93,11 +93,11 @@ class Sandbox(Protocol):
 
     @property
     def brings_pytest(self) -> bool:
-        """Whether pytest is installed inside, so that none is mounted."""
+        """True if pytest is installed inside, so that none is mounted."""
 
     @property
     def identity(self) -> str:
-        """What tests find inside beside the tree: an image's id; empty where that is this installation."""
+        """Identity of the tests' surroundings: an image's id; empty for this installation."""
 
     def run(
         self,
@@ -109,7 +109,7 @@ class Sandbox(Protocol):
         stdin: bytes = b"",
         limits: Limits,
     ) -> Outcome:
-        """Runs one command in `/testbed`, with standard input closed after `stdin`.
+        """Run one command in `/testbed`, with standard input closed after `stdin`.
 
         Args:
             argv: The program and its arguments; paths are those inside.

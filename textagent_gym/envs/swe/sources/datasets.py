@@ -1,4 +1,4 @@
-"""What rows of public data sets leave unsaid: image, test script and log parser.
+"""Parts that rows of public data sets leave out: image, test script and log parser.
 
 | data set | image | script |
 | --- | --- | --- |
@@ -75,7 +75,7 @@ _ACTIVATE = (
 
 
 def adapt(record: TaskRecord) -> TaskRecord:
-    """A data set's task with image, test script and log parser as far as they are known; any other task as it is.
+    """Return a data set's task with image, test script and log parser as far as they are known; any other task as it is.
 
     What the record says already stays as it is, so that a second call changes nothing. A row of SWE-smith has the patch that
     breaks the code: it becomes `setup_patch`, and its reverse `patch`.
@@ -97,7 +97,7 @@ def adapt(record: TaskRecord) -> TaskRecord:
 
 
 def swebench_row(record: TaskRecord) -> dict[str, Any]:
-    """The task as a row for `swebench.harness.utils.make_test_spec` of swebench 5, adapted where it is not yet.
+    """Return the task as a row for `swebench.harness.utils.make_test_spec` of swebench 5, adapted where it is not yet.
 
     swebench applies a model's patch to the image as it is. A task with a `setup_patch`, as SWE-smith's have, is broken only
     after that patch: swebench's own harness needs an image in which it is applied.
@@ -138,7 +138,7 @@ def _with_script(record: TaskRecord) -> TaskRecord:
 
 
 def _eval_script(record: TaskRecord) -> str:
-    """Puts the tests in place, runs them between swebench's marks, and puts the files back."""
+    """Put the tests in place, run them between swebench's marks, and put the files back."""
     sections = parse_patch(record.test_patch)
     known = [shlex.quote(section.old) for section in sections if section.old is not None]
     new = [shlex.quote(section.new) for section in sections if section.new not in {None, section.old}]
@@ -162,7 +162,7 @@ def _eval_script(record: TaskRecord) -> str:
 
 
 def _test_command(record: TaskRecord) -> str:
-    """Runs pytest on the test patch's files, or the tests' own where it has none; for mypy, on the cases by name."""
+    """Run pytest on the test patch's files, or the tests' own where it has none; for mypy, on the cases by name."""
     tests = record.FAIL_TO_PASS + record.PASS_TO_PASS
     if record.repo == "python/mypy":
         return f"{_PYTEST} -k {shlex.quote(' or '.join(_mypy_cases(record)))}"

@@ -48,7 +48,7 @@ _FILLED_IN = "filled_in"
 
 
 def read_records(source: str | Path) -> list[TaskRecord]:
-    """The tasks of a file, a folder, or a data set of the Hugging Face hub, in their order.
+    """Return the tasks of a file, a folder, or a data set of the Hugging Face hub, in their order.
 
     Args:
         source: A path that ends in .jsonl, .json or .parquet; a task repository's folder; or "owner/name[:split]". The split
@@ -74,7 +74,7 @@ def read_records(source: str | Path) -> list[TaskRecord]:
 
 
 def write_records(records: Iterable[TaskRecord], path: str | Path) -> None:
-    """Writes tasks so that `read_records` gives equal ones, in the form that the end of `path` says.
+    """Write tasks so that `read_records` gives equal ones, in the form that the end of `path` says.
 
     A path without one of the ends .jsonl, .json and .parquet becomes a task repository's folder, which has to be new or
     empty; its tasks are read in the order of their names. swebench's `check_task_repo` is content with those whose image has
@@ -100,7 +100,7 @@ def write_records(records: Iterable[TaskRecord], path: str | Path) -> None:
 
 
 def from_row(row: Mapping[str, Any], where: str = "row") -> TaskRecord:
-    """The record in a row, whose tests may be lists or JSON strings.
+    """Return the record in a row, whose tests may be lists or JSON strings.
 
     Args:
         row: Columns, those of SWE-bench at least; nothing (None) stands for a field's default. A row with `image_name`, as
@@ -123,7 +123,7 @@ def from_row(row: Mapping[str, Any], where: str = "row") -> TaskRecord:
 
 
 def to_row(record: TaskRecord) -> Row:
-    """A record as columns, those of `extra` among them.
+    """Return a record as columns, those of `extra` among them.
 
     Raises:
         ValueError: `extra` holds what JSON cannot hold, or a column that is a field.
@@ -270,7 +270,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _read(path: Path) -> str:
-    """The text of a file, carriage returns and all."""
+    """Return the text of a file, carriage returns and all."""
     try:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
@@ -394,7 +394,7 @@ def _write_task(row: Row, filled: Row, task: Path) -> None:
 
 
 def _yaml(value: Row) -> str:
-    """A mapping in ASCII: written as they are, some line breaks of Unicode do not come back."""
+    """Return a mapping in ASCII: written as they are, some line breaks of Unicode do not come back."""
     return str(_module("yaml").safe_dump(value, allow_unicode=False, default_flow_style=False, width=120))
 
 
@@ -418,7 +418,7 @@ def _hub_rows(name: str, split: str | None) -> Iterator[tuple[str, Row]]:
 
 
 def _module(name: str) -> Any:
-    """A module of an optional dependency."""
+    """Return a module of an optional dependency."""
     try:
         return import_module(name)
     except ImportError as error:

@@ -35,7 +35,7 @@ MAX_TREE_BYTES = 500 << 20
 
 
 def image_tree(name: str) -> dict[str, bytes]:
-    """The repository in an image; the same object for the same image, not to be changed.
+    """Return the repository in an image; the same object for the same image, not to be changed.
 
     Raises:
         SandboxError: No container engine answers, it does not have the image, or the image has nothing in `/testbed`.
@@ -110,7 +110,7 @@ def _inside(path: str) -> PurePosixPath:
 
 
 def _is_kept(path: PurePosixPath) -> bool:
-    """Whether commands keep a file, too: what they leave out would look as if they had deleted it."""
+    """Return whether commands keep a file, too: what they leave out would look as if they had deleted it."""
     safe = path.parts and ".." not in path.parts and not path.is_absolute() and str(path).isprintable()
     return bool(safe) and not IGNORED & set(path.parts[:-1]) and path.suffix not in (".pyc", ".pyo")
 
@@ -123,7 +123,7 @@ class _Stream(io.RawIOBase):
         self._waiting = b""
 
     def read(self, size: int = -1) -> bytes:
-        """The next `size` bytes, fewer at the end alone."""
+        """Return the next `size` bytes, fewer at the end alone."""
         found = [self._waiting]
         have = len(self._waiting)
         while size < 0 or have < size:

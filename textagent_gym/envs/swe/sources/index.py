@@ -30,7 +30,7 @@ from textagent_gym.envs.swe.types import Bug, Origin, TaskRecord
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """What the index tells of a task without reading any source.
+    """Summary of a task from the index, without reading any source.
 
     Attributes:
         instance_id: Name of the task.
@@ -95,7 +95,7 @@ def instance_id(project: Project, number: int) -> str:
 
 @functools.lru_cache(maxsize=512)
 def indexed_record(origin: Origin, name: str) -> TaskRecord:
-    """The record of a task of the index.
+    """Return the record of a task of the index.
 
     Raises:
         OSError: Its archive cannot be fetched.
@@ -135,7 +135,7 @@ def mutation_record(
     tests: frozenset[str],
     seconds: float,
 ) -> TaskRecord:
-    """The record of a task made by mutation.
+    """Return the record of a task made by mutation.
 
     Args:
         project: The project.
@@ -182,7 +182,7 @@ def mutation_record(
 
 
 def num_edits(record: TaskRecord) -> int:
-    """What `solution_length` counts: bugs where they are known to have been put in, hunks of the repair otherwise."""
+    """Return the count behind `solution_length`: inserted bugs where they are known, hunks of the repair otherwise."""
     return len(record.bugs) if record.origin in ("bundled", "mutation") else num_hunks(record.patch)
 
 
@@ -211,7 +211,7 @@ def distractors(record: TaskRecord, count: int) -> list[Mutation]:
 
 
 def bugs_of(record: TaskRecord) -> list[Mutation]:
-    """The mutations of a task of the index, in the order of its bugs."""
+    """Return the mutations of a task of the index, in the order of its bugs."""
     if record.origin not in ("bundled", "mutation") or record.instance_id not in listed(record.origin):
         raise ValueError(f"expected a mutation task of the index, got {record.instance_id}")
     project = projects()[record.repo]
@@ -221,7 +221,7 @@ def bugs_of(record: TaskRecord) -> list[Mutation]:
 
 
 def bug_pool(project: str) -> list[FoundBug]:
-    """The bugs of the index that a project can have."""
+    """Return the bugs of the index that a project can have."""
     index = _index_of(project)
     tests = index["tests"]
     return [

@@ -60,14 +60,14 @@ class Project:
 
 
 def steady(project: str, tests: Iterable[str]) -> frozenset[str]:
-    """Those of a project's tests whose outcome does not depend on the time that they take."""
+    """Return the tests of a project whose outcome does not depend on the time that they take."""
     unsteady = UNSTEADY.get(project, ())
     return frozenset(test for test in tests if test.partition("::")[0] not in unsteady)
 
 
 @functools.lru_cache(maxsize=64)
 def project_tree(project: Project) -> Tree:
-    """The files of a project by their path."""
+    """Return the files of a project by their path."""
     if project.sdist is not None:
         return installed_tree(project.sdist)
     folder = BUNDLED / project.name.removeprefix("bundled/")
@@ -80,7 +80,7 @@ def project_tree(project: Project) -> Tree:
 
 @functools.lru_cache(maxsize=128)
 def installed_tree(sdist: Sdist) -> Tree:
-    """The tree of an archive with a `.dist-info` folder beside its code, so that it can ask for its own version."""
+    """Return the tree of an archive with a `.dist-info` folder beside its code, so that it can ask for its own version."""
     tree = dict(sdist_tree(sdist))
     if "PKG-INFO" in tree:
         tree[f"{sdist.project.replace('-', '_')}-{sdist.version}.dist-info/METADATA"] = tree["PKG-INFO"]
@@ -107,5 +107,5 @@ def projects() -> dict[str, Project]:
 
 
 def read_index(name: str) -> Any:
-    """A file of the index."""
+    """Return a file of the index."""
     return json.loads((INDEX / name).read_bytes())

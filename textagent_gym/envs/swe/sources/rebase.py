@@ -73,7 +73,7 @@ dask from 2021.7.0 to 2024.3.0 were seen to pass with these; wheels of this nump
 
 
 def rebase(record: TaskRecord, sandbox: Sandbox, *, seconds: float = MAX_SECONDS) -> TaskRecord:
-    """A row as a task on a source distribution, its tests seen to fail before the repair and to pass after it.
+    """Return a row as a task on a source distribution, its tests seen to fail before the repair and to pass after it.
 
     Ids of tests may end at the first blank of their parameters, as data sets made from logs have them: such an id stands
     for the one test of a run that goes on from there with a blank.
@@ -99,7 +99,7 @@ def rebase(record: TaskRecord, sandbox: Sandbox, *, seconds: float = MAX_SECONDS
 
 
 def _validated(moved: TaskRecord, start: Tree, sandbox: Sandbox, seconds: float) -> TaskRecord:
-    """The row with the tests that its tree has, once they were run before and after the repair.
+    """Return the row with the tests that its tree has, once they were run before and after the repair.
 
     Raises:
         OSError: A wheel cannot be had.
@@ -133,7 +133,7 @@ def _validated(moved: TaskRecord, start: Tree, sandbox: Sandbox, seconds: float)
 
 
 def rebased(record: TaskRecord, sandbox: Sandbox) -> TaskRecord:
-    """What `rebase` makes of a row; remembered in the cache folder by the row's content and the interpreter.
+    """Rebase a row; the result is kept in the cache folder by the row's content and the interpreter.
 
     Raises:
         OSError: An archive or a wheel cannot be had.
@@ -148,7 +148,7 @@ def rebased(record: TaskRecord, sandbox: Sandbox) -> TaskRecord:
 
 
 def remembered(record: TaskRecord) -> TaskRecord | None:
-    """What `rebased` made of a row before, or None where it did not yet."""
+    """Return the earlier result of `rebased` for a row, or None if there is none."""
     path = _place(record)
     return from_row(json.loads(path.read_bytes()), str(path)) if path.exists() else None
 
@@ -159,7 +159,7 @@ def project_name(repo: str) -> str:
 
 
 def nearest_sdist(project: str, created_at: str) -> Sdist:
-    """The highest version, pre-releases aside, of which a source distribution was uploaded before a date.
+    """Return the highest version, pre-releases aside, of which a source distribution was uploaded before a date.
 
     Raises:
         OSError: The package index cannot be reached, or has no such project.
@@ -180,7 +180,7 @@ def nearest_sdist(project: str, created_at: str) -> Sdist:
 
 
 def _moment(text: str) -> datetime:
-    """A date of ISO 8601, in UTC where it does not say."""
+    """Return a date of ISO 8601, in UTC where it does not say."""
     match = re.fullmatch(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?:\.\d+)?)?(Z|[+-]\d\d:?\d\d)?", text.strip())
     if match is None:
         raise ValueError(f"expected a date in ISO 8601 of when the repair was made (created_at), got {text!r:.60}")
@@ -191,7 +191,7 @@ def _moment(text: str) -> datetime:
 
 
 def _moved(record: TaskRecord, sdist: Sdist, start: Tree) -> TaskRecord:
-    """The row on the sdist's tree, with patches that fit it and nothing of its image; its tests are still those of the row.
+    """Return the row on the sdist's tree, with patches that fit it, without its image; its tests are those of the row.
 
     Raises:
         ValueError: A patch does not apply, or moves or deletes files of the source.
@@ -225,7 +225,7 @@ def _moved(record: TaskRecord, sdist: Sdist, start: Tree) -> TaskRecord:
 
 
 def _fitted(files: Mapping[str, str], patch: str) -> str:
-    """A patch as it is where its line numbers hold, and made anew where they have moved.
+    """Return a patch as it is where its line numbers hold, and made anew where they have moved.
 
     Raises:
         PatchError: It does not apply.
@@ -240,7 +240,7 @@ def _fitted(files: Mapping[str, str], patch: str) -> str:
 
 
 def _files_to_run(record: TaskRecord, gold: Tree) -> list[str]:
-    """The files of the row's tests that there are.
+    """Return the files of the row's tests that there are.
 
     Raises:
         ValueError: One of a test that the repair is judged by is missing.
@@ -258,7 +258,7 @@ def _check_complete(report: TestReport, when: str) -> None:
 
 
 def _resolved(tests: Iterable[str], report: TestReport) -> frozenset[str]:
-    """The tests of a run with the repair that FAIL_TO_PASS stands for.
+    """Return the tests of a run with the repair that FAIL_TO_PASS stands for.
 
     Raises:
         ValueError: One is not found, or does not pass.
@@ -291,7 +291,7 @@ def main(
     allow_weaker: bool = False,
     allow_unsafe: bool = False,
 ) -> None:
-    """Moves what can be moved of a data set's rows to source distributions, and says of each row how that went.
+    """Move the rows of a data set to source distributions where possible, and report the result of each row.
 
     Args:
         rows: A .jsonl, .json or .parquet file, a task folder of swebench 5, or "owner/name[:split]" on the Hugging Face hub.

@@ -36,7 +36,7 @@ _CHANGELOG = re.compile(
 
 @functools.lru_cache(maxsize=128)
 def release_record(name: str) -> TaskRecord:
-    """The record of a release task of the index.
+    """Return the record of a release task of the index.
 
     Raises:
         OSError: An archive cannot be fetched.
@@ -61,7 +61,7 @@ def release_record(name: str) -> TaskRecord:
 
 
 def validate_release(before: Sdist, after: Sdist, *, licence: str, split: str, sandbox: Sandbox) -> dict[str, Any]:
-    """What the index tells of a pair of releases, once the tests of both were run.
+    """Run the tests of a pair of releases and return its row of the index.
 
     Raises:
         OSError: An archive cannot be fetched.
@@ -133,7 +133,7 @@ def _record(
 
 
 def _difference(old: Tree, new: Tree, *, tests: bool) -> dict[str, bytes | None]:
-    """What the sources, or the tests and what lies beside them, of two trees differ in."""
+    """Return the differences between two trees in their sources, or in their tests and the files beside them."""
     counts = is_test if tests else is_source
     paths = sorted(path for path in {*texts(old), *texts(new)} if counts(path) and ".dist-info/" not in path)
     return {path: new.get(path) for path in paths if old.get(path) != new.get(path)}

@@ -59,7 +59,7 @@ class Release:
 
 
 def fetch(sdist: Sdist) -> bytes:
-    """The archive, from the cache folder or from the index.
+    """Return the archive, from the cache folder or from the index.
 
     Raises:
         OSError: The index cannot be reached, or does not have it; or what came has another hash.
@@ -116,7 +116,7 @@ def _listed(project: str, page_url: str, page: dict[str, Any]) -> Iterator[Relea
 
 
 def unpack(filename: str, content: bytes) -> dict[str, bytes]:
-    """The regular files of an archive, by their path below its one top folder; links and devices are left out.
+    """Return the regular files of an archive, by their path below its one top folder; links and devices are left out.
 
     Raises:
         ValueError: The archive is damaged, too large, or names a path outside itself.
@@ -154,7 +154,7 @@ def _members(filename: str, content: bytes) -> Iterator[tuple[str, bytes]]:
 
 @functools.lru_cache(maxsize=64)
 def sdist_tree(sdist: Sdist) -> dict[str, bytes]:
-    """The tree of an archive; the same object for the same archive, not to be changed.
+    """Return the tree of an archive; the same object for the same archive, not to be changed.
 
     Raises:
         OSError: It cannot be fetched.
@@ -164,7 +164,7 @@ def sdist_tree(sdist: Sdist) -> dict[str, bytes]:
 
 
 def _get(url: str, accept: str = "*/*") -> bytes:
-    """What `url` holds, after up to three tries.
+    """Fetch the content of `url` in up to three tries.
 
     Raises:
         OSError: It cannot be had.

@@ -1,4 +1,4 @@
-"""Which tasks an environment draws: those of the index or of a file whose measures lie within what was asked for."""
+"""Selection of the tasks of an environment: those of the index or of a file whose measures lie in the requested ranges."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textagent_gym.envs.swe.types import Origin, TaskRecord
 
 
 def from_index(origin: Origin, split: Split) -> dict[str, Listed]:
-    """The indexed tasks of an origin that are in a split, by name."""
+    """Return the indexed tasks of an origin that are in a split, by name."""
     return {name: task for name, task in listed(origin).items() if task.split == split}
 
 
@@ -34,7 +34,7 @@ def from_records(records: Iterable[TaskRecord], split: Split) -> dict[str, Liste
 def within(
     tasks: dict[str, Listed], sizes: dict[str, int | None], bounds: dict[str, int | None], where: str
 ) -> dict[str, Listed]:
-    """The tasks whose measures lie within what was asked for.
+    """Return the tasks whose measures lie within what was asked for.
 
     Raises:
         ValueError: There is none; the message names what there is.
@@ -59,7 +59,7 @@ def within(
 
 
 def in_images(records: dict[str, TaskRecord]) -> dict[str, TaskRecord]:
-    """The tasks with image, as far as their data sets leave it unsaid.
+    """Return the tasks with image, as far as their data sets leave it unsaid.
 
     Raises:
         ValueError: One has none.
@@ -72,7 +72,7 @@ def in_images(records: dict[str, TaskRecord]) -> dict[str, TaskRecord]:
 
 
 def custom_records(tasks: str | None, rebase: bool) -> dict[str, TaskRecord]:
-    """The tasks of a file by name; of those that are to be moved to an sdist and were before, what they became."""
+    """Return the tasks of a file by name; of those that are to be moved to an sdist and were before, what they became."""
     if tasks is None:
         return {}
     records = {record.instance_id: record for record in read_records(tasks)}

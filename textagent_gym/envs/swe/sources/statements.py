@@ -1,4 +1,4 @@
-"""What an agent is told about a task: the statement, and hints that say more from level to level."""
+"""Task descriptions for the agent: the statement, and hints that give more from level to level."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_TESTS_TOLD = 20
 
 
 def statement(record: TaskRecord, hint_level: int) -> str:
-    """The problem statement with the hints up to `hint_level` (0 to 4)."""
+    """Return the problem statement with the hints up to `hint_level` (0 to 4)."""
     parts = [record.problem_statement.strip()]
     if hint_level >= 1 and record.bugs:
         parts.append("Places to look at:\n" + "\n".join(f"- {line}" for line in _places(record, hint_level)))
@@ -25,7 +25,7 @@ def statement(record: TaskRecord, hint_level: int) -> str:
 
 
 def mutation_statement(project: str, version: str, num_bugs: int) -> str:
-    """The problem statement of a task made by mutation."""
+    """Return the problem statement of a task made by mutation."""
     bugs = "A bug was" if num_bugs == 1 else f"{num_bugs} bugs were"
     each = "It sits in one function and makes" if num_bugs == 1 else "Each sits in a function of its own and makes"
     return (

@@ -76,7 +76,10 @@ class Workshop:
         return round(time.perf_counter() - started, 2)
 
     def failing(self, mutated: Sequence[Mutation]) -> frozenset[str] | None:
-        """The tests that fail with these changes; None where the tests do not run to their end, or cannot be collected."""
+        """Return the tests that fail with these changes.
+
+        None where the tests do not run to their end, or cannot be collected.
+        """
         report = run_tests(mutated_tree(self.tree, mutated), self.files, sandbox=self.sandbox, seconds=self.limit)
         if not report.complete or report.broken:
             return None
@@ -135,7 +138,7 @@ class Workshop:
 
 
 def goes_with(chosen: Sequence[FoundBug], bug: FoundBug) -> bool:
-    """Whether a bug can join others: no function twice, and every one keeps tests that no other breaks."""
+    """Return whether a bug can join others: no function twice, and every one keeps tests that no other breaks."""
     places = {(other.mutation.file, other.mutation.function) for other in chosen}
     if (bug.mutation.file, bug.mutation.function) in places:
         return False
@@ -151,7 +154,7 @@ def own_groups(bugs: Sequence[FoundBug]) -> tuple[tuple[str, ...], ...]:
 
 
 def mutated_tree(tree: Tree, changes: Sequence[Mutation]) -> dict[str, bytes]:
-    """A tree with bugs."""
+    """Return a tree with bugs."""
     files = {mutation.file for mutation in changes}
     mutated = {
         file: apply_all(tree[file], [mutation for mutation in changes if mutation.file == file]) for file in files
@@ -160,7 +163,7 @@ def mutated_tree(tree: Tree, changes: Sequence[Mutation]) -> dict[str, bytes]:
 
 
 def runnable_files(tree: Tree) -> list[str]:
-    """The test files that pytest collects by their names, sorted."""
+    """Return the test files that pytest collects by their names, sorted."""
     found = []
     for path in sorted(tree):
         name = path.rpartition("/")[2]
@@ -171,7 +174,7 @@ def runnable_files(tree: Tree) -> list[str]:
 
 
 def parses(source: bytes) -> bool:
-    """Whether Python can compile a source."""
+    """Return whether Python can compile a source."""
     try:
         compile(source, "<mutated>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError):

@@ -23,7 +23,7 @@ from textagent_gym.envs.swe.synthesis.bug_finder import Combination, FoundBug, W
 def index_project(
     project: Project, *, sizes: Sequence[int], num_bugs: int, num_tasks: int, sandbox: Any, seed: int = 0
 ) -> dict[str, Any]:
-    """What the index tells of a project: its tests, its bugs, and which of them make a task together.
+    """Return the index entry of a project: its tests, its bugs, and the combinations that make a task.
 
     Args:
         project: The project.
@@ -82,7 +82,7 @@ PLAN: dict[str, tuple[tuple[int, ...], int, int]] = {
 
 
 def plan(project: Project) -> tuple[tuple[int, ...], int, int]:
-    """What to index of a project."""
+    """Return the parts of a project to index."""
     num_files = len(source_files(project.tree))
     if project.sdist is None:
         return PLAN["small"]

@@ -24,7 +24,7 @@ MAX_TRIES = 30
 
 
 def missing_seeds(env: gym.Env[str, str], seeds: Sequence[int], out: Path) -> list[int]:
-    """The seeds whose tasks are not in the file `out` yet.
+    """Return the seeds whose tasks are not in the file `out` yet.
 
     Raises:
         ValueError: `env` is no SWEGym environment that makes tasks, or `out` is no .jsonl file of records.
@@ -38,7 +38,7 @@ def missing_seeds(env: gym.Env[str, str], seeds: Sequence[int], out: Path) -> li
 
 
 def make_records(env: gym.Env[str, str], seeds: Sequence[int], num_workers: int, out: Path) -> Iterator[str]:
-    """Makes one task per seed over processes, appends each to `out` as it is found, and yields its name.
+    """Make one task per seed over processes, append each to `out` as it is found, and yield its name.
 
     Raises:
         ValueError: A seed leads to no task; those that were found are kept.
@@ -61,7 +61,7 @@ def _holds_any(out: Path) -> bool:
 
 
 def _make(shapes: tuple[tuple[str, int], ...], seed: int) -> dict[str, Any]:
-    """The row of one task.
+    """Return the row of one task.
 
     Args:
         shapes: Project and number of bugs, as many as there are to choose among.

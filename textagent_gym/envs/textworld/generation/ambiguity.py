@@ -22,7 +22,7 @@ _PREPOSITIONS = ("from", "on", "into", "with")
 
 
 def is_playable(game: Game) -> bool:
-    """Whether each command of the shortest solution names its things so that the parser knows them."""
+    """Return whether each command of the shortest solution names its things so that the parser knows them."""
     rivals = _rivals(game)
     if not rivals:
         return True
@@ -49,7 +49,7 @@ def _rivals(game: Game) -> defaultdict[str, set[str]]:
 
 
 def _nouns(command: str) -> list[str]:
-    """The names in a command such as "unlock big door with small key" that may be taken for another's.
+    """Return the names in a command such as "unlock big door with small key" that may be taken for another's.
 
     Of "take key from box" the parser looks for keys in the box only, so "key" is safe.
     """

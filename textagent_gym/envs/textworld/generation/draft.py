@@ -48,7 +48,7 @@ class Draft:
         return sum(entity.type not in {"r", "d", "I", "P"} for entity in self.world.entities)
 
     def without_last(self, num_actions: int) -> Draft | None:
-        """This draft with the last quest that many actions shorter, or None where it cannot end there.
+        """Return this draft with the last quest that many actions shorter, or None where it cannot end there.
 
         A quest ends with an action on an object, as textworld's own do.
         """
@@ -63,13 +63,13 @@ class Draft:
         return replace(self, quests=(*self.quests[:-1], cut))
 
     def bare_game(self) -> Game:
-        """The game without text, for measuring."""
+        """Return the game without text, for measuring."""
         from textworld.generator.game import Game
 
         return Game(self.world, None, self.quests)
 
     def furnished(self, variant: int | None = None) -> Draft:
-        """This draft with the objects that no quest needs, up to the number that was asked for.
+        """Return this draft with the objects that no quest needs, up to the number that was asked for.
 
         Args:
             variant: Number of a choice of objects; None for those of `tw-make custom`, which go into this draft's own world.
@@ -87,7 +87,7 @@ class Draft:
         return replace(self, world=world)
 
     def worded(self, wording: int | None = None) -> Game:
-        """The game of this draft with all its text.
+        """Return the game of this draft with all its text.
 
         Args:
             wording: Number of a choice of words; None for the words of `tw-make custom`.
@@ -150,7 +150,7 @@ def draft(
 
 
 def give_instructions(game: Game, instructions: Instructions) -> None:
-    """Sets how much of the solution the objective tells; every word is textworld's own."""
+    """Set how much of the solution the objective tells; every word is textworld's own."""
     if instructions == "goal":
         game.objective = "\nAND\n".join(quest.desc for quest in game.quests if quest.desc)
     elif instructions == "none":
@@ -158,7 +158,7 @@ def give_instructions(game: Game, instructions: Instructions) -> None:
 
 
 def make_simple(*, rewards: str, instructions: Instructions, test: bool, seed: int) -> Game:
-    """The game of `tw-make tw-simple --rewards REWARDS --goal GOAL [--test] --seed SEED`."""
+    """Return the game of `tw-make tw-simple --rewards REWARDS --goal GOAL [--test] --seed SEED`."""
     textworld = import_textworld()
     options = textworld.GameOptions()
     options.seeds = seed

@@ -10,7 +10,7 @@ from textagent_gym.envs.textworld.tasks import TextWorldTask, split_of, task_of
 
 
 def file_task(name: str) -> TextWorldTask:
-    """The task of a game file.
+    """Return the task of a game file.
 
     Args:
         name: Path of `game.json` or `game.z8`, as `tw-make` writes them side by side; the first is what is read.

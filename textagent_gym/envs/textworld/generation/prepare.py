@@ -14,7 +14,7 @@ from textagent_gym.envs.textworld.types import Recipe
 
 
 def missing_recipes(env_id: str, options: dict[str, Any], seeds: Sequence[int]) -> list[Recipe]:
-    """The recipes of `reset(seed=...)` for `seeds` whose games are not in the cache folder yet.
+    """Return the recipes of `reset(seed=...)` for `seeds` whose games are not in the cache folder yet.
 
     Raises:
         ValueError: The environment is not one that draws TextWorld games.
@@ -28,7 +28,7 @@ def missing_recipes(env_id: str, options: dict[str, Any], seeds: Sequence[int]) 
 
 
 def prepare(recipes: Sequence[Recipe], num_workers: int) -> Iterator[str]:
-    """Makes the games of `recipes` over processes and yields the name of each as it is kept, in their order.
+    """Make the games of `recipes` over processes and yield the name of each as it is kept, in their order.
 
     Raises:
         ValueError: A request is infeasible; the games that were made before are kept.
@@ -41,7 +41,7 @@ def prepare(recipes: Sequence[Recipe], num_workers: int) -> Iterator[str]:
 
 
 def shared_structures(env_id: str, options: dict[str, Any], count: int) -> dict[str, int]:
-    """How many of `count` test games have a structure, names and words aside, that one of `count` train games has, too.
+    """Count the test games out of `count` whose structure, names and words aside, occurs in `count` train games, too.
 
     Returns:
         `train` and `test`, the different structures of each split, and `shared`, the test games that are in both.

@@ -22,7 +22,7 @@ from textagent_gym.envs.textworld.world.grounding import Atom, Fact, FactTable, 
 
 
 def sample_chain(state: State, options: ChainingOptions, node_budget: int | None = None) -> Chain:
-    """A chain of exactly `options.max_length` actions that ends in `state`.
+    """Return a chain of exactly `options.max_length` actions that ends in `state`.
 
     Args:
         state: The world at the end of the chain.
@@ -68,7 +68,7 @@ class _LazyChainer(_Chainer):  # type: ignore[misc]
         self._added_names: dict[Rule, frozenset[str]] = {}
 
     def continuations(self, node: _Node) -> Iterator[_Node]:
-        """The nodes that may follow `node`, in the order in which textworld would explore them."""
+        """Yield the nodes that may follow `node`, in the order in which textworld would explore them."""
         candidates = self._candidates(node, self.options.get_rules(node.depth))
         self.rng.shuffle(candidates)
         wanted = self._wanted_names(node)
@@ -123,7 +123,7 @@ class _LazyChainer(_Chainer):  # type: ignore[misc]
         return self._is_navigation(rule) or not wanted.isdisjoint(self._added_names[rule])
 
     def _before(self, node: _Node, action: Action, table: FactTable) -> State | None:
-        """The state from which `action` leads to the node's, or None where there is none."""
+        """Return the state from which `action` leads to the node's, or None where there is none."""
         state = node.state.copy()
         needed = [prop for prop in action.preconditions if not state.is_fact(prop)]
         for prop in needed:
@@ -138,7 +138,7 @@ class _LazyChainer(_Chainer):  # type: ignore[misc]
         return state
 
     def _breaks(self, state: State, table: FactTable, *, added: list[Proposition], removed: list[Proposition]) -> bool:
-        """Whether a constraint matches the table's facts with some added and some removed.
+        """Return whether a constraint matches the table's facts with some added and some removed.
 
         The table's own facts match none, so a match must read one that was added.
         """
@@ -168,7 +168,7 @@ class _LazyChainer(_Chainer):  # type: ignore[misc]
         return False
 
     def _returns(self, node: _Node, action: Action, state: State) -> bool:
-        """Whether the chain has been in `state` before."""
+        """Return whether the chain has been in `state` before."""
         past = state.copy()
         past.apply(action.inverse())
         while node.action:

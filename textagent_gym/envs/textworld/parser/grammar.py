@@ -122,7 +122,7 @@ _TWO_CHARACTERS = frozenset("0123456789.,!?_#'\"/\\-:()")
 
 
 def dictionary_form(word: str) -> str:
-    """What the Z-machine's dictionary keeps of a word: enough characters to fill nine places, in lower case.
+    """Return the part of a word that the Z-machine's dictionary keeps: nine places of characters, in lower case.
 
     A letter takes one place, a digit or a common sign two, any other character four; a character that is cut in the middle
     still counts.
@@ -179,7 +179,7 @@ class Grammar:
         self.prepositions: frozenset[str] = _OWN_WORDS.union(*map(frozenset, fixed))
 
     def with_verbs(self, table: str, without: frozenset[str] = frozenset()) -> Grammar:
-        """This grammar with the verbs of `table`, which replace those of the same name, and without some others."""
+        """Return this grammar with the verbs of `table`, which replace those of the same name, and without some others."""
         return Grammar({verb: lines for verb, lines in self.verbs.items() if verb not in without} | _read(table))
 
 

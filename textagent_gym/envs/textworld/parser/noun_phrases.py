@@ -1,4 +1,4 @@
-"""Which thing a player means: the words of a noun, what in reach answers to them, and the choice between several."""
+"""Resolution of noun phrases: the words of a noun, the things in reach that match, and the choice between several."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class NounReader:
         self.had = 0  # how many there were of several wanted
 
     def _descriptors(self, *, plurals: bool, reading: Reading) -> Descriptors:
-        """Reads articles, possessives, "all" and numbers (`Descriptors`)."""
+        """Read articles, possessives, "all" and numbers (`Descriptors`)."""
         found = Descriptors()
         words, count = self.words, len(self.words)
         while self.at < count:
@@ -83,7 +83,7 @@ class NounReader:
         return found
 
     def _describes(self, word: str, found: Descriptors) -> bool:
-        """Whether `word` is an article or a possessive; what it says goes into `found`."""
+        """Return whether `word` is an article or a possessive; what it says goes into `found`."""
         if not (word in ARTICLES or word in MINE or word in THERE or word in OWNED or word in LIT):
             return False
         found.indefinite = found.indefinite or word != "the"
@@ -116,7 +116,7 @@ class NounReader:
         asks: bool = True,
         parameters: list[str | None] | None = None,
     ) -> str | bool | None:
-        """What the words at hand mean: a thing, True for a list, None for nothing (`NounDomain`)."""
+        """Return the meaning of the next words: a thing, True for a list, None for nothing (`NounDomain`)."""
         reading_parameters = reading.parameters if parameters is None else parameters
         matches = self._matching(descriptors, slot, held_first)
         self.at = self.match_from + self.length
@@ -199,7 +199,7 @@ class NounReader:
             matches.append(thing)
 
     def _quality(self, thing: str, start: int, descriptors: Descriptors) -> int | None:
-        """How many words from `start` on name the thing; None where they do not."""
+        """Return the number of words from `start` on that name the thing; None if they do not."""
         words, count = self.words, len(self.words)
         if start >= count:
             return 0
@@ -286,7 +286,7 @@ class NounReader:
         return leaders[0], matches, len(matches) == 1
 
     def _nearness(self, thing: str, action: str) -> int:
-        """What is held comes first, then what stands in the room; to be taken, the other way round (`ScoreMatchL`)."""
+        """Return a sort key: held things first, then those in the room; for taking, the other way round (`ScoreMatchL`)."""
         score = 10 if thing == PLAYER else 115
         place = self.world.holder.get(thing)
         takes = action in ("take", "remove")
@@ -346,14 +346,14 @@ class NounReader:
         return thing != PLAYER
 
     def _excluded(self, thing: str, reading: Reading) -> bool:
-        """Whether "all" leaves it out by a rule of its own (`deciding whether all includes`)."""
+        """Return whether "all" leaves it out by a rule of its own (`deciding whether all includes`)."""
         action = reading.line.action
         if action in ("take", "take off", "remove"):
             return thing == PLAYER or thing in self.setting.fixed or self.world.holder.get(thing) == PLAYER
         return action in ("drop", "throw", "insert", "put") and thing == PLAYER
 
     def _liking(self, thing: str, descriptors: Descriptors, reading: Reading, parameters: list[str | None]) -> int:
-        """How likely it is that the player means this one (`ChooseObjects`): 2, or more for a name typed in full."""
+        """Return how likely the player means this thing (`ChooseObjects`): 2, or more for a name typed in full."""
         line = reading.line
         if self.strategy == 0:
             self.strategy = 1 if self._find_alternatives(reading, descriptors) else 2
@@ -364,7 +364,7 @@ class NounReader:
         return self._likelihood(thing, self.advance or "", line)
 
     def _find_alternatives(self, reading: Reading, descriptors: Descriptors) -> bool:
-        """Whether a second noun follows; what it may be goes into `alternatives`."""
+        """Return whether a second noun follows; what it may be goes into `alternatives`."""
         following = next((token for token in reading.line.tokens[self.place :] if token in SLOTS), "end of line")
         if following in ("topic", "direction", "switched"):
             return False
@@ -400,16 +400,16 @@ class NounReader:
         return 4 if len(named) == 2 else 3
 
     def notice(self, thing: str) -> None:
-        """Makes `thing` what "it" means."""
+        """Make `thing` what "it" means."""
         if thing != PLAYER and thing != "topic":
             self.pronouns["it"] = thing
 
     def _so_far(self, parts: Iterable[str]) -> str:
-        """The verb and the parts of a line that were understood, as the parser says them."""
+        """Return the verb and the parts of a line that were understood, as the parser says them."""
         return " ".join([SPOKEN.get(self.words[0], self.words[0]), *parts])
 
     def _spoken_pattern(self, reading: Reading, start: int, end: int | None = None) -> list[str]:
-        """The parts of a reading from place `start` on, as the parser says them."""
+        """Return the parts of a reading from place `start` on, as the parser says them."""
         spoken = []
         for place in sorted(reading.pattern):
             if place < start or (end is not None and place >= end):

@@ -42,7 +42,7 @@ class Parser:
         self.memory = Memory()
 
     def notice(self, thing: str) -> None:
-        """Makes `thing` what "it" means."""
+        """Make `thing` what "it" means."""
         if thing != PLAYER:
             self.memory = self.memory._replace(pronouns=(("it", thing),))
 
@@ -54,7 +54,7 @@ class Parser:
         self.memory = Memory(pronouns, None, self.memory.partial if partial is None else partial)
 
     def read(self, text: str, world: World) -> Command | str:
-        """The command that a line means, or what the parser says instead."""
+        """Return the command that a line means, or what the parser says instead."""
         words = tokenise(text)
         question = self.memory.question
         self.memory = self.memory._replace(question=None)
@@ -83,7 +83,7 @@ class _Attempt(NounReader):
     # The line as a whole.
 
     def command(self) -> Command:
-        """The command, or an `Answer`."""
+        """Return the command, or an `Answer`."""
         verb, verbs = self.words[0], self.setting.grammar.verbs
         if verb not in verbs:
             direction = self._direction()
@@ -102,7 +102,7 @@ class _Attempt(NounReader):
         raise self._complaint(self.best)
 
     def _direction(self) -> Command | None:
-        """A direction alone means going there."""
+        """Return a direction alone means going there."""
         first = [name for name in DIRECTIONS if self.words[0] in DIRECTION_WORDS[name]]
         if len(first) != 1:
             return None
@@ -167,7 +167,7 @@ class _Attempt(NounReader):
         return Command(reading.line.action, tuple(value or "" for value in ordered), things, preface)
 
     def _revise(self, reading: Reading, other: str | None) -> None:
-        """The list of things, without those that the second noun rules out (`ReviseMulti`)."""
+        """Drop from the list of things those that the second noun rules out (`ReviseMulti`)."""
         if reading.context == "multiexcept":
             reading.things = [thing for thing in reading.things if thing != other]
         elif reading.context == "multiinside":
@@ -180,7 +180,7 @@ class _Attempt(NounReader):
     # Tokens.
 
     def _look_ahead(self, reading: Reading) -> None:
-        """Finds the second noun before the first is read, where the first depends on it (Letter F)."""
+        """Find the second noun before the first is read, where the first depends on it (Letter F)."""
         self.advance = None
         tokens = reading.line.tokens
         if not tokens or tokens[0] not in ("multiexcept", "multiinside") or len(tokens) < 3:
@@ -204,7 +204,7 @@ class _Attempt(NounReader):
         reading.fault = Fault.STUCK
 
     def _next_preposition(self, stop: int) -> str:
-        """The next word that is a preposition, or the last one read before place `stop`."""
+        """Return the next word that is a preposition, or the last one read before place `stop`."""
         prepositions = self.setting.grammar.prepositions
         while True:
             word = self.words[self.at] if self.at < len(self.words) else ""
@@ -276,7 +276,7 @@ class _Attempt(NounReader):
         return single
 
     def _gather(self, found: str | bool, listed: int, reading: Reading, include: bool) -> None:
-        """Adds what a phrase means to the list of things, or takes it out; the list held `listed` things before."""
+        """Add what a phrase means to the list of things, or take it out; the list held `listed` things before."""
         if found is True:
             fresh, reading.things = reading.things[listed:], reading.things[:listed]
         else:
@@ -307,7 +307,7 @@ class _Attempt(NounReader):
             raise LineFails
 
     def _connective(self, slot: str, reading: Reading) -> str | None:
-        """The "and" or "but" that is read next; "" where there is none, None where there must not be one."""
+        """Return the "and" or "but" that is read next; "" where there is none, None where there must not be one."""
         if self.at >= len(self.words) or self.words[self.at] not in CONNECTIVES:
             return ""
         self.at += 1
@@ -319,7 +319,7 @@ class _Attempt(NounReader):
         return None
 
     def _lacks(self, found: str | bool, connective: str, descriptors: Descriptors, reading: Reading) -> bool:
-        """Whether several were wanted and there is one."""
+        """Return whether several were wanted and there is one."""
         if found is True or connective or reading.things or not 1 < descriptors.wanted < EVERYTHING:
             return False
         self.had = 1

@@ -31,7 +31,7 @@ SPOKEN = {"i": "take inventory", "inv": "take inventory", "inventory": "take inv
 
 
 class Fault(enum.IntEnum):
-    """What was wrong with a line; of several readings the greatest fault is told."""
+    """Faults of a line; of several readings the greatest fault is reported."""
 
     STUCK = 1
     UP_TO = 2
@@ -83,7 +83,7 @@ class Question:
 
 
 class Memory(NamedTuple):
-    """What a parser keeps from one line to the next.
+    """State that a parser keeps from one line to the next.
 
     Attributes:
         pronouns: Pronoun -> what it means.
@@ -111,7 +111,7 @@ class Answer(Exception):  # noqa: N818
 
 @dataclass(slots=True)
 class Descriptors:
-    """What articles, numbers and the like say about the noun that follows (`Descriptors`)."""
+    """Articles, numbers and the like before a noun (`Descriptors`)."""
 
     indefinite: bool = False
     plural: bool = False
@@ -133,7 +133,7 @@ class Descriptors:
 
 @dataclass(slots=True)
 class Reading:
-    """How far one line of a verb has been read."""
+    """State of reading one line of a verb."""
 
     line: Line
     parameters: list[str | None] = field(default_factory=list)
@@ -146,7 +146,7 @@ class Reading:
 
 
 def tokenise(text: str) -> tuple[str, ...]:
-    """The words of a typed line; full stops, commas and double quotation marks are words of their own."""
+    """Return the words of a typed line; full stops, commas and double quotation marks are words of their own."""
     for mark in '.,"':
         text = text.replace(mark, f" {mark} ")
     return tuple(text.lower().split())[:MAX_WORDS]

@@ -1,4 +1,4 @@
-"""What an action is: what it sees and may change, what it asks of its nouns, and what it says."""
+"""Definition of an action: its view of the world, its conditions on nouns, and its text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textagent_gym.envs.textworld.world.state import Setting, World
 
 
 class Scene(Protocol):
-    """What an action sees and may change."""
+    """View of the world for an action, which may change it."""
 
     setting: Setting
     world: World
@@ -29,13 +29,13 @@ class Scene(Protocol):
         """Carries out one action of the game's rules in the facts alone; nothing where they do not allow it."""
 
     def notice(self, thing: str) -> None:
-        """Makes `thing` what "it" means."""
+        """Make `thing` what "it" means."""
 
     def heading(self, room: str) -> str:
-        """The name of a room as it stands above its description."""
+        """Return the name of a room as it stands above its description."""
 
     def describe(self, entity: str) -> str:
-        """The description of a thing or room as it is now; "" where it has none."""
+        """Return the description of a thing or room as it is now; "" where it has none."""
 
     @property
     def objective(self) -> str:
@@ -47,7 +47,7 @@ class Scene(Protocol):
 
 
 class Outcome(NamedTuple):
-    """What an action says.
+    """Text and result of an action.
 
     Attributes:
         text: Its words.

@@ -1,4 +1,4 @@
-"""What only the cooking games have: dishes that are cut and cooked, a recipe, hands that hold a few things.
+"""Rules of the cooking games: dishes that are cut and cooked, a recipe, hands that hold a few things.
 
 The rules are those of textworld 1.7 (`challenges/tw_cooking/textworld_data/logic*/{food,meal,oven,stove,thing}.twl`). The
 game itself is looser than textworld's own facts about it: it slices milk and counts hands in its own way. So a quest is
@@ -40,7 +40,7 @@ _PAST = {"slice": "sliced", "dice": "diced", "chop": "chopped"}
 
 @dataclass(frozen=True, slots=True)
 class Dish:
-    """How a piece of food was prepared."""
+    """Preparation of a piece of food."""
 
     cooking: str = "raw"
     cutting: str = "uncut"
@@ -52,7 +52,7 @@ class Dish:
 
     @classmethod
     def of(cls, properties: frozenset[str]) -> Dish:
-        """The dish that textworld's facts describe."""
+        """Return the dish that textworld's facts describe."""
         return cls(
             cooking=next((cooking for cooking in _COOKINGS[1:] if cooking in properties), "raw"),
             cutting=next((cutting for cutting in _CUTTINGS[1:] if cutting in properties), "uncut"),
@@ -70,7 +70,7 @@ class Dish:
 
     @property
     def adjectives(self) -> str:
-        """What is said before its name where it is looked at, a space after each word."""
+        """Words printed before its name where it is looked at, a space after each."""
         cut = "" if self.cutting == "uncut" else f"{self.cutting} "
         if self.needs_cooking:
             return f"{cut}raw "
@@ -79,14 +79,14 @@ class Dish:
         return cut if self.cooking == "raw" else f"{cut}{self.cooking} "
 
     def has(self, name: str) -> bool:
-        """Whether it has the property that a quest asks for."""
+        """Return whether it has the property that a quest asks for."""
         if name in ("consumed", "burned", "cooked"):
             return {"consumed": self.is_consumed, "burned": self.is_burned, "cooked": self.is_cooked}[name]
         return name in (self.cooking, self.cutting)
 
 
 class Kitchen:
-    """What never changes in a cooking game.
+    """Fixed facts of a cooking game.
 
     Attributes:
         actions: Name -> action, those of every game included.
@@ -132,19 +132,19 @@ class Kitchen:
         self.place = next(fact[1] for fact in facts if fact[0] == "cooking_location")
 
     def is_unlikely(self, action: str, noun: str, second: str, world: World) -> bool:
-        """Whether nobody means to cut with something blunt, or to cook on something, that he holds."""
+        """Return whether nobody means to cut with something blunt, or to cook on something, that he holds."""
         if not noun or not second or world.holder.get(second) != PLAYER:
             return False
         return action == "cook" or (action in _PAST and second not in self.sharp)
 
     def holds(self, fact: Fact, world: World) -> bool:
-        """Whether what a quest asks for is so."""
+        """Return whether what a quest asks for is so."""
         name, thing, *_ = fact
         return world.holder.get(thing) == PLAYER if name == "in" else world.dishes[thing].has(name)
 
 
 def kitchen_of(game: Game) -> Kitchen | None:
-    """The kitchen of a cooking game; None for another game."""
+    """Return the kitchen of a cooking game; None for another game."""
     return Kitchen(game) if "RECIPE" in subtypes(game.kb) else None
 
 

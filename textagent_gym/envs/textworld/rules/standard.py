@@ -1,4 +1,4 @@
-"""What each action asks for, does, and says.
+"""Conditions, effects and text of each action.
 
 The rules are those of Inform 7's `Standard Rules.i7x` (build 6M62) and of textworld 1.7
 (`generator/inform7/world2inform7.py`), for a world that holds rooms, doors, containers, supporters and portable things and
@@ -46,7 +46,7 @@ def act(scene: Scene, name: str, noun: str = "", second: str = "") -> Outcome:
 
 
 def look(scene: Scene, noun: str = "", second: str = "") -> Outcome:
-    """The description of the room and of what lies on its floor."""
+    """Return the description of the room and of what lies on its floor."""
     world, setting = scene.world, scene.setting
     room = world.room
     here = world.inside(room)
@@ -86,7 +86,7 @@ def _not_held(scene: Scene, thing: str) -> Outcome:
 
 
 def _says(text: str, *, done: bool = False) -> Perform:
-    """An action that does nothing but talk; `{the}` is its noun."""
+    """Return an action that does nothing but talk; `{the}` is its noun."""
     if "{the}" not in text:
         outcome = Outcome(text, done)
         return lambda scene, noun, second: outcome
@@ -94,7 +94,10 @@ def _says(text: str, *, done: bool = False) -> Perform:
 
 
 def _unless_self(text: str, otherwise: str, *, done: tuple[bool, bool] = (False, False)) -> Perform:
-    """An action that says `text` to the player's own person and `otherwise` to a thing; `done` says which is carried out."""
+    """Return an action that says `text` to the player's own person and `otherwise` to a thing.
+
+    `done` says which is carried out.
+    """
     return lambda scene, noun, second: (
         Outcome(text, done[0]) if noun == PLAYER else Outcome(otherwise.format(the=scene.setting.the(noun)), done[1])
     )
@@ -348,7 +351,7 @@ def _score(scene: Scene, noun: str, second: str) -> Outcome:
 
 
 def told_score(scene: Scene) -> str:
-    """The end of the sentences that tell the score."""
+    """Return the end of the sentences that tell the score."""
     turns = f"{scene.turns} turn{'' if scene.turns == 1 else 's'}"
     return f"{scene.score} out of a possible {scene.max_score}, in {turns}."
 

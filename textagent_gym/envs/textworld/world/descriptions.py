@@ -44,7 +44,7 @@ class Template:
             raise UnknownTextError(f"expected a description with every [if] ended, got {source!r:.200}")
 
     def say(self, world: World) -> str:
-        """The description of the world as it is."""
+        """Return the description of the world as it is."""
         return _said(self._parts, world)
 
     def _read(self, pieces: Iterator[str]) -> tuple[list[str | Speech], str]:
@@ -128,7 +128,7 @@ def _said(parts: list[str | Speech], world: World) -> str:
 
 
 def objective_text(objective: str) -> str:
-    """The objective as the game prints it: textworld hands it to Inform in literals of 200 characters a line."""
+    """Return the objective as the game prints it: textworld hands it to Inform in literals of 200 characters a line."""
     lines = []
     for line in objective.split("\n"):
         lines.append("".join(literal(line[start : start + 200]) for start in range(0, len(line), 200)))
@@ -136,7 +136,7 @@ def objective_text(objective: str) -> str:
 
 
 def literal(text: str) -> str:
-    """A text literal as Inform 7 prints it.
+    """Return a text literal as Inform 7 prints it.
 
     One line break is a space, more are kept, and spaces around them are not.
     """
@@ -144,7 +144,7 @@ def literal(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text whose line breaks are all spelt out, as textworld writes those of things.
+    """Return a text whose line breaks are all spelt out, as textworld writes those of things.
 
     A single quotation mark stays an apostrophe between two letters, or where the literal begins with that of an "'s"; it
     is a double one elsewhere.

@@ -36,7 +36,7 @@ def draw_map(facts: Iterable[Fact], names: Mapping[str, str]) -> str:
             inside.setdefault(fact[2], []).append(fact[1])
 
     def told(thing: str) -> str:
-        """A thing with its state and what it holds."""
+        """Return a thing with its state and what it holds."""
         words = f"{states[thing]} {name[thing]}" if thing in states else name[thing]
         held = ", ".join(map(told, inside.get(thing, [])))
         return f"{words} [{held}]" if held else words

@@ -65,21 +65,21 @@ class GroundGame:
         self.own = sum(1 << index for fact, index in self._bits.items() if {"P", "I"} & set(fact[1:]))
 
     def state(self, facts: Iterable[Proposition], previous: int) -> int:
-        """The bit mask of the world's `facts`, with the quests completed up to `previous` still completed."""
+        """Return the bit mask of the world's `facts`, with the quests completed up to `previous` still completed."""
         known = (self._bits.get(as_fact(fact)) for fact in facts)
         return self.problem.judge(sum(1 << index for index in known if index is not None), previous)
 
     def commands(self, state: int) -> tuple[str, ...]:
-        """The admissible commands in `state`, sorted."""
+        """Return the admissible commands in `state`, sorted."""
         return tuple(dict.fromkeys([op.name for op in self.problem.applicable(state)]))  # operators are sorted by name
 
     def bit(self, *fact: str) -> int:
-        """The bit of a fact; 0 where it can never be true."""
+        """Return the bit of a fact; 0 where it can never be true."""
         number = self._bits.get(fact)
         return 0 if number is None else 1 << number
 
     def facts(self, state: int) -> list[Fact]:
-        """The facts that hold in `state`."""
+        """Return the facts that hold in `state`."""
         return [fact for fact, index in self._bits.items() if state >> index & 1]
 
     def completed_points(self, state: int) -> int:
@@ -132,17 +132,17 @@ class FactTable:
         return fact in self._by_name.get(fact[0], ())
 
     def know(self, entity: str, kind: str) -> None:
-        """Makes an entity known that no fact may mention before."""
+        """Make an entity known that no fact may mention before."""
         self._kinds.setdefault(entity, kind)
 
     def discard(self, fact: Fact) -> None:
-        """Takes out a fact that is in."""
+        """Take out a fact that is in."""
         self._by_name[fact[0]].remove(fact)
         for place, argument in enumerate(fact[1:]):
             self._by_argument[fact[0], place, argument].remove(fact)
 
     def add(self, fact: Fact) -> None:
-        """Takes in a fact; each at most once."""
+        """Take in a fact; each at most once."""
         self._by_name[fact[0]].append(fact)
         for place, argument in enumerate(fact[1:]):
             self._by_argument[fact[0], place, argument].append(fact)
@@ -243,24 +243,24 @@ def _completions(
 
 
 def _act(template: str, binding: Mapping[str, str]) -> tuple[str, ...]:
-    """The verb of a command and what stands in its places: ("take", "k_0", "c_1") for "take {o} from {c}"."""
+    """Return the verb of a command and what stands in its places: ("take", "k_0", "c_1") for "take {o} from {c}"."""
     verb, *rest = template.split()
     entities = tuple(binding[word[1:-1]] for word in rest if word.startswith("{"))
     return (verb, *(entities or rest))
 
 
 def as_fact(proposition: Proposition) -> Fact:
-    """The plain tuple of a textworld proposition."""
+    """Return the plain tuple of a textworld proposition."""
     return (proposition.name, *(argument.name for argument in proposition.arguments))
 
 
 def atoms_of(predicates: Iterable[Predicate]) -> list[Atom]:
-    """The plain tuples of textworld predicates."""
+    """Return the plain tuples of textworld predicates."""
     return [(p.name, tuple(ph.name for ph in p.parameters), tuple(ph.type for ph in p.parameters)) for p in predicates]
 
 
 def instance(atom: Atom, binding: Mapping[str, str]) -> Fact:
-    """The fact that `atom` reads under `binding`."""
+    """Return the fact that `atom` reads under `binding`."""
     return (atom[0], *(binding[placeholder] for placeholder in atom[1]))
 
 

@@ -26,7 +26,7 @@ _VOWELS = frozenset("aeiouAEIOU")
 
 
 class Setting:
-    """What never changes in a game.
+    """Fixed facts of a game.
 
     Attributes:
         things: Everything that can be named and is no room, in the order in which textworld declares it.
@@ -87,11 +87,11 @@ class Setting:
         self.doors_of = {room: self._doors_of(room) for room in self.rooms}
 
     def name(self, entity: str) -> str:
-        """The printed name, without article."""
+        """Return the printed name, without article."""
         return self.names.get(entity, entity)
 
     def the(self, entity: str) -> str:
-        """The name with its definite article; doors and directions have names of their own, without one."""
+        """Return the name with its definite article; doors and directions have names of their own, without one."""
         if entity in self._definite:
             return f"{self._definite[entity]} {self.names[entity]}"
         if entity == PLAYER or entity in self.doors:
@@ -99,14 +99,14 @@ class Setting:
         return f"the {self.name(entity)}"
 
     def The(self, entity: str) -> str:  # noqa: N802  Inform's own name for it
-        """`the` with a capital at the beginning of a sentence; a name of its own is left as it is."""
+        """Return `the` with a capital at the beginning of a sentence; a name of its own is left as it is."""
         if entity == PLAYER:
             return "You"
         named = self.the(entity)
         return f"The{named[3:]}" if named.startswith("the ") else named
 
     def a(self, entity: str, adjectives: str = "") -> str:
-        """The name with its indefinite article, and with what is said between the two."""
+        """Return the name with its indefinite article, and with what is said between the two."""
         name = adjectives + self.name(entity)
         if entity in self._indefinite:
             return f"{self._indefinite[entity]} {name}"
@@ -115,7 +115,7 @@ class Setting:
         return f"an {name}" if name[:1] in _VOWELS else f"a {name}"
 
     def list_of(self, things: tuple[str, ...] | list[str], world: World) -> str:
-        """An English list with indefinite articles: "a key, an apple and a sliced carrot"."""
+        """Return an English list with indefinite articles: "a key, an apple and a sliced carrot"."""
         named = [self.a(thing, world.adjectives(thing)) for thing in things]
         return " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
 
@@ -124,12 +124,12 @@ class Setting:
         return tuple(thing for thing in self.things if thing in here)
 
     def front_of(self, door: str) -> str:
-        """The first of the two rooms that a door joins."""
+        """Return the first of the two rooms that a door joins."""
         return next(room for room in self.rooms if any(door == between for _, between in self.exits[room].values()))
 
 
 class World:
-    """Who holds what, what is open, and where the player is; cheap to copy.
+    """State of a game: holders of things, open things, the player's room; cheap to copy.
 
     Attributes:
         holder: Thing -> room, container, supporter or player that holds it; eaten things are missing.
@@ -154,7 +154,7 @@ class World:
 
     @classmethod
     def at_start(cls, game: Game, setting: Setting) -> World:
-        """The world as the game describes it."""
+        """Return the world as the game describes it."""
         holder: dict[str, str] = {}
         status = dict.fromkeys(setting.doors | setting.containers, "closed")
         for fact in game.world.facts:
@@ -175,20 +175,20 @@ class World:
         return world
 
     def copy(self) -> World:
-        """A world of its own."""
+        """Return a world of its own."""
         return World(dict(self.holder), dict(self.contents), dict(self.status), dict(self.dishes))
 
     @property
     def room(self) -> str:
-        """Where the player is."""
+        """Room of the player."""
         return self.holder[PLAYER]
 
     def inside(self, holder: str) -> tuple[str, ...]:
-        """What `holder` holds, the last arrival first."""
+        """Return the things that `holder` holds, the last arrival first."""
         return self.contents.get(holder, ())
 
     def adjectives(self, thing: str) -> str:
-        """What is said before the name of a thing that is looked at, a space after each word; "" for most things."""
+        """Return the words before the name of a thing that is looked at, a space after each; "" for most things."""
         dish = self.dishes.get(thing)
         return "" if dish is None else dish.adjectives
 
@@ -198,23 +198,23 @@ class World:
         return frozenset() if dish is None else dish.words
 
     def shows_contents(self, thing: str, setting: Setting) -> bool:
-        """Whether what is in or on `thing` can be seen and reached."""
+        """Return whether what is in or on `thing` can be seen and reached."""
         return thing in setting.supporters or (thing in setting.containers and self.status[thing] == "open")
 
     def move(self, thing: str, holder: str) -> None:
-        """Puts `thing` first among what `holder` holds."""
+        """Put `thing` first among what `holder` holds."""
         self.remove(thing)
         self.holder[thing] = holder
         self.contents[holder] = (thing, *self.contents.get(holder, ()))
 
     def remove(self, thing: str) -> None:
-        """Takes `thing` out of the world."""
+        """Take `thing` out of the world."""
         before = self.holder.pop(thing, None)
         if before is not None:
             self.contents[before] = tuple(other for other in self.contents[before] if other != thing)
 
     def walk(self, room: str, setting: Setting) -> None:
-        """Puts the player, and the doors that can be seen there, into `room`."""
+        """Put the player, and the doors that can be seen there, into `room`."""
         self.move(PLAYER, room)
         self._bring_doors(setting)
 
@@ -226,7 +226,7 @@ class World:
 
 
 def _vocabulary(name: str, synonyms: tuple[str, ...] | list[str]) -> tuple[tuple[tuple[str, ...], ...], frozenset[str]]:
-    """The phrases and the single words by which a thing can be called (textworld 1.7, `gen_source_for_objects`)."""
+    """Return the phrases and the single words by which a thing can be called (textworld 1.7, `gen_source_for_objects`)."""
     phrases = [tuple(map(dictionary_form, phrase.split())) for phrase in (name, *synonyms)]
     words = {word for phrase in phrases if len(phrase) == 1 for word in phrase}
     if len(phrases[0]) > 1:

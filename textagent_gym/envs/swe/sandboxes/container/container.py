@@ -58,7 +58,7 @@ _PASSWD = "root:x:0:0::/:/bin/false\nagent:x:{user}:{group}::/tmp:/bin/sh\n"
 
 @functools.cache
 def container_sandbox(image: str) -> ContainerSandbox:
-    """The sandbox of an image, the same one at each call.
+    """Return the sandbox of an image, the same one at each call.
 
     Raises:
         SandboxError: No container engine answers, or it does not have the image.
@@ -94,7 +94,7 @@ class ContainerSandbox:
 
     @functools.cached_property
     def protection(self) -> Protection:
-        """What protects the host."""
+        """Protection of the host."""
         told = engine().version()
         name = next((part["Name"] for part in told.get("Components") or ()), "Docker")
         rights = "rootless" if self._rootless else "as root"
@@ -149,7 +149,7 @@ class ContainerSandbox:
         stdin: bytes = b"",
         limits: Limits,
     ) -> Outcome:
-        """Runs one command; see `Sandbox.run`."""
+        """Run one command; see `Sandbox.run`."""
         if any("\0" in argument or len(os.fsencode(argument)) > _MAX_ARGUMENT for argument in argv):
             return Outcome(returncode=126, output=b"the command cannot be run: an argument is too long or holds a NUL")
         return self._run(argv, worktree, mounts, {**environment, **self._variables}, stdin, limits)
@@ -181,7 +181,7 @@ class ContainerSandbox:
         return outcome
 
     def _user(self) -> tuple[int, int]:
-        """Who runs the command, and in which group, as the container numbers them."""
+        """Return the user and the group that run the command, as the container numbers them."""
         if self._rootless:
             return 0, 0
         if os.geteuid() == 0:
@@ -198,7 +198,7 @@ class ContainerSandbox:
         limits: Limits,
         listens: bool,
     ) -> dict[str, Any]:
-        """What makes the container; no rlimits are asked of the engine, as podman then raises those that are not named."""
+        """Return the options of the container; no rlimits are requested, as podman then raises those that are not named."""
         mount = docker_package().types.Mount
         size = max(limits.disk_bytes // 4, 1 << 16)
         return {
@@ -237,7 +237,7 @@ def _created(options: Mapping[str, Any]) -> Iterator[Any]:
 
 
 class _Conversation:
-    """What is said between us and one container, from its start to its end."""
+    """Input and output of one container, from its start to its end."""
 
     def __init__(self, container: Any, worktree: Path, before: Occupancy, limits: Limits, stdin: bytes) -> None:
         self._container, self._worktree, self._before, self._limits = container, worktree, before, limits
@@ -246,7 +246,7 @@ class _Conversation:
         self._poll = select.poll()
 
     def until_the_end(self) -> Outcome:
-        """Starts the container, and sees its command through to its end or to a limit."""
+        """Start the container, and see its command through to its end or to a limit."""
         streams = {"stdin": int(self._feeds), "stdout": 1, "stderr": 1, "stream": 1}
         stream = engine().api.attach_socket(self._container.id, params=streams)
         self._socket: socket.socket = getattr(stream, "_sock", stream)
@@ -265,7 +265,7 @@ class _Conversation:
         return self._outcome(code, stopped)
 
     def _attend(self, deadline: float) -> Stop | None:
-        """Serves the connection and looks at the tree, until the output ends or a limit is reached."""
+        """Serve the connection and looks at the tree, until the output ends or a limit is reached."""
         look_at = time.monotonic() + FIRST_LOOK
         while True:
             now = time.monotonic()
@@ -302,7 +302,7 @@ class _Conversation:
             self._poll.modify(self._socket, select.POLLIN)
 
     def _read(self) -> bool:
-        """Takes what is there to read; whether there may be more."""
+        """Take what is there to read; whether there may be more."""
         try:
             text = self._socket.recv(_CHUNK)
         except BlockingIOError:
@@ -313,7 +313,7 @@ class _Conversation:
         return bool(text)
 
     def _exit_code(self, deadline: float) -> int | None:
-        """The status with which the container ended, or None where it did not in time."""
+        """Return the status with which the container ended, or None where it did not in time."""
         import requests.exceptions
 
         try:
@@ -335,7 +335,7 @@ class _Conversation:
         return Outcome(returncode=code, output=output)
 
     def _out_of_memory(self) -> bool:
-        """Whether the kernel killed a process for memory: as the command's control group tells, or the engine."""
+        """Return whether the kernel killed a process for memory: as the command's control group tells, or the engine."""
         if _OOM.search(self._frames.aside):
             return True
         self._container.reload()
@@ -350,7 +350,7 @@ class _Frames:
         self._waiting = bytearray()
 
     def take(self, text: bytes) -> None:
-        """Takes what came, whole pieces or not."""
+        """Take what came, whole pieces or not."""
         self._waiting += text
         while len(self._waiting) >= 8:
             size = int.from_bytes(self._waiting[4:8], "big")

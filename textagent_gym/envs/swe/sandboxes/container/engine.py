@@ -20,7 +20,7 @@ LABEL = "textagent_gym.process"
 
 
 def engine() -> Any:
-    """A client of the engine, the same one in a process; at first it removes the containers of processes that are no more.
+    """Return the process's client of the engine; the first call removes the containers of processes that are no more.
 
     Raises:
         SandboxError: No engine answers.
@@ -47,7 +47,7 @@ def _engine(process: int, address: str) -> Any:
 
 
 def docker_package() -> Any:
-    """The package `docker`.
+    """Return the package `docker`.
 
     Raises:
         gymnasium.error.DependencyNotInstalled: It is not installed.
@@ -59,7 +59,7 @@ def docker_package() -> Any:
 
 
 def find_image(name: str) -> Any:
-    """An image that the engine has.
+    """Return an image that the engine has.
 
     Raises:
         SandboxError: It has none of this name, or there is no engine.
@@ -98,7 +98,7 @@ def owner() -> str:
 
 
 def _sweep(client: Any) -> None:
-    """Removes containers whose maker is gone; those of another machine, or of another container's processes, stay."""
+    """Remove containers whose maker is gone; those of another machine, or of another container's processes, stay."""
     errors = docker_package().errors
     for container in client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True):
         world, _, rest = container.labels.get(LABEL, "").partition(" ")
@@ -127,7 +127,7 @@ def _world() -> str:
 
 
 def _started(process: int) -> str:
-    """When a process began, in the kernel's ticks; empty where there is none."""
+    """Return the time at which a process began, in the kernel's ticks; empty if there is none."""
     try:
         status = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:

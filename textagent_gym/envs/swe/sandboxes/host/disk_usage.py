@@ -1,4 +1,4 @@
-"""How much a work tree holds and who owns it: walked without following a link, whatever a command has left there."""
+"""Size and owners of a work tree: walked without following a link, whatever a command has left there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass
 class Occupancy:
-    """What a walk has found.
+    """Sizes found by a walk.
 
     Attributes:
         disk_bytes: Space that the files take, each counted once however many names it has.
@@ -30,7 +30,7 @@ class Occupancy:
     _seen: set[tuple[int, int]] = field(default_factory=set, repr=False)
 
     def add(self, status: os.stat_result) -> None:
-        """Counts one name."""
+        """Count one name."""
         self.num_files += 1
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
             if (status.st_dev, status.st_ino) in self._seen:
@@ -71,12 +71,12 @@ def _measure(handle: int, found: Occupancy, levels: int, most: int) -> None:
 
 
 def hand_over(folder: Path, owner: int) -> Occupancy:
-    """Gives a tree to a user, links themselves and not what they lead to; measures it on the way."""
+    """Give a tree to a user, links themselves and not what they lead to; measures it on the way."""
     return _settle(folder, owner, tidy=False)
 
 
 def take_back(folder: Path, owner: int | None) -> Occupancy:
-    """Makes a tree, in which nothing runs any more, one that its owner can read, write and remove; measures it.
+    """Make a tree, in which nothing runs any more, one that its owner can read, write and remove; measures it.
 
     Args:
         folder: The tree.
@@ -135,7 +135,7 @@ def _open_up(handle: int, name: str, mode: int) -> None:
 
 
 def _remove(top: int, parent: int, name: str) -> None:
-    """Removes a folder of any depth: what lies too deep moves to the top, and is removed from there."""
+    """Remove a folder of any depth: what lies too deep moves to the top, and is removed from there."""
     waiting = [_move_up(top, parent, name)]
 
     def empty(handle: int, levels: int) -> None:

@@ -1,4 +1,4 @@
-"""What of the host commands can see: system programs and libraries, and the Python under this installation.
+"""Parts of the host that commands can see: system programs and libraries, and the Python of this installation.
 
 A fixed version of the code under repair may lie in some folder for packages: all of them are found here, to be hidden.
 """
@@ -24,13 +24,13 @@ _PACKAGE_FOLDERS = {"site-packages", "dist-packages", "python-wheels"}
 
 @functools.cache
 def prefix() -> Path:
-    """The folder whose `bin` and `lib` make up the interpreter; outside any virtual environment."""
+    """Return the folder whose `bin` and `lib` make up the interpreter; outside any virtual environment."""
     return Path(sys.base_prefix).resolve()
 
 
 @functools.cache
 def executable() -> str:
-    """The interpreter, as a path that is the same on the host and inside."""
+    """Return the interpreter, as a path that is the same on the host and inside."""
     named = prefix() / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     return str(named) if named.exists() else os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 

@@ -26,7 +26,7 @@ class Translation:
         return self._to_host.sub(lambda found: self._outside[found[0]], text)
 
     def bytes_to_host(self, text: bytes) -> bytes:
-        """The same for input; bytes that are no text stay as they are."""
+        """Return the same for input; bytes that are no text stay as they are."""
         return self.to_host(text.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
     def to_command(self, text: bytes) -> bytes:

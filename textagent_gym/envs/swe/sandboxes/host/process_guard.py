@@ -1,4 +1,4 @@
-"""What the tiers share: one command is started, fed, listened to, watched, and ended with all that it has started."""
+"""Supervision that all tiers share: start one command, feed and watch it, and end it with all that it has started."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _CHUNK = 1 << 16
 
 
 class Room(Protocol):
-    """What a tier knows about the command that it has started."""
+    """A tier's record of the command that it has started."""
 
     def hear(self, text: bytes) -> None:
-        """Takes what came on the status pipe, if the tier has one."""
+        """Take what came on the status pipe, if the tier has one."""
 
     def elsewhere(self) -> Occupancy:
-        """What the command has written outside of the work tree, where that is not limited already."""
+        """Return the size of what the command wrote outside the work tree, if that is not limited already."""
 
     def empty(self, process: subprocess.Popen[bytes]) -> None:
         """Kills everything that is left of the command, and returns when nothing runs any more."""
@@ -50,7 +50,7 @@ def supervise(
     descriptors: Sequence[int] = (),
     status: tuple[int, int] | None = None,
 ) -> Outcome:
-    """Runs a program under limits that are looked after from outside.
+    """Run a program under limits that are looked after from outside.
 
     Args:
         argv: The program and its arguments, on the host.
@@ -142,7 +142,7 @@ class _Run:
             self._poll.register(self._in, select.POLLOUT)
 
     def _attend(self, started: float, before: Occupancy) -> Stop | None:
-        """Serves the pipes and looks at what is used, until the program ends or has to be ended."""
+        """Serve the pipes and looks at what is used, until the program ends or has to be ended."""
         deadline = started + self._limits.seconds
         look_at = started + FIRST_LOOK
         while True:
@@ -171,7 +171,7 @@ class _Run:
             self._poll.unregister(self._out)
 
     def _hear(self) -> bool:
-        """Takes what the status pipe has; whether there may be more at once."""
+        """Take what the status pipe has; whether there may be more at once."""
         assert self._status is not None
         try:
             text = os.read(self._status, _CHUNK)
@@ -200,7 +200,7 @@ class _Run:
             self._in = None
 
     def _read(self) -> bool:
-        """Takes what is there to read; whether there may be more one day."""
+        """Take what is there to read; whether there may be more one day."""
         try:
             text = os.read(self._out, _CHUNK)
         except BlockingIOError:
@@ -238,7 +238,7 @@ class _Run:
             pass
 
     def _drain(self) -> Stop | None:
-        """Reads what is left in the pipe when all who wrote to it are gone."""
+        """Read what is left in the pipe when all who wrote to it are gone."""
         self._hear_out()
         while len(self._output) <= self._limits.output_bytes:
             size = len(self._output)
@@ -258,13 +258,13 @@ class _Run:
 
 
 def exceeds(now: Occupancy, before: Occupancy, limits: Limits) -> bool:
-    """Whether a tree has grown by more than what is allowed."""
+    """Return whether a tree has grown by more than what is allowed."""
     grown = now.disk_bytes - before.disk_bytes > limits.disk_bytes
     return grown or now.num_files - before.num_files > limits.num_files or now.too_deep
 
 
 def processes_below(pid: int) -> list[int]:
-    """A process and all its descendants."""
+    """Return a process and all its descendants."""
     found = [pid]
     for parent in found:
         with contextlib.suppress(OSError):

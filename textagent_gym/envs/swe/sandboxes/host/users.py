@@ -13,13 +13,13 @@ _started = itertools.count()
 
 
 def free_user() -> int:
-    """A user whom no other command of this host has at the time, short of 64 at once in one process."""
+    """Return a user whom no other command of this host has at the time, short of 64 at once in one process."""
     first, number = _user_range()
     return first + (os.getpid() * 64 + next(_started) % 64) % number
 
 
 def are_for_one_command() -> bool:
-    """Whether the numbers suffice for all processes of the host, so that a user is one command's for sure."""
+    """Return whether the numbers suffice for all processes of the host, so that a user is one command's for sure."""
     return _user_range()[1] > 1 << 28
 
 

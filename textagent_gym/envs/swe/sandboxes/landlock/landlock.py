@@ -62,7 +62,7 @@ class LandlockSandbox:
 
     @functools.cached_property
     def protection(self) -> Protection:
-        """What protects the host."""
+        """Protection of the host."""
         gaps = [
             "There are no namespaces: names, sizes and dates of all files, and that other processes exist, can be seen.",
             "Paths such as /testbed are replaced in arguments, variables, input and output alone, not in files.",
@@ -96,7 +96,7 @@ class LandlockSandbox:
         stdin: bytes = b"",
         limits: Limits,
     ) -> Outcome:
-        """Runs one command; see `Sandbox.run`."""
+        """Run one command; see `Sandbox.run`."""
         user = free_user() if self._as_root else None
         with private_folders(worktree, mounts) as private:
             before = measure(worktree) if user is None else hand_over(worktree, user)
@@ -134,7 +134,7 @@ class LandlockSandbox:
         user: int | None,
         private: Private,
     ) -> dict[str, object]:
-        """What the supervisor is told."""
+        """Return the job for the supervisor."""
         readable = [*mounts.values(), private.folder / "python"]
         needed = [worktree, private.temporary, *readable, Path(surroundings.executable())]
         search = user is not None and any(_is_closed(parent) for path in needed for parent in path.absolute().parents)
@@ -176,11 +176,11 @@ class _Supervised:
         self.problem = b""
 
     def hear(self, text: bytes) -> None:
-        """Takes what the supervisor says, which it does only when it cannot start the command."""
+        """Take what the supervisor says, which it does only when it cannot start the command."""
         self.problem += text
 
     def elsewhere(self) -> Occupancy:
-        """What lies in the command's temporary folder."""
+        """Return the size of the command's temporary folder."""
         return measure(self._temporary)
 
     def empty(self, process: subprocess.Popen[bytes]) -> None:
@@ -194,7 +194,7 @@ class _Supervised:
 
 
 def landlock_version() -> int:
-    """The version of Landlock in this kernel.
+    """Return the version of Landlock in this kernel.
 
     Raises:
         SandboxError: There is none, or it is switched off.
@@ -210,7 +210,7 @@ def landlock_version() -> int:
 
 @functools.cache
 def _grants() -> tuple[tuple[str, str], ...]:
-    """What every command may open, as `landlock_run.ruleset` takes it."""
+    """Return the files that every command may open, as `landlock_run.ruleset` takes them."""
     grants: list[tuple[str, str]] = []
     for folder in (*surroundings.visible_folders(), "/bin", "/lib", "/lib32", "/lib64"):
         if not os.path.islink(folder) and os.path.isdir(folder):
@@ -220,7 +220,7 @@ def _grants() -> tuple[tuple[str, str], ...]:
 
 
 def _readable(folder: str, hidden: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """A folder without those that are hidden: rules can only allow, so that all beside them is allowed one by one."""
+    """Yield a folder without those that are hidden: rules can only allow, so that all beside them is allowed one by one."""
     if folder in hidden:
         return
     if not any(place.startswith(f"{folder}/") for place in hidden):
@@ -235,18 +235,18 @@ def _readable(folder: str, hidden: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _is_closed(folder: Path) -> bool:
-    """Whether a folder lets only some users pass."""
+    """Return whether a folder lets only some users pass."""
     return not folder.stat().st_mode & stat.S_IXOTH
 
 
 def _may_search() -> bool:
-    """Whether root here has the right to pass through and read everything; in containers it often has not."""
+    """Return whether root here has the right to pass through and read everything; in containers it often has not."""
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     return bool(int(status.partition("CapEff:")[2].split()[0], 16) & 1 << 2)
 
 
 def _num_threads_of_user() -> int:
-    """Processes and threads of this user, which the kernel's limit counts in."""
+    """Return processes and threads of this user, which the kernel's limit counts in."""
     total = 0
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):

@@ -36,7 +36,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def checked(result: int, what: str) -> int:
-    """A result of the C library, or an error that says what failed."""
+    """Return a result of the C library, or an error that says what failed."""
     if result < 0:
         raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
     return result
@@ -49,7 +49,7 @@ def prctl(option: int, *arguments: int) -> None:
 
 
 def handled(abi: int) -> tuple[int, int, int]:
-    """What a version of Landlock can restrict: access to files, to the network, and to others."""
+    """Return the rights that a version of Landlock can restrict: to files, to the network, and others."""
     files = (1 << 13) - 1
     files |= (REFER if abi >= 2 else 0) | (TRUNCATE if abi >= 3 else 0) | (IOCTL_DEV if abi >= 5 else 0)
     network = BIND_TCP | CONNECT_TCP if abi >= 4 else 0
@@ -58,7 +58,7 @@ def handled(abi: int) -> tuple[int, int, int]:
 
 
 def ruleset(abi: int, grants: list[tuple[str, str]]) -> int:
-    """A set of rules, as a descriptor; a grant is a path and one of "list", "read", "device", "write"."""
+    """Return a set of rules, as a descriptor; a grant is a path and one of "list", "read", "device", "write"."""
     files, network, scopes = handled(abi)
     attributes = (ctypes.c_uint64 * 3)(files, network, scopes)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
@@ -104,7 +104,7 @@ def become(user: int, search: bool) -> None:
 
 
 def limit(limits: dict[str, int]) -> None:
-    """Sets the limits that the kernel looks after."""
+    """Set the limits that the kernel looks after."""
     for name, value in limits.items():
         which = getattr(resource, name)
         hard = resource.getrlimit(which)[1]
@@ -113,7 +113,7 @@ def limit(limits: dict[str, int]) -> None:
 
 
 def run_command(job: dict[str, Any], parent: int) -> None:
-    """Gives up everything but what was granted, and becomes the command."""
+    """Give up everything but what was granted, and become the command."""
     rules = ruleset(job["abi"], job["grants"])
     os.chdir(job["folder"])
     if job["user"] is not None:
@@ -184,7 +184,7 @@ def kill_all(user: int | None) -> None:
 
 
 def main() -> None:
-    """Runs the job."""
+    """Run the job."""
     job_file, status = int(sys.argv[1]), int(sys.argv[2])
     with open(job_file, "rb") as file:
         job = json.load(file)

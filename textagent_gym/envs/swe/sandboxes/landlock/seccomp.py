@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 
 class Machine(NamedTuple):
-    """What differs between processors: the kernel's name for one, and its numbers of system calls."""
+    """A processor architecture: the kernel's name for it, and its numbers of system calls."""
 
     audit_arch: int
     calls: Mapping[str, int]
@@ -58,7 +58,7 @@ _NEW_NAMESPACE = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, 
 
 
 def program(*, also: Sequence[str] = (), machine: str | None = None) -> bytes | None:
-    """The filter, as an array of `struct sock_filter`, or None for a processor whose numbers are not in `MACHINES`.
+    """Return the filter, as an array of `struct sock_filter`, or None for a processor whose numbers are not in `MACHINES`.
 
     Args:
         also: Further calls to refuse, by the names in `MACHINES`. (Without "socket", pairs of connected sockets can still

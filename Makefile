@@ -4,13 +4,14 @@
 # make test-kernels   the learning tests with every kernel of torch, one and two threads, three seeds (25 minutes)
 # make interop   the tests of every library that this plugs into, and docs/compatibility.md
 # make verify-results   play every entry of the leaderboards again
+# make audit   look up known vulnerabilities of the installed packages (asks the network)
 # make docs   render the pages that are made from the code
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-slow test-kernels interop verify-results lint docs clean
+.PHONY: demo test test-slow test-kernels interop verify-results lint audit docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m benchmarks demo
@@ -36,6 +37,9 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/python docs/render.py --check
 
+audit: $(INSTALLED) .venv-audit/installed
+	.venv-audit/bin/pip-audit --skip-editable --path "$$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
 docs: $(INSTALLED)
 	$(BIN)/python docs/render.py
 
@@ -50,10 +54,16 @@ $(INSTALLED): pyproject.toml constraints.txt
 # RLlib wants an older Gymnasium than all the others.
 .venv-rllib/installed: EXTRAS := rllib
 
+# The auditor is not among the packages that it audits.
+.venv-audit/installed:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install pip-audit
+	touch $@
+
 .venv-%/installed: pyproject.toml constraints.txt constraints-rllib.txt
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --constraint $(or $(wildcard constraints-$*.txt),constraints.txt) --editable ".[$(EXTRAS)]" pytest
 	touch $@
 
 clean:
-	rm -rf .venv .venv-interop .venv-rllib .venv-openenv build dist *.egg-info
+	rm -rf .venv .venv-interop .venv-rllib .venv-openenv .venv-audit build dist *.egg-info

@@ -2,4 +2,6 @@
 
 from textagent_gym.registration import register_all
 
+__version__ = "0.1.0"
+
 register_all()

@@ -66,14 +66,14 @@ class Evaluation:
         return sum(episode.loops for episode in self.episodes) / max(1, len(self.episodes))
 
     def success_interval(self, confidence: float = 0.95, method: Method = "percentile") -> Interval:
-        """Interval of the success rate; see `success_interval`."""
+        """Return the interval of the success rate; see `success_interval`."""
         return success_interval(self.successes, confidence, method)
 
 
 def evaluate_policy(
     policy: Policy, pool: EnvPool, seeds: Sequence[int], settings: RolloutSettings, seed: int = 0
 ) -> Evaluation:
-    """Plays every seed once with a policy.
+    """Play every seed once with a policy.
 
     Args:
         policy: samples the actions.
@@ -88,7 +88,7 @@ def evaluate_policy(
 def evaluate_endpoint(
     endpoint: Endpoint, pool: EnvPool, seeds: Sequence[int], settings: RolloutSettings, seed: int = 0
 ) -> Evaluation:
-    """Plays every seed once with the model of an endpoint; otherwise as `evaluate_policy`.
+    """Play every seed once with the model of an endpoint; otherwise as `evaluate_policy`.
 
     Raises:
         EndpointError: the endpoint does not reply.
@@ -98,7 +98,7 @@ def evaluate_endpoint(
 
 
 def evaluate_agent(agent: Agent, env: TextEnv, seeds: Sequence[int]) -> Evaluation:
-    """Plays every seed once with `agent(observation, info) -> action`; the environment must end its episodes."""
+    """Play every seed once with `agent(observation, info) -> action`; the environment must end its episodes."""
     results = [_play(agent, env, seed) for seed in seeds]
     successes, returns, lengths = zip(*results, strict=True) if results else ((), (), ())
     return Evaluation(
@@ -123,7 +123,7 @@ def summarise(episodes: Sequence[Episode]) -> Evaluation:
 def success_interval(
     successes: NDArray[np.bool_], confidence: float = 0.95, method: Method = "percentile", seed: int = 0
 ) -> Interval:
-    """Bootstrap interval of a success rate over episodes.
+    """Return bootstrap interval of a success rate over episodes.
 
     Where all episodes agree a bootstrap sees no spread at all; the exact interval of Clopper and Pearson (Biometrika
     26, 1934) takes its place.
@@ -145,7 +145,7 @@ def success_interval(
 def paired_difference_interval(
     first: Evaluation, second: Evaluation, confidence: float = 0.95, method: Method = "percentile", seed: int = 0
 ) -> Interval:
-    """Bootstrap interval of `first.success_rate - second.success_rate`, resampling seeds that both have played.
+    """Return bootstrap interval of `first.success_rate - second.success_rate`, resampling seeds that both have played.
 
     Raises:
         ValueError: the two were not played on the same seeds.
@@ -158,7 +158,7 @@ def paired_difference_interval(
 def mean_interval(
     values: NDArray[np.float64], confidence: float = 0.95, method: Method = "percentile", seed: int = 0
 ) -> Interval:
-    """Bootstrap interval of a mean, 9,999 resamples; the mean itself twice where all values are equal.
+    """Return bootstrap interval of a mean, 9,999 resamples; the mean itself twice where all values are equal.
 
     Args:
         values: (N,) N >= 1.
@@ -182,7 +182,7 @@ def mean_interval(
 def two_level_interval(
     values: NDArray[np.float64], confidence: float = 0.95, num_resamples: int = 9_999, seed: int = 0
 ) -> Interval:
-    """Bootstrap interval of a mean over training seeds and tasks: both are drawn anew, with replacement.
+    """Return bootstrap interval of a mean over training seeds and tasks: both are drawn anew, with replacement.
 
     The interval of a claim about the method and not about one trained model; with few seeds it is wide, and should be.
 
@@ -258,12 +258,12 @@ class Config:
 
 
 def evaluate(config: Config) -> Evaluation:
-    """Plays the configured seeds with a policy that it loads, or through an endpoint."""
+    """Play the configured seeds with a policy that it loads, or through an endpoint."""
     return evaluate_at(config, [config.rollout.temperature])[0]
 
 
 def evaluate_at(config: Config, temperatures: Sequence[float]) -> list[Evaluation]:
-    """Plays the configured seeds once at each temperature, with one policy or endpoint."""
+    """Play the configured seeds once at each temperature, with one policy or endpoint."""
     config.check()
     kinds, max_broken = [(config.env_id, config.env_kwargs)], config.rollout.max_broken_envs
     seeds = range(config.first_seed, config.first_seed + config.num_episodes)

@@ -119,7 +119,7 @@ class Config:
 
 
 def train(config: Config) -> TrainResult:
-    """Trains by GRPO and returns the trained policy.
+    """Train by GRPO and return the trained policy.
 
     Raises:
         BaselinesError: the configuration, environment or model does not fit; what and where is in its message.
@@ -137,7 +137,7 @@ def train(config: Config) -> TrainResult:
 
 
 def group_advantages(collected: Collected, config: Config) -> Tensor:
-    """(N, T) advantages of an iteration's action tokens."""
+    """Return (N, T) advantages of an iteration's action tokens."""
     batch, groups = collected.batch, collected.groups
     index = decision_index(batch.action_mask, batch.turns, "turn" if config.credit == "token" else config.credit)
     returns = rewards_to_go(per_decision(batch.rewards, index), config.gamma)
@@ -151,7 +151,7 @@ def group_advantages(collected: Collected, config: Config) -> Tensor:
 
 
 def kl_advantages(batch: Batch, groups: Tensor, index: Tensor, config: Config) -> Tensor:
-    """(N, T) what the KL penalty in the reward adds: from each token on, or from each decision on and centred."""
+    """Return (N, T) what the KL penalty in the reward adds: from each token on, or from each decision on and centred."""
     penalty = kl_rewards(batch, config.update)
     if config.credit == "token":
         return rewards_to_go(penalty, config.gamma) * batch.action_mask

@@ -137,7 +137,7 @@ class Config:
 
 
 def train(config: Config) -> TrainResult:
-    """Trains by PPO and returns the trained policy.
+    """Train by PPO and return the trained policy.
 
     Raises:
         BaselinesError: the configuration, environment or model does not fit; what and where is in its message.
@@ -184,7 +184,7 @@ def estimate(learner: Learner, collected: Collected, config: Config) -> tuple[Ba
 
 
 def final_values(learner: Learner, episodes: list[Episode]) -> Tensor:
-    """(N,) the critic's value of each final observation: 0 unless the episode was truncated and did not terminate."""
+    """Return (N,) the critic's value of each final observation: 0 unless the episode was truncated and did not terminate."""
     critic, policy = learner.critic, learner.policy
     assert critic is not None
     result = torch.zeros(len(episodes), device=policy.device)

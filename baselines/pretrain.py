@@ -150,7 +150,7 @@ class Played:
 
 
 def train(config: Config) -> TrainResult:
-    """Plays, trains and returns the policy of lowest validation loss; a run that was interrupted is resumed by `--resume`.
+    """Play, train and return the policy of lowest validation loss; a run that was interrupted is resumed by `--resume`.
 
     Raises:
         BaselinesError: the configuration or an environment does not fit; what and where is in its message.
@@ -209,7 +209,7 @@ def read_worlds(path: Path) -> list[dict[str, Any]]:
 
 
 def play_all(config: Config, worlds: list[dict[str, Any]]) -> list[Played]:
-    """Plays all episodes in several processes; parts that an interrupted run has left in `out`/play are read again."""
+    """Play all episodes in several processes; parts that an interrupted run has left in `out`/play are read again."""
     folder = config.run.out / "play"
     starts = range(0, config.num_episodes, EPISODES_PER_PART)
     missing = [start for start in starts if not _part(folder, start).is_file()]
@@ -241,7 +241,7 @@ def _read_part(path: Path) -> Iterator[Played]:
 
 
 def play(number: int, config: Config, worlds: list[dict[str, Any]]) -> Played:
-    """Plays episode `number`: its world, options, player and choices are functions of the run's seed and of it.
+    """Play episode `number`: its world, options, player and choices are functions of the run's seed and of it.
 
     Raises:
         ConfigError: the environment cannot be made, or lists no admissible commands.

@@ -136,11 +136,11 @@ class Config:
         return self.shares if self.sweep else (self.sft_share,)
 
     def num_demos(self, share: float) -> int:
-        """Demonstrations that a share of the budget buys."""
+        """Return demonstrations that a share of the budget buys."""
         return math.floor(share * self.budget / self.demo_cost + 1e-9)
 
     def num_iterations(self, share: float) -> int:
-        """Whole iterations of practice that the rest of the budget buys."""
+        """Return whole iterations of practice that the rest of the budget buys."""
         rest = self.budget - self.num_demos(share) * self.demo_cost
         return math.floor(rest / self.episodes_per_batch + 1e-9) if share < 1 else 0
 
@@ -189,7 +189,7 @@ class Config:
 
 
 def batch_sizes(algorithm: str, episodes_per_batch: int, group_size: int) -> dict[str, int]:
-    """Options of an algorithm for so many episodes an iteration, in groups where it has groups."""
+    """Return options of an algorithm for so many episodes an iteration, in groups where it has groups."""
     if algorithm in ("grpo", "rloo"):
         return {"group_size": group_size, "groups_per_batch": episodes_per_batch // group_size}
     return {"episodes_per_batch": episodes_per_batch}
@@ -220,7 +220,7 @@ class Recipe:
 
 
 def train(config: Config) -> list[Recipe]:
-    """Trains every share with every seed, and writes `table.json` and `sweep.png` into the run's folder.
+    """Train every share with every seed, and write `table.json` and `sweep.png` into the run's folder.
 
     Raises:
         BaselinesError: the configuration, environment or model does not fit; what and where is in its message.
@@ -239,7 +239,7 @@ def train(config: Config) -> list[Recipe]:
 
 
 def run_once(config: Config, share: float, seed: int) -> NDArray[np.bool_]:
-    """(N,) success of one run on the held-out tasks; what has been judged already is read back."""
+    """Return (N,) success of one run on the held-out tasks; what has been judged already is read back."""
     verdict = config.folder(share, seed) / "successes.json"
     if not verdict.is_file():
         policy = cook(config, share, seed)
@@ -261,7 +261,7 @@ def cook(config: Config, share: float, seed: int) -> Policy:
 
 
 def judge(policy: Policy, config: Config) -> Evaluation:
-    """Plays the held-out tasks greedily."""
+    """Play the held-out tasks greedily."""
     with closing(HeldOut([(config.env_id, config.env_kwargs)], config.run, config.rollout)) as held_out:
         return held_out.play(policy, Ranks(config.run.device))
 

@@ -95,7 +95,7 @@ class Config:
 
 
 def train(config: Config) -> TrainResult:
-    """Trains by REINFORCE++ and returns the trained policy.
+    """Train by REINFORCE++ and return the trained policy.
 
     Raises:
         BaselinesError: the configuration, environment or model does not fit; what and where is in its message.
@@ -112,7 +112,7 @@ def train(config: Config) -> TrainResult:
 
 
 def whitened_advantages(collected: Collected, config: Config) -> Tensor:
-    """(N, T) advantages of an iteration's action tokens."""
+    """Return (N, T) advantages of an iteration's action tokens."""
     batch = collected.batch
     rewards = batch.rewards + kl_rewards(batch, config.update)
     index = decision_index(batch.action_mask, batch.turns, config.credit)

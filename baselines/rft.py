@@ -86,7 +86,7 @@ class Config:
 
 
 def train(config: Config) -> TrainResult:
-    """Trains by expert iteration and returns the trained policy.
+    """Train by expert iteration and return the trained policy.
 
     Raises:
         BaselinesError: the configuration, environment or model does not fit; what and where is in its message.

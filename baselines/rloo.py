@@ -109,7 +109,7 @@ class Config:
 
 
 def train(config: Config) -> TrainResult:
-    """Trains by RLOO and returns the trained policy.
+    """Train by RLOO and return the trained policy.
 
     Raises:
         BaselinesError: the configuration, environment or model does not fit; what and where is in its message.
@@ -127,7 +127,7 @@ def train(config: Config) -> TrainResult:
 
 
 def leave_one_out_advantages(collected: Collected, config: Config) -> Tensor:
-    """(N, T) advantages of an iteration's action tokens."""
+    """Return (N, T) advantages of an iteration's action tokens."""
     batch, groups = collected.batch, collected.groups
     index = decision_index(batch.action_mask, batch.turns, "turn" if config.credit == "token" else config.credit)
     penalty = kl_rewards(batch, config.update)

@@ -69,7 +69,7 @@ class Config:
     """Games of the table, of the test split."""
 
     def games(self, first: int, count: int) -> range:
-        """Seeds of games of this demo alone."""
+        """Return seeds of games of this demo alone."""
         start = self.seed * SEEDS_PER_SEED + first
         return range(start, start + count)
 
@@ -202,7 +202,7 @@ def report(results: dict[str, Evaluation], sampled: dict[str, Evaluation], confi
 
 
 def draw_success(records: list[Record], results: dict[str, Evaluation], path: Path) -> None:
-    """Draws success on validation games during training, with its interval, beside random play and the start."""
+    """Draw success on validation games during training, with its interval, beside random play and the start."""
     points = [record for record in records if "eval/success_rate" in record]
     steps = [record["step"] for record in points]
     figure = Figure(figsize=(7, 4.2), layout="constrained")
@@ -273,7 +273,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def draw_game(before: Episode, after: Episode, path: Path) -> None:
-    """Draws the same two columns as a picture."""
+    """Draw the same two columns as a picture."""
     text = side_by_side(before, after, width=64)
     figure = Figure(figsize=(12, 1 + 0.16 * text.count("\n")))
     FigureCanvasAgg(figure)

@@ -34,7 +34,7 @@ KNOBS = ("state_space_size", "action_space_size", "solution_length")
 
 
 def pages() -> dict[Path, str]:
-    """Path -> content of every page that is made from the code."""
+    """Return path -> content of every page that is made from the code."""
     readme = DOCS.parent / "README.md"
     return {
         DOCS / "textworld.md": page("TextWorld"),
@@ -115,7 +115,7 @@ def size(knob: str, kwargs: dict[str, object]) -> str:
 
 
 def with_table(text: str, table: str) -> str:
-    """`text` with the table between its two markers replaced."""
+    """Return `text` with the table between its two markers replaced."""
     before, _, rest = text.partition("<!-- ids -->\n")
     _, _, after = rest.partition("<!-- /ids -->")
     return f"{before}<!-- ids -->\n{table}\n<!-- /ids -->{after}"

@@ -22,7 +22,7 @@ GOLDEN_IDS = {
 
 
 def digests(*, by_reference: bool = False) -> dict[str, str]:
-    """Id -> SHA-256 of an expert's and a random agent's episode on seed 0, without paths and the backend's name."""
+    """Return id -> SHA-256 of an expert's and a random agent's episode on seed 0, without paths and the backend's name."""
     return {
         env_id: _digest(env_id, reference if by_reference else "native") for env_id, reference in GOLDEN_IDS.items()
     }

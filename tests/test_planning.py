@@ -13,7 +13,7 @@ masks = st.integers(0, 2**NUM_FACTS - 1)
 
 @st.composite
 def operators(draw: st.DrawFn) -> list[Operator]:
-    """Random operators, half of them with their inverse beside them, as doors and boxes have."""
+    """Return random operators, half of them with their inverse beside them, as doors and boxes have."""
     found = []
     for index in range(draw(st.integers(1, 6))):
         needs, gives = draw(masks), draw(masks)
@@ -40,7 +40,7 @@ def problems(draw: st.DrawFn) -> Problem:
 
 
 def brute_force(problem: Problem, start: int) -> int | None:
-    """Step to win by trying every operator in every state."""
+    """Return the steps to win by trying every operator in every state."""
     queue, seen = deque([(start, 0)]), {start}
     while queue:
         state, steps = queue.popleft()
@@ -86,7 +86,7 @@ def test_the_reference_plan_wins_and_remaining_falls_by_one_along_it(problem: Pr
 
 
 def chain(length: int) -> Problem:
-    """Facts 0..length, each needed for the next, beside as many idle switches as make the space large."""
+    """Return facts 0..length, each needed for the next, beside as many idle switches as make the space large."""
     ladder = [Operator(f"climb {i}", 1 << i, 1 << i + 1, 1 << i) for i in range(length)]
     switches = [Operator(f"switch {i}", 1, 1 << length + 1 + i, 0) for i in range(8)]
     goals = [

@@ -70,7 +70,7 @@ class RandomAgent:
             self._action_space.seed(0 if seed is None else seed)
 
     def act(self, observation: str, info: dict[str, Any]) -> str:
-        """One admissible command, or a sample of the action space where the domain has no list of them.
+        """Return one admissible command, or a sample of the action space where the domain has no list of them.
 
         Raises:
             ValueError: There is nothing to draw from.

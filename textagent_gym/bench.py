@@ -186,7 +186,7 @@ def _start(reference: Reference, task: Any) -> Any:
 
 
 def describe_machine() -> str:
-    """Processor, system and versions, in one line."""
+    """Return the processor, system and versions, in one line."""
     packages = ", ".join(
         f"{name} {version(name)}" for name in ("textagent-gym", "gymnasium", "textworld", "alfworld", "numpy")
     )

@@ -137,7 +137,7 @@ class TextAgentEnv(gym.Env[str, str]):
 
     @abstractmethod
     def _new_task(self) -> Task:
-        """Draws a task; all randomness comes from `self.np_random`."""
+        """Draw a task; all randomness comes from `self.np_random`."""
 
     @abstractmethod
     def _find_task(self, task_id: str) -> Task:
@@ -149,7 +149,7 @@ class TextAgentEnv(gym.Env[str, str]):
 
     @abstractmethod
     def _play(self, command: str) -> Turn:
-        """Plays one clean command."""
+        """Play one clean command."""
 
     @abstractmethod
     def _snapshot_backend(self) -> Any:
@@ -157,10 +157,10 @@ class TextAgentEnv(gym.Env[str, str]):
 
     @abstractmethod
     def _restore_backend(self, task: Task, snapshot: Any) -> None:
-        """Goes back to a snapshot of the backend."""
+        """Go back to a snapshot of the backend."""
 
     def plan(self) -> tuple[str, ...] | None:
-        """Commands that solve the task from here, as few as the planner finds, or None where it knows no way.
+        """Return commands that solve the task from here, as few as the planner finds, or None where it knows no way.
 
         For experts that correct a learner wherever it went; `agents.ReplanningAgent` plays them.
         """
@@ -211,7 +211,7 @@ class TextAgentEnv(gym.Env[str, str]):
         return self._view(self._memory.start(self.opening())), cast(dict[str, Any], info)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Plays one action: one command of the world, in the form that `action_format` asks for.
+        """Play one action: one command of the world, in the form that `action_format` asks for.
 
         What a model does wrong is answered by an observation. An action of several commands, of control characters, or
         one that speaks to the backend rather than to the world, never reaches the backend.
@@ -229,7 +229,7 @@ class TextAgentEnv(gym.Env[str, str]):
         return self._advance(command if self._by_number else action, turn)
 
     def stand_by(self, action: str, text: str, *, valid: bool = True) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Spends a step on an action that does not reach the world, answered by `text`; what it returns is as of `step`.
+        """Spend a step on an action that does not reach the world, answered by `text`; what it returns is as of `step`.
 
         For those who play several players in one world, of whom one speaks or waits.
 
@@ -258,7 +258,7 @@ class TextAgentEnv(gym.Env[str, str]):
         return Turn(text, before.subgoals_done, valid=valid, admissible=before.admissible, points=before.points)
 
     def _advance(self, told: str, turn: Turn) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """One step further, by `turn`; `told` is what memory keeps of the action."""
+        """Return one step further, by `turn`; `told` is what memory keeps of the action."""
         before, self._turn = self._turn, turn
         self._steps += 1
         terminated = turn.won or turn.lost or turn.ended
@@ -312,7 +312,7 @@ class TextAgentEnv(gym.Env[str, str]):
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Goes back to `snapshot`; the continuation is the one that would have followed it."""
+        """Go back to `snapshot`; the continuation is the one that would have followed it."""
         self._restore_backend(snapshot.task, snapshot.backend)
         self._task = snapshot.task
         self._turn = snapshot.turn

@@ -43,13 +43,13 @@ class Engine(Protocol[TaskT]):
         """Start the loaded game from its beginning."""
 
     def step(self, command: str) -> Reply:
-        """Plays one printable line."""
+        """Play one printable line."""
 
     def snapshot(self) -> Any:
         """Return the current point of the game, for `restore` of an engine that has loaded the same task."""
 
     def restore(self, snapshot: Any) -> None:
-        """Goes back to `snapshot`."""
+        """Go back to `snapshot`."""
 
     def close(self) -> None:
-        """Frees what the engine holds; a closed engine can load again."""
+        """Free what the engine holds; a closed engine can load again."""

@@ -153,7 +153,7 @@ class Planner:
                 state = problem.successor(state, operator)
 
     def remaining(self, state: int) -> int | None:
-        """Step of the plan from `state` (0 when won), or None where the game cannot be won any more."""
+        """Return the steps of the plan from `state` (0 when won), or None where the game cannot be won any more."""
         if self.problem.is_won(state):
             return 0
         relevant = state & self._relevant
@@ -295,7 +295,7 @@ def _undoes(second: Operator, first: Operator) -> bool:
 
 
 def _relevant_facts(problem: Problem, operators: Iterable[Operator]) -> int:
-    """Facts that a useful operator or a goal looks at, and the latches; the others cannot change a plan."""
+    """Return facts that a useful operator or a goal looks at, and the latches; the others cannot change a plan."""
     relevant = problem.lost | problem.pivot
     for op in operators:
         relevant |= op.needs
@@ -305,7 +305,7 @@ def _relevant_facts(problem: Problem, operators: Iterable[Operator]) -> int:
 
 
 def _index(operators: Iterable[Operator], pivot: int) -> dict[int, list[Operator]]:
-    """Operators by the one pivot fact under which they can apply; those that need none stand under every one."""
+    """Return operators by the one pivot fact under which they can apply; those that need none stand under every one."""
     by_pivot: dict[int, list[Operator]] = {}
     bits = [1 << i for i in range(pivot.bit_length()) if pivot >> i & 1] or [0]
     for op in operators:

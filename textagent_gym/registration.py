@@ -56,7 +56,7 @@ VECTOR_MAKERS: dict[str, str] = {
 
 
 def environment_specs() -> dict[str, tuple[str, dict[str, Any]]]:
-    """Id -> (entry point, constructor arguments) of every environment, in the order in which they are listed."""
+    """Return id -> (entry point, constructor arguments) of every environment, in the order in which they are listed."""
     specs: dict[str, tuple[str, dict[str, Any]]] = {}
     for tier, knobs in TEXTWORLD_TIERS.items():
         for density, share in DENSITIES.items():
@@ -76,7 +76,7 @@ def environment_specs() -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def file_specs() -> dict[str, tuple[str, dict[str, Any]]]:
-    """Id -> (entry point, constructor arguments) of the environments whose tasks are not drawn but given.
+    """Return id -> (entry point, constructor arguments) of the environments whose tasks are not drawn but given.
 
     They come from files (`game=PATH`, `ALFWORLD_DATA`, `tasks=PATH`), or from releases of real projects.
     """

@@ -52,7 +52,7 @@ def check_text_env(env_id: str, *, seeds: tuple[int, ...] = (0, 1), **kwargs: An
 
 
 def play(env: gym.Env[str, str], agent: ExpertAgent | RandomAgent, seed: int, max_steps: int = 10_000) -> list[Any]:
-    """Plays one episode and returns all (observation, reward, terminated, truncated, info), that of the reset first."""
+    """Play one episode and return all (observation, reward, terminated, truncated, info), that of the reset first."""
     observation, info = env.reset(seed=seed)
     agent.reset(info, seed)
     seen: list[Any] = [(observation, 0.0, False, False, info)]

@@ -66,10 +66,10 @@ class Group(Protocol):
         """Return the spaces of the first environment, which all share."""
 
     def send(self, message: tuple[Any, ...]) -> None:
-        """Asks for what the message says: ("reset", seeds, options, mask), ("step", actions) or ("call", name, ...)."""
+        """Ask for what the message says: ("reset", seeds, options, mask), ("step", actions) or ("call", name, ...)."""
 
     def receive(self) -> list[Any]:
-        """One answer per environment to what was sent last; waits for them."""
+        """Return one answer per environment to what was sent last; waits for them."""
 
     def close(self) -> None:
         """Close the environments, and end whoever plays them."""
@@ -156,7 +156,7 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         return tuple(one.observation for one in seen), self._merged(seen)
 
     def step(self, actions: Sequence[str]) -> StepResult:
-        """Plays one action in each environment.
+        """Play one action in each environment.
 
         Raises:
             ValueError: There are not as many actions as environments.
@@ -212,7 +212,7 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         return answers
 
     def _merged(self, seen: Sequence[Seen]) -> dict[str, Any]:
-        """One info with an array for each key."""
+        """Return one info with an array for each key."""
         infos: dict[str, Any] = {}
         for number, one in enumerate(seen):
             for info in one.infos:
@@ -260,7 +260,7 @@ class LocalGroup:
         self._answer = getattr(self, f"_{what}")(*arguments)
 
     def receive(self) -> list[Any]:
-        """One answer per environment."""
+        """Return one answer per environment."""
         return self._answer
 
     def close(self) -> None:
@@ -325,14 +325,14 @@ class _RemoteGroup:
         return found
 
     def send(self, message: tuple[Any, ...]) -> None:
-        """Asks the process for what the message says."""
+        """Ask the process for what the message says."""
         try:
             self._pipe.send(message)
         except (BrokenPipeError, ConnectionResetError):
             raise self._death() from None
 
     def receive(self) -> list[Any]:
-        """One answer per environment; waits for them."""
+        """Return one answer per environment; waits for them."""
         found: list[Any] = self._answer()
         return found
 
@@ -391,7 +391,7 @@ def read_answer(is_right: bool, found: Any, who: str) -> Any:
 
 
 def _serve(pipe: Connection, make_env: MakeEnv, numbers: range, mode: AutoresetMode) -> None:
-    """Plays a group until it is told to close, or nobody is there to tell."""
+    """Play a group until it is told to close, or nobody is there to tell."""
     made, group = attempt(partial(LocalGroup, make_env, numbers, mode))
     if not made:
         pipe.send((made, group))
@@ -418,17 +418,17 @@ def _asked(group: LocalGroup, message: tuple[Any, ...]) -> Any:
 
 
 def make_textworld_vector(num_envs: int, **options: Any) -> TextVectorEnv:
-    """Many TextWorld environments; `options` are those of `TextVectorEnv` and of the environment."""
+    """Return many TextWorld environments; `options` are those of `TextVectorEnv` and of the environment."""
     return _make_vector(TEXTWORLD, num_envs, **options)
 
 
 def make_alfworld_vector(num_envs: int, **options: Any) -> TextVectorEnv:
-    """Many ALFWorld environments; `options` are those of `TextVectorEnv` and of the environment."""
+    """Return many ALFWorld environments; `options` are those of `TextVectorEnv` and of the environment."""
     return _make_vector(ALFWORLD, num_envs, **options)
 
 
 def make_swegym_vector(num_envs: int, **options: Any) -> TextVectorEnv:
-    """Many SWEGym environments; `options` are those of `TextVectorEnv` and of the environment."""
+    """Return many SWEGym environments; `options` are those of `TextVectorEnv` and of the environment."""
     return _make_vector(SWEGYM, num_envs, **options)
 
 

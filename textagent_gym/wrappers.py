@@ -86,14 +86,14 @@ def unchosen_message(commands: Sequence[str] | None) -> str:
 
 
 def with_numbers(observation: str, commands: Sequence[str] | None) -> str:
-    """`observation` followed by the admissible commands, numbered from 1; unchanged where they are not known."""
+    """Return `observation` followed by the admissible commands, numbered from 1; unchanged where they are not known."""
     if commands is None:
         return observation
     return observation + "\n\nCommands:\n" + "\n".join(f"{i} {command}" for i, command in enumerate(commands, 1))
 
 
 def with_admissible(observation: str, commands: Iterable[str] | None) -> str:
-    """`observation` followed by the admissible commands, one a line; unchanged where they are not known."""
+    """Return `observation` followed by the admissible commands, one a line; unchanged where they are not known."""
     if commands is None:
         return observation
     return observation + "\n\nAdmissible commands:\n" + "\n".join(f"- {command}" for command in commands)
@@ -117,12 +117,12 @@ class Memory:
         return observation
 
     def tell(self, action: str, observation: str) -> str:
-        """`observation`, which answered `action`, after the turns before it."""
+        """Return `observation`, which answered `action`, after the turns before it."""
         self._turns.append((self._last, action))
         return self.retell(observation)
 
     def retell(self, observation: str) -> str:
-        """`observation` in place of the last one, after the turns before it."""
+        """Return `observation` in place of the last one, after the turns before it."""
         self._last = observation
         past = "".join(f"{seen}\n\n> {done}\n\n" for seen, done in self._turns)
         return past + observation
@@ -132,7 +132,7 @@ class Memory:
         return tuple(self._turns), self._last
 
     def restore(self, snapshot: tuple[tuple[tuple[str, str], ...], str]) -> None:
-        """Goes back to a snapshot of this memory."""
+        """Go back to a snapshot of this memory."""
         turns, self._last = snapshot
         self._turns.clear()
         self._turns.extend(turns)

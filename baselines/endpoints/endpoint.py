@@ -148,7 +148,7 @@ class Endpoint:
         temperature: float = 0.0,
         seed: int | None = None,
     ) -> Reply:
-        """Asks for the next message of a conversation.
+        """Ask for the next message of a conversation.
 
         Args:
             messages: each with its "role" and "content".
@@ -175,7 +175,7 @@ class Endpoint:
         return Reply(text, finish_reason, told + Usage(1 + answer.num_retries, answer.num_retries))
 
     def _parse(self, content: bytes) -> tuple[str, str, Usage]:
-        """Text, reason to stop and tokens of an answer."""
+        """Return the text, reason to stop and tokens of an answer."""
         try:
             answer = json.loads(content)
             choice = answer["choices"][0]

@@ -33,7 +33,7 @@ R = TypeVar("R")
 def play_episodes(
     endpoint: Endpoint, pool: EnvPool, tasks: Sequence[Task], settings: RolloutSettings, seed: int = 0
 ) -> list[Episode]:
-    """Plays one episode per task, `settings.num_envs` of them side by side, as `rollout` does with a policy.
+    """Play one episode per task, `settings.num_envs` of them side by side, as `rollout` does with a policy.
 
     The endpoint reads the whole conversation each turn: observations as the user's messages, actions, without outer
     white space, as the assistant's. A turn whose prompt, as the endpoint counts it, leaves no room for the action in
@@ -165,7 +165,7 @@ class _Table:
         self._env_places = BoundedSemaphore(self.settings.env_workers)
 
     def play(self, number: int, task: Task) -> Episode:
-        """Plays a task to its end, anew as often as its environment breaks."""
+        """Play a task to its end, anew as often as its environment breaks."""
         while True:
             with self._pool_lock:
                 env = self.pool.lease(task.kind)

@@ -53,7 +53,7 @@ class ChatFormat:
         self._specials = re.compile("|".join(re.escape(token) for token in specials)) if specials else None
 
     def first_turn(self, observation: str) -> list[int]:
-        """Token ids of a conversation that starts with `observation`, up to where the policy begins to speak."""
+        """Return the token ids of a conversation that starts with `observation`, up to where the policy begins to speak."""
         return self._encode(self._render([_user(self._defuse(observation))], prompt=True))
 
     def next_turn(self, observation: str) -> list[int]:
@@ -62,7 +62,7 @@ class ChatFormat:
         return self._encode(self._after_end + rendered[len(self._opening) :])
 
     def action(self, text: str) -> list[int]:
-        """Token ids of an action as a policy would have sampled it, its end token included."""
+        """Return the token ids of an action as a policy would have sampled it, its end token included."""
         if text not in self._actions:
             if len(self._actions) >= _MAX_REMEMBERED:
                 self._actions.clear()

@@ -27,7 +27,7 @@ _NAME = "default"  # peft's own name for the only adapter
 
 
 def add_lora(policy: Policy, rank: int, alpha: float, seed: int) -> None:
-    """Freezes the policy and adds trained LoRA weights, in float32, to all linear layers except the output head.
+    """Freeze the policy and add trained LoRA weights, in float32, to all linear layers except the output head.
 
     A is drawn as in the paper's code (loralib 0.1, Kaiming uniform with a = sqrt(5)), on the CPU, so that a seed names
     the same weights on every device; the global generators are left as they were.
@@ -85,7 +85,7 @@ def without_lora(policy: Policy) -> Iterator[None]:
 
 
 def lora_state(policy: Policy) -> dict[str, Tensor]:
-    """Copy of the adapter's weights on the CPU, by name; empty without LoRA."""
+    """Return copies of the adapter's weights on the CPU, by name; empty without LoRA."""
     return {name: weight.detach().to("cpu", copy=True) for name, weight in _weights(policy.model).items()}
 
 
@@ -138,7 +138,7 @@ def _copy_to_cpu(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Linear layers with LoRA, by name; known by their attributes, for peft is imported by `add_lora` alone."""
+    """Yield the linear layers with LoRA, by name; known by their attributes, for peft is imported by `add_lora` alone."""
     return ((name, module) for name, module in model.named_modules() if hasattr(module, "lora_A"))
 
 

@@ -101,7 +101,7 @@ class Policy:
         self.tokenizer.save_pretrained(str(folder))
 
     def checkpoint_activations(self) -> None:
-        """Trades time for memory: layers keep their inputs alone and are computed again for the gradient.
+        """Trade time for memory: layers keep their inputs alone and are computed again for the gradient.
 
         Log-probabilities, gradients and rollouts stay the same.
 
@@ -111,7 +111,7 @@ class Policy:
         checkpoint_activations(self.model)
 
     def check_reads(self, text: str, num_tokens: int) -> None:
-        """Warns once where a base model of this project meets text that its tokenizer was not made for.
+        """Warn once where a base model of this project meets text that its tokenizer was not made for.
 
         Args:
             text: an observation.
@@ -174,7 +174,7 @@ def checkpoint_activations(model: PreTrainedModel) -> None:
 
 @contextmanager
 def recomputing(model: nn.Module) -> Iterator[None]:
-    """Lets layers that are to be checkpointed do so, while gradients are on.
+    """Let layers that are to be checkpointed do so, while gradients are on.
 
     transformers checkpoints in train mode alone, and forbids the key-value cache there. So the layers are in train mode
     here and nowhere else, and the modules within them, dropout among them, never are.
@@ -215,7 +215,7 @@ def load_policy(
 
 
 def check_model_exists(model: str) -> None:
-    """Refuses, before any weight is read, a name that looks like a folder and is none.
+    """Refuse, before any weight is read, a name that looks like a folder and is none.
 
     Raises:
         ConfigError: `model` is empty.
@@ -235,7 +235,7 @@ def silence_transformers() -> None:
 
 @contextmanager
 def _without_bars() -> Iterator[None]:
-    """Hides the bars that transformers draws over ours, for as long as it reads or writes weights."""
+    """Hide the bars that transformers draws over ours, for as long as it reads or writes weights."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

@@ -26,7 +26,7 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048) -> PreTrainedTokenizerFast:
-    """Trains a byte-level BPE tokenizer whose words look the same everywhere.
+    """Train a byte-level BPE tokenizer whose words look the same everywhere.
 
     Args:
         texts: observations and actions of the environment.
@@ -70,7 +70,7 @@ SHAPE = {
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast, seed: int, **shape: int) -> LlamaForCausalLM:
-    """Draws a Llama from `seed`, without touching the global generator; `shape` is laid over `SHAPE`."""
+    """Draw a Llama from `seed`, without touching the global generator; `shape` is laid over `SHAPE`."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         **{**SHAPE, **shape},

@@ -31,7 +31,7 @@ ZERO_STD = 1e-6
 
 
 def decision_index(action_mask: Tensor, turns: Tensor, credit: Credit) -> Tensor:
-    """Numbers the decision that each action token belongs to.
+    """Return the number of the decision that each action token belongs to.
 
     Args:
         action_mask: (N, T) True for a token that the policy sampled.
@@ -53,12 +53,12 @@ def decision_index(action_mask: Tensor, turns: Tensor, credit: Credit) -> Tensor
 
 
 def exists(index: Tensor) -> Tensor:
-    """(N, S) True for a decision that the episode has; `index` is (N, T) of `decision_index`."""
+    """Return (N, S) True for a decision that the episode has; `index` is (N, T) of `decision_index`."""
     return per_decision(torch.ones(index.shape, device=index.device), index) > 0
 
 
 def first_tokens(index: Tensor) -> Tensor:
-    """(N, T) True at the first token of every decision, where a critic judges the state that it is taken in."""
+    """Return (N, T) True at the first token of every decision, where a critic judges the state that it is taken in."""
     before = torch.cummax(torch.cat([torch.full_like(index[:, :1], -1), index[:, :-1]], dim=1), dim=1).values
     return index > before
 
@@ -76,7 +76,7 @@ def per_token(values: Tensor, index: Tensor) -> Tensor:
 
 
 def rewards_to_go(rewards: Tensor, gamma: float = 1.0) -> Tensor:
-    """`G_s = r_s + gamma G_(s+1)`, the return from each decision on (Sutton and Barto, 2018, eq. 3.9).
+    """Return `G_s = r_s + gamma G_(s+1)`, the return from each decision on (Sutton and Barto, 2018, eq. 3.9).
 
     Args:
         rewards: (N, S) what each decision earned, 0 after the end.
@@ -96,7 +96,7 @@ def rewards_to_go(rewards: Tensor, gamma: float = 1.0) -> Tensor:
 
 
 def gae(rewards: Tensor, values: Tensor, present: Tensor, bootstrap: Tensor, gamma: float, gae_lambda: float) -> Tensor:
-    r"""Generalised advantage estimates over decisions (arXiv 1506.02438, eq. 16).
+    r"""Return generalised advantage estimates over decisions (arXiv 1506.02438, eq. 16).
 
         delta_s = r_s + gamma V_(s+1) - V_s        A_s = delta_s + gamma lambda A_(s+1)
 
@@ -126,7 +126,7 @@ def gae(rewards: Tensor, values: Tensor, present: Tensor, bootstrap: Tensor, gam
 
 
 def minus_group_mean(returns: Tensor, groups: Tensor) -> Tensor:
-    """`G_is - mean_j G_js` over the episodes j of one group (the baseline of arXiv 2402.03300, section 4.1).
+    """Return `G_is - mean_j G_js` over the episodes j of one group (the baseline of arXiv 2402.03300, section 4.1).
 
     A member that has finished before decision s counts with G_js = 0, so the baseline always exists.
 
@@ -139,7 +139,7 @@ def minus_group_mean(returns: Tensor, groups: Tensor) -> Tensor:
 
 
 def leave_one_out(returns: Tensor, groups: Tensor) -> Tensor:
-    """`G_is - mean_(j != i) G_js`: RLOO's baseline, the mean of the others (arXiv 2402.14740, section 3.2).
+    """Return `G_is - mean_(j != i) G_js`: RLOO's baseline, the mean of the others (arXiv 2402.14740, section 3.2).
 
     Finished members count with 0; arguments as for `minus_group_mean`, in groups of at least two.
     """
@@ -149,7 +149,7 @@ def leave_one_out(returns: Tensor, groups: Tensor) -> Tensor:
 
 
 def group_scale(returns: Tensor, groups: Tensor) -> Tensor:
-    """`1 / std(R)` over each group (arXiv 2402.03300, section 4.1.2; the population's std).
+    """Return `1 / std(R)` over each group (arXiv 2402.03300, section 4.1.2; the population's std).
 
     Args:
         returns: (N,) undiscounted episode returns.

@@ -93,7 +93,7 @@ def _allowed_column(episodes: Sequence[Episode], action_mask: Tensor, device: to
 
 
 def collate_ends(episodes: Sequence[Episode], end_token_id: int, device: torch.device | str = "cpu") -> Batch:
-    """Episodes followed by the observation that nobody answered, for a critic's bootstrap.
+    """Return episodes followed by the observation that nobody answered, for a critic's bootstrap.
 
     The one token that `action_mask` names in each row stands where the next action would have begun, so that a critic's
     value there is that of the final state. Rows without a final prompt (see `Episode.final_prompt`) name none.
@@ -113,7 +113,7 @@ def collate_ends(episodes: Sequence[Episode], end_token_id: int, device: torch.d
 
 
 def split_by_tokens(lengths: Sequence[int], max_tokens: int, packed: bool = False) -> list[list[int]]:
-    """Cuts rows into pieces of at most `max_tokens` tokens each, long rows first.
+    """Cut rows into pieces of at most `max_tokens` tokens each, long rows first.
 
     Args:
         lengths: tokens of each row.
@@ -138,7 +138,7 @@ def split_by_tokens(lengths: Sequence[int], max_tokens: int, packed: bool = Fals
 
 
 def split_evenly(rows: Sequence[int], num_parts: int) -> list[list[int]]:
-    """Cuts rows into `num_parts` consecutive parts whose sizes differ by at most one; empty parts are left out."""
+    """Cut rows into `num_parts` consecutive parts whose sizes differ by at most one; empty parts are left out."""
     bounds = [len(rows) * part // num_parts for part in range(num_parts + 1)]
     parts = [list(rows[start:end]) for start, end in pairwise(bounds)]
     return [part for part in parts if part]

@@ -42,11 +42,11 @@ class Critic(nn.Module):
         return self.head if self._policy is None else None
 
     def values(self, policy: Policy, batch: Batch) -> Tensor:
-        """(B, T) values of the states before each action token; gradients flow unless disabled by the caller."""
+        """Return (B, T) values of the states before each action token; gradients flow unless disabled by the caller."""
         return score_values(self._policy or policy, batch, self.head)
 
     def shard(self, ranks: Ranks) -> None:
-        """Divides the weights among the processes, where they are to be."""
+        """Divide the weights among the processes, where they are to be."""
         ranks.shard(self.head)
         if self.model is not None:
             ranks.shard(self.model)

@@ -144,7 +144,7 @@ class Learner:
         return range(self._run.first_step, self._config.num_iterations)
 
     def collect(self, iteration: int, num_groups: int, group_size: int) -> Collected:
-        """Plays `num_groups` tasks `group_size` times each.
+        """Play `num_groups` tasks `group_size` times each.
 
         Every process plays its share, and gets all episodes.
         """
@@ -169,7 +169,7 @@ class Learner:
         return Collected(episodes, groups, batch, record, time.perf_counter() - started)
 
     def _warn_of_repetition(self, record: Record, num_groups: int) -> None:
-        """Says once that the tasks of an iteration are mostly the same."""
+        """Say once that the tasks of an iteration are mostly the same."""
         distinct = record["train/distinct_tasks"]
         if 2 * distinct < num_groups and not self._warned and self.ranks.is_first:
             self._warned = True
@@ -179,7 +179,7 @@ class Learner:
             )
 
     def score(self, function: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
-        """(N, T) of a scoring function over a whole batch without gradients, the work shared among the processes."""
+        """Return (N, T) of a scoring function over a whole batch without gradients, the work shared among the processes."""
         max_tokens = self._config.optimiser.micro_batch_tokens
         return in_pieces(function, batch, max_tokens, can_pack(self.policy.model), self.ranks)
 
@@ -232,7 +232,7 @@ class Learner:
         return self._run.finish(self.policy, self._held_out, title)
 
     def _play(self, tasks: list[Task], seed: tuple[int, int], first: int) -> list[Episode]:
-        """Plays this process's share of the tasks, here or in the actors of a cluster."""
+        """Play this process's share of the tasks, here or in the actors of a cluster."""
         if self._workers is not None:
             return self._workers.rollout(tasks, self._config.rollout, seed, first)
         return rollout(self.policy, self._pool, tasks, self._config.rollout, seed, first=first)
@@ -289,7 +289,7 @@ class Learner:
         return reference
 
     def _shard(self) -> None:
-        """Divides all weights among the processes, where they are to be: from here on no model can be copied."""
+        """Divide all weights among the processes, where they are to be: from here on no model can be copied."""
         self.ranks.shard(self.policy.model)
         if self._reference is not None:
             self.ranks.shard(self._reference.model)
@@ -304,7 +304,7 @@ class Learner:
 
 
 def describe(episodes: list[Episode]) -> Record:
-    """Metrics of a rollout."""
+    """Return metrics of a rollout."""
     count = len(episodes)
     returns = torch.tensor([episode.episode_return for episode in episodes], dtype=torch.float64)
     return {

@@ -118,7 +118,7 @@ def score_values(policy: HasModel, batch: Batch, value_head: nn.Module) -> Tenso
 def _score(
     logits: Tensor, chosen: Tensor, allowed: Tensor | None = None, *, temperature: float, entropy_gradient: bool
 ) -> tuple[Tensor, ...]:
-    """(N,) log-probabilities of `chosen` (N,), entropies, and whether it is the most probable, of (N, V) logits.
+    """Return (N,) log-probabilities of `chosen` (N,), entropies, and whether it is the most probable, of (N, V) logits.
 
     With `allowed` (N, K) the distribution is restricted to these tokens.
     """
@@ -134,7 +134,7 @@ def _score(
 def _in_chunks(
     score: Callable[..., tuple[Tensor, ...]], inputs: Sequence[Tensor], vocab_size: int
 ) -> tuple[Tensor, ...]:
-    """Scores states and tokens, tensors (N, ...), so many at a time that their logits fit `LOGITS_AT_ONCE`."""
+    """Score states and tokens, tensors (N, ...), so many at a time that their logits fit `LOGITS_AT_ONCE`."""
     size = max(1, LOGITS_AT_ONCE // vocab_size)
     pieces = list(zip(*(torch.split(tensor, size) for tensor in inputs), strict=True))
     if len(pieces) > 1 and torch.is_grad_enabled():
@@ -145,14 +145,14 @@ def _in_chunks(
 
 
 def _values(value_head: nn.Module, hidden: Tensor) -> Tensor:
-    """(N,) values in float32 of (N, H) hidden states."""
+    """Return (N,) values in float32 of (N, H) hidden states."""
     weight = next(value_head.parameters(), hidden)
     values: Tensor = value_head(hidden.to(weight.dtype))
     return values[..., 0].float()
 
 
 def _spread(scores: Tensor, action_mask: Tensor) -> Tensor:
-    """(B, T) with the (N,) scores of the action tokens in their places, 0 elsewhere."""
+    """Return (B, T) with the (N,) scores of the action tokens in their places, 0 elsewhere."""
     return scores.new_zeros(action_mask.shape).masked_scatter(action_mask, scores)
 
 
@@ -181,7 +181,7 @@ def _lay_out(model: PreTrainedModel, batch: Batch) -> _Inputs:
 
 
 def _packed(token_ids: Tensor, action_mask: Tensor, needed: Tensor) -> _Inputs:
-    """All episodes in one row, without padding."""
+    """Return all episodes in one row, without padding."""
     columns = torch.arange(token_ids.shape[1], device=needed.device).expand_as(token_ids)
     kept = columns < needed[:, None]
     arguments = {
@@ -196,7 +196,7 @@ def _packed(token_ids: Tensor, action_mask: Tensor, needed: Tensor) -> _Inputs:
 
 
 def _padded(token_ids: Tensor, action_mask: Tensor, needed: Tensor) -> _Inputs:
-    """Rows as they are, cut behind the last action of all."""
+    """Return rows as they are, cut behind the last action of all."""
     # No attention mask: rows are padded on the right, so causality alone hides the padding, and the fast causal
     # kernels apply.
     width = int(needed.max())
@@ -204,7 +204,7 @@ def _padded(token_ids: Tensor, action_mask: Tensor, needed: Tensor) -> _Inputs:
 
 
 def _hidden_states(model: PreTrainedModel, inputs: _Inputs) -> Tensor:
-    """(N, H) last hidden states from which the N action tokens are predicted."""
+    """Return (N, H) last hidden states from which the N action tokens are predicted."""
     with recomputing(model):
         hidden: Tensor = model.base_model(**inputs.arguments, use_cache=False).last_hidden_state
     return hidden[inputs.predicts]
@@ -259,7 +259,7 @@ class Packing:
 
 
 def _similar_lengths(lengths: list[int]) -> list[list[int]]:
-    """Rows in blocks, the longest first, whose lengths are within `MAX_STRETCH` of each other."""
+    """Return rows in blocks, the longest first, whose lengths are within `MAX_STRETCH` of each other."""
     blocks: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
         if blocks and lengths[blocks[-1][0]] <= MAX_STRETCH * lengths[row]:
@@ -279,7 +279,7 @@ def _attend_within_episodes(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention over each of several episodes in one row; without `packing`, transformers' own.
+    """Return causal attention over each of several episodes in one row; without `packing`, transformers' own.
 
     Args:
         module: the attention layer.
@@ -308,7 +308,7 @@ def _attend_within_episodes(
 
 
 def _unpacked(states: Tensor, places: Tensor, heads: int) -> Tensor:
-    """(E, heads, L, head_dim) of (1, fewer heads, N, head_dim)."""
+    """Return (E, heads, L, head_dim) of (1, fewer heads, N, head_dim)."""
     rows = states[0].transpose(0, 1)[places].transpose(1, 2)
     return rows if rows.shape[1] == heads else rows.repeat_interleave(heads // rows.shape[1], dim=1)
 

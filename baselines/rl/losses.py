@@ -37,7 +37,7 @@ def loss_weights(action_mask: Tensor, aggregation: Aggregation) -> Tensor:
 def clipped_policy_loss(
     logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip_coef: float, clip_coef_high: float | None = None
 ) -> Tensor:
-    """Clipped surrogate of PPO, negated: `-min(r A, clip(r, 1 - eps, 1 + eps) A)` with `r = pi / pi_old`.
+    """Return clipped surrogate of PPO, negated: `-min(r A, clip(r, 1 - eps, 1 + eps) A)` with `r = pi / pi_old`.
 
     Equation 7 of arXiv 1707.06347; `clip_coef_high` is the separate upper bound of arXiv 2503.14476 (clip-higher).
 
@@ -60,7 +60,7 @@ def clipped_policy_loss(
 def clip_fraction(
     logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip_coef: float, clip_coef_high: float | None = None
 ) -> Tensor:
-    """(B, T) 1 where the clip of `clipped_policy_loss` holds the gradient at 0, else 0."""
+    """Return (B, T) 1 where the clip of `clipped_policy_loss` holds the gradient at 0, else 0."""
     ratio = (logprobs - old_logprobs).exp()
     upper = clip_coef if clip_coef_high is None else clip_coef_high
     too_high = (ratio > 1 + upper) & (advantages > 0)
@@ -69,7 +69,7 @@ def clip_fraction(
 
 
 def k3_kl(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
-    """Estimate of KL(pi || ref) at tokens drawn from pi: `ref / pi - log(ref / pi) - 1`, never negative.
+    """Return the estimate of KL(pi || ref) at tokens drawn from pi: `ref / pi - log(ref / pi) - 1`, never negative.
 
     Equation 4 of arXiv 2402.03300; k3 of J. Schulman, "Approximating KL Divergence" (2020).
 
@@ -85,7 +85,7 @@ def k3_kl(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
 
 
 def kl_penalty(old_logprobs: Tensor, ref_logprobs: Tensor, kl_coef: float) -> Tensor:
-    """`-beta log(pi_old / pi_ref)`, what each action token is charged where the KL divergence is in the reward.
+    """Return `-beta log(pi_old / pi_ref)`, what each action token is charged where the KL divergence is in the reward.
 
     Section 2.2 of arXiv 2203.02155; k1 of J. Schulman, "Approximating KL Divergence" (2020).
 
@@ -117,13 +117,13 @@ def value_loss(values: Tensor, old_values: Tensor, targets: Tensor, clip: float 
 
 
 def explained_variance(values: Tensor, targets: Tensor) -> float:
-    """`1 - Var(targets - values) / Var(targets)` of (K,) predictions: 1 is perfect, 0 no better than a constant."""
+    """Return `1 - Var(targets - values) / Var(targets)` of (K,) predictions: 1 is perfect, 0 no better than a constant."""
     variance = float(targets.var(correction=0)) if len(targets) else 0.0
     return 1 - float((targets - values).var(correction=0)) / variance if variance > 1e-12 else 0.0
 
 
 def cross_entropy(logprobs: Tensor) -> Tensor:
-    """(B, T) negative log-likelihood of demonstrated tokens, in nats."""
+    """Return (B, T) negative log-likelihood of demonstrated tokens, in nats."""
     return -logprobs
 
 

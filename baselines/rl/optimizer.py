@@ -30,24 +30,24 @@ def make_optimiser(
 
 
 def schedule_factor(step: int, num_steps: int, settings: OptimiserSettings) -> float:
-    """Share of the learning rate that optimiser step `step` (from 0) of `num_steps` uses."""
+    """Return the share of the learning rate that optimiser step `step` (from 0) of `num_steps` uses."""
     return warmup_factor(step, settings) * _decay(settings.schedule, step, max(1, num_steps))
 
 
 def warmup_factor(step: int, settings: OptimiserSettings) -> float:
-    """Rises linearly to 1 over `warmup_steps`."""
+    """Rise linearly to 1 over `warmup_steps`."""
     if settings.warmup_steps == 0:
         return 1.0
     return min(1.0, (step + 1) / settings.warmup_steps)
 
 
 def cosine_factor(step: int, num_steps: int) -> float:
-    """Share of the learning rate at `step` (from 0) of a half cosine from 1 to 0 (arXiv 1608.03983, eq. 5)."""
+    """Return the share of the learning rate at `step` (from 0) of a half cosine from 1 to 0 (arXiv 1608.03983, eq. 5)."""
     return 0.5 * (1 + math.cos(math.pi * step / max(1, num_steps)))
 
 
 def apply_gradients(optimiser: torch.optim.Optimizer, factor: float, max_norm: float) -> float:
-    """Clips the accumulated gradients of all groups together, takes one step and clears them.
+    """Clip the accumulated gradients of all groups together, take one step and clear them.
 
     Args:
         optimiser: whose gradients.
@@ -75,7 +75,7 @@ def apply_gradients(optimiser: torch.optim.Optimizer, factor: float, max_norm: f
 
 
 def trained_parameters(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
-    """All weights that an optimiser changes."""
+    """Return all weights that an optimiser changes."""
     return [parameter for group in optimiser.param_groups for parameter in group["params"]]
 
 

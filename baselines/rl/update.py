@@ -39,7 +39,7 @@ def minibatches(batch: Batch, settings: UpdateSettings, seed: Sequence[int]) -> 
 
 
 def micro_batches(minibatch: Batch, max_tokens: int, useful: Tensor, packed: bool) -> Iterator[Batch]:
-    """Cuts a minibatch into pieces of at most `max_tokens` tokens; rows where `useful` (B,) is False are left out.
+    """Cut a minibatch into pieces of at most `max_tokens` tokens; rows where `useful` (B,) is False are left out.
 
     A row that has no action token, or whose advantage is 0 throughout with nothing else in the loss, adds nothing to
     the gradient: its weight has been counted, and it need not go through the model. `packed` as in `split_by_tokens`.
@@ -51,7 +51,7 @@ def micro_batches(minibatch: Batch, max_tokens: int, useful: Tensor, packed: boo
 
 
 def nothing_of(batch: Batch) -> Batch:
-    """One row of the batch's columns without an action, all zeros: what a process runs when only others have work.
+    """Return one row of the batch's columns without an action, all zeros: what a process runs when only others have work.
 
     It has no part in any loss or sum, and takes the model through the same passes.
     """
@@ -82,7 +82,7 @@ def in_pieces(
 
 
 def share_of_silent_groups(advantages: Tensor, groups: Tensor) -> float:
-    """Share of groups in which no episode has an advantage: nothing is learned from them.
+    """Return the share of groups in which no episode has an advantage: nothing is learned from them.
 
     Args:
         advantages: (N, T).
@@ -94,7 +94,7 @@ def share_of_silent_groups(advantages: Tensor, groups: Tensor) -> float:
 
 
 def useful_rows(minibatch: Batch, settings: UpdateSettings) -> Tensor:
-    """(B,) True for a row that the policy's loss has a gradient for."""
+    """Return (B,) True for a row that the policy's loss has a gradient for."""
     if settings.kl_in_loss or settings.entropy_coef > 0:
         return torch.ones(len(minibatch), dtype=torch.bool, device=minibatch.token_ids.device)
     return (minibatch["advantages"] != 0).any(1)
@@ -138,7 +138,7 @@ def policy_loss(scores: TokenScores, batch: Batch, settings: UpdateSettings) -> 
 
 
 def kl_rewards(batch: Batch, settings: UpdateSettings) -> Tensor:
-    """(N, T) the KL penalty that each action token is charged; 0 where there is none in the reward."""
+    """Return (N, T) the KL penalty that each action token is charged; 0 where there is none in the reward."""
     if not settings.kl_in_reward:
         return torch.zeros_like(batch.rewards)
     return kl_penalty(batch.old_logprobs, batch["ref_logprobs"], settings.kl_coef) * batch.action_mask
@@ -176,7 +176,7 @@ class Meter:
         return target_kl is not None and self._last_kl > TARGET_KL_SLACK * target_kl
 
     def record(self) -> Record:
-        """Means of an iteration: losses over optimiser steps, everything else over the action tokens scored."""
+        """Return means of an iteration: losses over optimiser steps, everything else over the action tokens scored."""
         if not self._norms:
             return {"train/optimiser_steps": 0}
         tokens = self._sums.pop("tokens")

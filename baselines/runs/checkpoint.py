@@ -40,13 +40,13 @@ class Checkpoint:
     step: int
 
     def load_policy(self, dtype: str, device: str) -> Policy:
-        """Loads the policy as it was."""
+        """Load the policy as it was."""
         return Policy.load(self.folder, dtype, device)
 
     def restore(
         self, policy: Policy, optimiser: torch.optim.Optimizer, critic: nn.Module | None = None
     ) -> dict[str, float]:
-        """Puts back the optimiser's state, LoRA's weights and the critic's, and returns the trainer's own numbers.
+        """Put back the optimiser's state, LoRA's weights and the critic's, and return the trainer's own numbers.
 
         Raises:
             TrainingError: the file belongs to another model or step.
@@ -77,7 +77,7 @@ def save_checkpoint(
     counters: dict[str, float] | None = None,
     keep: int = 2,
 ) -> Checkpoint:
-    """Writes a checkpoint beside the others, gives it its name when it is complete, and drops all but the newest.
+    """Write a checkpoint beside the others, give it its name when it is complete, and drop all but the newest.
 
     Of several processes all call, and the first writes.
 
@@ -119,7 +119,7 @@ def save_checkpoint(
 
 
 def _parts_of_optimiser(state: dict[str, Any], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """The state of an optimiser of whole weights as one of this process's parts of them."""
+    """Return the state of an optimiser of whole weights as one of this process's parts of them."""
     weights = trained_parameters(optimiser)
     parts = {
         place: {name: part_like(value, weights[place]) for name, value in values.items()}
@@ -129,7 +129,7 @@ def _parts_of_optimiser(state: dict[str, Any], optimiser: torch.optim.Optimizer)
 
 
 def _flush(path: Path) -> None:
-    """Has the disk hold a file or a folder's names before anything relies on it: power may fail, too."""
+    """Have the disk hold a file or a folder's names before anything relies on it: power may fail, too."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -138,7 +138,7 @@ def _flush(path: Path) -> None:
 
 
 def list_checkpoints(folder: Path) -> list[Checkpoint]:
-    """Complete checkpoints, oldest first; half-written ones carry another name and are not seen."""
+    """Return complete checkpoints, oldest first; half-written ones carry another name and are not seen."""
     found = [
         Checkpoint(path, int(path.name.removeprefix(_PREFIX)))
         for path in folder.glob(f"{_PREFIX}*")

@@ -18,7 +18,7 @@ C = TypeVar("C")
 
 
 def run_command(config_type: type[C], train: Callable[[C], TrainResult], description: str | None) -> None:
-    """Reads a configuration from the command line, trains, and says where the model is.
+    """Read a configuration from the command line, train, and say where the model is.
 
     Raises:
         SystemExit: with the reason, where something that a user can mend is wrong.

@@ -85,16 +85,16 @@ class Ranks:
         return self.rank == 0
 
     def bounds(self, num_items: int) -> tuple[int, int]:
-        """First index and the one after the last of this process's consecutive share."""
+        """Return first index and the one after the last of this process's consecutive share."""
         return num_items * self.rank // self.count, num_items * (self.rank + 1) // self.count
 
     def deal(self, items: Iterable[T], spare: T) -> list[T]:
-        """Every `count`-th item, for this process; `spare` where the others have one more."""
+        """Return every `count`-th item, for this process; `spare` where the others have one more."""
         dealt = list(items)
         return [*dealt, *[spare] * (-len(dealt) % self.count)][self.rank :: self.count]
 
     def gather(self, items: Sequence[T]) -> list[T]:
-        """All processes' items, in the order of the processes."""
+        """Return all processes' items, in the order of the processes."""
         if self.count == 1:
             return list(items)
         found: list[list[T]] = [[] for _ in range(self.count)]
@@ -102,13 +102,13 @@ class Ranks:
         return list(chain.from_iterable(found))
 
     def add(self, tensor: Tensor) -> Tensor:
-        """The sum over all processes, in the place of the tensor."""
+        """Return the sum over all processes, in the place of the tensor."""
         if self.count > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def add_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Replaces every gradient by the sum over all processes; those of sharded weights are sums already."""
+        """Replace every gradient by the sum over all processes; those of sharded weights are sums already."""
         if self.count == 1 or self.sharded:
             return
         trained = list(parameters)
@@ -124,7 +124,7 @@ class Ranks:
             start += parameter.numel()
 
     def add_numbers(self, sums: Record) -> Record:
-        """Adds up numbers of the same names."""
+        """Add up numbers of the same names."""
         if self.count == 1:
             return dict(sums)
         every = self.gather([sums])
@@ -132,12 +132,12 @@ class Ranks:
         return {name: sum(one.get(name, 0.0) for one in every) for name in names}
 
     def wait(self) -> None:
-        """Returns when all processes have come here."""
+        """Return when all processes have come here."""
         if self.count > 1:
             dist.barrier()
 
     def shard(self, module: nn.Module) -> None:
-        """Divides a module's weights among the processes, where they are to be `sharded`: layer by layer, and the rest.
+        """Divide a module's weights among the processes, where they are to be `sharded`: layer by layer, and the rest.
 
         From here on all processes have to run the module together.
 
@@ -173,7 +173,7 @@ class Ranks:
                 part.reshard()
 
     def reshard(self) -> None:
-        """Lets go of what passes without gradients have left whole: the embeddings and the head of each model."""
+        """Let go of what passes without gradients have left whole: the embeddings and the head of each model."""
         if self.sharded:
             for part in self._parts:
                 part.reshard()
@@ -185,7 +185,7 @@ def is_sharded(weights: Iterable[Tensor]) -> bool:
 
 
 def whole(state: T) -> T:
-    """Nested dicts and lists with every sharded tensor in them put together, on the CPU of the first process.
+    """Return nested dicts and lists with every sharded tensor in them put together, on the CPU of the first process.
 
     All processes have to call; the others get empty tensors. A tensor that stands in several places stays one.
     """
@@ -204,13 +204,13 @@ def whole(state: T) -> T:
 
 
 def whole_weights(model: nn.Module) -> dict[str, Tensor] | None:
-    """A sharded model's weights by name, as by `whole`; None if the model is not sharded."""
+    """Return a sharded model's weights by name, as by `whole`; None if the model is not sharded."""
     weights = model.state_dict(keep_vars=True)  # then tied weights are one object
     return whole(dict(weights)) if is_sharded(weights.values()) else None
 
 
 def part_like(tensor: Tensor, weight: Tensor) -> Tensor:
-    """This process's part of `tensor`, if `weight` is sharded and of the same shape; else the tensor itself."""
+    """Return this process's part of `tensor`, if `weight` is sharded and of the same shape; else the tensor itself."""
     if not isinstance(weight, DTensor) or weight.shape != tensor.shape:
         return tensor
     # A copy: the part would hold on to the whole.
@@ -218,7 +218,7 @@ def part_like(tensor: Tensor, weight: Tensor) -> Tensor:
 
 
 def _open_from_within(model: PreTrainedModel) -> None:
-    """Has the model's own weights (embeddings, last norm, head) put together also where its trunk is run by itself.
+    """Have the model's own weights (embeddings, last norm, head) put together also where its trunk is run by itself.
 
     Scores are computed from the trunk's hidden states, but torch watches the forward of the whole model alone. The head,
     which may be the embeddings once more, stays until `reshard` or the end of the backward pass.

@@ -39,7 +39,7 @@ class MetricsLog:
     """
 
     def __init__(self, path: Path, last_step: int, tensorboard: bool = False) -> None:
-        """Opens `path`, keeping records whose `step` is at most `last_step` (0 for a new run).
+        """Open `path`, keeping records whose `step` is at most `last_step` (0 for a new run).
 
         With `tensorboard`, event files go into the folder of `path` as well.
         """
@@ -49,7 +49,7 @@ class MetricsLog:
         write_whole(path, "".join(_line(record) for record in self.records))
 
     def write(self, record: Record) -> None:
-        """Appends one record; it must carry `step`, the iterations finished."""
+        """Append one record; it must carry `step`, the iterations finished."""
         self.records.append(record)
         with self._path.open("a") as file:
             file.write(_line(record))
@@ -59,7 +59,7 @@ class MetricsLog:
             self._events.flush()
 
     def close(self) -> None:
-        """Closes TensorBoard's file."""
+        """Close TensorBoard's file."""
         if self._events is not None:
             self._events.close()
 
@@ -82,7 +82,7 @@ class LiveLine:
         self._bar.close()
 
     def update(self, record: Mapping[str, Any]) -> None:
-        """Moves on by one iteration; a number that this record lacks keeps its last value."""
+        """Move on by one iteration; a number that this record lacks keeps its last value."""
         for key, name in _SHORT.items():
             if key in record:
                 value = record[key]
@@ -92,7 +92,7 @@ class LiveLine:
 
 
 def warn(text: str) -> None:
-    """Writes one line of warning to standard error, above a live line if there is one."""
+    """Write one line of warning to standard error, above a live line if there is one."""
     tqdm.write(f"warning: {text}", file=sys.stderr)
 
 
@@ -105,7 +105,7 @@ def _open_events(folder: Path, last_step: int) -> Any:
 
 
 def read_metrics(path: Path) -> list[Record]:
-    """Reads a metrics file; a last line that was cut off by a kill is left out."""
+    """Read a metrics file; a last line that was cut off by a kill is left out."""
     if not path.is_file():
         return []
     records = []
@@ -118,7 +118,7 @@ def read_metrics(path: Path) -> list[Record]:
 
 
 def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str = "") -> None:
-    """Draws the telling metrics over the steps as small panels of one PNG.
+    """Draw the telling metrics over the steps as small panels of one PNG.
 
     Args:
         records: as written to metrics.jsonl; `train/x` and `eval/x` share the panel `x`, and `eval/ci_low`,

@@ -79,7 +79,7 @@ class Run:
         return self.out / "checkpoints"
 
     def write(self, record: Record, settings: RunSettings, episodes: Transcribed | None = None) -> None:
-        """Appends an iteration's metrics, and its transcripts where they are due.
+        """Append an iteration's metrics, and its transcripts where they are due.
 
         Raises:
             TrainingError: the disk is full, or the folder cannot be written any more.
@@ -101,7 +101,7 @@ class Run:
         critic: nn.Module | None = None,
         counters: dict[str, float] | None = None,
     ) -> None:
-        """Writes a checkpoint after every `checkpoint_every` iterations; `step` counts from 1. All processes call.
+        """Write a checkpoint after every `checkpoint_every` iterations; `step` counts from 1. All processes call.
 
         Raises:
             TrainingError: the disk is full; the last good checkpoint is intact.
@@ -113,7 +113,7 @@ class Run:
                 )
 
     def finish(self, policy: Policy, held_out: HeldOut, title: str) -> TrainResult:
-        """Saves the model and the learning curves. All processes call.
+        """Save the model and the learning curves. All processes call.
 
         Raises:
             TrainingError: the disk is full; the last good checkpoint is intact.
@@ -154,7 +154,7 @@ class Transcribed:
     env_id: str
 
     def write(self, folder: Path, step: int) -> None:
-        """Writes the transcripts of iteration `step` and a page that shows them."""
+        """Write the transcripts of iteration `step` and a page that shows them."""
         path, title = folder / f"step-{step:08d}.jsonl", f"{self.env_id}, iteration {step}"
         advantages = self.advantages.float().cpu().numpy()
         transcripts = write_transcripts(
@@ -164,7 +164,7 @@ class Transcribed:
 
 
 def open_run(config: Any, settings: RunSettings, ranks: Ranks | None = None, free: Set[str] = frozenset()) -> Run:
-    """Opens the run's folder, new or to be resumed.
+    """Open the run's folder, new or to be resumed.
 
     Args:
         config: the algorithm's frozen `Config`, kept as config.json.
@@ -197,7 +197,7 @@ def _open_first(config: Any, settings: RunSettings, free: Set[str]) -> Run:
 
 
 def claim_folder(config: Any, out: Path, free: Set[str] = frozenset(), replace: bool = False) -> None:
-    """Writes a configuration into a folder as config.json, or compares it with the one that is there.
+    """Write a configuration into a folder as config.json, or compare it with the one that is there.
 
     Args:
         config: a frozen `Config`.
@@ -231,7 +231,7 @@ class PolicyConfig(Protocol):
 def open_policy(
     model: str, texts: Callable[[], Iterable[str]], config: PolicyConfig, checkpoint: Checkpoint | None, ranks: Ranks
 ) -> Policy:
-    """Loads the policy of a run, or what its checkpoint left of it, ready to be trained.
+    """Load the policy of a run, or what its checkpoint left of it, ready to be trained.
 
     Args:
         model: `tiny`, a folder or a hub name.
@@ -287,7 +287,7 @@ class HeldOut:
         self.last_sampled: Evaluation | None = None
 
     def record(self, policy: Policy, step: int, num_steps: int, ranks: Ranks) -> Record:
-        """Metrics of an evaluation, if one is due after iteration `step` (from 1) of `num_steps`; else nothing.
+        """Return metrics of an evaluation, if one is due after iteration `step` (from 1) of `num_steps`; else nothing.
 
         Of several processes all call, and each plays its share.
         """
@@ -315,7 +315,7 @@ class HeldOut:
         return record
 
     def play(self, policy: Policy, ranks: Ranks, temperature: float = 0.0) -> Evaluation:
-        """Plays the held-out seeds now, first all of the first environment; every process gets all episodes."""
+        """Play the held-out seeds now, first all of the first environment; every process gets all episodes."""
         settings = dataclasses.replace(self._rollout, temperature=temperature)
         if self._pool is None:
             self._pool = EnvPool(self._kinds, self._rollout.max_broken_envs)
@@ -326,13 +326,13 @@ class HeldOut:
         return summarise(ranks.gather(played))
 
     def close(self) -> None:
-        """Closes the environments."""
+        """Close the environments."""
         if self._pool is not None:
             self._pool.close()
 
 
 def prepare_torch(settings: RunSettings) -> None:
-    """Checks the device, and sets the number of threads and how a GPU multiplies, before any model is loaded.
+    """Check the device, and set the number of threads and how a GPU multiplies, before any model is loaded.
 
     Raises:
         ConfigError: the device does not exist here.

@@ -93,7 +93,7 @@ def make_transcript(
     advantages: NDArray[np.floating[Any]] | None = None,
     title: str = "",
 ) -> Transcript:
-    """Turns an episode into words.
+    """Turn an episode into words.
 
     Args:
         episode: what was played.
@@ -142,7 +142,7 @@ def write_transcripts(
     advantages: NDArray[np.floating[Any]] | None = None,
     title: str = "",
 ) -> list[Transcript]:
-    """Writes N episodes as transcripts, and returns them; the file is whole or not there.
+    """Write N episodes as transcripts, and return them; the file is whole or not there.
 
     Args:
         path: the file, whose folder is made; replaced if it exists.
@@ -167,7 +167,7 @@ def write_transcripts(
 
 
 def save_transcripts(path: Path, transcripts: Sequence[Transcript]) -> None:
-    """Writes transcripts, one line each, to `path`, whose folder is made; the file is whole or not there.
+    """Write transcripts, one line each, to `path`, whose folder is made; the file is whole or not there.
 
     Raises:
         ValueError: a number is not finite.
@@ -176,7 +176,7 @@ def save_transcripts(path: Path, transcripts: Sequence[Transcript]) -> None:
 
 
 def read_transcripts(path: Path) -> list[Transcript]:
-    """Reads a file of transcripts.
+    """Read a file of transcripts.
 
     Raises:
         TranscriptError: there is no such file, or a line of it is not a transcript; which line and why is in the
@@ -197,7 +197,7 @@ def read_transcripts(path: Path) -> list[Transcript]:
 
 
 def parse_transcript(line: bytes) -> Transcript:
-    """A transcript from its line; keys that are not told at the top of this file are kept as they are.
+    """Return a transcript from its line; keys that are not told at the top of this file are kept as they are.
 
     Raises:
         TranscriptError: the line is not a transcript; why is in the message.
@@ -220,7 +220,7 @@ def parse_transcript(line: bytes) -> Transcript:
 def write_page(
     path: Path, transcripts: Sequence[Transcript], title: str, parent: tuple[str, str] | None = None
 ) -> None:
-    """Writes one HTML file that shows the transcripts, needs nothing else and runs nothing that they contain.
+    """Write one HTML file that shows the transcripts, needs nothing else and runs nothing that they contain.
 
     Args:
         path: the page, whose folder is made; replaced if it exists.
@@ -240,7 +240,7 @@ def write_page(
 
 
 def script_json(data: Any) -> str:
-    """JSON that may stand in a `<script type="application/json">`, whatever the texts in it.
+    """Return JSON that may stand in a `<script type="application/json">`, whatever the texts in it.
 
     Raises:
         ValueError: a number is not finite.
@@ -253,7 +253,7 @@ def script_json(data: Any) -> str:
 
 
 def token_texts(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> list[str]:
-    """Decodes tokens one by one such that the texts, joined, are what decoding them together gives.
+    """Decode tokens one by one such that the texts, joined, are what decoding them together gives.
 
     Each token is read behind those of the last complete text, because a tokenizer may treat the beginning of a text
     differently. A text that ends in U+FFFD may be half a character: it waits for the tokens that complete it, and what
@@ -289,7 +289,7 @@ def _token_rows(
     tokenizer: PreTrainedTokenizerBase,
     advantages: NDArray[np.floating[Any]] | None,
 ) -> list[TokenRow]:
-    """Rows of the tokens that the policy sampled in `turn`; the end token of a cut action is not among them."""
+    """Return rows of the tokens that the policy sampled in `turn`; the end token of a cut action is not among them."""
     places = [place for place in range(turn.action_start, turn.end) if episode.action_mask[place]]
     texts = token_texts(tokenizer, [int(episode.token_ids[place]) for place in places])
     return [
@@ -299,7 +299,7 @@ def _token_rows(
 
 
 def _short(value: float) -> float | None:
-    """Six digits, which is what single precision holds; None for what JSON cannot say."""
+    """Return six digits, which is what single precision holds; None for what JSON cannot say."""
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
@@ -394,7 +394,7 @@ class Config:
 
 
 def main() -> None:
-    """Draws a page from the command line."""
+    """Draw a page from the command line."""
     config = tyro.cli(Config, description=__doc__)
     out = config.out or config.file.with_suffix(".html")
     if out == config.file:

@@ -158,7 +158,7 @@ class RaggedDecoder:
             self._filled = self._filled.gather(1, columns)
 
     def _padded(self, chunks: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """(B, T) tokens and where they are real; padded on the left, so that every row ends in the last column."""
+        """Return (B, T) tokens and where they are real; padded on the left, so that every row ends in the last column."""
         width = max(len(chunk) for chunk in chunks)
         token_ids = [[self._pad] * (width - len(chunk)) + list(chunk) for chunk in chunks]
         lengths = torch.tensor([len(chunk) for chunk in chunks])
@@ -234,7 +234,7 @@ class HistoryDecoder:
 
 
 def make_decoder(model: PreTrainedModel, pad_token_id: int, use_cache: bool = True) -> RaggedDecoder | HistoryDecoder:
-    """Chooses the cached decoder wherever the model attends to its whole history in every layer."""
+    """Choose the cached decoder wherever the model attends to its whole history in every layer."""
     if use_cache and attends_fully(model):
         return RaggedDecoder(model, pad_token_id)
     return HistoryDecoder(model, pad_token_id)
@@ -266,7 +266,7 @@ def _padded_left(filled: Tensor, width: int) -> Tensor:
 
 
 def _real_columns(filled: Tensor, needed: int) -> Tensor:
-    """(B, needed) columns that move each row's real tokens to the right end."""
+    """Return (B, needed) columns that move each row's real tokens to the right end."""
     # A stable sort keeps the order of the real tokens; holes come first and are cut off.
     order = filled.to(torch.uint8).argsort(dim=1, stable=True)
     return order[:, filled.shape[1] - needed :]

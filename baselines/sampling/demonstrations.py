@@ -46,7 +46,7 @@ class Demonstration:
 
 
 def play_expert(env: TextEnv, seed: int) -> Demonstration:
-    """Replays `info["solution"]` of one seed.
+    """Replay `info["solution"]` of one seed.
 
     Args:
         env: made with `expose_solution=True`.
@@ -66,7 +66,7 @@ def play_expert(env: TextEnv, seed: int) -> Demonstration:
 
 
 def collect_demonstrations(env: TextEnv, seeds: Iterable[int]) -> list[Demonstration]:
-    """Replays the expert on every seed and keeps the episodes that succeed.
+    """Replay the expert on every seed and keep the episodes that succeed.
 
     Raises:
         ConfigError: the environment does not tell its solutions, or none of them succeeds.
@@ -144,7 +144,7 @@ def encode_demonstration(chat: ChatFormat, demonstration: Demonstration) -> Epis
 
 
 def collect_texts(env: TextEnv, seeds: Iterable[int], max_steps: int = 10) -> list[str]:
-    """Plays at random where the environment names admissible commands, and returns all text that was seen.
+    """Play at random where the environment names admissible commands, and return all text that was seen.
 
     Args:
         env: any environment of strings; without `info["admissible_commands"]` only first observations are collected.

@@ -123,7 +123,7 @@ class Episode:
         return not self.success and len(last) == LOOP_TURNS and len(set(last)) <= 2
 
     def turn_index(self) -> NDArray[np.int64]:
-        """(T,) the turn that each token belongs to."""
+        """Return (T,) the turn that each token belongs to."""
         index = np.zeros(self.num_tokens, dtype=np.int64)
         for number, turn in enumerate(self.turns):
             index[turn.start : turn.end] = number

@@ -63,12 +63,12 @@ class _Path:
     num_fed: int = 0
 
     def choose(self, token_id: int, logprob: float) -> None:
-        """Goes on by one token, and by all that are forced after it."""
+        """Go on by one token, and by all that are forced after it."""
         self._append(token_id, logprob)
         self.force()
 
     def force(self) -> None:
-        """Goes on as long as there is one continuation."""
+        """Go on as long as there is one continuation."""
         while len(self.node) == 1:
             self._append(next(iter(self.node)), 0.0)
 
@@ -131,7 +131,7 @@ def _choose(logits: Tensor, paths: Sequence[_Path], rows: Sequence[int], tempera
 
 
 def pad_allowed(allowed: Sequence[Sequence[int]]) -> Tensor:
-    """(N, K) token ids of N choices, filled up with `NO_TOKEN`."""
+    """Return (N, K) token ids of N choices, filled up with `NO_TOKEN`."""
     width = max(map(len, allowed), default=1)
     return torch.tensor([[*tokens, *[NO_TOKEN] * (width - len(tokens))] for tokens in allowed]).view(-1, width)
 

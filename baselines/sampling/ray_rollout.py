@@ -104,7 +104,7 @@ class RayWorkers:
     def rollout(
         self, tasks: Sequence[Task], settings: RolloutSettings, seed: Sequence[int], first: int = 0
     ) -> list[Episode]:
-        """Plays one episode per task, as `baselines.sampling.rollout.rollout` does.
+        """Play one episode per task, as `baselines.sampling.rollout.rollout` does.
 
         Actors take consecutive slices of equal length, as many tasks as `settings.num_envs` at most, as they become free.
         An episode is that of the same slice in one process, bit for bit on the same kind of machine; and that of the whole
@@ -197,7 +197,7 @@ class RayWorkers:
 
 
 def slices_of(num_tasks: int, workers: int, num_envs: int) -> list[range]:
-    """Cuts a batch into consecutive slices, one for each worker or more, whose lengths differ by one at most.
+    """Cut a batch into consecutive slices, one for each worker or more, whose lengths differ by one at most.
 
     Args:
         num_tasks: of the batch.
@@ -233,11 +233,11 @@ class _Seat:
         return self.asked is None
 
     def play(self, part: range, *arguments: Any) -> None:
-        """Asks the actor to play a slice."""
+        """Ask the actor to play a slice."""
         self.part, self.asked = part, self._actor.play.remote(*arguments)
 
     def answer(self) -> bytes | None:
-        """Episodes and the number of replaced environments, or None where the actor was being made; it is idle then.
+        """Return episodes and the number of replaced environments, or None where the actor was being made; it is idle then.
 
         Raises:
             BaselinesError: the actor raised it.
@@ -305,7 +305,7 @@ class _Player:
         seed: tuple[int, ...],
         first: int,
     ) -> Answer:
-        """Episodes of the tasks with these weights, and how many environments were replaced.
+        """Return episodes of the tasks with these weights, and how many environments were replaced.
 
         Both are pickled: what Ray unpacks by itself lies in its store, and cannot be written to.
         """

@@ -185,7 +185,7 @@ def rollout(
     use_cache: bool = True,
     first: int = 0,
 ) -> list[Episode]:
-    """Plays one episode per task, `settings.num_envs` of them side by side; as some end, the next take their places.
+    """Play one episode per task, `settings.num_envs` of them side by side; as some end, the next take their places.
 
     Several processes may play slices of one batch, each with the number of its first task: together their episodes are
     those of one process that plays them all.
@@ -237,7 +237,7 @@ class Answer(NamedTuple):
 
 
 def answer(policy: Policy, observation: str, settings: RolloutSettings, rng: np.random.Generator) -> Answer | None:
-    """Answers an observation as if it were the first of an episode: a policy without memory.
+    """Answer an observation as if it were the first of an episode: a policy without memory.
 
     Args:
         policy: samples the action.
@@ -279,7 +279,7 @@ class _Table:
         self._leased: dict[int, _Row] = {}
 
     def play(self) -> None:
-        """Plays all tasks, turn by turn."""
+        """Play all tasks, turn by turn."""
         logits = self._refill()
         while logits is not None:
             self._step(self._sample(logits))
@@ -302,7 +302,7 @@ class _Table:
         return _sample_actions(self.decoder, logits, self.policy.chat.end_token_id, temperature, uniforms)
 
     def _step(self, actions: list[_Action]) -> None:
-        """Plays one action per row, and keeps the rows that go on."""
+        """Play one action per row, and keep the rows that go on."""
         texts = [row.act(action) for row, action in zip(self.live, actions, strict=True)]
         results = self._each([partial(step_env, row.env, text) for row, text in zip(self.live, texts, strict=True)])
         for row, result in zip(self.live, results, strict=True):
@@ -316,7 +316,7 @@ class _Table:
         self.decoder.keep(kept)
 
     def _next_logits(self) -> torch.Tensor | None:
-        """(B, V) logits of the coming turn, of the rows that go on and those that join; None if there are none."""
+        """Return (B, V) logits of the coming turn, of the rows that go on and those that join; None if there are none."""
         parts = [self.decoder.feed([row.unfed + row.prompt for row in self.live])] if self.live else []
         free = self._places - len(self.live)
         if not self.live or free >= max(1, min(len(self.waiting), round(_MIN_REFILL * self._places))):
@@ -364,7 +364,7 @@ class _Table:
         self.pool.discard(row.env, row.task, where, error)
 
     def _each(self, calls: Sequence[Callable[[], R]]) -> list[R | Exception]:
-        """Results in order; what an environment raised takes the place of its result."""
+        """Return results in order; what an environment raised takes the place of its result."""
         if self.executor is None:
             return [_attempt(call) for call in calls]
         return list(self.executor.map(_attempt, calls))
@@ -386,7 +386,7 @@ def _attempt(call: Callable[[], R]) -> R | Exception:
 
 
 def _stable_order(goes_on: Sequence[bool]) -> list[int]:
-    """Places of the rows that go on: the last ones fill the gaps, so that the others need not move."""
+    """Return places of the rows that go on: the last ones fill the gaps, so that the others need not move."""
     kept = [place for place, stays in enumerate(goes_on) if stays]
     order = list(range(len(kept)))
     last = len(kept)

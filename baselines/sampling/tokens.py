@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def sample_tokens(logits: Tensor, temperature: float, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Draws one token per row, and its log-probability under the distribution that it was drawn from.
+    """Draw one token per row, and its log-probability under the distribution that it was drawn from.
 
     The draw inverts the cumulative distribution, so that a uniform means the same token on every device. A token of
     probability 0 is never drawn.

@@ -173,5 +173,5 @@ class TimedAgent:
 
 
 def timed_agent(target: str, settings: dict[str, Any], seconds: float) -> TimedAgent:
-    """`own_agent`, held to `seconds` an answer."""
+    """Return `own_agent`, held to `seconds` an answer."""
     return TimedAgent(own_agent(target, settings), seconds)

@@ -86,7 +86,7 @@ class EndpointAgent:
         self._spent, self.usage = EndpointUsage(), Usage()
 
     def reset(self, info: dict[str, Any], seed: int) -> None:
-        """Forgets the episode before."""
+        """Forget the episode before."""
         self._said, self._seed = [], seed
         self._spent, self.usage = EndpointUsage(), Usage()
 

@@ -86,7 +86,7 @@ def model_name(spec: AgentSpec, run: int) -> str:
 
 
 def weights_digest(folder: Path) -> str:
-    """sha256 over the weights in a folder, by name; "" where there is no folder."""
+    """Return sha256 over the weights in a folder, by name; "" where there is no folder."""
     digest = hashlib.sha256()
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     for path in files:
@@ -96,7 +96,7 @@ def weights_digest(folder: Path) -> str:
 
 
 def play_batches(config: RunConfig, spec: AgentSpec, places: Sequence[Place]) -> Iterator[list[Played]]:
-    """Plays the episodes, a batch of one cell at a time.
+    """Play the episodes, a batch of one cell at a time.
 
     What is sampled in an episode depends on its run, cell and task alone, not on the batch that it is in.
 
@@ -127,7 +127,7 @@ def play_batches(config: RunConfig, spec: AgentSpec, places: Sequence[Place]) ->
 
 
 def play_without_memory(config: RunConfig, spec: AgentSpec, places: Sequence[Place]) -> Iterator[Played]:
-    """Plays the episodes one by one; the model reads the first observation and the current one, each time anew.
+    """Play the episodes one by one; the model reads the first observation and the current one, each time anew.
 
     Raises:
         SuiteError: the environment has changed since the suite was published.
@@ -158,7 +158,7 @@ class ForgetfulModel:
         self.usage = Usage(0, 0)
 
     def reset(self, info: dict[str, Any], seed: int) -> None:
-        """Forgets the episode before."""
+        """Forget the episode before."""
         self._first, self._rng, self.usage = None, np.random.default_rng(seed), Usage(0, 0)
 
     def act(self, observation: str, info: dict[str, Any]) -> str:
@@ -181,7 +181,7 @@ class ForgetfulModel:
 
 
 def batches(numbers: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Cuts rising numbers into runs without gaps of at most `size`."""
+    """Cut rising numbers into runs without gaps of at most `size`."""
     batch: list[int] = []
     for number in numbers:
         if batch and (number != batch[-1] + 1 or len(batch) == size):

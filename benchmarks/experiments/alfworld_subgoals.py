@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def figures(result: Evaluation, cloned: Evaluation) -> dict[str, Any]:
-    """Success rate with its interval, and the paired difference to the cloned policy with its own."""
+    """Return the success rate with its interval, and the paired difference to the cloned policy with its own."""
     return {
         "success_rate": result.success_rate,
         "interval": result.success_interval(),
@@ -119,7 +119,7 @@ def figures(result: Evaluation, cloned: Evaluation) -> dict[str, Any]:
 
 
 def play(policy: Policy, num_games: int) -> Evaluation:
-    """One greedy episode per held-out game."""
+    """Return one greedy episode per held-out game."""
     seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + num_games)
     with EnvPool([(ENV_ID, {**OPTIONS, "split": "test"})], ROLLOUT.max_broken_envs) as pool:
         return evaluate_policy(policy, pool, seeds, replace(ROLLOUT, temperature=0.0, num_envs=48))

@@ -131,7 +131,7 @@ class Team(Protocol):
         """Start a game."""
 
     def act(self, observations: dict[str, str], infos: dict[str, dict[str, Any]]) -> dict[str, str]:
-        """One action of each player."""
+        """Return one action of each player."""
 
 
 class SharedTeam:
@@ -150,7 +150,7 @@ class SharedTeam:
         self._first = {}
 
     def act(self, observations: dict[str, str], infos: dict[str, dict[str, Any]]) -> dict[str, str]:
-        """One action of each player."""
+        """Return one action of each player."""
         self._first = self._first or observations
         views = views_of(self._first, observations, infos)
         with torch.no_grad():
@@ -162,7 +162,7 @@ class SharedTeam:
 
 @lru_cache(maxsize=100_000)
 def hashed(text: str) -> tuple[int, ...]:
-    """Places of the words of a text."""
+    """Return places of the words of a text."""
     return tuple(zlib.crc32(word.encode()) % NUM_WORDS for word in re.findall(r"\w+", text.lower()))
 
 
@@ -183,7 +183,7 @@ def main() -> None:
 
 
 def run(config: Config) -> list[dict[str, Any]]:
-    """Trains, plays, and writes `table.json` and `curve.json`; returns the rows of the table."""
+    """Train, play, and write `table.json` and `curve.json`; return the rows of the table."""
     policy, curve = train(config)
     env = make(config, "test")
 
@@ -285,7 +285,7 @@ def views_of(first: dict[str, str], observations: dict[str, str], infos: dict[st
 
 
 def evaluate(env: TeamEnv, team: Team, seed: int) -> tuple[bool, float, int]:
-    """Success, return and rounds of one game."""
+    """Return the success, return and rounds of one game."""
     observations, infos = env.reset(seed=seed)
     team.reset(infos, seed=seed)
     total, rounds = 0.0, 0

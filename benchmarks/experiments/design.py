@@ -197,13 +197,13 @@ class Experiment:
 
 
 def rate(successes: NDArray[np.bool_]) -> Estimate:
-    """Success rate of (S, N) with its interval over seeds and games."""
+    """Return the success rate of (S, N) with its interval over seeds and games."""
     values = successes.astype(np.float64)
     return Estimate(float(values.mean()), *two_level_interval(values))
 
 
 def difference(results: Results, later: str, earlier: str, column: str) -> Estimate | None:
-    """Paired difference in success of two arms on the same seeds and games; None where one was not trained yet."""
+    """Return paired difference in success of two arms on the same seeds and games; None where one was not trained yet."""
     return mean_difference(results, [(later, earlier)], column)
 
 
@@ -234,7 +234,7 @@ def textworld(size: str, density: str = "Dense") -> str:
 def both_splits(
     name: str, env_id: str, env_kwargs: Mapping[str, Any] | None = None, *, num_games: int | None = None
 ) -> tuple[Column, ...]:
-    """Greedy and sampled columns of one environment, on new seeds of the train split and on the test split."""
+    """Return greedy and sampled columns of one environment, on new seeds of the train split and on the test split."""
     return tuple(
         Column(f"{name}{where}{how}", env_id, env_kwargs or {}, split, sampled, num_games)
         for split, where in (("train", "new seeds"), ("test", "test split"))

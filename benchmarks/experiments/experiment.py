@@ -116,7 +116,7 @@ class ExperimentRun:
         return self.scale.model if arm.algorithm == "base" else str(self.folder(arm, seed) / "model")
 
     def train(self, arm: Arm, seed: int) -> Policy:
-        """Trains one arm and returns its policy."""
+        """Train one arm and return its policy."""
         if arm.algorithm == "base":
             return Policy.load(self.scale.model, self.scale.dtype, self.scale.device)
         config = self._sft(arm, seed) if arm.algorithm == "sft" else self._rl(arm, seed)
@@ -193,7 +193,7 @@ class ExperimentRun:
 
 
 def run(job: ExperimentRun, only: Sequence[str] = (), seeds: Sequence[int] = (), num_workers: int = 1) -> Results:
-    """Trains and judges what is missing, and writes what is known after each run.
+    """Train and grade what is missing, and write what is known after each run.
 
     Args:
         job: the experiment.
@@ -214,7 +214,7 @@ def run(job: ExperimentRun, only: Sequence[str] = (), seeds: Sequence[int] = (),
 
 
 def waves(arms: Sequence[Arm]) -> list[list[Arm]]:
-    """Arms that can be trained side by side, since what they start from stands in an earlier wave."""
+    """Return arms that can be trained side by side, since what they start from stands in an earlier wave."""
     depths: dict[str, int] = {}
     for arm in arms:
         depths[arm.name] = 0 if arm.start is None else depths[arm.start] + 1
@@ -229,7 +229,7 @@ def is_done(job: ExperimentRun, arm: Arm, seed: int, wanted: Sequence[Arm]) -> b
 
 
 def train_all(job: ExperimentRun, runs: Sequence[tuple[Arm, int]], num_workers: int) -> Iterator[None]:
-    """Trains and evaluates these, one after the other or in processes, and yields after each."""
+    """Train and evaluate these, one after the other or in processes, and yield after each."""
     if num_workers == 1:
         for arm, seed in runs:
             train_and_evaluate(job, arm, seed)
@@ -242,7 +242,7 @@ def train_all(job: ExperimentRun, runs: Sequence[tuple[Arm, int]], num_workers: 
 
 
 def train_and_evaluate(job: ExperimentRun, arm: Arm, seed: int) -> None:
-    """Trains one arm, and evaluates it unless it has been."""
+    """Train one arm, and evaluate it unless it has been."""
     silence_transformers()
     torch.set_num_threads(job.num_threads)
     started = time.monotonic()

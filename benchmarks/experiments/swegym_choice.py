@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def run(config: Config) -> list[dict[str, Any]]:
-    """Trains, plays, and writes `table.json` and the learning curve; returns the rows of the table."""
+    """Train, play, and write `table.json` and the learning curve; return the rows of the table."""
     silence_transformers()
     cloned = sft.train(
         sft.Config(
@@ -122,13 +122,13 @@ class RandomChoices:
         self._rng = np.random.default_rng(0)
 
     def __call__(self, observation: str, info: Mapping[str, Any]) -> str:
-        """One admissible command."""
+        """Return one admissible command."""
         commands = info["admissible_commands"]
         return str(commands[int(self._rng.integers(len(commands)))])
 
 
 def figures(result: Evaluation, chance: Evaluation) -> dict[str, Any]:
-    """Means with their intervals, and the paired difference in success to the random agent."""
+    """Return means with their intervals, and the paired difference in success to the random agent."""
     return {
         "num_tasks": len(result.seeds),
         "mean_return": float(result.returns.mean()),
@@ -140,7 +140,7 @@ def figures(result: Evaluation, chance: Evaluation) -> dict[str, Any]:
 
 
 def play(policy: Policy, split: str, seeds: range) -> Evaluation:
-    """One greedy episode per task."""
+    """Return one greedy episode per task."""
     with EnvPool([(ENV_ID, {**OPTIONS, "split": split})], ROLLOUT.max_broken_envs) as pool:
         return evaluate_policy(policy, pool, seeds, replace(ROLLOUT, temperature=0.0, num_envs=16))
 

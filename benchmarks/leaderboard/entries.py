@@ -84,7 +84,7 @@ class Entry:
 
 
 def load_entries(results: Path = RESULTS, memory: Path | None = None) -> list[Entry]:
-    """All entries under `results`, each verified now or before; sorted by suite, track and name.
+    """Return all entries under `results`, each verified now or before; sorted by suite, track and name.
 
     Args:
         results: their folder.
@@ -148,7 +148,7 @@ def check_entry(found: Verified, folder: Path) -> None:
 
 
 def entry_digest(folder: Path) -> str:
-    """sha256 over the files of an entry.
+    """Return sha256 over the files of an entry.
 
     Raises:
         EntryError: there are other files, or some are missing.

@@ -167,7 +167,7 @@ def _columns(board: Board) -> list[Column]:
 
 
 def _filled(columns: Sequence[Column], standings: Sequence[Standing]) -> list[Column]:
-    """Columns in which any entry has something."""
+    """Return columns in which any entry has something."""
     return [(title, told) for title, told in columns if any(told(one) != _NONE for one in standings)]
 
 

@@ -148,7 +148,7 @@ def number(estimate: Estimate | None) -> list[float | None] | None:
 
 
 def shown_transcripts(entry: Entry, cache: Path | None) -> list[tuple[Place, Transcript]]:
-    """Place and transcript of every episode, in the order of the suite.
+    """Return the place and transcript of every episode, in the order of the suite.
 
     Args:
         entry: the entry.
@@ -170,7 +170,7 @@ def shown_transcripts(entry: Entry, cache: Path | None) -> list[tuple[Place, Tra
 
 
 def replayed(entry: Entry, played: Sequence[Played]) -> Iterator[Transcript]:
-    """Plays episodes again: their transcripts with what stood at each turn, and nothing else that was handed in.
+    """Play episodes again: their transcripts with what stood at each turn, and nothing else that was handed in.
 
     Raises:
         BaselinesError: an episode is not what it was.
@@ -196,7 +196,7 @@ def replayed(entry: Entry, played: Sequence[Played]) -> Iterator[Transcript]:
 
 
 def split(transcripts: Sequence[tuple[Place, Transcript]]) -> list[Sheet]:
-    """One sheet for each run, or several where a run is too large for a page."""
+    """Return one sheet for each run, or several where a run is too large for a page."""
     sheets: list[Sheet] = []
     run = part = size = -1
     for place, transcript in transcripts:
@@ -278,7 +278,7 @@ def _scores(scores: Scores) -> dict[str, Any]:
 
 
 def _facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and texts of whatever somebody has handed in, dictionaries in it opened once."""
+    """Name and texts of whatever somebody has handed in, dictionaries in it opened once."""
     opened: dict[str, Any] = {}
     for name, value in told.items():
         opened |= (
@@ -288,7 +288,7 @@ def _facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _totals(entry: Entry) -> list[tuple[str, float]]:
-    """Names and sums over all episodes of what was counted."""
+    """Name and sums over all episodes of what was counted."""
     columns = {
         "steps": "steps",
         "invalid actions": "invalid_actions",

@@ -79,17 +79,17 @@ DEFAULT = Resampling()
 
 
 def success_rate(successes: Bools) -> Floats:
-    """Share of episodes that succeeded."""
+    """Return the share of episodes that succeeded."""
     return _mean(_successes(successes))
 
 
 def mean_return(returns: Array) -> Floats:
-    """Mean over all runs x tasks: a stratum counts by its number of tasks."""
+    """Return the mean over all runs x tasks: a stratum counts by its number of tasks."""
     return _mean(_scores(returns))
 
 
 def interquartile_mean(scores: Array) -> Floats:
-    """Mean of the middle half of all runs x tasks (IQM; Agarwal et al. 2021, arXiv 2108.13264, section 4.3).
+    """Return the mean of the middle half of all runs x tasks (IQM; Agarwal et al. 2021, arXiv 2108.13264, section 4.3).
 
     Scores must be comparable between tasks. Of successes it says less than the success rate p: it is
     `clip(2 p - 1/2, 0, 1)`, so 0 for every agent below 25 % and 1 for every agent above 75 %.
@@ -99,17 +99,17 @@ def interquartile_mean(scores: Array) -> Floats:
 
 
 def optimality_gap(scores: Array, target: float = 1.0) -> Floats:
-    """Mean shortfall below `target`; what lies above it counts as `target` (arXiv 2108.13264, section 4.3)."""
+    """Return the mean shortfall below `target`; what lies above it counts as `target` (arXiv 2108.13264, section 4.3)."""
     return _mean(target - np.minimum(_scores(scores), target))
 
 
 def fraction_above(scores: Array, threshold: float) -> Floats:
-    """Fraction of runs x tasks that score more than `threshold`: a point of the performance profile."""
+    """Return the fraction of runs x tasks that score more than `threshold`: a point of the performance profile."""
     return _mean(_scores(scores) > threshold)
 
 
 def pass_at_k(successes: Bools, k: int) -> Floats:
-    """Chance that one of k runs of a task succeeds: `1 - C(R-c, k) / C(R, k)` at c successes, mean over tasks.
+    """Return the chance that one of k runs of a task succeeds: `1 - C(R-c, k) / C(R, k)` at c successes, mean over tasks.
 
     Unbiased (Chen et al. 2021, arXiv 2107.03374, eq. 1); `ValueError` unless 1 <= k <= R. Bootstrap it over tasks,
     without `resample_runs`: a run drawn twice is not two attempts, and would put the interval too low.
@@ -118,7 +118,7 @@ def pass_at_k(successes: Bools, k: int) -> Floats:
 
 
 def pass_hat_k(successes: Bools, k: int) -> Floats:
-    """Chance that all of k runs of a task succeed, pass^k: `C(c, k) / C(R, k)` at c successes, mean over tasks.
+    """Return the chance that all of k runs of a task succeed, pass^k: `C(c, k) / C(R, k)` at c successes, mean over tasks.
 
     Yao et al. 2024, arXiv 2406.12045. Errors and bootstrap are as for `pass_at_k`.
     """
@@ -126,7 +126,7 @@ def pass_hat_k(successes: Bools, k: int) -> Floats:
 
 
 def spl(successes: Bools, steps: Array, reference_steps: Array) -> Floats:
-    """Success weighted by path length: mean of `reference_steps / max(steps, reference_steps)`, 0 if not solved.
+    """Return the success weighted by path length: mean of `reference_steps / max(steps, reference_steps)`, 0 if not solved.
 
     Anderson et al. 2018, arXiv 1807.06757. An agent shorter than the reference solution gains nothing by it. The
     reference's steps, (T,) or (..., R, T), are at least 1, else `ValueError`.
@@ -138,7 +138,7 @@ def spl(successes: Bools, steps: Array, reference_steps: Array) -> Floats:
 
 
 def normalised_score(scores: Array, strata: Labels, random: Mapping[str, float], expert: Mapping[str, float]) -> Floats:
-    """`(score - random) / (expert - random)` of each stratum's mean score, then the mean over strata.
+    """Return `(score - random) / (expert - random)` of each stratum's mean score, then the mean over strata.
 
     Strata count alike, whatever their number of tasks. `random` and `expert` hold each stratum's mean score of a
     random agent (which becomes 0) and of an expert (1), and are taken as exact. `ValueError` where a stratum lacks
@@ -155,13 +155,13 @@ def normalised_score(scores: Array, strata: Labels, random: Mapping[str, float],
 
 
 def mean_difference(first: Array, second: Array) -> Floats:
-    """Mean of the first agent, (..., R1, T), less that of the second, (..., R2, T)."""
+    """Return the mean of the first agent, (..., R1, T), less that of the second, (..., R2, T)."""
     first, second = _pair(first, second)
     return _mean(first) - _mean(second)
 
 
 def probability_of_improvement(first: Array, second: Array) -> Floats:
-    """Chance that a run of the first agent beats one of the second, ties counting half; mean over tasks.
+    """Return the chance that a run of the first agent beats one of the second, ties counting half; mean over tasks.
 
     Agarwal et al. 2021, arXiv 2108.13264, section 4.3; shapes as for `mean_difference`.
     """
@@ -191,7 +191,7 @@ def sign_flip_test(first: Array, second: Array, num_resamples: int = 9_999, seed
 
 
 def bootstrap_over_runs(statistic: Statistic, *arrays: Array, options: Resampling = DEFAULT) -> Estimate:
-    """Estimate the result of other runs on the same tasks: draws runs, independently for each task.
+    """Return the estimate the result of other runs on the same tasks: draws runs, independently for each task.
 
     The "stratified" bootstrap of rliable (arXiv 2108.13264, section 4.1), whose strata are the tasks: too narrow for a
     rate on all tasks that could have been drawn. Arrays are (R, T), or (T,) for what all runs share; drawn jointly.
@@ -204,7 +204,7 @@ def bootstrap_over_runs(statistic: Statistic, *arrays: Array, options: Resamplin
 def bootstrap_over_tasks(
     statistic: Statistic, *arrays: Array, strata: Labels, options: Resampling = DEFAULT
 ) -> Estimate:
-    """Estimate the result of other tasks from the same strata, and other runs: draws tasks within each stratum.
+    """Return the estimate the result of other tasks from the same strata, and other runs: draws tasks within each stratum.
 
     Arrays are as for `bootstrap_over_runs`. Set `resample_runs` where the episodes of a run are not independent.
     """
@@ -226,7 +226,10 @@ def bootstrap_paired(
 
 
 def estimate_success_rate(successes: Bools, *, strata: Labels, options: Resampling = DEFAULT) -> Estimate:
-    """Success rate by `bootstrap_over_tasks`; where all episodes agree, by Clopper and Pearson (1934) on the T tasks."""
+    """Return the success rate by `bootstrap_over_tasks`.
+
+    Where all episodes agree, by Clopper and Pearson (1934) on the T tasks.
+    """
     rate, num_tasks = float(success_rate(successes)), successes.shape[-1]
     if 0 < rate < 1:  # else a bootstrap would have no width
         return bootstrap_over_tasks(success_rate, successes, strata=strata, options=options)
@@ -237,7 +240,7 @@ def estimate_success_rate(successes: Bools, *, strata: Labels, options: Resampli
 def estimate_amount_per_solved(
     amounts: Array, successes: Bools, *, strata: Labels, options: Resampling = DEFAULT
 ) -> Estimate | None:
-    """Tokens or cost of each solved episode: the sum over all episodes / how many were solved; None if none was.
+    """Return tokens or cost of each solved episode: the sum over all episodes / how many were solved; None if none was.
 
     `high` is inf where so few were solved that more than (1 - confidence) / 2 of the draws hold none.
     """
@@ -249,7 +252,7 @@ def estimate_amount_per_solved(
 def performance_profile(
     scores: Array, thresholds: Sequence[float], *, strata: Labels, options: Resampling = DEFAULT
 ) -> list[Estimate]:
-    """Fraction of runs x tasks above each threshold, with pointwise intervals (arXiv 2108.13264, section 4.2)."""
+    """Return the fraction of runs x tasks above each threshold, with pointwise intervals (arXiv 2108.13264, section 4.2)."""
     estimate = partial(bootstrap_over_tasks, strata=strata, options=options)
     return [estimate(partial(fraction_above, threshold=tau), scores) for tau in thresholds]
 
@@ -307,7 +310,7 @@ def _mean(values: Array) -> Floats:
 
 
 def _mean_of_all_k(events: Bools, k: int) -> Floats:
-    """Chance that k of a task's R entries, drawn without replacement, are all True; mean over tasks."""
+    """Return the chance that k of a task's R entries, drawn without replacement, are all True; mean over tasks."""
     num_runs = events.shape[-2]
     if not 1 <= k <= num_runs:
         raise ValueError(f"expected k in 1..{num_runs}, the number of runs, got {k}")
@@ -321,14 +324,14 @@ def _amount_per_solved(amounts: Array, successes: Bools) -> Floats:
 
 
 def _two_level(table: Array, strata: Labels, split: int, options: Resampling) -> Draw:
-    """Draws tasks (size, 1, T) within strata; rows (size, R, 1), if at all, among those before `split` or those after."""
+    """Draw tasks (size, 1, T) within strata; rows (size, R, 1), if at all, among those before `split` or those after."""
     runs, tasks = np.arange(len(table)), _columns(strata, table.shape[1])
     rows = _columns(runs < split if options.resample_runs else runs, len(table))
     return lambda rng, size: (_within(rng, rows, size)[:, :, None], _within(rng, tasks, size)[:, None, :])
 
 
 def _within(rng: np.random.Generator, groups: Mapping[str, Integers], size: int) -> Integers:
-    """(size, N) positions: each of N is drawn from its own group."""
+    """Return (size, N) positions: each of N is drawn from its own group."""
     drawn = np.empty((size, sum(map(len, groups.values()))), dtype=np.intp)
     for members in groups.values():
         drawn[:, members] = rng.choice(members, size=(size, len(members)))

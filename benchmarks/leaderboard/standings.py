@@ -193,7 +193,7 @@ class Board:
 
 
 def make_boards(entries: Iterable[Entry]) -> list[Board]:
-    """One board for each suite and track that has entries, in the order in which suites and tracks are declared."""
+    """Return one board for each suite and track that has entries, in the order in which suites and tracks are declared."""
     groups: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         groups.setdefault((entry.config.suite, entry.config.track), []).append(entry)
@@ -221,7 +221,7 @@ def make_board(entries: Sequence[Entry]) -> Board:
 
 
 def score(table: Table, suite: Suite, scale: Scale | None, k: int) -> Scores:
-    """All scores of one entry.
+    """Return all scores of one entry.
 
     Args:
         table: its episodes.
@@ -283,7 +283,7 @@ def _successes(table: Table) -> Bools:
 
 
 def _returns(table: Table) -> Floats:
-    """Sum of rewards, such that 1 comes out neither above nor below 1."""
+    """Return sums of rewards, such that 1 comes out neither above nor below 1."""
     return table.column("return").round(9)
 
 
@@ -309,7 +309,7 @@ def _per_solved(amounts: Floats, successes: Bools, strata: Sequence[str], option
 
 
 def _over_knobs(suite: Suite, strata: Sequence[str], successes: Bools, options: Resampling) -> Iterable[KnobScore]:
-    """Knobs that have two values or more in a domain."""
+    """Return knobs that have two values or more in a domain."""
     for domain in dict.fromkeys(cell.domain for cell in suite.cells):
         for knob in KNOBS:
             asked = {cell.name: cell.knobs.get(knob) for cell in suite.cells if cell.domain == domain}

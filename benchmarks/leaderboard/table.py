@@ -27,7 +27,7 @@ class Table:
     strata: list[str]
 
     def column(self, key: str) -> NDArray[np.float64]:
-        """(R, T) values; NaN where nobody counted."""
+        """Return (R, T) values; NaN where nobody counted."""
         return np.array(
             [[np.nan if row[key] is None else row[key] for row in run] for run in self.rows], dtype=np.float64
         )

@@ -43,7 +43,7 @@ class Seat:
         self._agents: dict[int, Agent] = {}
 
     def play(self, place: Place) -> Played:
-        """Plays one episode.
+        """Play one episode.
 
         Raises:
             AgentError: the agent did not answer.
@@ -83,7 +83,7 @@ class TaskCheck:
         self._seen: set[str] = set()
 
     def check(self, cell: Cell, task: SuiteTask) -> None:
-        """Raises `SuiteError` where the environment makes another task of the seed than the suite was published with."""
+        """Raise `SuiteError` where the environment makes another task of the seed than the suite was published with."""
         if task.digest in self._seen:
             return
         if cell.name not in self._envs:
@@ -98,7 +98,7 @@ class TaskCheck:
 
 
 def play_episode(env: TextEnv, agent: Agent, cell: Cell, task: SuiteTask, place: Place, grant: Grant) -> Played:
-    """Plays a task to its end, or as far as the agent's context goes.
+    """Play a task to its end, or as far as the agent's context goes.
 
     Raises:
         AgentError: the agent raised, or answered with something that is not text.
@@ -146,7 +146,7 @@ def outcome_of(success: bool, terminated: bool) -> str:
 
 
 def agent_seed(place: Place, task: SuiteTask) -> int:
-    """The seed of an agent's randomness in one episode, below 2**32."""
+    """Return the seed of an agent's randomness in one episode, below 2**32."""
     run, cell, _ = place
     return int(np.random.SeedSequence([run, cell, task.seed]).generate_state(1)[0])
 

@@ -118,7 +118,7 @@ class RunConfig:
     format: int = FORMAT
 
     def found_suite(self) -> Suite:
-        """The suite that this is about, or an error where it is another one by now."""
+        """Return the suite that this is about, or an error where it is another one by now."""
         suite = load_suite(self.suite)
         if suite.digest != self.suite_digest:
             raise RecordError(
@@ -127,13 +127,13 @@ class RunConfig:
         return suite
 
     def found_track(self) -> Track:
-        """The track, once it is known to grant the presentation."""
+        """Return the track, once it is known to grant the presentation."""
         track = find_track(self.track)
         self.presentation.check(track)
         return track
 
     def places(self) -> list[Place]:
-        """Every episode of the run, in the order in which they are played."""
+        """Return every episode of the run, in the order in which they are played."""
         tasks = self.found_suite().tasks(self.limit)
         return [(run, cell, task) for run in range(self.num_runs) for cell, task in tasks]
 
@@ -175,7 +175,7 @@ class Played:
         return {**self.transcript, **self._beside()}
 
     def line(self) -> bytes:
-        """The trajectory as it is written."""
+        """Return the trajectory as it is written."""
         return json.dumps(self.trajectory(), allow_nan=False).encode() + b"\n"
 
     def summary(self) -> dict[str, Any]:
@@ -199,7 +199,7 @@ class Played:
 
 
 def render_config(config: RunConfig) -> str:
-    """The text of `run.json`.
+    """Return the text of `run.json`.
 
     Raises:
         RecordError: a setting is not finite.
@@ -249,7 +249,7 @@ def read_sessions(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_unplayed(folder: Path) -> list[dict[str, Any]]:
-    """The attempts that came to nothing.
+    """Return the attempts that came to nothing.
 
     Raises:
         RecordError: the file is missing or damaged.
@@ -258,7 +258,7 @@ def read_unplayed(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_text(path: Path, most: int | None = None) -> str:
-    """The text of a file that is a file and not too large.
+    """Return the text of a file that is a file and not too large.
 
     Args:
         path: the file.
@@ -275,7 +275,7 @@ def read_text(path: Path, most: int | None = None) -> str:
 
 
 def check_file(path: Path, most: int | None = None) -> None:
-    """Raises `RecordError` unless `path` is an ordinary file of at most `most` bytes (`MAX_FILE` if None)."""
+    """Raise `RecordError` unless `path` is an ordinary file of at most `most` bytes (`MAX_FILE` if None)."""
     most = MAX_FILE if most is None else most
     if path.is_symlink() or not path.is_file():
         raise RecordError(
@@ -286,7 +286,7 @@ def check_file(path: Path, most: int | None = None) -> None:
 
 
 def read_trajectories(folder: Path, most: int) -> Iterator[Played]:
-    """The episodes of a run, one by one.
+    """Yield the episodes of a run, one by one.
 
     Args:
         folder: of the run.
@@ -310,7 +310,7 @@ def read_trajectories(folder: Path, most: int) -> Iterator[Played]:
 
 
 def parse_played(line: bytes) -> Played:
-    """An episode from its line.
+    """Return an episode from its line.
 
     Raises:
         RecordError: the line is not that of an episode.
@@ -335,7 +335,7 @@ def parse_played(line: bytes) -> Played:
 
 
 def decompressed(file: BinaryIO) -> Iterator[tuple[bytes, int | None]]:
-    """Pieces of the content of xz streams, and after the last piece of each stream the place in the file behind it.
+    """Yield pieces of the content of xz streams, and after the last piece of each stream the place in the file behind it.
 
     Raises:
         RecordError: a stream is torn or damaged, or there is more content than a run can have.
@@ -360,7 +360,7 @@ def decompressed(file: BinaryIO) -> Iterator[tuple[bytes, int | None]]:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines in xz streams.
+    """Yield the lines in xz streams.
 
     Raises:
         RecordError: a stream is torn or damaged, or a line is too long or has no end.
@@ -396,7 +396,7 @@ def _object(text: str, where: str) -> dict[str, Any]:
 
 
 def _check_keys(told: dict[str, Any]) -> None:
-    """Raises ValueError for what no run writes: nothing comes along unseen."""
+    """Raise ValueError for what no run writes: nothing comes along unseen."""
     known = {*Transcript.__required_keys__, "run", "cell", "task", "invalid_actions", "seconds", "session", *_USAGE}
     unknown = {*told} - known
     for turn in told["turns"]:
@@ -417,7 +417,7 @@ def _finite(text: str) -> float:
 
 
 def _number(value: Any, *kinds: type) -> Any:
-    """`value`, once it is known to be a number of one of these kinds that is neither below 0 nor infinite."""
+    """Return `value`, once it is known to be a number of one of these kinds that is neither below 0 nor infinite."""
     if type(value) not in kinds or (value is not None and not 0 <= value < 1e18):
         raise ValueError(f"expected a number of at least 0, got {value!r:.60}")
     return value

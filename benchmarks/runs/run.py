@@ -113,7 +113,7 @@ class Config:
 
 
 def check_agent(spec: AgentSpec, settings: dict[str, Any]) -> None:
-    """Raises `BaselinesError` where an agent cannot be made with these settings, before anything is written."""
+    """Raise `BaselinesError` where an agent cannot be made with these settings, before anything is written."""
     check_settings(settings)
     if spec.kind == "hf":
         from benchmarks.agents.local_models import local_settings
@@ -154,7 +154,7 @@ class Outcome:
     """What could not be played."""
 
     def add(self, played: Played) -> None:
-        """Counts an episode."""
+        """Count an episode."""
         self.played += 1
         self.now += 1
         self.successes += played.transcript["success"]
@@ -163,7 +163,7 @@ class Outcome:
 
 
 def run(config: Config) -> Outcome:
-    """Plays what is missing.
+    """Play what is missing.
 
     Raises:
         BaselinesError: a suite, agent or option does not fit, the folder holds another run, or an environment has changed
@@ -185,7 +185,7 @@ def run(config: Config) -> Outcome:
 
 
 def _keep(results: Iterator[Played | Unplayed], folder: RunFolder, outcome: Outcome) -> None:
-    """Writes what is played, until all is or too much in a row could not be."""
+    """Write what is played, until all is or too much in a row could not be."""
     in_a_row = 0
     bar = tqdm(total=outcome.num_episodes, initial=outcome.played, unit="episode", disable=None, file=sys.stderr)
     with bar:
@@ -212,7 +212,7 @@ def play(
     journal: Journal,
     answer_timeout: float,
 ) -> Generator[Played | Unplayed]:
-    """The episodes as they end."""
+    """Yield the episodes as they end."""
     own = partial(timed_agent, spec.target, config.agent_settings, answer_timeout) if spec.kind == "python" else None
     if spec.kind == "hf":
         from benchmarks.agents.local_models import play_batches, play_without_memory
@@ -265,7 +265,7 @@ def provenance() -> dict[str, Any]:
 
 
 def git_revision(folder: Path) -> str:
-    """The commit of the code, with "+" where files of it differ from it; "" outside a checkout of its own."""
+    """Return the commit of the code, with "+" where files of it differ from it; "" outside a checkout of its own."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -286,7 +286,7 @@ _here = threading.local()
 def _ended(
     executor: Executor, config: RunConfig, spec: AgentSpec, places: Sequence[Place], make_agent: MakeAgent | None
 ) -> Iterator[Played | Unplayed]:
-    """The episodes as they end; those that have not begun are dropped when nobody asks for more."""
+    """Yield the episodes as they end; those that have not begun are dropped when nobody asks for more."""
     futures = [executor.submit(_play_here, config, spec, place, make_agent) for place in places]
     try:
         for future in as_completed(futures):
@@ -296,7 +296,7 @@ def _ended(
 
 
 def _play_here(config: RunConfig, spec: AgentSpec, place: Place, make_agent: MakeAgent | None) -> Played | Unplayed:
-    """Plays in the seat of this thread or process."""
+    """Play in the seat of this thread or process."""
     if not hasattr(_here, "seat"):
         _here.seat = Seat(config, spec, make_agent)
     return _attempt(_here.seat, place)
@@ -310,7 +310,7 @@ def _attempt(seat: Seat, place: Place) -> Played | Unplayed:
 
 
 def _die_with(parent: int) -> None:
-    """Ends this worker once the process that started it is gone: a killed run leaves nobody behind."""
+    """End this worker once the process that started it is gone: a killed run leaves nobody behind."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -336,7 +336,7 @@ def summary(outcome: Outcome) -> list[str]:
 
 
 def main() -> None:
-    """Plays a suite from the command line; exits with status 1 while episodes are missing."""
+    """Play a suite from the command line; exits with status 1 while episodes are missing."""
     try:
         outcome = run(tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__))
     except BaselinesError as error:

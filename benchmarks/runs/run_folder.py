@@ -54,7 +54,7 @@ class RunFolder:
         self._stack.close()
 
     def append(self, played: Played) -> None:
-        """Writes one episode; it is on disk when this returns.
+        """Write one episode; it is on disk when this returns.
 
         Raises:
             RecordError: it is none that could be read again; nothing is written.
@@ -66,7 +66,7 @@ class RunFolder:
         self.done.add(played.place)
 
     def append_unplayed(self, place: Place, reason: str) -> None:
-        """Notes an attempt that came to nothing."""
+        """Note an attempt that came to nothing."""
         run, cell, task = place
         told = {"run": run, "cell": cell, "task": task, "reason": reason[:500], "session": self.session}
         append_line(self.path / UNPLAYED, json.dumps(told).encode() + b"\n")
@@ -83,7 +83,7 @@ class RunFolder:
             ) from error
 
     def _claim(self, config: RunConfig) -> None:
-        """Writes the settings, or holds them against those that are there."""
+        """Write the settings, or hold them against those that are there."""
         text = render_config(config)
         if (self.path / SETTINGS).exists():
             found = read_config(self.path)
@@ -97,7 +97,7 @@ class RunFolder:
         write_whole(self.path / SETTINGS, text)
 
     def _repair(self) -> set[Place]:
-        """Cuts a torn end off, and makes the lines that `episodes.jsonl` lacks; the places of what was played."""
+        """Cut a torn end off, and make the lines that `episodes.jsonl` lacks; the places of what was played."""
         found = self._whole_episodes() if (self.path / TRAJECTORIES).exists() else []
         write_whole(self.path / EPISODES, b"".join(map(_summary, found)).decode())
         unplayed = self.path / UNPLAYED
@@ -106,7 +106,7 @@ class RunFolder:
         return {played.place for played in found}
 
     def _whole_episodes(self) -> list[Played]:
-        """The episodes; the file is cut after the last one that is whole."""
+        """Return the episodes; the file is cut after the last one that is whole."""
         found: list[Played] = []
         end, content = 0, b""
         with (self.path / TRAJECTORIES).open("rb") as stream:
@@ -138,7 +138,7 @@ class RunFolder:
 def write_entry(
     folder: Path, config: RunConfig, sessions: Sequence[Any], unplayed: Sequence[Any], played: Sequence[Played]
 ) -> None:
-    """Writes a finished run anew: one xz stream, which is many times smaller. The folder is whole or not there."""
+    """Write a finished run anew: one xz stream, which is many times smaller. The folder is whole or not there."""
     partial = folder.with_name(f".{folder.name}.partial")
     partial.mkdir(parents=True)
     (partial / SETTINGS).write_text(render_config(config), encoding="utf-8")

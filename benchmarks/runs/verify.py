@@ -62,7 +62,7 @@ class Verified:
 
 
 def verify(folder: Path) -> Verified:
-    """Re-simulates a run.
+    """R-simulates a run.
 
     Raises:
         BaselinesError: the run is not what it says, is not whole, or is of another suite; the first difference is told.
@@ -84,7 +84,7 @@ def verify(folder: Path) -> Verified:
 
 
 def verified(folder: Path, config: RunConfig) -> Iterator[Played]:
-    """The episodes of a run, each once it is known to be right; not known is whether they are all.
+    """Yield the episodes of a run, each once it is known to be right; not known is whether they are all.
 
     Raises:
         BaselinesError: see `verify`.
@@ -137,7 +137,7 @@ class Stage:
         self._envs: dict[int, TextEnv] = {}
 
     def replay(self, played: Played) -> Iterator[Step]:
-        """Plays an episode again, and yields where it stands before each action.
+        """Play an episode again, and yield where it stands before each action.
 
         Raises:
             VerificationError: something differs; the first difference is told.
@@ -190,14 +190,14 @@ def _replay(env: TextEnv, cell: Cell, played: Played, where: str) -> Iterator[St
 
 
 def _check_reference(seat: Seat, played: Played) -> None:
-    """Holds the actions of a reference to those that it plays: whoever hands it in, it sets the scale."""
+    """Hold the actions of a reference to those that it plays: whoever hands it in, it sets the scale."""
     found = seat.play(played.place).transcript
     actions, wanted = ([turn["action"] for turn in told["turns"]] for told in (played.transcript, found))
     _same(_named(played.place), "actions of the reference", actions, wanted)
 
 
 def _check_summaries(folder: Path, played: list[Played]) -> None:
-    """Holds `episodes.jsonl` to the trajectories."""
+    """Hold `episodes.jsonl` to the trajectories."""
     wanted = [json.dumps(episode.summary()) for episode in played]
     lines = read_text(folder / EPISODES, most=sum(len(line) + 1 for line in wanted)).split("\n")
     if lines.pop() or len(lines) != len(played):
@@ -213,7 +213,7 @@ def _same(where: str, name: str, told: Any, found: Any) -> None:
 
 
 def _first(text: Any, other: Any) -> str:
-    """A value in short; of a text, the surroundings of the place where it differs from another."""
+    """Return a value in short; of a text, the surroundings of the place where it differs from another."""
     if not isinstance(text, str) or not isinstance(other, str):
         return repr(text)
     same = next(
@@ -234,7 +234,7 @@ def _named(place: Place) -> str:
 
 
 def verify_folder(folder: tyro.conf.Positional[Path]) -> None:
-    """Re-simulates a run and says whether it is what it claims to be.
+    """Re-simulate a run and say whether it is what it claims to be.
 
     Args:
         folder: of the run.
@@ -254,7 +254,7 @@ def verify_folder(folder: tyro.conf.Positional[Path]) -> None:
 
 
 def main() -> None:
-    """Verifies a run from the command line."""
+    """Verify a run from the command line."""
     tyro.cli(verify_folder, description=__doc__)
 
 

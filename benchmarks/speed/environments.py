@@ -88,7 +88,7 @@ class Config:
 
 
 def measure(steps: int, tasks: int) -> dict[str, Any]:
-    """Measures all domains and tiers, each in a process of its own.
+    """Measure all domains and tiers, each in a process of its own.
 
     Raises:
         SpeedError: a measurement failed; what it said is in the message.
@@ -107,7 +107,7 @@ def measure(steps: int, tasks: int) -> dict[str, Any]:
 
 
 def ids() -> list[tuple[str, str]]:
-    """Every id that is measured, with its reference."""
+    """Return every id that is measured, with its reference."""
     return [(f"{domain}-{tier}-Dense-v0", reference) for domain, reference in REFERENCES.items() for tier in TIERS]
 
 
@@ -159,7 +159,7 @@ def cell(row: Row, key: str) -> str:
 
 
 def main() -> None:
-    """Measures if asked to, and renders the page."""
+    """Measure if asked to, and renders the page."""
     config = tyro.cli(Config, description=__doc__)
     path = config.results or RESULTS / "speed.json"
     try:

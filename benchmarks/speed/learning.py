@@ -154,7 +154,7 @@ def run_trial(config: Config, trainer: str, settings: dict[str, Any]) -> Trial:
 
 
 def run_ours(config: Config, trainer: str, settings: dict[str, Any], folder: Path) -> list[Record]:
-    """Trains with one of our trainers until the target or the end of the time, and returns its metrics."""
+    """Train with one of our trainers until the target or the end of the time, and return its metrics."""
     module: Any = {"PPO": ppo, "GRPO": grpo}[trainer]
     options: dict[str, Any] = {"env_kwargs": {"preamble": False, "split": "train"}, "credit": "turn", "gamma": 0.5}
     update = UpdateSettings(num_minibatches=settings.get("num_minibatches", 4))
@@ -219,7 +219,7 @@ class stopping:  # noqa: N801  # a context manager, used as a function
 
 
 def run_trl(config: Config, _: str, settings: dict[str, Any], folder: Path) -> list[Record]:
-    """Trains with TRL's `GRPOTrainer` in its own interpreter, and returns its metrics under our names.
+    """Train with TRL's `GRPOTrainer` in its own interpreter, and return its metrics under our names.
 
     Raises:
         BaselinesError: the interpreter ends with an error; its last line is in the message.
@@ -258,7 +258,7 @@ def report(config: Config, found: Sequence[Trial], console: Console) -> None:
 
 
 def main() -> None:
-    """Measures from the command line."""
+    """Measure from the command line."""
     config = tyro.cli(Config, description=__doc__)
     silence_transformers()
     started = time.monotonic()

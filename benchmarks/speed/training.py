@@ -174,7 +174,7 @@ class Stopwatch:
 
     @classmethod
     def of(cls, config: Config) -> Stopwatch:
-        """One that measures as the configuration says."""
+        """Return one that measures as the configuration says."""
         clock = time.process_time if config.cpu_seconds else time.perf_counter
         return cls(clock, torch.cuda.synchronize if config.device.startswith("cuda") else lambda: None)
 
@@ -208,7 +208,7 @@ class Played(Protocol):
 def measure_rollouts(
     policy: Policy, pool: EnvPool, tasks: Sequence[Task], settings: RolloutSettings, config: Config
 ) -> list[RolloutSpeed]:
-    """Plays the tasks with both loops in turn, `config.rounds` times each after one that does not count."""
+    """Play the tasks with both loops in turn, `config.rounds` times each after one that does not count."""
     torch.manual_seed(0)
     ours, theirs = Stopwatch.of(config), Stopwatch.of(config)
     ours_played: list[Played] = []
@@ -327,7 +327,7 @@ def update_table(ours: UpdateSpeed, theirs: UpdateSpeed | str) -> Table:
 
 
 def measure(config: Config, console: Console) -> dict[str, Any]:
-    """Measures what the configuration asks for, prints the tables and returns their figures.
+    """Measure what the configuration asks for, print the tables and return their figures.
 
     Raises:
         BaselinesError: the configuration, environment or model does not fit.
@@ -361,7 +361,7 @@ def measure(config: Config, console: Console) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measures from the command line."""
+    """Measure from the command line."""
     config = tyro.cli(Config, description=__doc__)
     silence_transformers()
     try:

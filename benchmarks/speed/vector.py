@@ -85,7 +85,7 @@ def make_waiting(env_id: str, env_kwargs: dict[str, Any], milliseconds: float) -
 
 
 def steps_per_second(envs: TextVectorEnv, steps: int, rounds: int) -> float:
-    """Step of single environments in a second, with random admissible commands, in the fastest round."""
+    """Return the steps of single environments in a second, with random admissible commands, in the fastest round."""
     rng, watch = np.random.default_rng(0), Stopwatch()
     _, infos = envs.reset(seed=0)
     for _ in range((rounds + 1) * steps):
@@ -97,7 +97,7 @@ def steps_per_second(envs: TextVectorEnv, steps: int, rounds: int) -> float:
 
 
 def measure(config: Config) -> dict[str, list[float]]:
-    """Row of the table -> steps per second with each wait.
+    """Return row of the table -> steps per second with each wait.
 
     Raises:
         BaselinesError: the configuration or the environment does not fit.
@@ -146,7 +146,7 @@ def markdown(table: dict[str, list[float]], wait_ms: tuple[float, ...]) -> str:
 
 
 def main() -> None:
-    """Measures from the command line."""
+    """Measure from the command line."""
     config = tyro.cli(Config, description=__doc__)
     try:
         table = measure(config)

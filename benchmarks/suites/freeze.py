@@ -116,7 +116,7 @@ def make_cell(env_id: str, options: dict[str, Any], num_tasks: int) -> Cell:
 
 
 def freeze_suite(name: tyro.conf.Positional[str], force: bool = False) -> None:
-    """Freezes a suite.
+    """Freeze a suite.
 
     Args:
         name: of the definition, such as core-v0.
@@ -133,7 +133,7 @@ def freeze_suite(name: tyro.conf.Positional[str], force: bool = False) -> None:
 
 
 def main() -> None:
-    """Freezes a suite from the command line."""
+    """Freeze a suite from the command line."""
     tyro.cli(freeze_suite, description=__doc__)
 
 

@@ -175,7 +175,7 @@ class Suite:
     digest: str
 
     def tasks(self, limit: int | None = None) -> list[tuple[int, int]]:
-        """(cell, task) places, those of the first `limit` tasks of every cell."""
+        """Return (cell, task) places, those of the first `limit` tasks of every cell."""
         return [
             (place, number)
             for place, cell in enumerate(self.cells)

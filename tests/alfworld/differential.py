@@ -61,7 +61,7 @@ class Tally:
 
 
 def compare(task: AlfworldTask, player: Player, num_steps: int) -> Tally:
-    """One episode of `player` on both engines; it ends at the first line that is answered differently."""
+    """Return one episode of `player` on both engines; it ends at the first line that is answered differently."""
     native, reference, tally, command = NativeEngine(), ReferenceEngine(), Tally(), "(reset)"
     native.load(task)
     reference.load(task)
@@ -85,13 +85,13 @@ def compare(task: AlfworldTask, player: Player, num_steps: int) -> Tally:
 
 
 def walkthrough_player(task: AlfworldTask) -> Player:
-    """Follows the walkthrough of the file, or the planner's solution where the game is generated."""
+    """Follow the walkthrough of the file, or the planner's solution where the game is generated."""
     left = iter(task.data.get("walkthrough") or task.solution)
     return lambda reply: next(left, None)
 
 
 def random_player(seed: int) -> Player:
-    """Draws admissible commands; half of the time one that is more than a walk or a look."""
+    """Draw admissible commands; half of the time one that is more than a walk or a look."""
     rng = np.random.default_rng(seed)
 
     def play(reply: Reply) -> str:
@@ -105,7 +105,7 @@ def random_player(seed: int) -> Player:
 
 
 def careless_player(seed: int) -> Player:
-    """Types half-right commands, and an admissible one now and then, so that the world moves."""
+    """Return types half-right commands, and an admissible one now and then, so that the world moves."""
     rng, walker = np.random.default_rng(seed), random_player(seed + 1)
 
     def play(reply: Reply) -> str:

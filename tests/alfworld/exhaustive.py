@@ -27,7 +27,7 @@ IGNORED = ("checked", "ison", "issliced", "not_inreceptacle", "not_istoggled", "
 
 
 def distances(game: Game, max_states: int) -> dict[Mark, int | None] | None:
-    """State -> steps to the nearest solved one (None: there is none), of all states that can be reached.
+    """Return state -> steps to the nearest solved one (None: there is none), of all states that can be reached.
 
     Breadth-first over single commands, then backwards from the solved states. None where there are more than `max_states`.
     """
@@ -47,7 +47,7 @@ def distances(game: Game, max_states: int) -> dict[Mark, int | None] | None:
 
 
 def _explored(game: Game, max_states: int) -> tuple[list[Mark], dict[int, list[int]], list[int]] | None:
-    """All states, for each those from which one command leads to it, and those that are solved."""
+    """Return all states, for each those from which one command leads to it, and those that are solved."""
     facts = game.initial.copy()
     kept = [place for place, name in enumerate(game.logic.fluents) if name not in IGNORED]
     numbers: dict[Mark, int] = {}

@@ -185,7 +185,7 @@ def test_the_planner_knows_that_heat_and_cold_end_each_other() -> None:
 
 
 def foreseen(engine: NativeEngine, house: House, command: str) -> Reply:
-    """Plays a command, once the planner has said to what it leads."""
+    """Play a command, once the planner has said to what it leads."""
     rule, row = engine._commands[command]
     expected = house.after(house.situation(engine.state), (rule.name, dict(zip(rule.parameters, row, strict=True))))
     reply = engine.step(command)

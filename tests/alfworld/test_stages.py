@@ -30,7 +30,7 @@ def make(kind: TaskType = "pick_and_place_simple", **kwargs: Any) -> gym.Env[str
 
 
 def room(data: Path, monkeypatch: pytest.MonkeyPatch, *args: Any) -> gym.Env[str, str]:
-    """One errand in the room of `tests.alfworld.rooms`."""
+    """Return one errand in the room of `tests.alfworld.rooms`."""
     write_room(data, household(*args))
     monkeypatch.setenv("ALFWORLD_DATA", str(data))
     env = gym.make("ALFWorld-v0", reward_density=1.0, subgoals="stages", max_steps=100)

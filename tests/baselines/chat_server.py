@@ -102,7 +102,7 @@ def completion(text: Any, finish_reason: Any = "stop", usage: Any = (5, 2)) -> d
 
 
 def says(reply: Callable[[list[Message]], dict[str, Any]]) -> Respond:
-    """Answers a conversation with the completion that a function makes of it, and keeps the connection."""
+    """Answer a conversation with the completion that a function makes of it, and keep the connection."""
 
     def respond(handler: Handler, body: dict[str, Any]) -> None:
         content = json.dumps(reply(body["messages"])).encode()

@@ -24,13 +24,13 @@ TOY = "toy_text_env:ToyErrands-v0"
 
 @pytest.fixture(scope="session")
 def demonstrations() -> list[Demonstration]:
-    """Expert episodes of the toy."""
+    """Return expert episodes of the toy."""
     return collect_demonstrations(make_env(TOY, {"expose_solution": True}), range(24))
 
 
 @pytest.fixture(scope="session")
 def texts(demonstrations: list[Demonstration]) -> list[str]:
-    """All text of the expert episodes."""
+    """Return all text of the expert episodes."""
     return [text for demonstration in demonstrations for text in demonstration.texts]
 
 

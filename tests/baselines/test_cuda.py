@@ -54,7 +54,7 @@ def scored(policy: Policy, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.fixture
 def exact_products(cloned: TrainResult) -> Iterator[None]:
-    """Switches off TF32, which training has switched on."""
+    """Switch off TF32, which training has switched on."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     yield

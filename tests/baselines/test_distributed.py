@@ -179,7 +179,7 @@ MODELS: dict[str, tuple[PretrainedConfig, bool]] = {
 
 
 def make_batch(vocab_size: int) -> Batch:
-    """Five rows of 6 to 10 tokens, every second of which is an action."""
+    """Return five rows of 6 to 10 tokens, every second of which is an action."""
     generator = torch.Generator().manual_seed(1)
     shape = 5, 10
     real = torch.arange(10) < torch.tensor([[10], [9], [8], [7], [6]])
@@ -196,7 +196,7 @@ def make_batch(vocab_size: int) -> Batch:
 
 
 def take_a_step(policy: Policy, critic: Critic, ranks: Ranks, batch: Batch) -> tuple[Any, float]:
-    """One optimiser step on this process's share of the batch; the optimiser and the norm of the gradient."""
+    """Take one optimiser step on this process's share of the batch; the optimiser and the norm of the gradient."""
     optimiser = make_optimiser(policy, OptimiserSettings(learning_rate=1e-3), critic, 1e-3)
     every_row = batch.action_mask.any(1)
     for piece in ranks.deal(micro_batches(batch, 20, every_row, packed=True), spare=nothing_of(batch)):
@@ -223,7 +223,7 @@ def assert_close(sharded: nn.Module, alone: nn.Module) -> None:
 
 
 def check_model(name: str, ranks: Ranks, tokenizer: Any, folder: Path) -> None:
-    """Trains one model whole in this process, and sharded over all, on the same batch."""
+    """Train one model whole in this process, and sharded over all, on the same batch."""
     config, recompute = MODELS[name]
     torch.manual_seed(1)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)

@@ -28,7 +28,7 @@ LAUNCHER = {"--num_processes", "--multi_gpu", "--use_fsdp", "--cpu", "--logdir",
 
 
 def flat(config: Any) -> dict[str, Any]:
-    """Options as the command line names them, with their defaults."""
+    """Return options as the command line names them, with their defaults."""
     options = {part.name: getattr(config, part.name) for part in dataclasses.fields(config) if part.name not in NESTED}
     for name in NESTED:
         if hasattr(config, name):
@@ -41,7 +41,7 @@ def flag(name: str) -> str:
 
 
 def defaults_told(text: str) -> dict[str, str]:
-    """Option -> default of every table whose first columns are these; a row may name several of both."""
+    """Return option -> default of every table whose first columns are these; a row may name several of both."""
     told: dict[str, str] = {}
     for options, values in re.findall(r"^\| (`--[^|]*`) \| ([^|]*) \|", text, flags=re.MULTILINE):
         names, defaults = re.findall(r"`([^`]+)`", options), re.findall(r"`([^`]*)`", values)

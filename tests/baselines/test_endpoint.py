@@ -62,7 +62,7 @@ def connect(server: ChatServer | str, clock: Clock, **options: Any) -> Endpoint:
 
 
 def ask(server: ChatServer | str, clock: Clock, **options: Any) -> EndpointError:
-    """Asks once and returns the error."""
+    """Ask once and return the error."""
     with connect(server, clock, **options) as endpoint, pytest.raises(EndpointError) as caught:
         endpoint.complete(HELLO, max_tokens=8)
     text = "".join(traceback.format_exception(caught.value))

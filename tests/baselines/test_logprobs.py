@@ -109,7 +109,7 @@ many = settings(max_examples=25, deadline=None, suppress_health_check=[HealthChe
 
 
 def plain_scores(policy: Policy, batch: Batch, value_head: nn.Module) -> TokenScores:
-    """Every episode alone, the textbook way, through attention written out in full."""
+    """Return every episode alone, the textbook way, through attention written out in full."""
     model = policy.model
     shape = batch.token_ids.shape
     result = [torch.zeros(shape), torch.zeros(shape), torch.zeros(shape, dtype=torch.bool), torch.zeros(shape)]
@@ -147,7 +147,7 @@ def all_scores(policy: Policy, batch: Batch, value_head: nn.Module) -> TokenScor
 
 
 def objective(scores: TokenScores) -> Tensor:
-    """Weighs every score of every token differently."""
+    """Weigh every score of every token differently."""
     assert scores.values is not None
     weights = torch.linspace(-1, 2, scores.logprobs.numel()).view_as(scores.logprobs)
     return (weights * scores.logprobs + weights.square() * scores.entropy + weights.exp() * scores.values).sum()

@@ -162,7 +162,7 @@ def test_at_ratio_one_the_gradient_is_that_of_reinforce() -> None:
 
 
 def _gradient(logits: torch.Tensor, aggregation: Aggregation) -> torch.Tensor:
-    """Gradient of a full loss on (B, T, V) logits that predict tokens at the same column."""
+    """Return the gradient of a full loss on (B, T, V) logits that predict tokens at the same column."""
     leaf = logits.clone().requires_grad_(True)
     token_ids = torch.arange(8).view(2, 4) % 5
     logprobs = leaf.log_softmax(-1).gather(-1, token_ids[..., None])[..., 0]

@@ -68,7 +68,7 @@ def config(worlds: Path, **changes: Any) -> pretrain.Config:
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plays in this process, where the toy has its expert."""
+    """Play in this process, where the toy has its expert."""
 
     class Pool:
         def __init__(self, *_: Any, **__: Any) -> None: ...

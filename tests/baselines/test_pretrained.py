@@ -48,7 +48,7 @@ def vocabulary() -> list[str]:
 
 @pytest.fixture
 def llama(vocabulary: list[str]) -> LlamaForCausalLM:
-    """Two layers whose weights bfloat16 can hold, with fewer heads for keys than for queries."""
+    """Return two layers whose weights bfloat16 can hold, with fewer heads for keys than for queries."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
         config = LlamaConfig(

@@ -120,7 +120,7 @@ class Gate:
         return sorted(int(path.stem) for path in self._folder.glob("*.waits"))
 
     def once_two_wait(self, act: Callable[[list[int]], object]) -> threading.Thread:
-        """Acts once two processes wait, and opens the gate when one of them is gone."""
+        """Act once two processes wait, and open the gate when one of them is gone."""
 
         def watch() -> None:
             try:

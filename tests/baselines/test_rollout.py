@@ -93,7 +93,7 @@ def test_cache_and_no_cache_agree(sharp: Policy, episodes: list[Episode]) -> Non
 
 @pytest.fixture(scope="module")
 def alone(sharp: Policy) -> list[Episode]:
-    """Every task of the mixture in a rollout of its own."""
+    """Return every task of the mixture in a rollout of its own."""
     return [play_mixed(sharp, [task], number, use_cache=False)[0] for number, task in enumerate(MIXED)]
 
 

@@ -69,7 +69,7 @@ def rl_config(name: str, out: Path, model: Path | str, **changes: Any) -> Any:
 
 
 def small(name: str) -> dict[str, int]:
-    """Eight episodes an iteration."""
+    """Return eight episodes an iteration."""
     return {"groups_per_batch": 2, "group_size": 4} if name in ("grpo", "rloo") else {"episodes_per_batch": 8}
 
 

@@ -48,7 +48,7 @@ class ToyErrands(gym.Env[str, str]):
         self._num_orders, self._max_steps, self._expose = num_orders, max_steps, expose_solution
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Draws the orders from `seed`."""
+        """Draw the orders from `seed`."""
         super().reset(seed=seed)
         if self._fail_at == -1:
             raise RuntimeError("the toy was told to fail")
@@ -62,7 +62,7 @@ class ToyErrands(gym.Env[str, str]):
         return f"Bring the {self._orders[0]}.", info
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Pays 1 / num_orders for the order that is due."""
+        """Pay 1 / num_orders for the order that is due."""
         if not isinstance(action, str):
             raise TypeError(f"expected a str action, got {type(action).__name__}")
         self._steps += 1

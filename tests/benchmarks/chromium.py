@@ -80,7 +80,7 @@ class Chromium:
         return result
 
     def open(self, address: str) -> None:
-        """Goes to an address and waits until the page is loaded; another place on the same page loads nothing."""
+        """Go to an address and wait until the page is loaded; another place on the same page loads nothing."""
         self._events.clear()
         if "loaderId" in self.send("Page.navigate", url=address):
             self.wait_for_load()
@@ -102,14 +102,14 @@ class Chromium:
         return told["result"].get("value")
 
     def press(self, key: str) -> None:
-        """Presses and releases a key."""
+        """Press and releases a key."""
         code, number, text = KEYS[key]
         told = {"key": key, "code": code, "windowsVirtualKeyCode": number}
         self.send("Input.dispatchKeyEvent", type="keyDown", text=text, **told)
         self.send("Input.dispatchKeyEvent", type="keyUp", **told)
 
     def click(self, selector: str) -> None:
-        """Clicks in the middle of the first element that a selector finds."""
+        """Click in the middle of the first element that a selector finds."""
         box = f"document.querySelector({json.dumps(selector)})"
         self.read(f"{box}.scrollIntoView({{block: 'center', inline: 'center'}})")
         x, y = self.read(
@@ -123,7 +123,7 @@ class Chromium:
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def colours(self, scheme: str) -> None:
-        """Asks for "light" or "dark"."""
+        """Ask for "light" or "dark"."""
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def shoot(self, path: Path, whole: bool = False) -> None:

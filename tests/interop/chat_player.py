@@ -13,7 +13,7 @@ import gymnasium as gym
 
 
 def solution(env_id: str, seed: int) -> tuple[str, ...]:
-    """Two idle steps, and then the actions that solve the task of a seed."""
+    """Return two idle steps, and then the actions that solve the task of a seed."""
     env = gym.make(env_id, expose_solution=True)
     _, info = env.reset(seed=seed)
     env.close()

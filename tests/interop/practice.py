@@ -36,19 +36,19 @@ class Scores(NamedTuple):
 
 
 def make_game(seeds: Sequence[int] = PRACTISED, split: str = "train") -> gym.Env[NDArray[np.float32], Any]:
-    """One game after another, as counts of words and places of commands; the words include those of the commands."""
+    """Return one game after another, as counts of words and places of commands; the words include those of the commands."""
     env = gym.make(ENV_ID, split=split, show_admissible=True, preamble=False)
     return HashedBagOfWords(AdmissibleActionIndex(FixedSeeds(env, seeds), MAX_ACTIONS), num_features=256)
 
 
 def choose_randomly(seed: int) -> Act:
-    """Chance, which knows the mask."""
+    """Return the chance, which knows the mask."""
     rng = np.random.default_rng(seed)
     return lambda _, mask: int(rng.choice(np.flatnonzero(mask)))
 
 
 def success_rate(act: Act, seeds: Sequence[int], split: str, make: MakeGame = make_game) -> float:
-    """Share of `EPISODES` episodes that reach the objective; the seeds are played in turn."""
+    """Return the share of `EPISODES` episodes that reach the objective; the seeds are played in turn."""
     env, successes = make(seeds, split), 0
     for _ in range(EPISODES):
         observation, info = env.reset()
@@ -61,7 +61,7 @@ def success_rate(act: Act, seeds: Sequence[int], split: str, make: MakeGame = ma
 
 
 def score(act: Act, make: MakeGame = make_game, practised: Sequence[int] = PRACTISED) -> Scores:
-    """Plays what was practised and what was held out, by policy and by chance."""
+    """Play what was practised and what was held out, by policy and by chance."""
     return Scores(
         random=success_rate(choose_randomly(0), practised, "train"),
         random_held_out=success_rate(choose_randomly(1), HELD_OUT, "test"),

@@ -78,7 +78,7 @@ class Batch(NamedTuple):
 
 
 def make_games(seeds: Sequence[int], words: Callable[[gym.Env], gym.Env], **options: Any) -> gym.vector.VectorEnv:
-    """Eight environments of numbers; an episode that ends is followed by the next game in the same step."""
+    """Return eight environments of numbers; an episode that ends is followed by the next game in the same step."""
     return gym.make_vec(
         ENV_ID,
         num_envs=NUM_ENVS,
@@ -119,7 +119,7 @@ class Player:
 
     @torch.no_grad()
     def play(self) -> Batch:
-        """`NUM_STEPS` steps of each environment."""
+        """Return `NUM_STEPS` steps of each environment."""
         steps = [self.step() for _ in range(NUM_STEPS)]
         return Batch(*(torch.stack(field) for field in zip(*steps, strict=True)))
 
@@ -143,7 +143,7 @@ class Player:
 
 
 def advantages_of(batch: Batch, last_values: Tensor) -> Tensor:
-    """Generalised advantage estimation (Schulman et al., arXiv 1506.02438, equation 16): (T, B)."""
+    """Return generalised advantage estimation (Schulman et al., arXiv 1506.02438, equation 16): (T, B)."""
     advantages = torch.zeros_like(batch.rewards)
     advantage, next_values = torch.zeros(NUM_ENVS), last_values
     for t in reversed(range(NUM_STEPS)):
@@ -167,7 +167,7 @@ def loss_of(policy: PlacePolicy, batch: Batch, advantages: Tensor, returns: Tens
 def train(
     make_policy: Callable[[], PlacePolicy], envs: gym.vector.VectorEnv, num_games: int, num_updates: int, seed: int = 0
 ) -> PlacePolicy:
-    """Plays and improves in turn."""
+    """Play and improves in turn."""
     torch.manual_seed(seed)
     policy = make_policy()
     player, optimizer = Player(policy, envs, num_games), torch.optim.Adam(policy.parameters(), lr=LEARNING_RATE)

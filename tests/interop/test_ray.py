@@ -63,7 +63,7 @@ def node_of(env: TextVectorEnv, share: int) -> str:
 
 
 def follow(theirs: TextVectorEnv, ours: TextVectorEnv, before_step: dict[int, Any], num_steps: int = 24) -> int:
-    """Plays both at random, some steps after something has been done to ours; returns how many episodes have ended."""
+    """Play both at random, some steps after something has been done to ours; returns how many episodes have ended."""
     rng, ends = np.random.default_rng(0), 0
     observations, infos = theirs.reset(seed=7)
     same(ours.reset(seed=7), (observations, infos))

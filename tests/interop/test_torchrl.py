@@ -58,7 +58,7 @@ def make_actor(env: Any) -> ProbabilisticTensorDictSequential:
 
 
 def train(num_updates: int, seed: int = 0) -> ProbabilisticTensorDictSequential:
-    """Plays and improves in turn; the environments go on where they stopped."""
+    """Play and improves in turn; the environments go on where they stopped."""
     torch.manual_seed(seed)
     env = SerialEnv(NUM_ENVS, wrapped_game)
     env.set_seed(0)

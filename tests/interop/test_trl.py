@@ -66,7 +66,7 @@ def make_model(tokenizer: Any) -> Any:
 
 
 def teach_to_call(model: Any, tokenizer: Any, prompts: list[str], num_steps: int) -> None:
-    """Trains the form of a tool call, with a number that is drawn; what to choose is left to be learnt."""
+    """Train the form of a tool call, with a number that is drawn; what to choose is left to be learnt."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     generator = torch.Generator().manual_seed(0)
     for step in range(num_steps):
@@ -82,7 +82,7 @@ def teach_to_call(model: Any, tokenizer: Any, prompts: list[str], num_steps: int
 
 
 def prompts_of(tokenizer: Any, seeds: range) -> list[str]:
-    """Prompts as the trainer makes them: after the first observation, and after one answer of the tool."""
+    """Return prompts as the trainer makes them: after the first observation, and after one answer of the tool."""
     prompts = []
     for row in make_dataset(seeds):
         environment = TextEnvironment(ENV_ID, ENV_KWARGS)

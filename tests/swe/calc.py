@@ -43,7 +43,7 @@ MUL = f"{TEST_FILE}::test_mul"
 
 
 def exam(sandbox: Sandbox) -> Exam:
-    """Two groups of failing tests and one test to keep."""
+    """Return two groups of failing tests and one test to keep."""
     gold = gold_run(GOLD, [TEST_FILE], sandbox=sandbox, seconds=20)
     failing = frozenset(ADD + LARGEST)
     return Exam(

@@ -44,7 +44,7 @@ def after(files: Mapping[str, str], patch: str) -> dict[str, str]:
 
 @st.composite
 def edited(draw: st.DrawFn) -> tuple[dict[str, str], dict[str, str]]:
-    """Two trees that share most of their lines, as trees before and after an edit do."""
+    """Return two trees that share most of their lines, as trees before and after an edit do."""
     before = draw(trees)
     edits = dict(draw(trees))
     for path, text in before.items():

@@ -69,7 +69,7 @@ class Tally:
 
 
 def compare(task: TextWorldTask, player: Player, num_steps: int) -> Tally:
-    """One episode of `player` on both backends; it ends at the first line that is answered differently."""
+    """Return one episode of `player` on both backends; it ends at the first line that is answered differently."""
     native, reference, tally = NativeEngine(), Inform7Engine(), Tally()
     native.load(task)
     reference.load(task)

@@ -65,19 +65,19 @@ TALK = (
 
 
 def admissible_player(seed: int) -> Player:
-    """Plays admissible commands at random."""
+    """Play admissible commands at random."""
     rng = random.Random(seed)
     return lambda reply: rng.choice(reply.admissible) if reply.admissible else None
 
 
 def expert_player(task: TextWorldTask) -> Player:
-    """Plays the reference solution."""
+    """Play the reference solution."""
     commands = iter(task.solution)
     return lambda reply: next(commands, None)
 
 
 def careless_player(task: TextWorldTask, seed: int) -> Player:
-    """Types what language models type: mostly near misses of real commands, some talk, some nonsense."""
+    """Return types what language models type: mostly near misses of real commands, some talk, some nonsense."""
     rng = random.Random(seed)
     names = sorted({info.name for info in task.game.infos.values() if info.name})
     grounded = sorted({operator.name for operator in task.ground.problem.operators})
@@ -113,7 +113,7 @@ def _noun(rng: random.Random, names: list[str]) -> str:
 
 
 def _disguised(rng: random.Random, command: str) -> str:
-    """`command` as someone else would type it."""
+    """Return `command` as someone else would type it."""
     words = command.split()
     if rng.random() < 0.2:
         short = {"look": "l", "inventory": "i", "examine": "x", "take": "get"}

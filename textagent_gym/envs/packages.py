@@ -46,7 +46,7 @@ def import_alfworld() -> Any:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """One thread at a time, without two warnings that tell a user nothing.
+    """Yield one thread at a time, without two warnings that tell a user nothing.
 
     They say that the interpreter knows no scores of games of one's own, and that a large game needed adjectives to tell
     its things apart. For calls that draw from textworld's module-wide generator, parse or write text, or start the

@@ -27,7 +27,7 @@ _WORD = re.compile(r"\w+")
 
 
 def mask_of(num_commands: int, max_actions: int) -> Mask:
-    """(max_actions,) 1 for each place of a command, 0 for those beyond."""
+    """Return (max_actions,) 1 for each place of a command, 0 for those beyond."""
     return (np.arange(max_actions) < num_commands).astype(np.int8)
 
 
@@ -59,14 +59,14 @@ class AdmissibleActionIndex(gym.Wrapper[str, Any, str, Any], RecordConstructorAr
         return observation, self._masked(info)
 
     def step(self, action: int | np.int64) -> Step:
-        """Plays the command at a place; `info["action_mask"]` is that of the next step."""
+        """Play the command at a place; `info["action_mask"]` is that of the next step."""
         place = int(action)
         command = self._commands[place] if 0 <= place < len(self._commands) else ""
         observation, reward, terminated, truncated, info = self.env.step(command)
         return observation, float(reward), terminated, truncated, self._masked(info)
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """(max_actions,) True where there is a command; the name is the one that sb3-contrib asks for."""
+        """Return (max_actions,) True where there is a command; the name is the one that sb3-contrib asks for."""
         return self._mask().astype(np.bool_)
 
     def _masked(self, info: dict[str, Any]) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class FixedSeeds(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
 
 def bag_of_words(text: str, num_features: int) -> NDArray[np.float32]:
-    """(num_features,) how often each word of a text occurs, at the place that its CRC-32 gives it."""
+    """Return (num_features,) how often each word of a text occurs, at the place that its CRC-32 gives it."""
     counts = np.zeros(num_features, dtype=np.float32)
     for word in _WORD.findall(text.lower()):
         counts[zlib.crc32(word.encode()) % num_features] += 1
@@ -200,7 +200,7 @@ class CommandWords(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return self._rows(observation, info), info
 
     def step(self, action: int | np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Plays the command at a place."""
+        """Play the command at a place."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         return self._rows(observation, info), float(reward), terminated, truncated, info
 

@@ -83,7 +83,7 @@ class TextEnvironment(Environment):  # type: ignore[misc]
         return self._observe(self._episode.start(seed, options), None)
 
     def step(self, action: TextAction, timeout_s: float | None = None, **_: Any) -> TextObservation:
-        """Plays one action; the environment keeps its own time limits."""
+        """Play one action; the environment keeps its own time limits."""
         text = self._episode.act(action.text)
         return self._observe(text, self._episode.last_reward)
 
@@ -93,7 +93,7 @@ class TextEnvironment(Environment):  # type: ignore[misc]
         return State(episode_id=self._episode_id, step_count=self._episode.num_steps)
 
     def get_metadata(self) -> EnvironmentMetadata:
-        """Name of the environment."""
+        """Return the name of the environment."""
         return EnvironmentMetadata(name=self._episode.env_id, description="A text environment of Gymnasium.")
 
     def close(self) -> None:

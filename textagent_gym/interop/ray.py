@@ -145,7 +145,7 @@ class _Share(LocalGroup):
         super().send(message)
 
     def resume(self, place: int, episode: _Episode) -> None:
-        """Plays an episode anew up to where it was.
+        """Play an episode anew up to where it was.
 
         Raises:
             WorkerError: It led elsewhere.
@@ -231,12 +231,12 @@ class _ActorGroup:
         return self._outliving(self._opened)
 
     def send(self, message: tuple[Any, ...]) -> None:
-        """Asks the actor for what the message says."""
+        """Ask the actor for what the message says."""
         self._message = message
         self._asked = self._actor.ask.remote(message)
 
     def receive(self) -> list[Any]:
-        """One answer per environment; waits for them, and for a new actor where this one dies."""
+        """Return one answer per environment; waits for them, and for a new actor where this one dies."""
         found, begun = self._outliving(self._answered)
         self._record(found, begun)
         return found

@@ -60,7 +60,7 @@ class GymTextEnv(BaseTextEnv):  # type: ignore[misc]  # untyped where it is abse
         return [*prompt, _user(observation)], self._episode.metrics
 
     def step(self, action: str) -> BaseTextEnvStepOutput:
-        """Plays a reply."""
+        """Play a reply."""
         self.turns += 1
         observation = self._episode.act(action)
         done = self._episode.over or (self.max_turns is not None and self.turns >= self.max_turns)

@@ -101,7 +101,7 @@ class GymEnv(vf.Env[GymEnvConfig]):  # type: ignore[misc]
     """Plays an episode: the environment is the run's user."""
 
     async def run(self, task: GymTask, agents: vf.Agents) -> None:
-        """Plays one task, and records its return, and as metrics its length and success."""
+        """Play one task, and record its return, and as metrics its length and success."""
         episode = await asyncio.to_thread(Episode, task.data.env_id, task.data.env_kwargs)
         try:
             observation = await asyncio.to_thread(episode.start, task.data.seed)

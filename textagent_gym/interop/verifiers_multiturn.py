@@ -57,7 +57,7 @@ class GymMultiTurnEnv(MultiTurnEnv):  # type: ignore[misc]  # untyped where it i
         return state
 
     async def env_response(self, messages: Messages, state: State, **_: Any) -> Messages:
-        """Plays the last message."""
+        """Play the last message."""
         episode: Episode = state["episode"]
         said = messages[-1]["content"] if isinstance(messages[-1], dict) else messages[-1].content
         observation = await asyncio.to_thread(episode.act, said or "")

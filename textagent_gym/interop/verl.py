@@ -45,7 +45,7 @@ class GymAgentLoop(AgentLoopBase):  # type: ignore[misc]  # untyped where it is 
         self._env_id, self._env_kwargs = env_id, dict(env_kwargs or {})
 
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **row: Any) -> AgentLoopOutput:
-        """Plays the task of the row's seed until it ends, or until the response is as long as the configuration allows.
+        """Play the task of the row's seed until it ends, or until the response is as long as the configuration allows.
 
         A reply that is cut by that length is not played.
 

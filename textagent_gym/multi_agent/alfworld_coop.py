@@ -62,7 +62,7 @@ class ALFWorldCoop(TeamEnv):
         )
 
     def plan(self) -> dict[str, str]:
-        """Each player does what is left of its share of the errands, errand i for player i mod N, and then passes."""
+        """Return each player does what is left of its share of the errands, errand i for player i mod N, and then passes."""
         task = cast(AlfworldTask, self.task)
         assert task.planner is not None
         assert task.game is not None

@@ -52,11 +52,11 @@ class NumericTeam(ParallelEnv[str, Observation, int]):  # type: ignore[misc]
         return self._team.agents
 
     def observation_space(self, agent: str) -> Dict:
-        """Words and mask."""
+        """Return words and mask."""
         return self._spaces[agent][0]
 
     def action_space(self, agent: str) -> Discrete:
-        """Places of commands."""
+        """Return places of commands."""
         return self._spaces[agent][1]
 
     def reset(
@@ -68,7 +68,7 @@ class NumericTeam(ParallelEnv[str, Observation, int]):  # type: ignore[misc]
         return self._seen(told, infos), infos
 
     def step(self, actions: dict[str, int]) -> Step:
-        """Plays a round; an action beyond a player's commands is one in which nothing is done."""
+        """Play a round; an action beyond a player's commands is one in which nothing is done."""
         commands = {name: self._command(name, int(action)) for name, action in actions.items()}
         told, rewards, terminations, truncations, infos = self._team.step(commands)
         return self._seen(told, infos), rewards, terminations, truncations, infos

@@ -128,7 +128,7 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
 
     @abstractmethod
     def _as_met_by(self, own: Any, world: Any) -> Any:
-        """`world` with the owner of `own` for its player, goals judged as that player stands."""
+        """Return `world` with the owner of `own` for its player, goals judged as that player stands."""
 
     @abstractmethod
     def _place(self, own: Any) -> Hashable:
@@ -189,11 +189,11 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
         return self._solo.max_steps
 
     def observation_space(self, agent: str) -> AnyText:
-        """Strings."""
+        """Return strings."""
         return self._spaces[agent][0]
 
     def action_space(self, agent: str) -> AnyText:
-        """Strings; each player has a space of its own, so that samples are seeded apart."""
+        """Return strings; each player has a space of its own, so that samples are seeded apart."""
         return self._spaces[agent][1]
 
     def reset(
@@ -224,7 +224,7 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
         return {name: self._tell(name) for name in self.agents}, self._infos()
 
     def step(self, actions: dict[str, str]) -> Step:
-        """Plays a round: one action of each player.
+        """Play a round: one action of each player.
 
         Raises:
             gymnasium.error.ResetNeeded: The episode is over, or none was started.
@@ -267,7 +267,7 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
         self._solo.close()
 
     def _play(self, name: str, action: str) -> None:
-        """Carries out one player's action."""
+        """Carry out one player's action."""
         seat = self._seats[name]
         self._enter(seat)
         before, place, offered = self._world, self._place(seat.own), seat.point.turn.admissible
@@ -368,7 +368,7 @@ def turn_by_turn(team: ParallelEnv[str, Any, Any]) -> TurnBased:
 
 
 def player_names(num_agents: int) -> tuple[str, ...]:
-    """`player_1`, `player_2` and so on.
+    """Return `player_1`, `player_2` and so on.
 
     Raises:
         TypeError: The number is not an integer.

@@ -23,7 +23,7 @@ class ExpertTeam:
         """Start an episode; `seed` changes nothing."""
 
     def act(self, observations: dict[str, str], infos: dict[str, dict[str, Any]]) -> dict[str, str]:
-        """One action of each player."""
+        """Return one action of each player."""
         return self._env.plan()
 
 
@@ -45,7 +45,7 @@ class RandomTeam:
             self._env.action_space(name).seed((seed or 0) + number)
 
     def act(self, observations: dict[str, str], infos: dict[str, dict[str, Any]]) -> dict[str, str]:
-        """One action of each player."""
+        """Return one action of each player."""
         return {name: self._drawn(name, infos[name]["admissible_commands"]) for name in self._env.agents}
 
     def _drawn(self, name: str, commands: tuple[str, ...] | None) -> str:

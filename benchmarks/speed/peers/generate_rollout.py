@@ -57,7 +57,7 @@ class Conversation:
 def generate_rollout(
     policy: Policy, pool: EnvPool, tasks: Sequence[Task], settings: RolloutSettings
 ) -> list[Conversation]:
-    """Plays one episode per task, all side by side, by encoding every history again in every turn."""
+    """Play one episode per task, all side by side, by encoding every history again in every turn."""
     chat, conversations = policy.chat, []
     for task in tasks:
         env = pool.lease(task.kind)

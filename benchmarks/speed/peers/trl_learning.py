@@ -100,7 +100,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]  # transformers
 
 
 def main() -> None:
-    """Trains and writes metrics.jsonl."""
+    """Train and write metrics.jsonl."""
     folder = Path(sys.argv[1])
     options = json.loads((folder / "options.json").read_text())
     torch.set_num_threads(options["num_threads"])

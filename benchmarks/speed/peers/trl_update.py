@@ -195,7 +195,7 @@ def make_trainer(folder: Path, episodes: list[Record], options: Record, batch_si
 
 
 def time_rounds(trainer: TimedTrainer, options: Record) -> tuple[list[float], float]:
-    """Seconds of each round after the first, and the mean gradient norm of the first."""
+    """Return seconds of each round after the first, and the mean gradient norm of the first."""
     gc.collect()
     gc.disable()
     trainer.train()
@@ -206,7 +206,7 @@ def time_rounds(trainer: TimedTrainer, options: Record) -> tuple[list[float], fl
 
 
 def main() -> None:
-    """Measures every size of micro-batch and writes result.json."""
+    """Measure every size of micro-batch and write result.json."""
     folder = Path(sys.argv[1])
     options = json.loads((folder / "options.json").read_text())
     if options["num_threads"]:

@@ -77,7 +77,7 @@ def split_folder(split: RealSplit) -> Path:
 
 
 def index(split: RealSplit, *, anew: bool = False) -> tuple[Entry, ...]:
-    """All playable games of a split, sorted by name: from memory, from the cache folder, or read one by one.
+    """Return all playable games of a split, sorted by name: from memory, from the cache folder, or read one by one.
 
     A file that is no playable game is reported by a warning and left out. The list is made anew where the folder of the
     split has changed, and with `anew`, for changes further down.

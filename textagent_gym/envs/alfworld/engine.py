@@ -40,7 +40,7 @@ class NativeEngine:
         return self._reply(self._game.logic.intro(self._scene, ()), valid=True)
 
     def step(self, command: str) -> Reply:
-        """Plays one command, which must be one of the admissible ones to the letter."""
+        """Play one command, which must be one of the admissible ones to the letter."""
         action = self._commands.get(command.strip())
         if action is None:
             return self._reply(NOTHING_HAPPENS, valid=False)
@@ -53,12 +53,12 @@ class NativeEngine:
         return self.state.mark()
 
     def restore(self, snapshot: Mark) -> None:
-        """Goes back to `snapshot`."""
+        """Go back to `snapshot`."""
         self.state.go_to(snapshot)
         self._look_around()
 
     def close(self) -> None:
-        """Frees nothing: a closed engine can load again."""
+        """Free nothing: a closed engine can load again."""
 
     def _reply(self, text: str, valid: bool) -> Reply:
         if valid:

@@ -196,7 +196,7 @@ class ALFWorldEnv(TextAgentEnv):
         return None if self._recipe is not None else tuple(self._entries)
 
     def plan(self) -> tuple[str, ...] | None:
-        """Commands that solve the task from here, proved to be as few as can be wherever the search closes."""
+        """Return commands that solve the task from here, proved to be as few as can be wherever the search closes."""
         task = cast(AlfworldTask, self.task)
         plan = task.planner.plan(self._engine.state) if task.planner is not None else None
         if plan is None or task.game is None:
@@ -204,7 +204,10 @@ class ALFWorldEnv(TextAgentEnv):
         return tuple(map(task.game.command_of, plan.steps))
 
     def look_up(self, word: str) -> str | None:
-        """`map`: all receptacles, what is in them, and where the agent stands; None for games that only alfworld plays."""
+        """Return `map`: all receptacles, what is in them, and where the agent stands.
+
+        None for games that only alfworld plays.
+        """
         game = cast(AlfworldTask, self.task).game
         return draw_map(self._engine.state, game.names) if word == "map" and game is not None else None
 

@@ -33,7 +33,7 @@ class ReferenceEngine:
             return self._reply(self._env.reset(), valid=True)
 
     def step(self, command: str) -> Reply:
-        """Plays one command, which must be one of the admissible ones to the letter."""
+        """Play one command, which must be one of the admissible ones to the letter."""
         valid = command.strip() in self._told["admissible_commands"]
         self._past += (command,)
         with undisturbed():
@@ -44,13 +44,13 @@ class ReferenceEngine:
         return self._past
 
     def restore(self, snapshot: tuple[str, ...]) -> None:
-        """Goes back to `snapshot`."""
+        """Go back to `snapshot`."""
         self.reset()
         for command in snapshot:
             self.step(command)
 
     def close(self) -> None:
-        """Frees nothing: a closed engine can load again."""
+        """Free nothing: a closed engine can load again."""
 
     def _reply(self, state: Any, valid: bool) -> Reply:
         self._told = state
@@ -89,7 +89,7 @@ class SpeedReference:
         self._env.reset()
 
     def step(self, command: str) -> None:
-        """Plays one command."""
+        """Play one command."""
         self._env.step(command)
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ _STATES = {"isclean": "clean", "ishot": "hot", "iscool": "cool", "istoggled": "s
 
 
 def draw_map(facts: Facts, names: Mapping[str, str]) -> str:
-    """Receptacles with what is in them, what the agent carries, and where it stands.
+    """Return receptacles with what is in them, what the agent carries, and where it stands.
 
     Args:
         facts: of the game as it stands.

@@ -21,7 +21,7 @@ from textagent_gym.envs.swe.repo.tree import scratch_folder, write_tree
 def measure_repairs(
     env_id: str, *, with_swerex: bool, num_commands: int, num_tasks: int, env_kwargs: dict[str, Any]
 ) -> dict[str, float | str]:
-    """Medians in milliseconds, see `textagent_gym.bench.compare_repairs`.
+    """Return medians in milliseconds, see `textagent_gym.bench.compare_repairs`.
 
     Raises:
         ValueError: The id is not one of SWEGym.

@@ -251,7 +251,7 @@ class SWEGymEnv(TextAgentEnv):
         return tools.typed_call(line, self._tools)
 
     def look_up(self, word: str) -> str | None:
-        """`issue`, `files` and `diff`: the task, the repository's files, and what was changed so far."""
+        """Return `issue`, `files` and `diff`: the task, the repository's files, and what was changed so far."""
         task = cast(SweTask, self.task)
         if word == "issue":
             return statement(task.problem.record, self._hint_level)
@@ -318,7 +318,7 @@ class SWEGymEnv(TextAgentEnv):
         self._verdict = None
 
     def _checked(self, command: str) -> tuple[str, str | None]:
-        """Actions of this domain may hold anything; what is wrong with one is said by the tool."""
+        """Return actions of this domain may hold anything; what is wrong with one is said by the tool."""
         return command, None
 
     def _play(self, command: str) -> Turn:

@@ -110,7 +110,7 @@ class NativeEngine:
         return self._reply(objective + look(self).text, done=True)
 
     def step(self, command: str) -> Reply:
-        """Plays one line."""
+        """Play one line."""
         plain = self._story.plain.get(command)
         if plain is not None and self._is_sure and command in self._admissible and self._parser.memory.question is None:
             self._parser.recall(*plain)
@@ -132,7 +132,7 @@ class NativeEngine:
         return Position(self.world.copy(), self.state, self.tale, self._is_sure, self.turns, self._parser.memory)
 
     def restore(self, snapshot: Position) -> None:
-        """Goes back to a snapshot."""
+        """Go back to a snapshot."""
         self.world = snapshot.world.copy()
         self.state, self.tale, self.turns = snapshot.state, snapshot.tale, snapshot.turns
         self._is_sure = snapshot.is_sure
@@ -173,7 +173,7 @@ class NativeEngine:
         self._parser.notice(thing)
 
     def do(self, *act: str) -> None:
-        """Carries out one act of the game's rules, in the facts and in the world."""
+        """Carry out one act of the game's rules, in the facts and in the world."""
         self.record(*act)
         verb, *nouns = act
         world = self.world
@@ -192,7 +192,7 @@ class NativeEngine:
             world.status[nouns[0]] = {"open": "open", "close": "closed", "lock": "locked", "unlock": "closed"}[verb]
 
     def record(self, *act: str) -> None:
-        """Carries out one act of the game's rules in the facts alone; nothing where they do not allow it."""
+        """Carry out one act of the game's rules in the facts alone; nothing where they do not allow it."""
         self._has_acted = True
         for operator in self._story.ground.acts.get(act, ()):
             if self.state & operator.needs == operator.needs:

@@ -238,12 +238,12 @@ class TextWorldEnv(TextAgentEnv):
         return self._drawn(self._recipe, np_random(seed)[0])
 
     def plan(self) -> tuple[str, ...] | None:
-        """Commands that win from here, proved to be as few as can be wherever the search closes."""
+        """Return commands that win from here, proved to be as few as can be wherever the search closes."""
         plan = cast(TextWorldTask, self.task).planner.plan(self._engine.state)
         return None if plan is None else tuple(operator.name for operator in plan.operators)
 
     def look_up(self, word: str) -> str | None:
-        """`map`: all rooms, what is in them, and where the player is."""
+        """Return `map`: all rooms, what is in them, and where the player is."""
         if word != "map":
             return None
         task = cast(TextWorldTask, self.task)

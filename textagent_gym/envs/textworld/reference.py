@@ -40,7 +40,7 @@ class Inform7Engine:
         self.state = 0
 
     def load(self, task: TextWorldTask) -> None:
-        """Compiles the game where that was not done before, and starts the interpreter."""
+        """Compile the game where that was not done before, and start the interpreter."""
         if task is self._task and self._env is not None:
             return
         self.close()
@@ -58,7 +58,7 @@ class Inform7Engine:
         return self._reply(game_state, game_state["feedback"], self._task.ground.problem.initial, valid=True)
 
     def step(self, command: str) -> Reply:
-        """Types one line."""
+        """Return types one line."""
         self._commands.append(command)
         game_state, _, _ = self._env.step(command)
         valid = _CARRIED_OUT.search(game_state["raw"]) is not None

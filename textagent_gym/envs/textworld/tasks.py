@@ -112,7 +112,7 @@ def find_task(task_id: str) -> TextWorldTask:
 
 
 def generate(recipe: Recipe) -> Game:
-    """Draws games until one is what the recipe asks for.
+    """Draw games until one is what the recipe asks for.
 
     Raises:
         ValueError: None of many draws was.
@@ -153,7 +153,7 @@ def structure_of(game: Game) -> str:
 
 
 def _draw(recipe: Recipe, seed: int, found: dict[str, set[int]]) -> Game | None:
-    """One game of the requested size, or None; what was found instead goes into `found`."""
+    """Return one game of the requested size, or None; what was found instead goes into `found`."""
     if recipe.challenge == "simple":
         return make_simple(
             rewards=recipe.rewards, instructions=recipe.instructions, test=recipe.split == "test", seed=seed
@@ -223,7 +223,7 @@ def quest_shape(solution_length: int) -> tuple[int, int]:
 
 
 def _cut_to(drawn: Draft, solution_length: int, found: dict[str, set[int]]) -> Draft | None:
-    """`drawn` with its last quest cut until the shortest solution has exactly that length, or None."""
+    """Return `drawn` with its last quest cut until the shortest solution has exactly that length, or None."""
     excess, num_cut = 0, 0
     while True:
         candidate = drawn.without_last(num_cut) if num_cut else drawn

@@ -86,7 +86,7 @@ def package_folder() -> Path:
 
 @functools.cache
 def may_hold() -> dict[str, frozenset[str]]:
-    """Type of receptacle -> types of portable objects that it may hold."""
+    """Return type of receptacle -> types of portable objects that it may hold."""
     found: dict[str, frozenset[str]] = {}
     for kind, things in _constants()["VAL_RECEPTACLE_OBJECTS"].items():
         if kind not in holders():
@@ -96,13 +96,13 @@ def may_hold() -> dict[str, frozenset[str]]:
 
 @functools.cache
 def able() -> dict[str, frozenset[str]]:
-    """Ability ("cleanable", "heatable", "coolable", "sliceable") -> types of objects that have it."""
+    """Return the ability ("cleanable", "heatable", "coolable", "sliceable") -> types of objects that have it."""
     return {name.lower(): frozenset(kinds) for name, kinds in _constants()["VAL_ACTION_OBJECTS"].items()}
 
 
 @functools.cache
 def holders() -> frozenset[str]:
-    """Types of portable objects into which ALFRED lets things be put; ALFWorld's text games do not."""
+    """Return types of portable objects into which ALFRED lets things be put; ALFWorld's text games do not."""
     return frozenset(_constants()["MOVABLE_RECEPTACLES_SET"])
 
 

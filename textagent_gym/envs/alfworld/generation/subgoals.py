@@ -121,7 +121,7 @@ def possible_types(plan: FloorPlan, task_types: Sequence[TaskType]) -> list[Task
 
 
 def draw_lengths(plan: FloorPlan, recipe: Recipe, rng: np.random.Generator) -> list[tuple[TaskType, int]] | None:
-    """Types of chores with their numbers of closed receptacles, which add up to the length; looking comes last."""
+    """Return types of chores with their numbers of closed receptacles, which add up to the length; looking comes last."""
     types = possible_types(plan, recipe.task_types)
     chosen: list[tuple[TaskType, int]] = []
     left = recipe.solution_length

@@ -47,7 +47,10 @@ class Game:
         return Scene(facts, self.types, self.names, self.task)
 
     def commands(self, facts: Facts) -> dict[str, Action]:
-        """Command -> what it does, of all that can be done in a state; the first rule is meant where two share a command."""
+        """Return command -> what it does, of all that can be done in a state.
+
+        The first rule is meant where two share a command.
+        """
         found: dict[str, Action] = {}
         for rule in reversed(self.logic.rules):
             if not all(map(facts.table.get, rule.gates)):

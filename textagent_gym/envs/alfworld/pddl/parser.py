@@ -241,7 +241,7 @@ def _check_length(expression: list[SExpression], length: int) -> None:
 
 
 def _typed(words: list[str]) -> dict[str, str]:
-    """Name -> type of a list such as `?a - agent ?x ?y - object`.
+    """Return name -> type of a list such as `?a - agent ?x ?y - object`.
 
     A comma is a letter like any other: ALFWorld's domain says `?l - location, ?r - receptacle` in what lets one examine an
     object that lies somewhere, and since nothing is of the type `location,` only what is held can be examined.

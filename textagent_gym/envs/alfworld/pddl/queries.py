@@ -26,7 +26,7 @@ def compile_query(
     facts: Facts,
     distinct: bool = False,
 ) -> Query:
-    """Compiles a conjunction.
+    """Compile a conjunction.
 
     Args:
         literals: All of them must hold.

@@ -210,7 +210,7 @@ def _conditional_effects(schema: ActionSchema) -> tuple[Literal, ...]:
 
 
 def _check_texts(schema: ActionSchema, asked: set[str], recorded: frozenset[str]) -> None:
-    """Refuses what textworld's own bookkeeping, on which texts are based, does differently from the planner's.
+    """Refuse what textworld's own bookkeeping, on which texts are based, does differently from the planner's.
 
     It carries out conditional effects whether their condition holds or not, and of an atom that was false it records the
     deletion only where the translation to SAS keeps the atom.

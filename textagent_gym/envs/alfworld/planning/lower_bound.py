@@ -104,7 +104,7 @@ class Estimate:
     def _deliveries(
         self, situation: Situation, errand: Placing, number: int, target: str, held: str | None, alone: bool
     ) -> Iterator[tuple[float, frozenset[str]]]:
-        """Ways to have one candidate ready in `target`: the steps, and what has to be opened."""
+        """Yield ways to have one candidate ready in `target`: the steps, and what has to be opened."""
         missing = errand.states - situation.states[number]
         if not missing and target in situation.places[number]:
             yield 0, frozenset()
@@ -119,7 +119,7 @@ class Estimate:
     def _sources(
         self, situation: Situation, number: int, held: str | None, errand: Errand, alone: bool
     ) -> Iterator[_Source]:
-        """Ways to have a candidate in hand."""
+        """Yield ways to have a candidate in hand."""
         places = situation.places[number]
         if self._house.candidates[number] == held:
             yield _Source(situation.location, 0, frozenset(), places)
@@ -148,7 +148,7 @@ class Estimate:
         )
 
     def _closed(self, situation: Situation, place: str, alone: bool) -> frozenset[str]:
-        """`place`, if it has to be opened for one errand alone; what several could share is counted for none."""
+        """Return `place`, if it has to be opened for one errand alone; what several could share is counted for none."""
         if place not in self._house.openable or place in situation.opened:
             return frozenset()
         if alone:

@@ -92,7 +92,7 @@ class Planner:
         return self._plan(self._house.situation(facts))
 
     def _plan(self, start: Situation) -> Plan | None:
-        """Shortest where the search closes within the budget, otherwise the errands one after the other."""
+        """Return shortest where the search closes within the budget, otherwise the errands one after the other."""
         found, closed = self._search(start, self.errands, self._is_done)
         if found is not None or closed:
             return None if found is None else Plan(tuple(found.steps), is_shortest=True)

@@ -14,7 +14,7 @@ def num_stages(errands: tuple[Errand, ...]) -> int:
 
 
 def stages_done(facts: Facts, errands: tuple[Errand, ...]) -> int:
-    """Stages that stand now. An object counts as found while it is in sight, held or where it belongs.
+    """Return stages that stand now. An object counts as found while it is in sight, held or where it belongs.
 
     Facts about several agents count together: what any of them has found or holds.
     Taking a thing and putting it back undoes the stage, so that nothing can be farmed; and of several objects that would

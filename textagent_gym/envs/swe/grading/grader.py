@@ -217,7 +217,7 @@ class Guards:
 
     @classmethod
     def make(cls, tests: Mapping[str, bytes], aliased: Collection[str], twinned: Collection[str]) -> Guards:
-        """Guards for tests of the files `tests`."""
+        """Guard for tests of the files `tests`."""
         files: dict[str, bytes] = {}
         targets: list[str] = []
         aliases: dict[str, str] = {}
@@ -323,7 +323,7 @@ def _twinnable(sources: Mapping[str, bytes], passed: Iterable[str]) -> set[str]:
 
 
 def by_file(tests: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """File -> names of the test functions of `tests` in it, both sorted."""
+    """Return file -> names of the test functions of `tests` in it, both sorted."""
     names: dict[str, set[str]] = {}
     for test in tests:
         path, name, _ = split_id(test)
@@ -345,7 +345,7 @@ def time_limit(seconds: float) -> float:
 
 
 def tree_digest(tree: Tree) -> str:
-    """Hash of a tree's paths and contents."""
+    """Return the hash of a tree's paths and contents."""
     content = hashlib.sha256()
     for path in sorted(tree):
         content.update(f"{len(path)} {path} {len(tree[path])} ".encode())

@@ -17,7 +17,7 @@ CANARY = "def test_{name}():\n    assert {name!r} == ''\n"
 
 
 def split_id(test: str) -> tuple[str, str, str]:
-    """File, name ("Class::function") and parameters ("[...]" or nothing) of a test's id."""
+    """Return the file, name ("Class::function") and parameters ("[...]" or nothing) of a test's id."""
     plain, bracket, parameters = test.partition("[")
     path, _, name = plain.partition("::")
     return path, name, bracket + parameters
@@ -41,7 +41,7 @@ def renamed(test: str, path: str) -> str:
 
 
 def beside(path: str, name: str) -> str:
-    """Path of a test file of another name in the same folder."""
+    """Return the path of a test file of another name in the same folder."""
     return str(PurePosixPath(path).with_name(f"test_{name}.py"))
 
 

@@ -35,7 +35,7 @@ class Reporter:
         self.outcomes, self.messages, self.broken = {}, {}, []
 
     def pytest_configure(self, config):
-        """Chooses how failures are told."""
+        """Choose how failures are told."""
         config.option.tbstyle = self.traceback
 
     def pytest_sessionstart(self):

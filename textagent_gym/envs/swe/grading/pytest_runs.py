@@ -148,7 +148,7 @@ def import_folders(tree: Tree) -> list[str]:
 
 
 def python_environment(tree: Tree, sandbox: Sandbox) -> dict[str, str]:
-    """Variables with which `python -m pytest` in a shell finds pytest and the repository."""
+    """Return variables with which `python -m pytest` in a shell finds pytest and the repository."""
     runtime = [] if sandbox.brings_pytest else [RUNTIME]
     places = [*runtime, *(TESTBED if folder == "." else f"{TESTBED}/{folder}" for folder in import_folders(tree))]
     return {

@@ -58,7 +58,7 @@ def runtime_folder(requirements: tuple[str, ...] = ()) -> Path:
 
 
 def required_name(requirement: str) -> str:
-    """Name of the distribution that a requirement "name==version" asks for, in the form that the index compares.
+    """Return the name of the distribution that a requirement "name==version" asks for, in the form that the index compares.
 
     Raises:
         ValueError: It has another form.
@@ -95,7 +95,7 @@ def _make(folder: Path, found: list[metadata.Distribution], requirements: tuple[
 
 
 def _install(requirements: tuple[str, ...], folder: Path) -> None:
-    """Unpacks wheels; nothing is built, so that no code of theirs runs."""
+    """Unpack wheels; nothing is built, so that no code of theirs runs."""
     command = [sys.executable, "-m", "pip", "install", "--target", str(folder), "--only-binary", ":all:", "--no-deps"]
     command += ["--no-compile", "--no-input", "--quiet", "--disable-pip-version-check", "--root-user-action", "ignore"]
     ran = subprocess.run([*command, "--", *requirements], capture_output=True, text=True, check=False)
@@ -117,7 +117,7 @@ def _fill(building: Path, found: list[metadata.Distribution]) -> None:
 
 
 def _open_up(folder: Path) -> None:
-    """Lets everybody read, whatever the umask: a sandbox may run as a user of its own."""
+    """Let everybody read, whatever the umask: a sandbox may run as a user of its own."""
     for place, folders, files in os.walk(folder):
         for name in folders:
             os.chmod(os.path.join(place, name), 0o755)

@@ -88,7 +88,7 @@ class Shell:
         return Ran(outcome.returncode, outcome.output.decode("utf-8", "replace"), tuple(notes))
 
     def test(self, target: str = "") -> str:
-        """Runs the tests that a target names, or all, and tells how they fail.
+        """Run the tests that a target names, or all, and tell how they fail.
 
         Raises:
             FileProblemError: There is no such test file.

@@ -174,7 +174,7 @@ def typed_call(line: str, tools: tuple[str, ...]) -> str:
 
 
 def examples(tools: tuple[str, ...]) -> tuple[str, ...]:
-    """Call that mean something in any repository, for a random agent; none of them repairs anything."""
+    """Return calls that mean something in any repository, for a random agent; none of them repairs anything."""
     calls = {
         "edit": {"path": "README.md", "old": "no such text", "new": ""},
         "view": {"path": "README.md"},
@@ -242,7 +242,7 @@ class Toolbox:
         return Answer(f"{'Replaced' if existed else 'Created'} {path} ({len(content.splitlines())} lines).")
 
     def view(self, path: str, start: int = 1, end: int | None = None) -> Answer:
-        """Lines of a file, with their numbers."""
+        """Return lines of a file, with their numbers."""
         count = len(self._workspace.text(path).splitlines())
         if count == 0:
             return Answer(f"{path} is empty.")
@@ -253,7 +253,7 @@ class Toolbox:
         return Answer(f"{path}, lines {start} to {end} of {count}:\n{self._lines(path, start, end)}")
 
     def search(self, text: str, path: str = ".") -> Answer:
-        """Lines that hold `text`, capitals counting."""
+        """Return lines that hold `text`, capitals counting."""
         if not text or "\n" in text:
             return Answer("search: expected a text of one line.", valid=False)
         files = self._workspace.files
@@ -293,7 +293,7 @@ class Toolbox:
         return Answer(f"Took back the last change of {', '.join(paths)}.")
 
     def test(self, target: str = "") -> Answer:
-        """Runs tests."""
+        """Run tests."""
         return Answer(self._shell.test(target))
 
     def bash(self, command: str) -> Answer:

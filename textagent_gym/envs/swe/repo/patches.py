@@ -88,7 +88,7 @@ def make_patch(before: Mapping[str, str], after: Mapping[str, str]) -> str:
 
 
 def apply_patch(files: Mapping[str, str], patch: str) -> dict[str, str | None]:
-    """Path -> new text, None for deleted files, of all files that `patch` changes; `files` stays as it is.
+    """Return path -> new text, None for deleted files, of all files that `patch` changes; `files` stays as it is.
 
     A hunk is looked for at its line, moved as far as the hunk before it was, and then at the nearest line at which its
     context and removed lines match exactly, be it the start or the end of the file, which git insists on for hunks that
@@ -129,7 +129,7 @@ def reverse_patch(patch: str) -> str:
 
 
 def patched_files(patch: str) -> tuple[str, ...]:
-    """Paths of the files that a patch changes, sorted, each once: both paths of a rename, and binary files as well.
+    """Return paths of the files that a patch changes, sorted, each once: both paths of a rename, and binary files as well.
 
     Raises:
         PatchError: The patch cannot be read.
@@ -140,7 +140,7 @@ def patched_files(patch: str) -> tuple[str, ...]:
 
 
 def num_hunks(patch: str) -> int:
-    """Hunks of all files together.
+    """Return hunks of all files together.
 
     Raises:
         PatchError: The patch cannot be read.
@@ -149,7 +149,7 @@ def num_hunks(patch: str) -> int:
 
 
 def changed_lines(patch: str) -> int:
-    """Lines that a patch adds and lines that it removes, together; a line that is changed counts twice.
+    """Return lines that a patch adds and lines that it removes, together; a line that is changed counts twice.
 
     Raises:
         PatchError: The patch cannot be read.
@@ -180,7 +180,7 @@ def _checked(path: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """Lines with their line feeds; the last one may have none."""
+    """Return lines with their line feeds; the last one may have none."""
     lines = text.split("\n")
     return [f"{line}\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
 
@@ -194,7 +194,7 @@ def _compare(path: str, before: str | None, after: str | None) -> FilePatch:
 
 
 def _hunks(old: list[str], new: list[str]) -> Iterator[Hunk]:
-    """Hunks between two texts; what is equal at both ends never reaches the matcher."""
+    """Yield hunks between two texts; what is equal at both ends never reaches the matcher."""
     most = min(len(old), len(new))
     head = next((at for at in range(most) if old[at] != new[at]), most)
     tail = next((at for at in range(most - head) if old[-1 - at] != new[-1 - at]), most - head)
@@ -258,7 +258,7 @@ def _reversed(section: FilePatch) -> FilePatch:
 
 
 def _swapped(lines: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Lines with `-` and `+` exchanged, what is removed first in each run."""
+    """Yield lines with `-` and `+` exchanged, what is removed first in each run."""
     added: list[tuple[str, str]] = []
     for tag, line in [*lines, (" ", "")]:
         if tag == "-":

@@ -88,7 +88,7 @@ class Workspace:
         return tuple(sorted(path for path in paths if before.get(path, b"?") != self.changes.get(path, b"?")))
 
     def below(self, path: str) -> Iterator[str]:
-        """Paths of the files in a folder, at any depth, sorted; "." is the whole tree."""
+        """Yield paths of the files in a folder, at any depth, sorted; "." is the whole tree."""
         path = clean_path(path, folder=True)
         prefix = "" if path == "." else f"{path}/"
         for file in sorted(self.files):
@@ -100,7 +100,7 @@ class Workspace:
         return dict(self.changes), tuple(self._past)
 
     def restore(self, snapshot: tuple[Changes, tuple[Changes, ...]]) -> None:
-        """Goes back to a snapshot of a workspace of the same tree."""
+        """Go back to a snapshot of a workspace of the same tree."""
         changes, past = snapshot
         self.changes, self._past = dict(changes), list(past)
 

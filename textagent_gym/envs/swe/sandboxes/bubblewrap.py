@@ -203,7 +203,7 @@ class _Namespace:
         return outcome.stopped is None and outcome.returncode != 126 and b'"exit-code"' not in self._heard
 
     def elsewhere(self) -> Occupancy:
-        """Files in /tmp and /dev/shm: the mounts limit their size, and not their number."""
+        """Return files in /tmp and /dev/shm: the mounts limit their size, and not their number."""
         found = Occupancy()
         root = f"/proc/{self._first}/root"
         if self._first is None or not os.path.isdir(f"{root}{TESTBED}"):
@@ -215,7 +215,7 @@ class _Namespace:
         return found
 
     def empty(self, process: subprocess.Popen[bytes]) -> None:
-        """Kills the namespace; its first process is gone only when all others are.
+        """Kill the namespace; its first process is gone only when all others are.
 
         bubblewrap itself is not waited for by the kernel in that way: it ends when the command does, an instant before what
         the command left running.
@@ -308,7 +308,10 @@ def _folders_above(paths: Iterable[str]) -> list[str]:
 
 
 def _writable_places(worktree: Path, limits: Limits, as_root: bool) -> list[str]:
-    """Devices, and places of limited size; an ordinary user owns what bubblewrap made, so that this is closed in the end."""
+    """Return devices, and places of limited size.
+
+    An ordinary user owns what bubblewrap made, so that this is closed in the end.
+    """
     size = ["--size", str(max(limits.disk_bytes // 4, 1 << 16))]
     sticky = ["--perms", "1777", *size, "--tmpfs"]
     places = [

@@ -106,7 +106,7 @@ def _try_out(sandbox: Sandbox) -> None:
 
 
 def _explained(name: str, problem: str) -> str:
-    """One sentence about why a sandbox does not run, and what to do."""
+    """Return one sentence about why a sandbox does not run, and what to do."""
     if name == "bubblewrap" and any(sign in problem.lower() for sign in ("namespace", "uid map", "user.max")):
         if os.geteuid() == 0:
             return (

@@ -97,7 +97,7 @@ class _Descendants:
         return measure(self._temporary)
 
     def empty(self, process: subprocess.Popen[bytes]) -> None:
-        """Kills what can be found: the process group, and descendants that kept their parents."""
+        """Kill what can be found: the process group, and descendants that kept their parents."""
         found = [pid for pid in processes_below(process.pid) if pid != process.pid]
         with contextlib.ExitStack() as stack:
             handles = [handle for pid in found if (handle := _handle(pid, stack)) is not None]
@@ -137,7 +137,7 @@ class Private:
         return self.folder / "tmp"
 
     def variables(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """All variables of the command, with the host's paths."""
+        """Return all variables of the command, with the host's paths."""
         own = {name: self.paths.to_host(value) for name, value in environment.items()}
         place = str(self.temporary)
         path = f"{self.folder}/python/bin:/usr/bin:/bin"

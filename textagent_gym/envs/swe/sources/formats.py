@@ -223,7 +223,7 @@ def _bugs(value: object, where: str) -> tuple[Bug, ...]:
 
 
 def _extra(columns: Row, where: str) -> dict[str, Any]:
-    """Columns without a field, those in a column `extra` among them (an object, or JSON of one)."""
+    """Return columns without a field, those in a column `extra` among them (an object, or JSON of one)."""
     packed = columns.pop("extra", None) or {}
     if isinstance(packed, str):
         try:
@@ -249,7 +249,7 @@ _READERS: dict[str, Callable[[object, str], Any]] = {
 
 
 def _json(row: Row) -> str:
-    """One line of ASCII: readers that cut at every line break of Unicode, as `str.splitlines` does, do no harm."""
+    """Return one line of ASCII: readers that cut at every line break of Unicode, as `str.splitlines` does, do no harm."""
     return json.dumps(row, allow_nan=False)
 
 

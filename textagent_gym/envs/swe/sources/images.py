@@ -81,7 +81,7 @@ def _files(name: str, identity: str) -> Iterator[tuple[str, bytes]]:
 
 
 def read_archive(stream: Iterable[bytes], name: str) -> Iterator[tuple[str, bytes]]:
-    """Path and content of the regular files in a stream of a tar archive, below its one top folder.
+    """Yield the path and content of the regular files in a stream of a tar archive, below its one top folder.
 
     Raises:
         ValueError: They are too large, or a path leads outside.

@@ -51,7 +51,7 @@ class Listed:
 
 @functools.cache
 def listed(origin: Origin) -> dict[str, Listed]:
-    """Every task of the index of one origin, by name, in the order of the index."""
+    """Return every task of the index of one origin, by name, in the order of the index."""
     if origin == "release":
         return _listed_releases()
     found: dict[str, Listed] = {}
@@ -89,7 +89,7 @@ def _listed_releases() -> dict[str, Listed]:
 
 
 def instance_id(project: Project, number: int) -> str:
-    """Name of a mutation task, for example "cachetools-8.0.1.m7"."""
+    """Return the name of a mutation task, for example "cachetools-8.0.1.m7"."""
     return f"{project.name.replace('/', '-')}-{project.version}.m{number}"
 
 

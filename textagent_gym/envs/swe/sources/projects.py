@@ -89,7 +89,7 @@ def installed_tree(sdist: Sdist) -> Tree:
 
 @functools.cache
 def projects() -> dict[str, Project]:
-    """Every project of the index, by name."""
+    """Return every project of the index, by name."""
     return {
         entry["name"]: Project(
             name=entry["name"],

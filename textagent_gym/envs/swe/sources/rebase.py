@@ -154,7 +154,7 @@ def remembered(record: TaskRecord) -> TaskRecord | None:
 
 
 def project_name(repo: str) -> str:
-    """Name on the package index of a repository "owner/name"."""
+    """Return the name on the package index of a repository "owner/name"."""
     return NAMES.get(repo) or distribution_name(repo.rpartition("/")[2])
 
 

@@ -158,7 +158,7 @@ def _statement(before: Sdist, after: Sdist, old: Tree, new: Tree) -> str:
 
 
 def nested(tests: list[str]) -> dict[str, list[str]]:
-    """Ids of tests by file, for an index that repeats no file name."""
+    """Return ids of tests by file, for an index that repeats no file name."""
     found: dict[str, list[str]] = {}
     for test in tests:
         path, _, name = test.partition("::")
@@ -167,5 +167,5 @@ def nested(tests: list[str]) -> dict[str, list[str]]:
 
 
 def flat(tests: Mapping[str, list[str]]) -> tuple[str, ...]:
-    """Ids of tests as `nested` keeps them, sorted."""
+    """Return ids of tests as `nested` keeps them, sorted."""
     return tuple(sorted(f"{path}::{name}" for path, names in tests.items() for name in names))

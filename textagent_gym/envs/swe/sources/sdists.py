@@ -88,7 +88,7 @@ def fetch(sdist: Sdist) -> bytes:
 
 @functools.lru_cache(maxsize=256)
 def releases(project: str) -> tuple[Release, ...]:
-    """All source distributions of a project, in the order in which the index lists them.
+    """Return all source distributions of a project, in the order in which the index lists them.
 
     Raises:
         OSError: The index cannot be reached or has no such project.
@@ -197,7 +197,7 @@ def _requests() -> Any:
 
 
 def _index() -> tuple[str, str | None]:
-    """Address of the package index and file of certificates, as pip has them."""
+    """Return the address of the package index and file of certificates, as pip has them."""
     named = os.environ.get("PIP_INDEX_URL")
     certificates = os.environ.get("PIP_CERT") or os.environ.get("REQUESTS_CA_BUNDLE")
     if named:

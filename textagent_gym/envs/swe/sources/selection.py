@@ -17,7 +17,7 @@ def from_index(origin: Origin, split: Split) -> dict[str, Listed]:
 
 
 def from_records(records: Iterable[TaskRecord], split: Split) -> dict[str, Listed]:
-    """Tasks of one's own, by name; all of them are in any split."""
+    """Return tasks of one's own, by name; all of them are in any split."""
     return {
         record.instance_id: Listed(
             instance_id=record.instance_id,

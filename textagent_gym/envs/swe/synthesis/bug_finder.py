@@ -112,7 +112,7 @@ class Workshop:
             yield found[-1]
 
     def combine(self, pool: Sequence[FoundBug], size: int, rng: np.random.Generator) -> Combination | None:
-        """`size` bugs of the pool, each in a function of its own and with a test group of its own, run together.
+        """Return `size` bugs of the pool, each in a function of its own and with a test group of its own, run together.
 
         Returns:
             The combination, or None where these bugs do not go together.

@@ -90,7 +90,7 @@ def plan(project: Project) -> tuple[tuple[int, ...], int, int]:
 
 
 def main() -> None:
-    """Indexes the projects named on the command line, or all."""
+    """Index the projects named on the command line, or all."""
     names = sys.argv[1:] or list(projects())
     for name in names:
         path = INDEX / "mutation" / f"{name.replace('/', '-')}.json"

@@ -38,7 +38,7 @@ def is_playable(game: Game) -> bool:
 
 
 def _rivals(game: Game) -> defaultdict[str, set[str]]:
-    """Name -> entities with another name that holds every word of it."""
+    """Return name -> entities with another name that holds every word of it."""
     words = {key: set(info.name.split()) for key, info in game.infos.items() if info.name and info.type not in "rPI"}
     rivals: defaultdict[str, set[str]] = defaultdict(set)
     for key, own in words.items():
@@ -62,7 +62,7 @@ def _nouns(command: str) -> list[str]:
 
 
 def _visible(facts: list[Fact]) -> set[str]:
-    """Entities in the player's room, on or in something open there, or carried."""
+    """Return entities in the player's room, on or in something open there, or carried."""
     places = {"I"} | {fact[2] for fact in facts if fact[:2] == ("at", "P")}
     visible = {fact[1] for fact in facts if fact[0] in ("at", "in") and fact[2] in places}
     visible |= {fact[2] for fact in facts if fact[0] == "link" and fact[1] in places}

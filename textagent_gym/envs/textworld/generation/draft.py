@@ -117,7 +117,7 @@ def draft(
     instructions: Instructions,
     node_budget: int | None = None,
 ) -> Draft:
-    """Draws map and quests of a game, as `tw-make custom --seed SEED` does.
+    """Draw map and quests of a game, as `tw-make custom --seed SEED` does.
 
     Args:
         num_rooms: Rooms of the map.
@@ -170,7 +170,7 @@ def make_simple(*, rewards: str, instructions: Instructions, test: bool, seed: i
 
 
 def _draw_quests(world: World, options: GameOptions, node_budget: int | None) -> tuple[Quest, ...]:
-    """Chains drawn from the last back to the first; each quest ends where its chain does."""
+    """Return chains drawn from the last back to the first; each quest ends where its chain does."""
     from textworld.generator.game import Event, Quest
 
     from textagent_gym.envs.textworld.generation.quest_sampling import sample_chain

@@ -84,7 +84,7 @@ class _LazyChainer(_Chainer):  # type: ignore[misc]
                 yield _Node(node, node, state, action, [], {action}, node.breadth)
 
     def _candidates(self, node: _Node, rules: Iterable[Rule]) -> list[_Candidate]:
-        """Every candidate, sorted by rule, missing places and filled ones, which is textworld's own order."""
+        """Return every candidate, sorted by rule, missing places and filled ones, which is textworld's own order."""
         state = node.state
         here = next(iter(state.facts_with_signature(Signature("at", ["P", "r"]))), None)
 

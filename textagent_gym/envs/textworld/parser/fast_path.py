@@ -25,7 +25,7 @@ from textagent_gym.envs.textworld.world.state import Setting
 def plain_commands(
     acts: Iterable[tuple[str, ...]], setting: Setting
 ) -> dict[str, tuple[Command, tuple[str, ...] | None]]:
-    """Commands that mean one thing wherever they are admissible, so that they need no reading.
+    """Return commands that mean one thing wherever they are admissible, so that they need no reading.
 
     With each comes what the parser remembers as understood of a longer line once it has read this one, or None.
 

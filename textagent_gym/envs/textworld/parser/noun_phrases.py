@@ -152,7 +152,7 @@ class NounReader:
         return Answer(text, self._question(self.typed, self.match_from, slot in MULTIPLE))
 
     def _ask_what(self, slot: str, reading: Reading) -> Answer:
-        """Asks for a noun that is missing; what was inferred so far counts as typed."""
+        """Ask for a noun that is missing; what was inferred so far counts as typed."""
         said = self._so_far(self._spoken_pattern(reading, 1, self.place))
         glued = list(self.typed)
         if reading.inferred_from:
@@ -173,7 +173,7 @@ class NounReader:
         return Question(words, place, takes_all, self.strategy, tuple(self.alternatives))
 
     def _matching(self, descriptors: Descriptors, slot: str, held_first: bool) -> list[str]:
-        """Everything in reach that answers best to the words at hand; sets `match_from` and `length`."""
+        """Return everything in reach that answers best to the words at hand; sets `match_from` and `length`."""
         self.match_from, self.length = self.at, 0
         matches: list[str] = []
         for thing in self._scope(slot, held_first, descriptors):
@@ -223,7 +223,7 @@ class NounReader:
         return 0 if descriptors.indefinite else None
 
     def _scope(self, slot: str, held_first: bool, descriptors: Descriptors) -> list[str]:
-        """Everything in reach, in the order in which Inform looks (`SearchScope`)."""
+        """Return everything in reach, in the order in which Inform looks (`SearchScope`)."""
         world, room = self.world, self.world.room
         found: list[str] = []
         if slot == "multiinside" and self.advance is not None:
@@ -256,7 +256,10 @@ class NounReader:
         reading: Reading,
         parameters: list[str | None],
     ) -> tuple[str | bool | None, list[str], bool]:
-        """One of several, "" to ask, True for a list, None for a fault; the matches left; whether one kind is left."""
+        """Return one of several, "" to ask, True for a list, None for a fault; the matches left.
+
+        Whether one kind is left.
+        """
         good = [self._is_good(match, slot) for match in matches]
         plural = descriptors.indefinite and descriptors.plural
         if sum(good) == 1:

@@ -47,7 +47,7 @@ class Parser:
             self.memory = self.memory._replace(pronouns=(("it", thing),))
 
     def recall(self, command: Command, partial: tuple[str, ...] | None) -> None:
-        """Remembers a plain command as `read` would have."""
+        """Remember a plain command as `read` would have."""
         pronouns = self.memory.pronouns
         if command.nouns:
             pronouns = (("it", command.nouns[0]),)
@@ -251,7 +251,7 @@ class _Attempt(NounReader):
             raise LineFails
 
     def _noun_phrase(self, slot: str, reading: Reading) -> str | None:
-        """One thing, or None for a list of things in `reading.things` (`ParseToken`)."""
+        """Return one thing, or None for a list of things in `reading.things` (`ParseToken`)."""
         many, include, single, infers = False, True, "", True
         while True:
             listed = len(reading.things)
@@ -288,7 +288,7 @@ class _Attempt(NounReader):
                 reading.things.remove(thing)
 
     def _one_phrase(self, slot: str, reading: Reading, infers: bool) -> tuple[str | bool, Descriptors, str]:
-        """One phrase of a list: what it means, how it was described, and the word that leads to the next, or ""."""
+        """Return one phrase of a list: what it means, how it was described, and the word that leads to the next, or ""."""
         self._read_pronoun(reading)
         start, plurals, earlier_wanted = self.at, True, 0
         while True:
@@ -329,7 +329,10 @@ class _Attempt(NounReader):
     def _resolve(
         self, descriptors: Descriptors, slot: str, reading: Reading, start: int, infers: bool
     ) -> str | bool | None:
-        """One thing, True for a list, or None with the fault noted; words that were not descriptors are read again."""
+        """Return one thing, True for a list, or None with the fault noted.
+
+        Words that were not descriptors are read again.
+        """
         while True:
             found = self._candidates(descriptors, slot, reading, held_first=slot == "held", infers=infers)
             if slot != "held":

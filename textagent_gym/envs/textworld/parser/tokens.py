@@ -125,7 +125,7 @@ class Descriptors:
     number_at: int = 0
 
     def reset(self) -> None:
-        """Forgets everything, as if the words had not been descriptors."""
+        """Forget everything, as if the words had not been descriptors."""
         self.indefinite = self.plural = self.guessed = self.ambiguous = self.mine = self.there = self.lit = False
         self.wanted = self.number_at = 0
         self.owner = None

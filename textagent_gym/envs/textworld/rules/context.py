@@ -23,10 +23,10 @@ class Scene(Protocol):
         """The words of the line that is being carried out."""
 
     def do(self, *act: str) -> None:
-        """Carries out one action of the game's rules, such as ("take", thing, container), in world and facts."""
+        """Carry out one action of the game's rules, such as ("take", thing, container), in world and facts."""
 
     def record(self, *act: str) -> None:
-        """Carries out one action of the game's rules in the facts alone; nothing where they do not allow it."""
+        """Carry out one action of the game's rules in the facts alone; nothing where they do not allow it."""
 
     def notice(self, thing: str) -> None:
         """Make `thing` what "it" means."""

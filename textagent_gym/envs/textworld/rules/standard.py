@@ -31,7 +31,7 @@ HELP = """Available commands:
 
 
 def act(scene: Scene, name: str, noun: str = "", second: str = "") -> Outcome:
-    """Carries out an action, or says why not."""
+    """Carry out an action, or say why not."""
     action = scene.actions[name]
     early = _before(scene, name, noun) if action.before is None else action.before(scene, noun, second)
     if early is not None:

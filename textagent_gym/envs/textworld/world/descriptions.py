@@ -48,7 +48,7 @@ class Template:
         return _said(self._parts, world)
 
     def _read(self, pieces: Iterator[str]) -> tuple[list[str | Speech], str]:
-        """Parts up to the bracket that ends this branch, and that bracket."""
+        """Return parts up to the bracket that ends this branch, and that bracket."""
         parts: list[str | Speech] = []
         for piece in pieces:
             if not piece.startswith("["):

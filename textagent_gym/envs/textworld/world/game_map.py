@@ -12,7 +12,7 @@ _STATES = ("open", "closed", "locked")
 
 
 def draw_map(facts: Iterable[Fact], names: Mapping[str, str]) -> str:
-    """Rooms with their exits, what is in them, and what the player carries; the player's room is marked.
+    """Return rooms with their exits, what is in them, and what the player carries; the player's room is marked.
 
     Args:
         facts: textworld's facts, such as ("north_of", "r_1", "r_0"): r_1 is north of r_0.

@@ -83,7 +83,7 @@ class GroundGame:
         return [fact for fact, index in self._bits.items() if state >> index & 1]
 
     def completed_points(self, state: int) -> int:
-        """Sum of the rewards of the quests that are completed in `state`."""
+        """Return the sum of the rewards of the quests that are completed in `state`."""
         goals = zip(self.problem.goals, self.points, strict=True)
         return sum(points for goal, points in goals if state & goal.latch)
 
@@ -148,7 +148,7 @@ class FactTable:
             self._by_argument[fact[0], place, argument].append(fact)
 
     def join(self, atoms: list[Atom], binding: Binding) -> Iterator[Binding]:
-        """All extensions of `binding` under which every atom reads a fact; the atom with fewest candidates goes first.
+        """Yield all extensions of `binding` under which every atom reads a fact; the atom with fewest candidates goes first.
 
         The fact table must not change while the iterator is in use.
         """
@@ -164,7 +164,7 @@ class FactTable:
                 yield from self.join(rest, extended)
 
     def unify(self, atom: Atom, fact: Fact, binding: Binding) -> Binding | None:
-        """`binding` extended so that `atom` reads `fact`, or None. Two placeholders never stand for one entity."""
+        """Return `binding` extended so that `atom` reads `fact`, or None. Two placeholders never stand for one entity."""
         name, placeholders, kinds = atom
         if name != fact[0] or len(placeholders) != len(fact) - 1:
             return None
@@ -190,7 +190,7 @@ class FactTable:
 
 
 def ground(game: Game) -> Iterator[tuple[Rule, Binding]]:
-    """Every instance of a rule whose preconditions can each come true some day, each once.
+    """Yield every instance of a rule whose preconditions can each come true some day, each once.
 
     Facts are taken from a queue and joined with those taken before, so that a combination is met when its last fact
     arrives. Deletions are ignored, which can only add instances that never apply.
@@ -232,7 +232,7 @@ def ground(game: Game) -> Iterator[tuple[Rule, Binding]]:
 def _completions(
     rule: Rule, binding: Binding, kinds: Mapping[str, str], types: Mapping[str, frozenset[str]]
 ) -> Iterator[Binding]:
-    """`binding` with every entity in the places that only a rule's postconditions name."""
+    """Yield `binding` with every entity in the places that only a rule's postconditions name."""
     missing = next((place for place in rule.placeholders if place.name not in binding), None)
     if missing is None:
         yield binding
@@ -265,5 +265,5 @@ def instance(atom: Atom, binding: Mapping[str, str]) -> Fact:
 
 
 def subtypes(kb: KnowledgeBase) -> dict[str, frozenset[str]]:
-    """Each type's name with the names of the types below it and its own."""
+    """Return each type's name with the names of the types below it and its own."""
     return {kind: frozenset([kind, *kb.types.descendants(kind)]) for kind in kb.types.types}

@@ -265,7 +265,7 @@ class _Conversation:
         return self._outcome(code, stopped)
 
     def _attend(self, deadline: float) -> Stop | None:
-        """Serve the connection and looks at the tree, until the output ends or a limit is reached."""
+        """Serve the connection and look at the tree, until the output ends or a limit is reached."""
         look_at = time.monotonic() + FIRST_LOOK
         while True:
             now = time.monotonic()

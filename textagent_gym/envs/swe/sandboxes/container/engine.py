@@ -77,7 +77,7 @@ def find_image(name: str) -> Any:
 
 @contextlib.contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Tells an error of the engine as a `SandboxError` that says what it could not do."""
+    """Tell an error of the engine as a `SandboxError` that says what it could not do."""
     import requests.exceptions
 
     try:
@@ -93,7 +93,7 @@ def _owner(process: int) -> str:
 
 
 def owner() -> str:
-    """Names this process as the maker of a container."""
+    """Name this process as the maker of a container."""
     return _owner(os.getpid())
 
 
@@ -109,7 +109,7 @@ def _sweep(client: Any) -> None:
 
 
 def discard(container: Any) -> None:
-    """Kills a container and removes it, which returns when nothing in it runs any more."""
+    """Kill a container and remove it, which returns when nothing in it runs any more."""
     errors = docker_package().errors
     # podman would ask it to stop first, and wait ten seconds for that.
     with contextlib.suppress(errors.APIError):
@@ -120,7 +120,7 @@ def discard(container: Any) -> None:
 
 @functools.cache
 def _world() -> str:
-    """Names the processes among which a number means one of them: this boot, and this process namespace."""
+    """Name the processes among which a number means one of them: this boot, and this process namespace."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     name = boot.read_text(encoding="ascii").strip() if boot.exists() else uuid.uuid4().hex
     return f"{name}/{os.readlink('/proc/self/ns/pid')}"

@@ -40,7 +40,7 @@ class Occupancy:
 
 
 def measure(folder: Path, most: int = 1 << 62) -> Occupancy:
-    """Measures a tree, also while a command changes it; stops soon after `most` names."""
+    """Measure a tree, also while a command changes it; stops soon after `most` names."""
     found = Occupancy()
     handle = os.open(folder, _FOLDER)
     try:

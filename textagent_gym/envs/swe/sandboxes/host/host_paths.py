@@ -37,7 +37,7 @@ def executable() -> str:
 
 @functools.cache
 def visible_folders() -> tuple[str, ...]:
-    """Folders of programs and libraries, the interpreter's among them."""
+    """Return folders of programs and libraries, the interpreter's among them."""
     base = str(prefix())
     folders = ["/usr/bin", "/usr/lib32", "/usr/lib64", "/usr/share/zoneinfo"]
     names = sorted(os.listdir("/usr/lib"))
@@ -62,7 +62,7 @@ def _old_c_library() -> bool:
 
 @functools.cache
 def hidden_folders() -> tuple[str, ...]:
-    """Folders below the visible ones that hold packages of third parties."""
+    """Return folders below the visible ones that hold packages of third parties."""
     found: set[str] = set()
     for folder in visible_folders():
         if "/lib" in folder:
@@ -72,7 +72,7 @@ def hidden_folders() -> tuple[str, ...]:
 
 @functools.cache
 def package_folders(root: str, levels: int = 3) -> tuple[str, ...]:
-    """Folders that hold packages or wheels, at most so many levels below `root`; links are not followed."""
+    """Return folders that hold packages or wheels, at most so many levels below `root`; links are not followed."""
     found: list[str] = []
     depth = root.count("/")
     for place, folders, _ in os.walk(root):

@@ -22,7 +22,7 @@ class Translation:
         self._to_command = re.compile(_any_of(self._inside).encode())
 
     def to_host(self, text: str) -> str:
-        """Text for a command: its paths become those of the host."""
+        """Return the text for a command: its paths become those of the host."""
         return self._to_host.sub(lambda found: self._outside[found[0]], text)
 
     def bytes_to_host(self, text: bytes) -> bytes:
@@ -30,7 +30,7 @@ class Translation:
         return self.to_host(text.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
     def to_command(self, text: bytes) -> bytes:
-        """Output of a command: paths of the host become those that it knows."""
+        """Return the output of a command: paths of the host become those that it knows."""
         return self._to_command.sub(lambda found: self._inside[found[0].decode()].encode(), text)
 
 

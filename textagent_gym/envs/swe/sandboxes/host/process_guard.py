@@ -34,7 +34,7 @@ class Room(Protocol):
         """Return the size of what the command wrote outside the work tree, if that is not limited already."""
 
     def empty(self, process: subprocess.Popen[bytes]) -> None:
-        """Kills everything that is left of the command, and returns when nothing runs any more."""
+        """Kill everything that is left of the command, and return when nothing runs any more."""
 
 
 def supervise(
@@ -113,7 +113,7 @@ class _Run:
         self._poll = select.poll()
 
     def until_the_end(self, before: Occupancy) -> Outcome:
-        """Sees the program through to its end."""
+        """See the program through to its end."""
         started = time.monotonic()
         stopped: Stop | None = None
         try:
@@ -274,7 +274,7 @@ def processes_below(pid: int) -> list[int]:
 
 
 def memory_of(pids: Sequence[int], enough: int) -> int:
-    """Bytes that processes have in memory apart from files.
+    """Return bytes that processes have in memory apart from files.
 
     What they share is counted for each at first, which is quick; if that comes to more than `enough`, it is counted again
     with what is shared divided among the sharers.
@@ -291,7 +291,7 @@ def _kilobytes(path: str, names: tuple[str, ...]) -> int:
 
 
 def _unnamed_bytes(pids: Sequence[int]) -> int:
-    """Space of files that processes hold open without a name: no walk through a tree finds them."""
+    """Return the space of files that processes hold open without a name: no walk through a tree finds them."""
     found: dict[tuple[int, int], int] = {}
     for pid in pids:
         with contextlib.suppress(OSError):

@@ -25,7 +25,7 @@ def are_for_one_command() -> bool:
 
 @functools.cache
 def _user_range() -> tuple[int, int]:
-    """Users that exist for nobody: the first, and how many. In a container with users of its own there may be fewer.
+    """Return users that exist for nobody: the first, and how many. In a container with users of its own there may be fewer.
 
     Raises:
         SandboxError: There are none.

@@ -184,7 +184,7 @@ class _Supervised:
         return measure(self._temporary)
 
     def empty(self, process: subprocess.Popen[bytes]) -> None:
-        """Has the supervisor kill what is left; a supervisor that has ended has done so."""
+        """Have the supervisor kill what is left; a supervisor that has ended has done so."""
         process.terminate()
         try:
             process.wait(_END_SECONDS)

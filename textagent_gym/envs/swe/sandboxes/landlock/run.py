@@ -43,7 +43,7 @@ def checked(result: int, what: str) -> int:
 
 
 def prctl(option: int, *arguments: int) -> None:
-    """Asks the kernel for something about this process."""
+    """Ask the kernel for something about this process."""
     padded = [ctypes.c_ulong(value) for value in (*arguments, 0, 0, 0, 0)[:4]]
     checked(libc.prctl(option, *padded), f"prctl({option})")
 
@@ -83,7 +83,7 @@ def ruleset(abi: int, grants: list[tuple[str, str]]) -> int:
 
 
 def become(user: int, search: bool) -> None:
-    """Becomes a user without rights; `search` keeps the one to pass through folders that are closed to others."""
+    """Become a user without rights; `search` keeps the one to pass through folders that are closed to others."""
     if search:
         # Else access(2) would answer without the right that open(2) has, and programs would not find themselves.
         prctl(SET_SECUREBITS, NO_SETUID_FIXUP)
@@ -145,7 +145,7 @@ def run_command(job: dict[str, Any], parent: int) -> None:
 
 
 def descendants() -> list[int]:
-    """All processes below this one."""
+    """Return all processes below this one."""
     found = [os.getpid()]
     for pid in found:
         try:
@@ -159,7 +159,7 @@ def descendants() -> list[int]:
 
 
 def kill_all(user: int | None) -> None:
-    """Kills everything that the command left, until there is nothing more."""
+    """Kill everything that the command left, until there is nothing more."""
     while True:
         if user is not None:  # all of a user's processes at once: no fork can get away
             killer = os.fork()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FORBIDDEN = {
     "textagent_gym": {"torch", "transformers", "baselines", "benchmarks"},
     "baselines": {"textagent_gym", "benchmarks", "textworld", "alfworld", "swebench"},
@@ -17,7 +17,7 @@ DOMAIN_LIBRARIES = {"textworld", "alfworld", "swebench"}
 
 
 def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
-    """Dotted names that a file imports, anywhere or at module level outside `if TYPE_CHECKING`."""
+    """Return dotted names that a file imports, anywhere or at module level outside `if TYPE_CHECKING`."""
     tree = ast.parse(path.read_text())
     nodes = tree.body if top_level_only else list(ast.walk(tree))
     names: set[str] = set()

@@ -1,0 +1,49 @@
+"""Docstrings open as Gymnasium's do, and words are those of the field."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("textagent_gym", "baselines", "benchmarks", "docs", "tests")
+QUESTION_WORDS = ("What", "Who", "Whose", "Whom", "Where", "When", "How", "Whether", "Which", "Those")
+BUNDLED = "textagent_gym/envs/swe/bundled"
+"""Libraries whose text is part of frozen digests."""
+
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def sources() -> Iterator[Path]:
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if not path.is_relative_to(ROOT / BUNDLED):
+                yield path
+
+
+def openings(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the name and the first word of each docstring of a module, class or function."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, Documented) and (docstring := ast.get_docstring(node)) is not None:
+            yield getattr(node, "name", "module"), re.split(r"\W+", docstring, maxsplit=1)[0]
+
+
+def test_no_docstring_opens_with_a_question_word() -> None:
+    paths = list(sources())
+    assert len(paths) > 300
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name} opens with {word}"
+        for path in paths
+        for name, word in openings(path.read_text())
+        if word in QUESTION_WORDS
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("word", QUESTION_WORDS)
+def test_openings_are_found(word: str) -> None:
+    body = f'"""{word} it is."""'
+    source = f"{body}\nclass A:\n    {body}\n    async def f():\n        {body}\n        def g():\n            {body}\n"
+    assert sorted(openings(source)) == sorted((name, word) for name in ("module", "A", "f", "g"))

@@ -99,6 +99,34 @@ def test_deleting_the_tests_changes_nothing() -> None:
     assert (info["success"], info["subgoals_done"]) == (False, 0)
 
 
+def test_the_shell_reads_fences_and_a_submission_with_a_diff() -> None:
+    env = make(interface="bash", max_steps=20)
+    _, info = env.reset(seed=0)
+    for action in info["solution"][:-1]:
+        *_, step = env.step(f"THOUGHT: I'd edit the users' file.\n\n```bash\n{action}\n```")
+        assert step["valid_command"]
+    text, *_, step = env.step("```bash\nls\n```\n```bash\nls src\n```")
+    assert text.startswith("Nothing was done: expected one command in one fenced block, got 2")
+    assert not step["valid_command"]
+    text, *_ = env.step("```bash\nprintf 'a\\\\nb\\n' > z.txt\ncat z.txt\n```")
+    assert "<output>\na\\nb\n</output>" in text
+    command = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT && git add -A && git diff --cached"
+    _, _, terminated, _, step = env.step(f"```bash\n{command}\n```")
+    assert terminated
+    assert step["success"]
+
+
+@pytest.mark.parametrize("place", ["<tool_call>%s</tool_call>", "So:\n```json\n%s\n```", "%s"])
+def test_the_tools_read_other_formats(place: str) -> None:
+    env = make()
+    _, info = env.reset(seed=0)
+    for action in info["solution"]:
+        call = json.loads(action)
+        name = call.pop("tool")
+        *_, step = env.step(place % json.dumps({"name": name, "parameters": json.dumps(call)}))
+    assert step["success"]
+
+
 def test_densities_play_the_same_tasks() -> None:
     names = [
         make(f"SWEGym-Easy-{density}-v0").reset(seed=5)[1]["task_id"] for density in ("Sparse", "Balanced", "Dense")

@@ -16,10 +16,11 @@ from typing import Any, ClassVar, cast
 
 from textagent_gym.contract import Task
 from textagent_gym.envs.swe.env import SWEGymEnv
+from textagent_gym.envs.swe.interfaces.calls import CallError, find_call
 from textagent_gym.envs.swe.interfaces.presented import SweTask
 from textagent_gym.envs.swe.interfaces.tools import TOOLS, read_call, shortened
 from textagent_gym.envs.swe.repo.patches import make_patch
-from textagent_gym.envs.swe.repo.tree import Changes, texts
+from textagent_gym.envs.swe.repo.tree import Changes, Tree, texts
 from textagent_gym.multi_agent.team import PASS, TeamEnv, TurnBased, knobs_of, turn_by_turn
 from textagent_gym.registration import SWEGYM
 
@@ -31,7 +32,7 @@ TOOLS_OF = {
 }
 """Player -> the tools that it may use."""
 
-World = tuple[tuple[Changes, tuple[Changes, ...]], frozenset[str]]
+World = tuple[tuple[Changes, tuple[Changes, ...], Tree | None], frozenset[str]]
 """What of a repository can change, and how it came about."""
 
 
@@ -65,7 +66,7 @@ class SWEPair(TeamEnv):
         The reviewer submits when all are made.
         """
         edits = cast(SweTask, self.task).problem.edits
-        (_, past), _ = cast(World, self._world)
+        (_, past, _), _ = cast(World, self._world)
         if len(past) >= len(edits):
             return {DEVELOPER: PASS, REVIEWER: json.dumps({"tool": "submit"})}
         edit = edits[len(past)]
@@ -101,15 +102,15 @@ class SWEPair(TeamEnv):
 
     def _said(self, command: str) -> str | None:
         try:
-            call = json.loads(command)
-        except (ValueError, RecursionError):
+            name, arguments = find_call(command)
+        except CallError:
             return super()._said(command)
-        said = call.get("text") if isinstance(call, dict) and call.get("tool") == "say" else None
+        said = arguments.get("text") if name == "say" else None
         return said if isinstance(said, str) else None
 
     def _report(self, agent: str, command: str, before: World, after: World) -> str | None:
-        (old, _), _ = before
-        (new, _), _ = after
+        (old, _, _), _ = before
+        (new, _, _), _ = after
         if old == new:
             return None
         base = cast(SweTask, self.task).base

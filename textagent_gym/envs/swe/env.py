@@ -11,6 +11,7 @@ from textagent_gym.core import MAX_ACTION, TextAgentEnv
 from textagent_gym.envs.swe.grading.grader import Verdict, grade, time_limit
 from textagent_gym.envs.swe.interfaces import tools
 from textagent_gym.envs.swe.interfaces.base import Interface, actions_asked, rules_of
+from textagent_gym.envs.swe.interfaces.fences import read_command
 from textagent_gym.envs.swe.interfaces.presented import SweTask, present
 from textagent_gym.envs.swe.interfaces.shell import Shell
 from textagent_gym.envs.swe.repo.patches import make_patch
@@ -50,9 +51,9 @@ class SWEGymEnv(TextAgentEnv):
     ## Action space
 
     With `interface="tools"`, one JSON object such as `{"tool": "view", "path": "src/x.py"}`; the first observation lists the
-    tools. With `"bash"`, one command for bash in the repository; `submit` submits, as does printing
-    `COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT` on the first line. With `"choice"`, the number of an edit on the list, which
-    makes it or, where it is made already, takes it back; or `submit`.
+    tools. With `"bash"`, one command for bash in the repository, alone or in one fenced code block; `submit` submits, as
+    does printing `COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT` on the first line. With `"choice"`, the number of an edit on the
+    list, which makes it or, where it is made already, takes it back; or `submit`.
 
     ## Observation space
 
@@ -335,7 +336,10 @@ class SWEGymEnv(TextAgentEnv):
         answer = self._toolbox.call(name, arguments)
         return self._turn_of(answer.text, valid=answer.valid)
 
-    def _run(self, command: str) -> Turn:
+    def _run(self, action: str) -> Turn:
+        command, complaint = read_command(action)
+        if complaint is not None:
+            return self._turn_of(f"Nothing was done: {complaint}.", valid=False)
         if command.strip() == "submit":
             return self._submit()
         if not command.strip() or "\0" in command:

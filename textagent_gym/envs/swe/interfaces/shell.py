@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from textagent_gym.envs.swe.grading.pytest_runs import mounted, python_environment, run_tests
+from textagent_gym.envs.swe.interfaces import git
 from textagent_gym.envs.swe.repo.tree import read_changes, scratch_folder, write_tree
 from textagent_gym.envs.swe.repo.workspace import FileProblemError, Workspace, clean_path
 from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox
@@ -69,20 +70,32 @@ class Shell:
         self._requirements = requirements
 
     def run(self, command: str) -> Ran:
-        """Run a command with bash."""
-        tree = self._workspace.files
+        """Run a command with bash; one that names git finds a repository, see `git`."""
+        tree, workspace = self._workspace.files, self._workspace
+        with_git = git.is_named(command) and git.FOLDER not in tree
+        if with_git and workspace.repository is None:
+            workspace.repository = git.new_repository(workspace.base, self._sandbox)
+        notes: list[str] = []
         with scratch_folder() as folder:
             write_tree(tree, folder)
+            if with_git and workspace.repository:
+                git.write(workspace.repository, folder)
             outcome = self._sandbox.run(
                 ["bash", "-c", command],
                 worktree=folder,
                 mounts=mounted(self._sandbox, self._requirements),
-                environment=python_environment(tree, self._sandbox),
+                environment={**python_environment(tree, self._sandbox), **git.VARIABLES},
                 limits=self._limits,
             )
             changes, refused = read_changes(folder, tree)
-        self._workspace.become({**self._workspace.changes, **changes})
-        notes = [f"{path} is too large and was not kept." for path in refused[:3]]
+            if with_git:
+                repository = git.read(folder, workspace.repository or {})
+                if repository is None:
+                    notes.append("What git stored is too large and was not kept.")
+                else:
+                    workspace.repository = repository
+        workspace.become({**workspace.changes, **changes})
+        notes += [f"{path} is too large and was not kept." for path in refused[:3]]
         if outcome.stopped is not None:
             notes.append(f"The command was ended: it used too much {outcome.stopped}.")
         return Ran(outcome.returncode, outcome.output.decode("utf-8", "replace"), tuple(notes))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from textagent_gym.envs.swe.interfaces.calls import CallError, find_call
 from textagent_gym.envs.swe.interfaces.shell import Shell
 from textagent_gym.envs.swe.repo.edits import found_once
 from textagent_gym.envs.swe.repo.tree import as_text
@@ -114,32 +116,15 @@ def rules(tools: tuple[str, ...]) -> str:
 def read_call(action: str, tools: tuple[str, ...]) -> tuple[str, dict[str, Any]] | str:
     """Return the tool and the arguments that an action names, or what is wrong with it.
 
-    Two forms are understood, `{"tool": NAME, ...arguments}` and `{"name": NAME, "arguments": {...}}`, both also in a fenced
-    code block.
+    `calls` says which formats are read.
     """
     try:
-        call = json.loads(_unfenced(action))
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
-        return f"expected a JSON object such as {CATALOGUE[tools[0]].example}, got no JSON ({str(error)[:80]})"
-    if not isinstance(call, dict):
-        return f"expected a JSON object, got {type(call).__name__}"
-    if "name" in call and "tool" not in call:
-        arguments = call.get("arguments", {})
-        if not isinstance(arguments, dict) or set(call) - {"name", "arguments"}:
-            return 'expected {"name": ..., "arguments": {...}}, got other keys'
-        name = call["name"]
-    else:
-        name, arguments = call.get("tool"), {key: value for key, value in call.items() if key != "tool"}
+        name, arguments = find_call(action)
+    except CallError as error:
+        return f"expected one call as a JSON object such as {CATALOGUE[tools[0]].example}, {error}"
     if not isinstance(name, str) or name not in tools:
         return f"expected one of the tools {', '.join(tools)}, got {name!r:.60}"
     return _checked(name, arguments)
-
-
-def _unfenced(action: str) -> str:
-    """Return the lines in a fenced code block, or the action itself where it is none."""
-    first, *lines = action.strip().split("\n")
-    is_block = len(lines) > 1 and first.rstrip() in ("```", "```json") and lines[-1].strip() == "```"
-    return "\n".join(lines[:-1]) if is_block else action
 
 
 def _checked(name: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]] | str:
@@ -149,7 +134,9 @@ def _checked(name: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]
     for key, value in arguments.items():
         if key not in tool.takes:
             return f"{name}: expected arguments among {', '.join(tool.takes) or 'none'}, got {key!r:.60}"
-        if not isinstance(value, tool.takes[key]) or isinstance(value, bool):
+        if tool.takes[key] is int and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value):
+            arguments = {**arguments, key: int(value)}  # formats without types have text alone
+        elif not isinstance(value, tool.takes[key]) or isinstance(value, bool):
             return f"{name}: expected {key} to be {_TYPE_NAMES[tool.takes[key]]}, got {value!r:.60}"
     return name, arguments
 

@@ -152,6 +152,20 @@ def read_changes(folder: Path, tree: Tree) -> tuple[Changes, tuple[str, ...]]:
     return changes, tuple(refused)
 
 
+def read_folder(folder: Path, most: int) -> Tree | None:
+    """Return the regular files below a folder, none where it is a link or no folder; None for more than `most` bytes."""
+    found: dict[str, bytes] = {}
+    size = 0
+    for path, entry in [] if folder.is_symlink() else sorted(_regular_files(folder)):
+        size += entry.stat(follow_symlinks=False).st_size
+        if size > most:
+            return None
+        content = _read_regular(entry.path, most)
+        if content is not None:
+            found[path] = content
+    return found
+
+
 def _regular_files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     waiting = [("", str(folder))]
     while waiting:

@@ -29,6 +29,8 @@ class Workspace:
         self.base = base
         self.changes: Changes = {}
         self._past: list[Changes] = []
+        self.repository: Tree | None = None
+        """The files of `.git`, once a command has named git."""
 
     @property
     def files(self) -> Tree:
@@ -95,13 +97,13 @@ class Workspace:
             if file == path or file.startswith(prefix):
                 yield file
 
-    def snapshot(self) -> tuple[Changes, tuple[Changes, ...]]:
+    def snapshot(self) -> tuple[Changes, tuple[Changes, ...], Tree | None]:
         """Return the state of the files that `restore` takes back."""
-        return dict(self.changes), tuple(self._past)
+        return dict(self.changes), tuple(self._past), self.repository
 
-    def restore(self, snapshot: tuple[Changes, tuple[Changes, ...]]) -> None:
+    def restore(self, snapshot: tuple[Changes, tuple[Changes, ...], Tree | None]) -> None:
         """Go back to a snapshot of a workspace of the same tree."""
-        changes, past = snapshot
+        changes, past, self.repository = snapshot
         self.changes, self._past = dict(changes), list(past)
 
     def _guess(self, path: str) -> str:

@@ -34,7 +34,7 @@ class ChatFormat:
     """Turns text into the token ids that extend a conversation by one turn.
 
     Attributes:
-        end_token_id: the special token that closes an action; the policy samples it to end its turn.
+        end_token_id: the control token that closes an action; the policy samples it to end its turn.
 
     Raises:
         ChatTemplateError: the template rewrites earlier turns, depends on how many there were, or closes an action
@@ -48,9 +48,10 @@ class ChatFormat:
             tokenizer.chat_template = PLAIN_TEMPLATE
         self._check_prefix_stable()
         self._opening = self._render(_OPENING, prompt=False)
+        self._control = self._read_control_tokens()
         self.end_token_id, self._after_end = self._read_turn_end()
-        specials = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
-        self._specials = re.compile("|".join(re.escape(token) for token in specials)) if specials else None
+        written = sorted(self._control.values(), key=len, reverse=True)
+        self._written = re.compile("|".join(re.escape(token) for token in written)) if written else None
 
     def first_turn(self, observation: str) -> list[int]:
         """Return the token ids of a conversation that starts with `observation`, up to where the policy begins to speak."""
@@ -70,8 +71,11 @@ class ChatFormat:
         return list(self._actions[text])
 
     def decode_action(self, token_ids: list[int]) -> str:
-        """Return the text of a sampled action, without special tokens and outer white space."""
-        return str(self._tokenizer.decode(token_ids, skip_special_tokens=True)).strip()
+        """Return the text of a sampled action, without control tokens and outer white space."""
+        said = [token_id for token_id in token_ids if token_id not in self._control]
+        # Some versions of transformers take out spaces before punctuation unless they are asked not to.
+        text = self._tokenizer.decode(said, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(text).strip()
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
@@ -80,10 +84,27 @@ class ChatFormat:
         return _rendered(self._tokenizer, messages, prompt)
 
     def _defuse(self, text: str) -> str:
-        """Break up special tokens written out in environment text, so that it cannot close a turn or open one."""
-        if self._specials is None:
+        """Break up control tokens written out in a text, so that it cannot close a turn or open one."""
+        if self._written is None:
             return text
-        return self._specials.sub(lambda match: match.group()[:1] + " " + match.group()[1:], text)
+        return self._written.sub(lambda match: match.group()[:1] + " " + match.group()[1:], text)
+
+    def _read_control_tokens(self) -> dict[int, str]:
+        """Return the tokens by id that text may not write: special ones, and added ones that frame turns.
+
+        Other added tokens are ordinary text: runs of spaces, HTML tags, the marks of a model's reasoning.
+        """
+        tokenizer = self._tokenizer
+        conversation = [*_OPENING, _user("a room")]
+        framed = set(self._encode(self._render(conversation, prompt=False)))
+        for message in _OPENING:
+            framed.difference_update(self._encode(message["content"]))
+        named = set(tokenizer.all_special_tokens)
+        return {
+            token_id: token.content
+            for token_id, token in tokenizer.added_tokens_decoder.items()
+            if token.content.strip() and (token.special or token.content in named or token_id in framed)
+        }
 
     def _check_prefix_stable(self) -> None:
         for action in _PROBES:
@@ -101,10 +122,9 @@ class ChatFormat:
                 raise ChatTemplateError("expected a chat template that frames every turn alike, got one that does not")
 
     def _read_turn_end(self) -> tuple[int, str]:
-        tokenizer = self._tokenizer
         before = self._render(_OPENING[:1], prompt=True) + _OPENING[1]["content"]
         closing = self._opening[len(before) :].lstrip(" ")
-        special = {token_id: token for token, token_id in tokenizer.get_added_vocab().items()}
+        special = self._control
         token_ids = self._encode(closing)
         if not token_ids or token_ids[0] not in special or not closing.startswith(special[token_ids[0]]):
             raise ChatTemplateError(

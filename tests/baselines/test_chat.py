@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from transformers import PreTrainedTokenizerBase
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, pre_tokenizers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from baselines.errors import ChatTemplateError
 from baselines.models.chat import PLAIN_TEMPLATE, ChatFormat
@@ -21,11 +24,30 @@ STRIPS_THINKING = CHATML.replace(
 )
 NUMBERS_TURNS = CHATML.replace("m['role']", "m['role'] + (loop.index|string if m['role'] == 'user' else '')")
 NO_END = CHATML.replace("'<|end|>' + ", "")
+# Added and not special, as in GPT-NeoX (spaces), Gemma (HTML) and Qwen (reasoning).
+ORDINARY = [" " * n for n in range(24, 1, -1)] + ["\n\n", "<table>", "</h1>", "<think>", "</think>"]
+CONTROL = ["<|pad|>", "<|end|>", "<|observation|>", "<|action|>"]
 
 
 @pytest.fixture
 def tokenizer(make_tiny: Callable[[int], Policy]) -> PreTrainedTokenizerBase:
     return make_tiny(1).tokenizer
+
+
+@pytest.fixture(scope="session")
+def crowded(make_tiny: Callable[[int], Policy]) -> PreTrainedTokenizerFast:
+    """A tokenizer that adds ordinary text as tokens, and whose decoding cleans up unless asked not to."""
+    tokenizer: PreTrainedTokenizerFast = make_tiny(1).tokenizer
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in ORDINARY])
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.clean_up_tokenization_spaces = True
+    tokenizer.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output = True
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def crowded_chat(crowded: PreTrainedTokenizerFast) -> ChatFormat:
+    return ChatFormat(crowded)
 
 
 @pytest.mark.parametrize("template", [None, CHATML, PLAIN_TEMPLATE])
@@ -76,3 +98,55 @@ def test_a_name_is_the_same_tokens_wherever_it_stands(tokenizer: PreTrainedToken
         ids = chat.first_turn(text)
         assert any(ids[i : i + len(lamp)] == lamp for i in range(len(ids)))
     assert chat.decode_action(chat.action("bring the lamp")) == "bring the lamp"
+
+
+_words = st.sampled_from(
+    [*ORDINARY, "def f(x):", "return x", "\n", ".", " ", ",", "n't", " 's", "?", "lamp", "\t", "\x0c"]
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(_words, max_size=12).map("".join))
+def test_text_without_control_tokens_stays_as_it_is(
+    crowded: PreTrainedTokenizerFast, crowded_chat: ChatFormat, text: str
+) -> None:
+    chat = crowded_chat
+    framed = [*CONTROL[2:3], text, *CONTROL[3:]]
+    rendered = crowded.encode("".join(framed), add_special_tokens=False)
+    assert chat.first_turn(text) == rendered
+    assert chat.next_turn(text) == rendered
+    assert chat.action(text) == [*crowded.encode(text, add_special_tokens=False), chat.end_token_id]
+    assert chat.decode_action(chat.action(text)) == text.strip()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.one_of(_words, st.sampled_from(CONTROL), st.sampled_from(["<|", "|>", "end"])), max_size=12))
+def test_no_text_writes_a_control_token(
+    crowded: PreTrainedTokenizerFast, crowded_chat: ChatFormat, words: list[str]
+) -> None:
+    chat, text = crowded_chat, "".join(words)
+    control = set(crowded.convert_tokens_to_ids(CONTROL))
+    assert not control.intersection(chat.first_turn(text)[1:-1])
+    assert not control.intersection(chat.next_turn(text)[1:-1])
+    assert control.intersection(chat.action(text)) == {chat.end_token_id}
+
+
+def test_a_token_that_frames_turns_is_control_without_being_special(crowded: PreTrainedTokenizerFast) -> None:
+    crowded.add_tokens([AddedToken("<|User|>", normalized=False)])  # as DeepSeek's
+    framed = crowded.chat_template.replace("<|observation|>", "<|User|>")
+    before, crowded.chat_template = crowded.chat_template, framed
+    try:
+        chat = ChatFormat(crowded)
+        assert chat.first_turn("a <|User|> <think>") == crowded.encode("<|User|>a < |User|> <think><|action|>")
+        assert chat.decode_action(crowded.encode("<think>hm</think> go<|User|>")).endswith("<think>hm</think> go")
+    finally:
+        crowded.chat_template = before
+
+
+def test_white_space_closes_no_turn(crowded: PreTrainedTokenizerFast) -> None:
+    before, crowded.chat_template = crowded.chat_template, NO_END.replace("'\n' }}{% endfor", "'\n\n' }}{% endfor")
+    try:
+        with pytest.raises(ChatTemplateError, match="closes an action with a special token"):
+            ChatFormat(crowded)
+    finally:
+        crowded.chat_template = before

@@ -90,7 +90,9 @@ class GymAgentLoop(AgentLoopBase):  # type: ignore[misc]  # untyped where it is 
             tokens = merged.token_ids
             if len(mask) >= limit:
                 break
-            action = self.tokenizer.decode(reply.token_ids, skip_special_tokens=True)
+            action = self.tokenizer.decode(
+                reply.token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
             with simple_timer("tool_calls", timings):
                 observation = await asyncio.to_thread(episode.act, action)
             rewards.append(episode.last_reward)

@@ -63,6 +63,11 @@ class Reporter:
         return str(report.longrepr)[-self.message_length :]
 
 
+def plain(text):
+    """Return a text that can be written anywhere, with a question mark for each half of a surrogate pair."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def main():
     """Do the job."""
     job = json.loads(sys.stdin.buffer.read().decode("utf-8"))
@@ -82,8 +87,10 @@ def main():
     for plugin in UNUSED:
         arguments += ["-p", "no:" + plugin]
     pytest.main(arguments + job["arguments"], plugins=[reporter])
-    report = {"outcomes": reporter.outcomes, "messages": reporter.messages, "broken": reporter.broken}
-    body = encode(report, sort_keys=True).encode("utf-8")
+    lines = [[outcome, test, ""] for test, outcome in reporter.outcomes.items()]
+    lines += [["message", test, message] for test, message in reporter.messages.items()]
+    lines += [["broken", path, ""] for path in reporter.broken]
+    body = "".join(encode([plain(text) for text in line]) + "\n" for line in lines).encode("ascii")
     handle = open_file(job["report"], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     write(handle, digest(key, body, sha256).hexdigest().encode() + b"\n")
     while body:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
+import io
 import json
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from textagent_gym.envs.swe.grading.runtime import runtime_folder
@@ -20,7 +22,11 @@ from textagent_gym.envs.swe.sandboxes.base import RUNTIME, TESTBED, Limits, Sand
 IMPORT_FOLDERS = ("src", ".", "lib")
 """Folders of a repository from which its tests import, where they exist."""
 
-MAX_REPORT_BYTES = 32 << 20
+MAX_REPORT_BYTES = 4 << 20
+"""Largest report that is read; one of 10,000 tests has a tenth of that."""
+
+MAX_LINE_BYTES = 16 << 10
+"""Longest line of a report, but for the failure that it tells."""
 
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Variables that keep numerical libraries from reserving memory and a thread for each core, which limits would forbid."""
@@ -110,18 +116,10 @@ def run_tests(
             stdin=json.dumps(job).encode(),
             limits=Limits(seconds=seconds),
         )
-        report = _signed_report(folder / report_name, key)
+        body = signed_body(folder / report_name, key)
+    report = None if body is None else read_report(body, message_length)
     output = outcome.output.decode("utf-8", "replace")
-    if report is None:
-        return TestReport(output=output, stopped=outcome.stopped)
-    return TestReport(
-        outcomes=report["outcomes"],
-        messages=report["messages"],
-        broken=tuple(report["broken"]),
-        output=output,
-        stopped=outcome.stopped,
-        complete=True,
-    )
+    return replace(report or TestReport(), output=output, stopped=outcome.stopped)
 
 
 def mounted(sandbox: Sandbox, requirements: tuple[str, ...]) -> dict[str, Path]:
@@ -167,17 +165,62 @@ def _program() -> str:
     return Path(__file__).with_name("in_sandbox.py").read_text(encoding="utf-8")
 
 
-def _signed_report(path: Path, key: bytes) -> dict[str, dict[str, str]] | None:
-    """Return the report at `path` if it bears our signature; a link, a pipe or something huge is no report."""
+def signed_body(path: Path, key: bytes) -> bytes | None:
+    """Return what `path` holds below our signature; None for a link, a folder, a pipe, or something huge or unsigned."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
-    with os.fdopen(handle, "rb") as file:
-        content = file.read(MAX_REPORT_BYTES + 1)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return None
+        with open(handle, "rb", closefd=False) as file:
+            content = file.read(MAX_REPORT_BYTES + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
     signature, _, body = content.partition(b"\n")
     expected = hmac.new(key, body, hashlib.sha256).hexdigest().encode()
     if len(content) > MAX_REPORT_BYTES or not hmac.compare_digest(signature, expected):
         return None
-    report: dict[str, dict[str, str]] = json.loads(body)
-    return report
+    return body
+
+
+def read_report(body: bytes, message_length: int) -> TestReport | None:
+    """Return the report that a run has written, or None where it has any other form than ours.
+
+    The code under test can have signed it, as it runs where the key lies. So each line is read by itself, and has to be
+    a JSON array of three strings: an outcome, "message" or "broken"; the id of a test or file; and a message.
+
+    Args:
+        body: The report, without its signature.
+        message_length: Characters of a message at most.
+    """
+    outcomes: dict[str, str] = {}
+    messages: dict[str, str] = {}
+    broken: list[str] = []
+    for line in io.BytesIO(body):
+        if not line.endswith(b"\n") or len(line) > MAX_LINE_BYTES + 12 * message_length:
+            return None
+        try:
+            entry = json.loads(line.decode("ascii"))
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(entry, list) or len(entry) != 3 or not all(_is_text(part) for part in entry):
+            return None
+        kind, name, message = entry
+        if kind in ("passed", "failed", "skipped") and not message and name not in outcomes:
+            outcomes[name] = kind
+        elif kind == "message" and len(message) <= message_length and name not in messages:
+            messages[name] = message
+        elif kind == "broken" and not message:
+            broken.append(name)
+        else:
+            return None
+    return TestReport(outcomes=outcomes, messages=messages, broken=tuple(broken), complete=True)
+
+
+def _is_text(part: object) -> bool:
+    """Return whether a part of a report is a string without halves of surrogate pairs, so that it can be written."""
+    return isinstance(part, str) and not any("\ud800" <= character <= "\udfff" for character in part)

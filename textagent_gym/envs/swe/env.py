@@ -15,7 +15,7 @@ from textagent_gym.envs.swe.interfaces.fences import read_command
 from textagent_gym.envs.swe.interfaces.presented import SweTask, present
 from textagent_gym.envs.swe.interfaces.shell import Shell
 from textagent_gym.envs.swe.repo.patches import make_patch
-from textagent_gym.envs.swe.repo.tree import texts
+from textagent_gym.envs.swe.repo.tree import UnwritableTreeError, texts
 from textagent_gym.envs.swe.repo.workspace import Workspace
 from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
@@ -344,7 +344,10 @@ class SWEGymEnv(TextAgentEnv):
             return self._submit()
         if not command.strip() or "\0" in command:
             return self._turn_of("Nothing was done: expected a command for bash.", valid=False)
-        ran = self._shell.run(command)
+        try:
+            ran = self._shell.run(command)
+        except UnwritableTreeError as error:
+            return self._turn_of(f"Nothing was done: {error}.", valid=False)
         if ran.returncode == 0 and ran.output.lstrip().partition("\n")[0].strip() == SUBMIT_MARK:
             return self._submit()
         return self._turn_of(tools.shortened(ran.told))

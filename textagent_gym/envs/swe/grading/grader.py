@@ -10,14 +10,14 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gymnasium import logger
 
 from textagent_gym.cache import cache_folder, keep
 from textagent_gym.envs.swe.grading.guards import CANARY, beside, renamed, split_id, test_functions, twin
 from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_tests, setting
-from textagent_gym.envs.swe.repo.tree import Tree, as_text, is_test, texts, with_changes
+from textagent_gym.envs.swe.repo.tree import Tree, UnwritableTreeError, as_text, is_test, texts, with_changes
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
 VERSION = 3
@@ -146,13 +146,16 @@ def examine(exam: Exam, counted: Mapping[str, bytes | None], sandbox: Sandbox) -
     pristine.update(exam.tests)
     guards = Guards.of(exam)
     targets = [*test_files(exam.fail_to_pass | exam.pass_to_pass), *guards.targets]
-    report = run_tests(
-        {**pristine, **guards.files},
-        targets,
-        sandbox=sandbox,
-        seconds=time_limit(exam.seconds),
-        requirements=exam.requirements,
-    )
+    try:
+        report = run_tests(
+            {**pristine, **guards.files},
+            targets,
+            sandbox=sandbox,
+            seconds=time_limit(exam.seconds),
+            requirements=exam.requirements,
+        )
+    except UnwritableTreeError as error:
+        return replace(unchanged(exam), reason=f"the tests cannot be laid beside the source: {error}")
     verdict = judge(exam, report, guards)
     flags = tuple(
         f"{path} imports {found[1]}"
@@ -160,7 +163,7 @@ def examine(exam: Exam, counted: Mapping[str, bytes | None], sandbox: Sandbox) -
         for found in _SUSPECT.finditer(text)
         if found[0] not in (as_text(exam.start.get(path, b"")) or "")
     )
-    return Verdict(**{**vars(verdict), "flags": flags})
+    return replace(verdict, flags=flags)
 
 
 def judge(exam: Exam, report: TestReport, guards: Guards) -> Verdict:

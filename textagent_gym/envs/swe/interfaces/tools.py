@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from textagent_gym.envs.swe.interfaces.calls import CallError, find_call
 from textagent_gym.envs.swe.interfaces.shell import Shell
 from textagent_gym.envs.swe.repo.edits import found_once
-from textagent_gym.envs.swe.repo.tree import as_text
+from textagent_gym.envs.swe.repo.tree import UnwritableTreeError, as_text
 from textagent_gym.envs.swe.repo.workspace import FileProblemError, Workspace
 
 TOOLS = ("edit", "submit", "view", "test", "search", "list", "create", "undo", "bash")
@@ -198,7 +198,7 @@ class Toolbox:
         """Use a tool; `submit` is the environment's."""
         try:
             answer = self._tools[name](**arguments)
-        except FileProblemError as problem:
+        except (FileProblemError, UnwritableTreeError) as problem:
             return Answer(f"{name}: {problem}.", valid=False)
         return answer._replace(text=shortened(answer.text))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import fcntl
 import os
 import re
@@ -20,11 +21,22 @@ Tree = Mapping[str, bytes]
 Changes = dict[str, bytes | None]
 """Path -> new content, or None where the file was deleted; against some tree that both sides know."""
 
+
+class UnwritableTreeError(ValueError):
+    """A tree that no file system can hold; the message is a part of a sentence that says why, for the agent to read."""
+
+
 MAX_FILE_BYTES = 1_000_000
 """Largest file that an agent can leave behind, in bytes; a larger one is not kept."""
 
 MAX_CHANGED_BYTES = 8_000_000
 """Most that an agent can leave behind in all, in bytes."""
+
+MAX_NAME_BYTES = 255
+"""Longest name of a file or folder, as in most file systems."""
+
+MAX_PATH_BYTES = 1_000
+"""Longest path in a tree; a folder of the host comes before it, and the kernel takes 4,096 bytes in all."""
 
 IGNORED = {".git", ".hg", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".tox", ".eggs"}
 """Names of folders of which nothing is kept."""
@@ -100,32 +112,46 @@ def with_changes(tree: Tree, changes: Mapping[str, bytes | None]) -> dict[str, b
     return files
 
 
+def is_writable(path: str) -> bool:
+    """Return whether a file system can hold a file of this path: no name, nor the path, is too long."""
+    encoded = os.fsencode(path)
+    return len(encoded) <= MAX_PATH_BYTES and max(map(len, encoded.split(b"/"))) <= MAX_NAME_BYTES
+
+
 def write_tree(tree: Tree, folder: Path) -> None:
-    """Write a tree into an empty folder."""
+    """Write a tree into an empty folder.
+
+    Raises:
+        UnwritableTreeError: A path is too long, or names a file where another path has a folder.
+        OSError: The disk is full, or the folder cannot be written.
+    """
     made: set[str] = set()
     base = str(folder)
     for path, content in tree.items():
         parent = path.rpartition("/")[0]
-        if parent and parent not in made:
-            os.makedirs(f"{base}/{parent}", exist_ok=True)
-            made.add(parent)
-        handle = os.open(f"{base}/{path}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
         try:
-            os.write(handle, content) if len(content) < 1 << 20 else _write_all(handle, content)
+            if parent and parent not in made:
+                os.makedirs(f"{base}/{parent}", exist_ok=True)
+                made.add(parent)
+            handle = os.open(f"{base}/{path}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            raise UnwritableTreeError(f"{path!r:.200} is a folder, or lies below a file") from error
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+                raise
+            raise UnwritableTreeError(f"{path!r:.200} is no path that can be written") from error
+        try:
+            while content:
+                content = content[os.write(handle, content) :]
         finally:
             os.close(handle)
-
-
-def _write_all(handle: int, content: bytes) -> None:
-    while content:
-        content = content[os.write(handle, content) :]
 
 
 def read_changes(folder: Path, tree: Tree) -> tuple[Changes, tuple[str, ...]]:
     """Return the changes of a folder that held `tree`: regular files alone, no link is followed.
 
     Returns:
-        The changes, and the paths of files that were left out since they are too large.
+        The changes, and the paths of files that were left out since they, or their paths, are too large.
     """
     changes: Changes = {}
     refused: list[str] = []
@@ -134,7 +160,10 @@ def read_changes(folder: Path, tree: Tree) -> tuple[Changes, tuple[str, ...]]:
     for path, entry in sorted(_regular_files(folder)):
         seen.add(path)
         known = tree.get(path)
-        size = entry.stat(follow_symlinks=False).st_size
+        size = entry.stat(follow_symlinks=False).st_size if is_writable(path) else -1
+        if size < 0:
+            refused.append(path)
+            continue
         if size > MAX_FILE_BYTES and (known is None or size != len(known)):
             refused.append(path)
             continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from textagent_gym.envs.swe.repo.tree import MAX_FILE_BYTES, Changes, Tree, as_text, with_changes
+from textagent_gym.envs.swe.repo.tree import MAX_FILE_BYTES, Changes, Tree, as_text, is_writable, with_changes
 
 MAX_UNDO = 100
 
@@ -118,8 +118,8 @@ def clean_path(path: str, *, folder: bool = False) -> str:
     Raises:
         FileProblemError: It is empty, leaves the repository, or has characters that no path here has.
     """
-    if not path.isprintable() or len(path) > 300:
-        raise FileProblemError("a path has at most 300 printable characters")
+    if not path.isprintable() or len(path) > 300 or not is_writable(path):
+        raise FileProblemError("a path has at most 300 printable characters, and a name in it at most 255 bytes")
     path = path.removeprefix("/testbed/") if path != "/testbed" else "."
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if path.startswith("/") or ".." in parts:

@@ -1,4 +1,4 @@
-"""Whatever tree an agent leaves behind, a step answers: what no file system can hold is worth nothing, and raises nothing."""
+"""Whatever tree an agent leaves behind, a step answers: what no file system can hold is worth nothing."""
 
 import json
 from pathlib import Path
@@ -96,8 +96,7 @@ def test_a_tree_is_written_whole_or_refused(tree: dict[str, bytes]) -> None:
     with scratch_folder() as folder:
         try:
             write_tree(tree, folder)
-        except UnwritableTreeError as error:
-            assert len(str(error)) < 300
+        except UnwritableTreeError:
             return
         assert {path: Path(folder, path).read_bytes() for path in tree} == tree
 

@@ -88,8 +88,14 @@ class Shell:
                 limits=self._limits,
             )
             changes, refused = read_changes(folder, tree)
-        self._workspace.become({**self._workspace.changes, **changes})
-        notes = [f"{path:.200} is too large, or has too long a name, and was not kept." for path in refused[:3]]
+            if with_git:
+                repository = git.read(folder, workspace.repository or {})
+                if repository is None:
+                    notes.append("What git stored is too large and was not kept.")
+                else:
+                    workspace.repository = repository
+        workspace.become({**workspace.changes, **changes})
+        notes += [f"{path:.200} is too large, or has too long a name, and was not kept." for path in refused[:3]]
         if outcome.stopped is not None:
             notes.append(f"The command was ended: it used too much {outcome.stopped}.")
         return Ran(outcome.returncode, outcome.output.decode("utf-8", "replace"), tuple(notes))

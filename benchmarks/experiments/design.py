@@ -19,6 +19,9 @@ Algorithm: TypeAlias = Literal["base", "sft", "grpo", "rloo", "reinforce_pp", "p
 Results: TypeAlias = Mapping[str, Mapping[str, NDArray[np.bool_]]]
 """Arm -> column -> (S, N) success of S seeds on N games; arms that were not trained yet are missing."""
 
+FIRST_VALIDATION_SEED = 40_000_000
+"""First seed of the games on which settings are chosen. They are of the train split and are not trained on."""
+
 FIRST_SEED = {"train": 50_000_000, "test": 60_000_000}
 """Split -> first seed of the games of a column. No seed from here on is trained on, so that the games of the train split
 have new names and mostly known structures, and those of the test split have new structures."""
@@ -90,7 +93,7 @@ SCALES: dict[str, Scale] = {
         sft_learning_rate=3e-4,
         num_iterations=60,
         episodes_per_batch=64,
-        group_size=8,
+        group_size=4,
         learning_rate=3e-4,
         warmup_steps=12,
         num_minibatches=4,
@@ -134,7 +137,7 @@ class Arm:
         also: further ids with weights, for mixtures.
         num_demos: for SFT; None takes the scale's.
         num_iterations: for RL; None takes the scale's.
-        options: of the algorithm, such as {"credit": "turn"}; they replace the scale's.
+        options: of the trainer, by the names of its command line, such as {"credit": "turn"}; they replace the scale's.
     """
 
     name: str
@@ -159,6 +162,7 @@ class Column:
         split: of the games.
         sampled: whether actions are sampled at temperature 1; else they are greedy.
         num_games: number of games; None takes the scale's.
+        first_seed: of the games; None takes the split's.
     """
 
     name: str
@@ -167,6 +171,7 @@ class Column:
     split: str = "test"
     sampled: bool = False
     num_games: int | None = None
+    first_seed: int | None = None
 
 
 @dataclass(frozen=True)

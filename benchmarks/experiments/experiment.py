@@ -14,9 +14,9 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib import import_module
 from itertools import count, takewhile
 from pathlib import Path
@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from baselines import sft
-from baselines.config.settings import OptimiserSettings, RunSettings, TaskSettings, check_at_least
+from baselines.config.settings import RunSettings, TaskSettings, check_at_least
 from baselines.errors import BaselinesError
 from baselines.evaluate import Evaluation, evaluate_policy
 from baselines.models.policy import Policy, silence_transformers
@@ -51,7 +51,7 @@ from benchmarks.experiments.design import (
 )
 from benchmarks.suites.suite import sha256
 
-Name: TypeAlias = Literal["algorithms", "density", "horizon", "length", "sft_share", "size"]
+Name: TypeAlias = Literal["algorithms", "density", "horizon", "length", "settings", "sft_share", "size"]
 
 GAMES_PER_SEED = 1_000_000
 """Seeds of games between those of two training seeds; demonstrations are the seeds from 0 on."""
@@ -134,7 +134,7 @@ class ExperimentRun:
 
     def games(self, column: Column) -> range:
         """Return the seeds of the games of a column."""
-        first = FIRST_SEED.get(column.split, 0)
+        first = FIRST_SEED.get(column.split, 0) if column.first_seed is None else column.first_seed
         return range(first, first + (column.num_games or self.scale.num_test_games))
 
     def options(self, place: Arm | Column, split: str) -> dict[str, Any]:
@@ -170,26 +170,47 @@ class ExperimentRun:
         return {"env_id": arm.env_id, "env_kwargs": options, "model": model, "rollout": scale.rollout, "run": run}
 
     def _sft(self, arm: Arm, seed: int) -> sft.Config:
-        scale = self.scale
-        config = sft.Config(**self._common(arm, seed), num_demos=arm.num_demos or scale.num_demos, **arm.options)
-        optimiser = replace(config.optimiser, learning_rate=scale.sft_learning_rate)
-        return replace(config, num_epochs=scale.sft_epochs, optimiser=optimiser)
+        options = {
+            "num_demos": arm.num_demos or self.scale.num_demos,
+            "num_epochs": self.scale.sft_epochs,
+            "learning_rate": self.scale.sft_learning_rate,
+        }
+        config: sft.Config = with_options(sft.Config(**self._common(arm, seed)), options | dict(arm.options))
+        return config
 
     def _rl(self, arm: Arm, seed: int) -> Any:
         scale = self.scale
         # No game is demonstrated and trained on, and two training seeds meet different games.
         tasks = TaskSettings(first_train_seed=seed * GAMES_PER_SEED, also=dict(arm.also))
-        options = {"credit": "turn", "gamma": scale.gamma, **arm.options}
-        config = TRAINERS[arm.algorithm].Config(
-            **self._common(arm, seed),
-            num_iterations=arm.num_iterations or scale.num_iterations,
-            tasks=tasks,
-            optimiser=OptimiserSettings(learning_rate=scale.learning_rate, warmup_steps=scale.warmup_steps),
+        options = {
+            "credit": "turn",
+            "gamma": scale.gamma,
+            "num_iterations": arm.num_iterations or scale.num_iterations,
             **batch_sizes(arm.algorithm, scale.episodes_per_batch, scale.group_size),
-            **options,
-        )
-        update = replace(config.update, update_epochs=1, num_minibatches=scale.num_minibatches)
-        return replace(config, update=update)
+            "num_minibatches": scale.num_minibatches,
+            "learning_rate": scale.learning_rate,
+            "warmup_steps": scale.warmup_steps,
+        }
+        config = TRAINERS[arm.algorithm].Config(**self._common(arm, seed), tasks=tasks)
+        return with_options(config, options | dict(arm.options))
+
+
+def with_options(config: Any, options: Mapping[str, Any]) -> Any:
+    """Return a trainer's configuration with these options, wherever they are nested in it.
+
+    Raises:
+        ValueError: the trainer has no option of a name.
+    """
+    known = {one.name for one in fields(config)}
+    own = {name: value for name, value in options.items() if name in known}
+    nested = {name: value for name, value in options.items() if name not in known}
+    for part in ("update", "optimiser", "rollout"):
+        names = {one.name for one in fields(getattr(config, part))} if part in known else set()
+        chosen = {name: nested.pop(name) for name in list(nested) if name in names}
+        own |= {part: replace(getattr(config, part), **chosen)} if chosen else {}
+    if nested:
+        raise ValueError(f"expected options of {type(config).__module__}, got {', '.join(nested)}")
+    return replace(config, **own)
 
 
 def run(job: ExperimentRun, only: Sequence[str] = (), seeds: Sequence[int] = (), num_workers: int = 1) -> Results:

@@ -80,13 +80,13 @@ class Config:
     """`tiny`, `smollm2-135m`, a folder, or a hub name."""
     num_iterations: int = 50
     """Rounds of rollout and update."""
-    group_size: int = 8
+    group_size: int = 4
     """Episodes of one task, G in the paper (64 there; 4 in arXiv 2510.01132)."""
-    groups_per_batch: int = 8
+    groups_per_batch: int = 16
     """Tasks of one iteration."""
-    credit: Credit = "trajectory"
+    credit: Credit = "turn"
     """What an advantage is given to: trajectory (the paper's), turn or token."""
-    gamma: float = 1.0
+    gamma: float = 0.5
     """Discount from one decision to the next; 1 in the paper, whose episodes are one decision."""
     scale_by_std: bool = True
     """Divide by the group's standard deviation; False as in Dr. GRPO (arXiv 2503.20783)."""
@@ -96,8 +96,8 @@ class Config:
     """How episodes are sampled."""
     update: UpdateSettings = field(default_factory=lambda: UpdateSettings(loss_aggregation="sequence"))
     """Passes, clip, KL (beta is 0.04 in the paper) and aggregation (the paper's: by sequence)."""
-    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=1e-4))
-    """AdamW; 1e-4 suits `tiny`, 1e-6 a pretrained model (the paper's)."""
+    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=3e-4, warmup_steps=12))
+    """AdamW; 3e-4 suits a million weights, 1e-6 a pretrained model (the paper's)."""
     run: RunSettings = field(default_factory=lambda: RunSettings(out=Path("runs/grpo")))
     """Folder, seed, evaluation, checkpoints."""
 

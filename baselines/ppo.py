@@ -90,9 +90,9 @@ class Config:
     """Rounds of rollout and update."""
     episodes_per_batch: int = 64
     """Episodes of one iteration, each of a task of its own (256 in arXiv 2510.01132)."""
-    credit: Credit = "token"
+    credit: Credit = "turn"
     """What an advantage is given to: token, turn or trajectory."""
-    gamma: float = 1.0
+    gamma: float = 0.5
     """Discount from one decision to the next (1.0 in arXiv 2510.01132, its best)."""
     gae_lambda: float = 0.95
     """lambda (0.95 in arXiv 1707.06347, table 3)."""
@@ -112,10 +112,10 @@ class Config:
     """What is played."""
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
     """How episodes are sampled."""
-    update: UpdateSettings = field(default_factory=lambda: UpdateSettings(update_epochs=2, num_minibatches=4))
+    update: UpdateSettings = field(default_factory=UpdateSettings)
     """Passes, clip, KL and aggregation."""
-    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=1e-4))
-    """AdamW; 1e-4 suits `tiny`, 1e-6 a pretrained model."""
+    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=3e-4, warmup_steps=12))
+    """AdamW; 3e-4 suits a million weights, 1e-6 a pretrained model."""
     run: RunSettings = field(default_factory=lambda: RunSettings(out=Path("runs/ppo")))
     """Folder, seed, evaluation, checkpoints."""
 

@@ -65,7 +65,7 @@ class Config:
     """Episodes of one iteration, each of a task of its own."""
     credit: Credit = "turn"
     """What an advantage is given to: trajectory, turn, or token (the paper's, with a KL penalty in the reward)."""
-    gamma: float = 1.0
+    gamma: float = 0.5
     """Discount from one decision to the next (1 in the paper)."""
     tasks: TaskSettings = field(default_factory=TaskSettings)
     """What is played."""
@@ -73,8 +73,8 @@ class Config:
     """How episodes are sampled."""
     update: UpdateSettings = field(default_factory=UpdateSettings)
     """Passes, clip, KL and aggregation."""
-    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=1e-4))
-    """AdamW; 1e-4 suits `tiny`, 1e-6 a pretrained model."""
+    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=3e-4, warmup_steps=12))
+    """AdamW; 3e-4 suits a million weights, 1e-6 a pretrained model."""
     run: RunSettings = field(default_factory=lambda: RunSettings(out=Path("runs/reinforce_pp")))
     """Folder, seed, evaluation, checkpoints."""
 

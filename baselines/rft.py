@@ -69,8 +69,8 @@ class Config:
     """Sampling of the episodes."""
     update: UpdateSettings = field(default_factory=UpdateSettings)
     """Passes and aggregation; clip, entropy and KL have no part in this loss and are refused."""
-    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=3e-4))
-    """AdamW; 3e-4 suits `tiny`."""
+    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=3e-4, warmup_steps=12))
+    """AdamW; 3e-4 suits a million weights, 1e-6 a pretrained model."""
     run: RunSettings = field(default_factory=lambda: RunSettings(out=Path("runs/rft")))
     """Folder, seed, evaluation, checkpoints."""
 

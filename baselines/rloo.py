@@ -72,13 +72,13 @@ class Config:
     """`tiny`, `smollm2-135m`, a folder, or a hub name."""
     num_iterations: int = 50
     """Rounds of rollout and update."""
-    group_size: int = 8
+    group_size: int = 4
     """Episodes of one task, k in the paper (2 and 4 there)."""
-    groups_per_batch: int = 8
+    groups_per_batch: int = 16
     """Tasks of one iteration."""
-    credit: Credit = "trajectory"
+    credit: Credit = "turn"
     """What an advantage is given to: trajectory (the paper's), turn or token."""
-    gamma: float = 1.0
+    gamma: float = 0.5
     """Discount from one decision to the next; 1 in the paper, whose episodes are one decision."""
     tasks: TaskSettings = field(default_factory=TaskSettings)
     """What is played."""
@@ -86,8 +86,8 @@ class Config:
     """How episodes are sampled."""
     update: UpdateSettings = field(default_factory=UpdateSettings)
     """Passes, clip, KL and aggregation."""
-    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=1e-4))
-    """AdamW; 1e-4 suits `tiny`, 1e-6 a pretrained model."""
+    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=3e-4, warmup_steps=12))
+    """AdamW; 3e-4 suits a million weights, 1e-6 a pretrained model."""
     run: RunSettings = field(default_factory=lambda: RunSettings(out=Path("runs/rloo")))
     """Folder, seed, evaluation, checkpoints."""
 

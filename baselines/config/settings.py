@@ -126,7 +126,7 @@ class UpdateSettings:
 
     update_epochs: int = 1
     """Passes over the episodes of an iteration."""
-    num_minibatches: int = 2
+    num_minibatches: int = 4
     """Optimiser steps of one pass; with more than one step an iteration the ratio leaves 1 and the clip acts."""
     loss_aggregation: Aggregation = "token"
     """Mean over all action tokens (arXiv 2503.14476, eq. 8), or within episodes and then over them (arXiv 2402.03300)."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import TOY
 
-from baselines import evaluate, grpo, ppo, recipe, reinforce_pp, rloo, sft
+from baselines import evaluate, grpo, ppo, recipe, reinforce_pp, rft, rloo, sft
 from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings, UpdateSettings
 from baselines.endpoints.endpoint import EndpointSettings
 from baselines.runs import run, transcripts
@@ -21,6 +21,7 @@ from benchmarks.speed import training as training_speed
 DOCS = Path(__file__).parents[2] / "docs"
 SHARED = (DOCS / "training.md").read_text(encoding="utf-8")
 ALGORITHMS: dict[str, Any] = {"sft": sft, "grpo": grpo, "rloo": rloo, "ppo": ppo, "reinforce_pp": reinforce_pp}
+ALGORITHMS["rft"] = rft
 PAGES = {name: (DOCS / f"algorithms/{name}.md").read_text(encoding="utf-8") for name in ALGORITHMS}
 GROUPS = (TaskSettings, RolloutSettings, UpdateSettings, OptimiserSettings, RunSettings)
 NESTED = ("tasks", "rollout", "update", "optimiser", "run", "endpoint")
@@ -73,7 +74,8 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Record]:
             config = module.Config(
                 num_iterations=1,
                 tasks=TaskSettings(num_train_seeds=4, also={TOY: 1.0}),
-                update=UpdateSettings(kl_coef=0.01),  # in the loss: then every algorithm takes its steps
+                # KL in the loss: then every algorithm takes its steps.
+                update=UpdateSettings(kl_coef=0.0 if name == "rft" else 0.01),
                 **sizes,
                 **shared,
             )

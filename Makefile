@@ -14,7 +14,7 @@ INSTALLED := .venv/installed
 .PHONY: demo test test-slow test-kernels interop verify-results lint audit docs clean
 
 demo: $(INSTALLED)
-	$(BIN)/python -m benchmarks demo
+	$(BIN)/python -m benchmarks demo $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"

@@ -74,6 +74,8 @@ class Config:
     """Smallest and largest share of an expert's commands that are random; each episode draws its own."""
     num_episodes: int = 40_000
     """Episodes played, of which `validation_share` are held back."""
+    play_folder: Path | None = None
+    """Folder of the played episodes; None for `out`/play. Runs that differ in the model or the loss alone can share one."""
     first_seed: int = 900_000_000
     """The seeds of the games are the `num_episodes` numbers from here on."""
     max_turns: int = 30
@@ -210,25 +212,52 @@ def read_worlds(path: Path) -> list[dict[str, Any]]:
 
 def play_all(config: Config, worlds: list[dict[str, Any]]) -> list[Played]:
     """Play all episodes in several processes; parts that an interrupted run has left in `out`/play are read again."""
-    folder = config.run.out / "play"
-    starts = range(0, config.num_episodes, EPISODES_PER_PART)
-    missing = [start for start in starts if not _part(folder, start).is_file()]
+    folder = config.play_folder or config.run.out / "play"
+    claim_play(folder, config, worlds)
+    parts = [
+        range(start, min(start + EPISODES_PER_PART, config.num_episodes))
+        for start in range(0, config.num_episodes, EPISODES_PER_PART)
+    ]
+    missing = [part for part in parts if not _part_file(folder, part).is_file()]
     workers = config.play_workers or os.cpu_count() or 1
     if missing:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            parts = pool.map(partial(_play_part, config=config, worlds=worlds, folder=folder), missing)
-            list(tqdm(parts, total=len(missing), desc="play", unit="part", disable=not config.run.progress))
-    return [played for start in starts for played in _read_part(_part(folder, start))]
+            done = pool.map(partial(_play_part, config=config, worlds=worlds, folder=folder), missing)
+            list(tqdm(done, total=len(missing), desc="play", unit="part", disable=not config.run.progress))
+    return [played for part in parts for played in _read_part(_part_file(folder, part))]
 
 
-def _part(folder: Path, start: int) -> Path:
-    return folder / f"{start:08d}.jsonl"
+def claim_play(folder: Path, config: Config, worlds: list[dict[str, Any]]) -> None:
+    """Notes in the folder what decides the episodes, or compares it with what is noted.
+
+    Raises:
+        ConfigError: the episodes there were played otherwise.
+    """
+    played = {
+        "worlds": worlds,
+        "players": config.players,
+        "expert_noise": list(config.expert_noise),
+        "first_seed": config.first_seed,
+        "max_turns": config.max_turns,
+        "seed": config.run.seed,
+    }
+    note = folder / "play.json"
+    if not note.is_file():
+        write_whole(note, json.dumps(played, indent=2) + "\n")
+    elif (noted := json.loads(note.read_text(encoding="utf-8"))) != played:
+        different = ", ".join(name for name, value in played.items() if noted.get(name) != value)
+        raise ConfigError(
+            f"expected {folder} to hold play of these settings, got other {different}: name another folder"
+        )
 
 
-def _play_part(start: int, config: Config, worlds: list[dict[str, Any]], folder: Path) -> None:
-    stop = min(start + EPISODES_PER_PART, config.num_episodes)
-    lines = [json.dumps(asdict(play(number, config, worlds))) + "\n" for number in range(start, stop)]
-    write_whole(_part(folder, start), "".join(lines))
+def _part_file(folder: Path, part: range) -> Path:
+    return folder / f"{part.start:08d}-{part.stop:08d}.jsonl"
+
+
+def _play_part(part: range, config: Config, worlds: list[dict[str, Any]], folder: Path) -> None:
+    lines = [json.dumps(asdict(play(number, config, worlds))) + "\n" for number in part]
+    write_whole(_part_file(folder, part), "".join(lines))
 
 
 def _read_part(path: Path) -> Iterator[Played]:

@@ -218,3 +218,22 @@ def test_text_that_the_base_cannot_read_is_reported_once(
 def test_heads_that_do_not_divide_the_width(worlds: Path) -> None:
     with pytest.raises(ConfigError, match="expected num_heads to divide hidden_size=32, got 5"):
         config(worlds, num_heads=5).check()
+
+
+def test_play_is_shared_by_runs_that_differ_in_the_model_alone(worlds: Path, tmp_path: Path) -> None:
+    first = config(worlds, play_folder=tmp_path / "play", num_episodes=20)
+    played = pretrain.play_all(first, pretrain.read_worlds(worlds))
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "play").iterdir()}
+    other = replace(first, num_layers=1)
+    assert pretrain.play_all(other, pretrain.read_worlds(worlds)) == played
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "play").iterdir()} == times
+    more = pretrain.play_all(replace(first, num_episodes=30), pretrain.read_worlds(worlds))
+    assert more[:20] == played
+    assert len(more) == 30
+
+
+def test_play_of_other_settings_is_refused(worlds: Path, tmp_path: Path) -> None:
+    first = config(worlds, play_folder=tmp_path / "play", num_episodes=2)
+    pretrain.play_all(first, pretrain.read_worlds(worlds))
+    with pytest.raises(ConfigError, match="got other expert_noise: name another folder"):
+        pretrain.play_all(replace(first, expert_noise=(0.9, 0.9)), pretrain.read_worlds(worlds))

@@ -228,7 +228,7 @@ def play_all(config: Config, worlds: list[dict[str, Any]]) -> list[Played]:
 
 
 def claim_play(folder: Path, config: Config, worlds: list[dict[str, Any]]) -> None:
-    """Notes in the folder what decides the episodes, or compares it with what is noted.
+    """Note in the folder what decides the episodes, or compare it with what is noted.
 
     Raises:
         ConfigError: the episodes there were played otherwise.

@@ -1,7 +1,7 @@
 """LoRA (arXiv 2106.09685): frozen weights W, and trained B A of low rank beside them, W x + alpha / rank * B A x.
 
 The layers are `peft`'s; the model keeps its transformers class, so rollouts and scores need not know. B starts at 0,
-so a new adapter changes nothing, and the policy without its adapter stays the initial policy: a KL term needs no second
+so a new adapter changes nothing, and the model without its adapter stays the initial one: a KL term needs no second
 model. `merged_model` folds the adapter into the weights, for folders that load without `peft`.
 """
 
@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,20 +20,17 @@ from transformers import PreTrainedModel
 
 from baselines.errors import ModelError, TrainingError
 
-if TYPE_CHECKING:  # policies save themselves through `merged_model`
-    from baselines.models.policy import Policy
-
 _NAME = "default"  # peft's own name for the only adapter
 
 
-def add_lora(policy: Policy, rank: int, alpha: float, seed: int) -> None:
-    """Freeze the policy and add trained LoRA weights, in float32, to all linear layers except the output head.
+def add_lora(model: PreTrainedModel, rank: int, alpha: float, seed: int) -> None:
+    """Freeze the model and add trained LoRA weights, in float32, to all linear layers except the output head.
 
     A is drawn as in the paper's code (loralib 0.1, Kaiming uniform with a = sqrt(5)), on the CPU, so that a seed names
     the same weights on every device; the global generators are left as they were.
 
     Args:
-        policy: changed in place; without LoRA so far.
+        model: changed in place; without LoRA so far.
         rank: columns of B and rows of A.
         alpha: the update is multiplied by alpha / rank.
         seed: names the initial weights.
@@ -42,9 +39,8 @@ def add_lora(policy: Policy, rank: int, alpha: float, seed: int) -> None:
         ModelError: `peft` is not installed, or the model has LoRA already.
     """
     peft = _import_peft()
-    if has_lora(policy):
-        raise ModelError("expected a policy without LoRA, got one that has it")
-    model = policy.model
+    if has_lora(model):
+        raise ModelError("expected a model without LoRA, got one that has it")
     options = peft.LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, bias="none", target_modules="all-linear")
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
@@ -60,21 +56,21 @@ def add_lora(policy: Policy, rank: int, alpha: float, seed: int) -> None:
     model.eval()  # peft's layers are made in train mode
 
 
-def has_lora(policy: Policy) -> bool:
+def has_lora(model: PreTrainedModel) -> bool:
     """Return whether `add_lora` has been called."""
-    return next(_layers(policy.model), None) is not None
+    return next(_layers(model), None) is not None
 
 
 @contextmanager
-def without_lora(policy: Policy) -> Iterator[None]:
-    """Make the policy its frozen reference inside the block; not while another thread uses it.
+def without_lora(model: PreTrainedModel) -> Iterator[None]:
+    """Make the model its frozen reference inside the block; not while another thread uses it.
 
     Raises:
-        ValueError: the policy has no LoRA, so that it would be no reference.
+        ValueError: the model has no LoRA, so that it would be no reference.
     """
-    if not has_lora(policy):
-        raise ValueError("expected a policy with LoRA, got one without")
-    layers = [layer for _, layer in _layers(policy.model)]
+    if not has_lora(model):
+        raise ValueError("expected a model with LoRA, got one without")
+    layers = [layer for _, layer in _layers(model)]
     for layer in layers:
         layer.enable_adapters(False)
     try:
@@ -84,18 +80,18 @@ def without_lora(policy: Policy) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
-def lora_state(policy: Policy) -> dict[str, Tensor]:
+def lora_state(model: PreTrainedModel) -> dict[str, Tensor]:
     """Return copies of the adapter's weights on the CPU, by name; empty without LoRA."""
-    return {name: weight.detach().to("cpu", copy=True) for name, weight in _weights(policy.model).items()}
+    return {name: weight.detach().to("cpu", copy=True) for name, weight in _weights(model).items()}
 
 
-def load_lora_state(policy: Policy, state: dict[str, Tensor]) -> None:
+def load_lora_state(model: PreTrainedModel, state: dict[str, Tensor]) -> None:
     """Put back what `lora_state` returned, bit for bit, into the very tensors that an optimiser may hold.
 
     Raises:
         TrainingError: the state is of another model or rank; nothing is changed then.
     """
-    weights = _weights(policy.model)
+    weights = _weights(model)
     expected = {name: tuple(weight.shape) for name, weight in weights.items()}
     got = {name: tuple(weight.shape) for name, weight in state.items()}
     if expected != got:
@@ -108,15 +104,15 @@ def load_lora_state(policy: Policy, state: dict[str, Tensor]) -> None:
             weight.copy_(state[name])
 
 
-def merged_model(policy: Policy) -> PreTrainedModel:
+def merged_model(model: PreTrainedModel) -> PreTrainedModel:
     """Return a frozen copy of the model on the CPU with W + alpha / rank * B A for W; the model itself if it has no LoRA.
 
     Sums are taken in float32 and rounded to the type of W: for a bfloat16 model, an update below 1/256 of a weight may
     vanish.
     """
-    if not has_lora(policy):
-        return policy.model
-    merged = _copy_to_cpu(policy.model)
+    if not has_lora(model):
+        return model
+    merged = _copy_to_cpu(model)
     with torch.no_grad():
         for name, layer in list(_layers(merged)):
             weight = layer.base_layer.weight

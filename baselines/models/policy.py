@@ -97,7 +97,7 @@ class Policy:
         if not is_first():
             return
         with _without_bars():
-            merged_model(self).save_pretrained(str(folder), state_dict=weights)
+            merged_model(self.model).save_pretrained(str(folder), state_dict=weights)
         self.tokenizer.save_pretrained(str(folder))
 
     def checkpoint_activations(self) -> None:

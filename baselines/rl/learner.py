@@ -299,7 +299,7 @@ class Learner:
     def _reference_logprobs(self, batch: Batch) -> Tensor:
         if self._reference is not None:
             return score_actions(self._reference, batch, self._config.rollout.temperature).logprobs
-        with without_lora(self.policy):
+        with without_lora(self.policy.model):
             return score_actions(self.policy, batch, self._config.rollout.temperature).logprobs
 
 

@@ -63,7 +63,7 @@ class Checkpoint:
         except (ValueError, RuntimeError, LookupError) as error:
             raise TrainingError(f"expected an optimiser state for this model in {self.folder}, got: {error}") from error
         if state["lora"]:
-            load_lora_state(policy, state["lora"])
+            load_lora_state(policy.model, state["lora"])
         counters: dict[str, float] = state["counters"]
         return counters
 
@@ -99,7 +99,7 @@ def save_checkpoint(
             "step": step,
             "optimiser": whole(optimiser.state_dict()),
             "critic": (whole_weights(critic) or critic.state_dict()) if critic is not None else {},
-            "lora": lora_state(policy),
+            "lora": lora_state(policy.model),
             "counters": counters or {},
         }
         if not is_first():

@@ -257,7 +257,7 @@ def open_policy(
             f"expected max_context_tokens <= {limit} (positions of the model), got {config.rollout.max_context_tokens}"
         )
     if settings.lora_rank:
-        add_lora(policy, settings.lora_rank, settings.lora_alpha, run.seed)
+        add_lora(policy.model, settings.lora_rank, settings.lora_alpha, run.seed)
     if settings.checkpoint_activations:
         policy.checkpoint_activations()
     return policy

@@ -20,8 +20,8 @@ from textagent_gym.engines import Reply
 from textagent_gym.envs.alfworld import dataset
 from textagent_gym.envs.alfworld.engine import NativeEngine
 from textagent_gym.envs.alfworld.reference import ReferenceEngine
-from textagent_gym.envs.alfworld.tasks import AlfworldTask, make_task
-from textagent_gym.envs.alfworld.types import Recipe
+from textagent_gym.envs.alfworld.tasks import make_task
+from textagent_gym.envs.alfworld.types import AlfworldTask, Recipe
 
 FIELDS = ("text", "admissible", "valid", "won", "lost", "score")
 

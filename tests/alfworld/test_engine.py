@@ -16,7 +16,8 @@ from tests.alfworld.differential import (
 from textagent_gym.envs.alfworld.commands import meant
 from textagent_gym.envs.alfworld.engine import NativeEngine
 from textagent_gym.envs.alfworld.reference import ReferenceEngine
-from textagent_gym.envs.alfworld.tasks import AlfworldTask, file_task
+from textagent_gym.envs.alfworld.tasks import file_task
+from textagent_gym.envs.alfworld.types import AlfworldTask
 
 
 def play(task: AlfworldTask, seed: int, num_steps: int) -> Tally:

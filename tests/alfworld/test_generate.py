@@ -18,8 +18,8 @@ from textagent_gym.envs.alfworld.generation.floor_plans import FLOOR_PLANS, OPEN
 from textagent_gym.envs.alfworld.generation.generator import LAMP_PLACES, MAX_COPIES, SHAPES, fitting_plans, plans_of
 from textagent_gym.envs.alfworld.pddl.game import entity_names
 from textagent_gym.envs.alfworld.pddl.parser import Problem
-from textagent_gym.envs.alfworld.tasks import AlfworldTask, find_task, make_task
-from textagent_gym.envs.alfworld.types import TASK_TYPES, Recipe, TaskType
+from textagent_gym.envs.alfworld.tasks import find_task, make_task
+from textagent_gym.envs.alfworld.types import TASK_TYPES, AlfworldTask, Recipe, TaskType
 from textagent_gym.registration import ALFWORLD_TIERS
 from textagent_gym.testing import play
 

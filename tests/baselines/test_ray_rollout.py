@@ -90,7 +90,7 @@ def test_episodes_are_those_of_one_process_before_and_after_an_update(
     nodes: Nodes, policy: Policy, lora_rank: int
 ) -> None:
     if lora_rank:
-        add_lora(policy, lora_rank, 32.0, seed=1)
+        add_lora(policy.model, lora_rank, 32.0, seed=1)
     with RayWorkers(policy, KINDS, workers=2, num_cpus=0.5) as workers:
         before = workers.rollout(MIXED, SETTINGS, (5, 1))
         assert_equal(before, play_here(policy, KINDS, MIXED, SETTINGS))

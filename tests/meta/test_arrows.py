@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,76 @@ def test_no_arrow_points_back(package: str) -> None:
     for path in files(package):
         wrong = {name for name in imports(path) if name.split(".")[0] in FORBIDDEN[package]}
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def dependencies() -> dict[str, set[str]]:
+    """Return module -> modules of this project that it imports: in functions, for types alone, or by their packages."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in FORBIDDEN
+        for path in files(package)
+        if "bundled" not in path.parts
+    }
+    return {name: _imported(name, ast.parse(path.read_text()), modules) for name, path in modules.items()}
+
+
+def _imported(module: str, tree: ast.Module, modules: Collection[str]) -> set[str]:
+    named: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            named |= {name if name in modules else str(node.module) for name in inner}
+    # Importing a.b.c runs a and a.b; those around the module itself are running already.
+    around = {".".join(name.split(".")[:length]) for name in named for length in range(1, name.count(".") + 1)}
+    return {name for name in named | {name for name in around if not module.startswith(f"{name}.")} if name in modules}
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Return what is left once modules that import nothing, or are not imported, are removed again and again."""
+    left = {name: others - {name} for name, others in graph.items()}
+    while True:
+        imported = set().union(*left.values()) if left else set()
+        kept = {name for name, others in left.items() if others and name in imported}
+        if len(kept) == len(left):
+            break
+        left = {name: left[name] & kept for name in kept}
+    return [{name, *others} for name, others in left.items()]
+
+
+def test_there_are_no_circles() -> None:
+    graph = dependencies()
+    assert len(graph) > 240
+    assert graph["textagent_gym.envs.textworld.world.state"] >= {"textagent_gym.envs.textworld.world.food"}
+    assert not circles(graph)
+    back = {**graph, "textagent_gym.envs.textworld.world.grounding": {"textagent_gym.envs.textworld.engine"}}
+    assert circles(back)
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("from a import b", {"a.b", "a"}),
+        ("from a import other", {"a"}),
+        ("def f():\n    import a.b.c", {"a", "a.b", "a.b.c"}),
+        ("if TYPE_CHECKING:\n    from d.e import C", {"d.e"}),
+        ("import os", set()),
+    ],
+)
+def test_all_kinds_of_imports_count(source: str, names: set[str]) -> None:
+    assert _imported("d.f", ast.parse(source), {"a", "a.b", "a.b.c", "d", "d.e"}) == names
+
+
+@pytest.mark.parametrize("domain", ["textworld", "alfworld"])
+def test_engines_do_not_import_task_making(domain: str) -> None:
+    graph = dependencies()
+    reached, waiting = set[str](), [f"textagent_gym.envs.{domain}.engine"]
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        waiting += graph[name] - reached
+    assert not {name for name in reached if ".generation" in name or name.endswith(".tasks")}
 
 
 def test_domains_do_not_know_each_other() -> None:

@@ -23,8 +23,8 @@ from textagent_gym.core import refusal
 from textagent_gym.envs.textworld.engine import NativeEngine
 from textagent_gym.envs.textworld.env import TextWorldEnv
 from textagent_gym.envs.textworld.reference import Inform7Engine
-from textagent_gym.envs.textworld.tasks import TextWorldTask, make_task
-from textagent_gym.envs.textworld.types import Recipe
+from textagent_gym.envs.textworld.tasks import make_task
+from textagent_gym.envs.textworld.types import Recipe, TextWorldTask
 
 SIZES = (
     (1, 3, 2), (2, 3, 4), (8, 3, 4), (2, 12, 4), (8, 12, 4), (4, 6, 8), (3, 4, 4), (6, 8, 8), (6, 10, 6), (9, 16, 8),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from textagent_gym.engines import Reply
-    from textagent_gym.envs.textworld.tasks import TextWorldTask
+    from textagent_gym.envs.textworld.types import TextWorldTask
 
 Player = Callable[["Reply"], str | None]
 """Chooses the next command from the last reply, or None to stop."""

@@ -11,7 +11,7 @@ from tests.textworld.players import Player, admissible_player, careless_player, 
 from textagent_gym.envs.packages import import_textworld, undisturbed
 from textagent_gym.envs.textworld.engine import NativeEngine
 from textagent_gym.envs.textworld.reference import Inform7Engine
-from textagent_gym.envs.textworld.tasks import TextWorldTask
+from textagent_gym.envs.textworld.types import TextWorldTask
 from textagent_gym.envs.textworld.world.grounding import GroundGame
 from textagent_gym.planning import Planner
 

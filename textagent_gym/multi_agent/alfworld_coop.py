@@ -20,8 +20,7 @@ from textagent_gym.envs.alfworld.pddl.state import Facts, Mark
 from textagent_gym.envs.alfworld.planning.goals import Errand
 from textagent_gym.envs.alfworld.planning.planner import Planner
 from textagent_gym.envs.alfworld.planning.stages import stages_done
-from textagent_gym.envs.alfworld.tasks import AlfworldTask
-from textagent_gym.envs.alfworld.types import TASK_TYPES, TaskType
+from textagent_gym.envs.alfworld.types import TASK_TYPES, AlfworldTask, TaskType
 from textagent_gym.multi_agent.team import PASS, Hearing, TeamEnv, TurnBased, knobs_of, player_names, turn_by_turn
 from textagent_gym.registration import ALFWORLD
 

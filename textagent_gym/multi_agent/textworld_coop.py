@@ -17,7 +17,7 @@ from textagent_gym.contract import Task
 from textagent_gym.envs.textworld.engine import Position, story_of
 from textagent_gym.envs.textworld.env import TextWorldEnv
 from textagent_gym.envs.textworld.parser.tokens import Memory
-from textagent_gym.envs.textworld.tasks import TextWorldTask
+from textagent_gym.envs.textworld.types import TextWorldTask
 from textagent_gym.envs.textworld.world.state import PLAYER
 from textagent_gym.multi_agent.team import PASS, Hearing, TeamEnv, TurnBased, knobs_of, player_names, turn_by_turn
 from textagent_gym.registration import TEXTWORLD

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from textagent_gym.engines import Reply
 from textagent_gym.envs.alfworld.pddl.game import Action, Game
 from textagent_gym.envs.alfworld.pddl.state import Mark
-
-if TYPE_CHECKING:
-    from textagent_gym.envs.alfworld.tasks import AlfworldTask
+from textagent_gym.envs.alfworld.types import AlfworldTask
 
 NOTHING_HAPPENS = "Nothing happens."
 

@@ -23,11 +23,10 @@ from textagent_gym.envs.alfworld.tasks import (
     MAX_RECEPTACLES,
     MAX_SOLUTION_LENGTH,
     MIN_SOLUTION_LENGTH,
-    AlfworldTask,
     find_task,
     make_task,
 )
-from textagent_gym.envs.alfworld.types import TASK_TYPES, Recipe, TaskType
+from textagent_gym.envs.alfworld.types import TASK_TYPES, AlfworldTask, Recipe, TaskType
 from textagent_gym.knobs import Knobs, check_choice
 
 Backend = Literal["native", "alfworld"]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textagent_gym.engines import Reply
 from textagent_gym.envs.alfworld.pddl.state import Facts
+from textagent_gym.envs.alfworld.types import AlfworldTask
 from textagent_gym.envs.packages import import_alfworld, import_textworld, undisturbed
-
-if TYPE_CHECKING:
-    from textagent_gym.envs.alfworld.tasks import AlfworldTask
 
 
 class ReferenceEngine:

@@ -7,12 +7,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from textagent_gym.contract import Split, Task
+from textagent_gym.contract import Split
 from textagent_gym.envs.alfworld.engine import NativeEngine
 from textagent_gym.envs.alfworld.generation.game_file import game_data
 from textagent_gym.envs.alfworld.generation.generator import Household, describe_feasible, draw
@@ -21,7 +20,7 @@ from textagent_gym.envs.alfworld.pddl.parser import UnknownPddlError
 from textagent_gym.envs.alfworld.pddl.text_grammar import UnknownGrammarError
 from textagent_gym.envs.alfworld.planning.goals import read_errands
 from textagent_gym.envs.alfworld.planning.planner import Plan, Planner
-from textagent_gym.envs.alfworld.types import Recipe
+from textagent_gym.envs.alfworld.types import AlfworldTask, Recipe
 
 MIN_SOLUTION_LENGTH = 3
 """The shortest errand: go to where a thing lies beside a lamp, take it, use the lamp."""
@@ -31,24 +30,6 @@ MAX_RECEPTACLES, MAX_OBJECTS, MAX_SOLUTION_LENGTH = 51, 80, 60
 
 MAX_DRAWS = 3000
 """Draws after which a request is given up."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlfworldTask(Task):
-    """A game of ALFWorld.
-
-    Attributes:
-        data: What its game file holds.
-        game: The game as the native engine reads it, or None where it holds something that engine does not know.
-        planner: How many steps remain, or None where the goal is not made of errands that are known here.
-    """
-
-    data: Mapping[str, Any]
-    game: Game | None
-    planner: Planner | None
-
-    def __hash__(self) -> int:
-        return hash(self.task_id)
 
 
 @functools.lru_cache(maxsize=256)

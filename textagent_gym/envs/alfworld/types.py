@@ -1,12 +1,15 @@
-"""The names of generated tasks: everything that a task depends on, in one line that can be read back."""
+"""Tasks: what a generated one depends on, as a name that can be read back, and what is known of any."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
-from textagent_gym.contract import Split
+from textagent_gym.contract import Split, Task
+from textagent_gym.envs.alfworld.pddl.game import Game
+from textagent_gym.envs.alfworld.planning.planner import Planner
 
 TaskType = Literal[
     "pick_and_place_simple",
@@ -68,3 +71,21 @@ class Recipe:
             seed=int(seed),
         )
         return recipe if recipe.name == name and recipe.seed < 2**31 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlfworldTask(Task):
+    """A game of ALFWorld.
+
+    Attributes:
+        data: What its game file holds.
+        game: The game as the native engine reads it, or None where it holds something that engine does not know.
+        planner: How many steps remain, or None where the goal is not made of errands that are known here.
+    """
+
+    data: Mapping[str, Any]
+    game: Game | None
+    planner: Planner | None
+
+    def __hash__(self) -> int:
+        return hash(self.task_id)

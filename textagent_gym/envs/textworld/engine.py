@@ -11,9 +11,9 @@ from textagent_gym.envs.textworld.parser.grammar import NUMBER_WORDS
 from textagent_gym.envs.textworld.parser.parser import Parser
 from textagent_gym.envs.textworld.parser.tokens import Command, Memory, tokenise
 from textagent_gym.envs.textworld.rules.context import Outcome
-from textagent_gym.envs.textworld.rules.cooking import kitchen_of
+from textagent_gym.envs.textworld.rules.cooking import COOKING_ACTIONS
 from textagent_gym.envs.textworld.rules.standard import ACTIONS, act, look, told_score
-from textagent_gym.envs.textworld.tasks import TextWorldTask
+from textagent_gym.envs.textworld.types import TextWorldTask
 from textagent_gym.envs.textworld.world.descriptions import Template, objective_text
 from textagent_gym.envs.textworld.world.state import PLAYER, Setting, World
 
@@ -31,8 +31,8 @@ class Story:
     def __init__(self, task: TextWorldTask) -> None:
         game = task.game
         self.ground = task.ground
-        self.setting = Setting(game, kitchen_of(game))
-        self.actions = ACTIONS if self.setting.kitchen is None else self.setting.kitchen.actions
+        self.setting = Setting(game)
+        self.actions = ACTIONS if self.setting.kitchen is None else COOKING_ACTIONS
         self.start = World.at_start(game, self.setting)
         self.objective = objective_text(game.objective)
         self.max_score: int = sum(quest.reward for quest in game.quests if not quest.optional or quest.reward > 0)
@@ -50,10 +50,9 @@ class Story:
         That is what was judged of the facts in `state`, except in cooking games, whose facts do not follow the world in
         everything.
         """
-        kitchen = self.setting.kitchen
-        if kitchen is None:
+        if self.setting.kitchen is None:
             return state
-        true = (bit for bit, fact in self.ground.quest_facts if kitchen.holds(fact, world))
+        true = (bit for bit, fact in self.ground.quest_facts if world.holds(fact))
         return self.ground.problem.judge(sum(true), tale)
 
 

@@ -12,18 +12,16 @@ from textagent_gym.contract import EpisodeOptions, Split, Task, Turn
 from textagent_gym.core import TextAgentEnv
 from textagent_gym.engines import Engine, Reply
 from textagent_gym.envs.textworld.engine import NativeEngine
-from textagent_gym.envs.textworld.generation.draft import Instructions
 from textagent_gym.envs.textworld.generation.files import file_task
 from textagent_gym.envs.textworld.reference import Inform7Engine
 from textagent_gym.envs.textworld.tasks import (
     MAX_OBJECTS,
     MAX_ROOMS,
     MAX_SOLUTION_LENGTH,
-    TextWorldTask,
     find_task,
     make_task,
 )
-from textagent_gym.envs.textworld.types import Challenge, Recipe, SimpleRewards
+from textagent_gym.envs.textworld.types import Challenge, Instructions, Recipe, SimpleRewards, TextWorldTask
 from textagent_gym.envs.textworld.world.descriptions import UnknownTextError
 from textagent_gym.envs.textworld.world.game_map import draw_map
 from textagent_gym.knobs import Knobs, check_choice

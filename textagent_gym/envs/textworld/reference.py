@@ -12,7 +12,7 @@ from typing import Any
 from textagent_gym.cache import cache_folder, keep
 from textagent_gym.engines import Reply
 from textagent_gym.envs.packages import import_textworld, undisturbed
-from textagent_gym.envs.textworld.tasks import TextWorldTask
+from textagent_gym.envs.textworld.types import TextWorldTask
 
 _FOLDER = "textworld-stories-1"
 """Name of the cache's folder of compiled games."""

@@ -7,18 +7,17 @@ import gzip
 import hashlib
 import json
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from textagent_gym.cache import cache_folder, keep
-from textagent_gym.contract import Split, Task
+from textagent_gym.contract import Split
 from textagent_gym.envs.packages import import_textworld, undisturbed
 from textagent_gym.envs.textworld.generation.ambiguity import is_playable
 from textagent_gym.envs.textworld.generation.draft import Draft, draft, give_instructions, make_simple
-from textagent_gym.envs.textworld.types import Recipe
+from textagent_gym.envs.textworld.types import Recipe, TextWorldTask
 from textagent_gym.envs.textworld.world.grounding import GroundGame, as_fact
 from textagent_gym.planning import Planner
 
@@ -42,26 +41,6 @@ NUM_VARIANTS = 20
 
 _FORMAT = "textworld-1"
 """Name of the cache folder; to be changed with whatever changes the games of a recipe."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextWorldTask(Task):
-    """A TextWorld game, grounded.
-
-    Attributes:
-        game: textworld's own description of the game.
-        ground: Its facts, commands and quests as a planning problem.
-        planner: How many steps remain from any state.
-        counts_points: Whether the sub-goals are the points of the quests rather than the steps of the solution.
-    """
-
-    game: Game
-    ground: GroundGame
-    planner: Planner
-    counts_points: bool = False
-
-    def __hash__(self) -> int:
-        return hash(self.task_id)
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,13 +1,20 @@
-"""The names of games: everything that a game depends on, in one line that can be read back."""
+"""Games: what each depends on, as a name that can be read back, and what is known of it once it is made."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from textagent_gym.contract import Split
-from textagent_gym.envs.textworld.generation.draft import Instructions
+from textagent_gym.contract import Split, Task
+from textagent_gym.envs.textworld.world.grounding import GroundGame
+from textagent_gym.planning import Planner
+
+if TYPE_CHECKING:
+    from textworld.generator.game import Game
+
+Instructions = Literal["steps", "goal", "none"]
+"""How much the objective gives away: every step, the last action of each quest, or nothing."""
 
 Challenge = Literal["custom", "simple"]
 """Which of textworld's generators makes the games."""
@@ -75,3 +82,23 @@ class Recipe:
         else:
             return None
         return recipe if recipe.name == name and recipe.seed < 2**31 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextWorldTask(Task):
+    """A TextWorld game, grounded.
+
+    Attributes:
+        game: textworld's own description of the game.
+        ground: Its facts, commands and quests as a planning problem.
+        planner: How many steps remain from any state.
+        counts_points: Whether the sub-goals are the points of the quests rather than the steps of the solution.
+    """
+
+    game: Game
+    ground: GroundGame
+    planner: Planner
+    counts_points: bool = False
+
+    def __hash__(self) -> int:
+        return hash(self.task_id)

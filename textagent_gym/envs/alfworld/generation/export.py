@@ -8,7 +8,7 @@ from pathlib import Path
 from textagent_gym.cache import write_atomic
 from textagent_gym.contract import Task
 from textagent_gym.envs.alfworld.dataset import GAME_FILE, RealSplit
-from textagent_gym.envs.alfworld.tasks import AlfworldTask
+from textagent_gym.envs.alfworld.types import AlfworldTask
 
 FOLDERS: dict[str, RealSplit] = {"train": "train", "test": "valid_unseen"}
 """Split -> folder in which ALFWorld looks for it."""

@@ -10,20 +10,18 @@ quests can be given other objects and other words.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from textagent_gym.envs.packages import import_textworld, undisturbed
+from textagent_gym.envs.textworld.types import Instructions
 
 if TYPE_CHECKING:
     from numpy.random import RandomState
     from textworld import GameOptions
     from textworld.generator.game import Game, Quest
     from textworld.generator.world import World
-
-Instructions = Literal["steps", "goal", "none"]
-"""How much the objective gives away: every step, the last action of each quest, or nothing."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from textagent_gym.envs.packages import import_textworld, undisturbed
-from textagent_gym.envs.textworld.tasks import TextWorldTask, split_of, task_of
+from textagent_gym.envs.textworld.tasks import split_of, task_of
+from textagent_gym.envs.textworld.types import TextWorldTask
 
 
 def file_task(name: str) -> TextWorldTask:

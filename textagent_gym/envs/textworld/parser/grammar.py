@@ -244,3 +244,16 @@ NUMBERS = {
 
 NUMBER_WORDS = {number: word for word, number in NUMBERS.items()}
 """Numbers as the game says them."""
+
+_COOKING_VERBS = """
+drink swallow sip: NOUN = drink
+cut: NOUN = cut
+prepare: meal = prepare
+slice: NOUN with/using NOUN = slice
+dice: NOUN with/using NOUN = dice
+chop: NOUN with/using NOUN = chop
+cook: NOUN with/in/on/using NOUN = cook
+"""
+
+COOKING = STANDARD.with_verbs(_COOKING_VERBS, without=frozenset(map(dictionary_form, ("slice", "prune", "chop"))))
+"""The grammar of cooking games."""

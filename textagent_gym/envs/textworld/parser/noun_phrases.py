@@ -393,8 +393,9 @@ class NounReader:
         kitchen = self.setting.kitchen
         if (
             kitchen is not None
-            and noun not in DIRECTIONS
-            and kitchen.is_unlikely(line.action, noun, second, self.world)
+            and noun not in ("", *DIRECTIONS)
+            and self.world.holder.get(second) == PLAYER
+            and kitchen.is_unlikely(line.action, second)
         ):
             return 0
         named = [self.setting.name(entity) in self.text for entity in (noun, second) if entity]

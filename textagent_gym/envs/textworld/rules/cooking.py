@@ -8,144 +8,12 @@ judged by what happened in the world, and the facts follow where they can.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
-from textagent_gym.envs.textworld.parser.grammar import STANDARD, dictionary_form
 from textagent_gym.envs.textworld.rules.context import Action, Outcome, Perform, Scene
 from textagent_gym.envs.textworld.rules.standard import ACTIONS
-from textagent_gym.envs.textworld.world.grounding import Fact, as_fact, subtypes
-from textagent_gym.envs.textworld.world.state import PLAYER, World
-
-if TYPE_CHECKING:
-    from textworld.generator.game import Game
-
-_COOKINGS = ("raw", "grilled", "roasted", "fried")
-_CUTTINGS = ("uncut", "sliced", "diced", "chopped")
-_HEAT = {"stove": "fried", "oven": "roasted", "toaster": "grilled"}
-"""Kind of appliance -> what becomes of food on it."""
-
-_VERBS = """
-drink swallow sip: NOUN = drink
-cut: NOUN = cut
-prepare: meal = prepare
-slice: NOUN with/using NOUN = slice
-dice: NOUN with/using NOUN = dice
-chop: NOUN with/using NOUN = chop
-cook: NOUN with/in/on/using NOUN = cook
-"""
-
-_PAST = {"slice": "sliced", "dice": "diced", "chop": "chopped"}
-
-
-@dataclass(frozen=True, slots=True)
-class Dish:
-    """Preparation of a piece of food."""
-
-    cooking: str = "raw"
-    cutting: str = "uncut"
-    is_cooked: bool = False
-    is_burned: bool = False
-    needs_cooking: bool = False
-    is_edible: bool = True
-    is_consumed: bool = False
-
-    @classmethod
-    def of(cls, properties: frozenset[str]) -> Dish:
-        """Return the dish that textworld's facts describe."""
-        return cls(
-            cooking=next((cooking for cooking in _COOKINGS[1:] if cooking in properties), "raw"),
-            cutting=next((cutting for cutting in _CUTTINGS[1:] if cutting in properties), "uncut"),
-            is_cooked="cooked" in properties,
-            is_burned="burned" in properties,
-            needs_cooking="needs_cooking" in properties,
-            is_edible="inedible" not in properties,
-            is_consumed="consumed" in properties,
-        )
-
-    @property
-    def words(self) -> frozenset[str]:
-        """Words that name it beside its own name."""
-        return frozenset((self.cooking, self.cutting))
-
-    @property
-    def adjectives(self) -> str:
-        """Words printed before its name where it is looked at, a space after each."""
-        cut = "" if self.cutting == "uncut" else f"{self.cutting} "
-        if self.needs_cooking:
-            return f"{cut}raw "
-        if self.is_burned:
-            return f"{cut}burned "
-        return cut if self.cooking == "raw" else f"{cut}{self.cooking} "
-
-    def has(self, name: str) -> bool:
-        """Return whether it has the property that a quest asks for."""
-        if name in ("consumed", "burned", "cooked"):
-            return {"consumed": self.is_consumed, "burned": self.is_burned, "cooked": self.is_cooked}[name]
-        return name in (self.cooking, self.cutting)
-
-
-class Kitchen:
-    """Fixed facts of a cooking game.
-
-    Attributes:
-        actions: Name -> action, those of every game included.
-        grammar: The verbs that are understood.
-        property_words: Words that name food beside its own name.
-        capacity: How many things the player can hold.
-        dishes: Food -> how it is at the start.
-        sharp: What cuts.
-        drinkable: What can be drunk.
-        heat: Appliance -> what becomes of food on it.
-        recipe: Ingredient, how it must be cooked, and how it must be cut; in the order in which they are looked for.
-        meal: What comes out of it.
-        place: Where the meal is prepared.
-    """
-
-    def __init__(self, game: Game) -> None:
-        kinds = subtypes(game.kb)
-        entities = {entity.id: entity.type for entity in game.world.entities}
-        facts = [as_fact(fact) for fact in game.world.facts]
-        properties: dict[str, set[str]] = {key: set() for key in entities}
-        for name, *arguments in facts:
-            if len(arguments) == 1 and arguments[0] in properties:
-                properties[arguments[0]].add(name)
-        known = {key: frozenset(names) for key, names in properties.items()}
-
-        self.actions = _ACTIONS
-        self.grammar = _GRAMMAR
-        self.property_words = frozenset((*_COOKINGS, *_CUTTINGS))
-        self.capacity = list(entities.values()).count("slot") if "slot" in kinds else 100
-        self.dishes = {key: Dish.of(known[key]) for key, kind in entities.items() if kind in kinds["f"]}
-        self.sharp = frozenset(key for key, names in known.items() if "sharp" in names)
-        self.drinkable = frozenset(key for key, names in known.items() if "drinkable" in names)
-        self.heat = {
-            key: way for key, kind in entities.items() for appliance, way in _HEAT.items() if kind in kinds[appliance]
-        }
-        base = {fact[2]: fact[1] for fact in facts if fact[0] == "base"}
-        required = [entity.id for entity in game.world.objects if entity.id in base]
-        dishes = {ingredient: Dish.of(known[ingredient]) for ingredient in required}
-        self.recipe = tuple(
-            (base[ingredient], dishes[ingredient].cooking, dishes[ingredient].cutting) for ingredient in required
-        )
-        self.meal = next(fact[1] for fact in facts if fact[0] == "out")
-        self.place = next(fact[1] for fact in facts if fact[0] == "cooking_location")
-
-    def is_unlikely(self, action: str, noun: str, second: str, world: World) -> bool:
-        """Return whether nobody means to cut with something blunt, or to cook on something, that he holds."""
-        if not noun or not second or world.holder.get(second) != PLAYER:
-            return False
-        return action == "cook" or (action in _PAST and second not in self.sharp)
-
-    def holds(self, fact: Fact, world: World) -> bool:
-        """Return whether what a quest asks for is so."""
-        name, thing, *_ = fact
-        return world.holder.get(thing) == PLAYER if name == "in" else world.dishes[thing].has(name)
-
-
-def kitchen_of(game: Game) -> Kitchen | None:
-    """Return the kitchen of a cooking game; None for another game."""
-    return Kitchen(game) if "RECIPE" in subtypes(game.kb) else None
+from textagent_gym.envs.textworld.world.food import CUTS, Kitchen
+from textagent_gym.envs.textworld.world.state import PLAYER
 
 
 def _kitchen(scene: Scene) -> Kitchen:
@@ -169,7 +37,7 @@ def _before_cutting(scene: Scene, noun: str, second: str) -> Outcome | None:
 def _cutting(verb: str) -> Perform:
     def perform(scene: Scene, noun: str, second: str) -> Outcome:
         scene.record(verb, noun, second)
-        scene.world.dishes[noun] = replace(scene.world.dishes[noun], cutting=_PAST[verb])
+        scene.world.dishes[noun] = replace(scene.world.dishes[noun], cutting=CUTS[verb])
         return Outcome(f"You {verb} the {scene.setting.name(noun)}.", done=True, gap=4)
 
     return perform
@@ -239,14 +107,13 @@ def _drink(scene: Scene, noun: str, second: str) -> Outcome:
     return Outcome(f"You drink {named}. Not bad.", done=True)
 
 
-_ACTIONS: Mapping[str, Action] = {
+COOKING_ACTIONS: Mapping[str, Action] = {
     **ACTIONS,
-    **{verb: Action(_cutting(verb), touches=2, carries=3, before=_before_cutting) for verb in _PAST},
+    **{verb: Action(_cutting(verb), touches=2, carries=3, before=_before_cutting) for verb in CUTS},
     "cut": Action(_cut),
     "cook": Action(_cook, touches=2, carries=1),
     "prepare": Action(_prepare),
     "eat": Action(_eat),
     "drink": Action(_drink, carries=1),
 }
-
-_GRAMMAR = STANDARD.with_verbs(_VERBS, without=frozenset(map(dictionary_form, ("slice", "prune", "chop"))))
+"""Name -> action, those of every game included."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from textagent_gym.envs.textworld.parser.grammar import DIRECTIONS, STANDARD, dictionary_form
-from textagent_gym.envs.textworld.world.grounding import subtypes
+from textagent_gym.envs.textworld.parser.grammar import COOKING, DIRECTIONS, STANDARD, dictionary_form
+from textagent_gym.envs.textworld.world.food import Dish, kitchen_of
+from textagent_gym.envs.textworld.world.grounding import Fact, subtypes
 
 if TYPE_CHECKING:
     from textworld.generator.game import Game
-
-    from textagent_gym.envs.textworld.rules.cooking import Dish, Kitchen
 
 PLAYER = "P"
 """The player, as textworld's facts name it."""
@@ -43,13 +42,12 @@ class Setting:
 
     Args:
         game: textworld's description of the game.
-        kitchen: What only cooking games have, or None.
     """
 
-    def __init__(self, game: Game, kitchen: Kitchen | None = None) -> None:
-        self.kitchen = kitchen
-        self.grammar = STANDARD if kitchen is None else kitchen.grammar
-        self.capacity = 100 if kitchen is None else kitchen.capacity
+    def __init__(self, game: Game) -> None:
+        self.kitchen = kitchen_of(game)
+        self.grammar = STANDARD if self.kitchen is None else COOKING
+        self.capacity = 100 if self.kitchen is None else self.kitchen.capacity
         kinds = subtypes(game.kb)
         entities = {entity.id: entity for entity in game.world.entities}
         declared = [entity.id for kind in game.kb.types for entity in game.world.get_entities_per_type(kind)]
@@ -196,6 +194,11 @@ class World:
         """Return words that name a thing for now, beside its own name."""
         dish = self.dishes.get(thing)
         return frozenset() if dish is None else dish.words
+
+    def holds(self, fact: Fact) -> bool:
+        """Return whether a fact that a quest of a cooking game asks for is so."""
+        name, thing, *_ = fact
+        return self.holder.get(thing) == PLAYER if name == "in" else self.dishes[thing].has(name)
 
     def shows_contents(self, thing: str, setting: Setting) -> bool:
         """Return whether what is in or on `thing` can be seen and reached."""

@@ -113,9 +113,9 @@ def _quoted(text: str) -> list[tuple[int, int]]:
     for line in _LINE_WITH_ONE_WORD.finditer(text):
         ends.setdefault(line[1], []).append(line.end())
     starts: dict[str, list[int]] = {}
-    for piece in _SHELL_TEXT.finditer(text):
-        if piece["word"]:
-            starts.setdefault(piece["word"], []).append(piece.start())
+    for opening in _SHELL_TEXT.finditer(text):
+        if opening["word"]:
+            starts.setdefault(opening["word"], []).append(opening.start())
     spans: list[tuple[int, int]] = []
     at = 0
     while piece := _SHELL_TEXT.search(text, at):

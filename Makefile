@@ -6,12 +6,13 @@
 # make verify-results   play every entry of the leaderboards again
 # make audit   look up known vulnerabilities of the installed packages (asks the network)
 # make docs   render the pages that are made from the code
+# make site   build the documentation site into build/site
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-slow test-kernels interop verify-results lint audit docs clean
+.PHONY: demo test test-slow test-kernels interop verify-results lint audit docs site clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m benchmarks demo $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
@@ -43,6 +44,9 @@ audit: $(INSTALLED) .venv-audit/installed
 docs: $(INSTALLED)
 	$(BIN)/python docs/render.py
 
+site: .venv-site/installed
+	NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build
+
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[dev]"
@@ -54,6 +58,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 # RLlib wants an older Gymnasium than all the others.
 .venv-rllib/installed: EXTRAS := rllib
 
+# The generator of the site, which reads the code without importing it.
+.venv-site/installed: EXTRAS := docs
 # The auditor is not among the packages that it audits.
 .venv-audit/installed:
 	$(PYTHON) -m venv .venv-audit
@@ -66,4 +72,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv .venv-interop .venv-rllib .venv-openenv .venv-audit build dist *.egg-info
+	rm -rf .venv .venv-interop .venv-rllib .venv-openenv .venv-audit .venv-site build dist *.egg-info

@@ -1,7 +1,7 @@
 """Renders the pages that are made from the code: `python docs/render.py` writes them, `--check` compares them.
 
-The page of a domain is the docstring of its environment class and the table of its ids; the README's table of ids comes
-from the same registry.
+The page of a domain is the docstring of its environment class and the table of its ids; the page of all ids comes from the
+same registry.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from textagent_gym.multi_agent.alfworld_coop import ALFWorldCoop
 from textagent_gym.multi_agent.swe_pair import SWEPair
 from textagent_gym.multi_agent.team import TeamEnv
 from textagent_gym.multi_agent.textworld_coop import TextWorldCoop
-from textagent_gym.registration import environment_specs
+from textagent_gym.registration import environment_specs, file_specs
 
 DOCS = Path(__file__).parent
 NOTE = "<!-- Made by docs/render.py from the code; edit the docstring, then run `make docs`. -->"
@@ -32,17 +32,27 @@ TEAMS: dict[str, type[TeamEnv]] = {
 }
 KNOBS = ("state_space_size", "action_space_size", "solution_length")
 
+IDS = """`{Domain}-{Tier}-{Density}-v{N}`: a tier is a name for numbers, and a density is the share of the steps of the
+solution that pay when reached (Sparse 0, Balanced 0.5, Dense 1). Settings of the literature have ids that are named as the
+literature names them. Everything else is an option: `gym.make("TextWorld-Medium-Dense-v0", solution_length=12)`.
+
+`textagent-gym list` prints the ids, and `textagent-gym card ID` shows the sizes of a task as measured. Import the package
+first, or write it in front of the id: `textagent_gym:TextWorld-Easy-Dense-v0`."""
+GIVEN = """`TextWorld-Custom-v0` with `game="path.json"` plays a game file made by `tw-make`. `ALFWorld-v0` with
+`split="train"`, `"valid_seen"` or `"valid_unseen"` plays ALFWorld's real games after `alfworld-download`; the other ALFWorld
+ids need no data. `SWEGym-Release-v0` plays releases of real projects, and `SWEGym-Custom-v0` with `tasks="path.jsonl"` plays
+rows of SWE-Gym, SWE-bench or your own. SWEGym needs Linux and `pip install 'textagent-gym[swe]'`."""
+
 
 def pages() -> dict[Path, str]:
     """Return path -> content of every page that is made from the code."""
-    readme = DOCS.parent / "README.md"
     return {
         DOCS / "textworld.md": page("TextWorld"),
         DOCS / "alfworld.md": page("ALFWorld"),
         DOCS / "swegym.md": page("SWEGym"),
         DOCS / "environment.md": environment_page(),
         DOCS / "multi_agent.md": teams_page(),
-        readme: with_table(readme.read_text(), "\n\n".join(map(id_table, DOMAINS))),
+        DOCS / "ids.md": ids_page(),
     }
 
 
@@ -65,6 +75,13 @@ def teams_page() -> str:
     parts = [f"{NOTE}\n\n# Teams\n\n{(DOCS / 'multi_agent_notes.md').read_text().rstrip()}"]
     parts += [f"## {title}\n\n{docstring(kind)}" for title, kind in TEAMS.items()]
     return "\n\n".join(parts) + "\n"
+
+
+def ids_page() -> str:
+    """Return the page of all ids."""
+    tables = [f"## {domain}\n\n{id_table(domain)}" for domain in DOMAINS]
+    given = ", ".join(f"`{env_id}`" for env_id in file_specs())
+    return "\n\n".join([f"{NOTE}\n\n# Ids\n\n{IDS}", *tables, f"## Given tasks\n\n{given}\n\n{GIVEN}"]) + "\n"
 
 
 def docstring(described: type) -> str:
@@ -112,13 +129,6 @@ def size(knob: str, kwargs: dict[str, object]) -> str:
     if low is None and high is None:
         return str(kwargs.get(knob, "fixed"))
     return f"{low} to {high}" if high is not None else f"{low} and more"
-
-
-def with_table(text: str, table: str) -> str:
-    """Return `text` with the table between its two markers replaced."""
-    before, _, rest = text.partition("<!-- ids -->\n")
-    _, _, after = rest.partition("<!-- /ids -->")
-    return f"{before}<!-- ids -->\n{table}\n<!-- /ids -->{after}"
 
 
 def main() -> None:

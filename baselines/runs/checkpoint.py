@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from baselines.runs.distributed import is_first, is_sharded, part_like, whole, whole_weights
 from baselines.errors import TrainingError
 from baselines.models.lora import load_lora_state, lora_state
-from baselines.rl.optimizer import trained_parameters
 from baselines.models.policy import Policy
+from baselines.rl.optimizer import trained_parameters
+from baselines.runs.distributed import is_first, is_sharded, part_like, whole, whole_weights
 
 _PREFIX = "step-"
 _TRAINER = "trainer.pt"

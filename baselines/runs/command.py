@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import tyro
 
-from baselines.runs.diagnosis import diagnose
 from baselines.errors import BaselinesError
-from baselines.runs.log import warn
 from baselines.models.policy import silence_transformers
+from baselines.runs.diagnosis import diagnose
+from baselines.runs.log import warn
 from baselines.runs.run import TrainResult
 
 C = TypeVar("C")

@@ -15,19 +15,19 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from baselines.runs.checkpoint import Checkpoint, list_checkpoints, save_checkpoint
-from baselines.runs.distributed import Ranks
-from baselines.sampling.environments import EnvKwargs, EnvPool, Task
-from baselines.sampling.episode import Episode
+from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings
 from baselines.errors import ConfigError, TrainingError
 from baselines.evaluate import Evaluation, summarise
-from baselines.runs.files import write_whole
-from baselines.runs.log import MetricsLog, Record, draw_curves
 from baselines.models.lora import add_lora
 from baselines.models.policy import Policy, load_policy
-from baselines.sampling.rollout import rollout
-from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings
+from baselines.runs.checkpoint import Checkpoint, list_checkpoints, save_checkpoint
+from baselines.runs.distributed import Ranks
+from baselines.runs.files import write_whole
+from baselines.runs.log import MetricsLog, Record, draw_curves
 from baselines.runs.transcripts import write_page, write_transcripts
+from baselines.sampling.environments import EnvKwargs, EnvPool, Task
+from baselines.sampling.episode import Episode
+from baselines.sampling.rollout import rollout
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,9 @@ import tyro
 from numpy.typing import NDArray
 from typing_extensions import NotRequired
 
-from baselines.sampling.episode import Episode, Turn
 from baselines.errors import BaselinesError
 from baselines.runs.files import write_whole
+from baselines.sampling.episode import Episode, Turn
 
 if TYPE_CHECKING:  # a page is drawn without loading a model's library
     from transformers import PreTrainedTokenizerBase

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from baselines.sampling.environments import TextEnv, is_success, reset_env, step_env
 from baselines.runs.transcripts import VERSION, Transcript, TranscriptTurn
+from baselines.sampling.environments import TextEnv, is_success, reset_env, step_env
 from benchmarks.agents.agents import GRANTED, Agent, AgentError, AgentSpec, OutOfContextError, scripted_agent
 from benchmarks.runs.records import Place, Played, RunConfig, Usage
 from benchmarks.suites.suite import Cell, SuiteError, SuiteTask, open_env, open_plain_env, read_task

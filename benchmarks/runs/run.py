@@ -36,9 +36,9 @@ from typing import Any
 import tyro
 from tqdm import tqdm
 
+from baselines.config.settings import JsonObject, check_at_least, check_positive
 from baselines.endpoints.endpoint import Endpoint
 from baselines.errors import BaselinesError, ConfigError
-from baselines.config.settings import JsonObject, check_at_least, check_positive
 from benchmarks.agents.agents import AgentError, AgentSpec, check_settings, own_agent, parse_agent, timed_agent
 from benchmarks.agents.endpoint import EndpointAgent, Journal, chat_settings
 from benchmarks.runs.play import MakeAgent, Seat

@@ -16,7 +16,23 @@ from pathlib import Path
 from typing import Any
 
 from baselines.runs.files import append_line, write_whole
-from benchmarks.runs.records import EPISODES, SESSIONS, SETTINGS, TRAJECTORIES, UNPLAYED, Place, Played, RecordError, RunConfig, TornError, decompressed, parse_played, read_config, read_sessions, render_config
+from benchmarks.runs.records import (
+    EPISODES,
+    SESSIONS,
+    SETTINGS,
+    TRAJECTORIES,
+    UNPLAYED,
+    Place,
+    Played,
+    RecordError,
+    RunConfig,
+    TornError,
+    decompressed,
+    parse_played,
+    read_config,
+    read_sessions,
+    render_config,
+)
 
 
 class RunFolder:

@@ -23,12 +23,23 @@ from typing import Any
 import tyro
 from tqdm import tqdm
 
-from baselines.sampling.environments import TextEnv, is_success, reset_env, step_env
 from baselines.errors import BaselinesError
 from baselines.runs.transcripts import Transcript
+from baselines.sampling.environments import TextEnv, is_success, reset_env, step_env
 from benchmarks.agents.agents import parse_agent
 from benchmarks.runs.play import MAX_ACTION, Seat, TaskCheck, outcome_of
-from benchmarks.runs.records import EPISODES, SESSIONS, Place, Played, RunConfig, read_config, read_sessions, read_text, read_trajectories, read_unplayed
+from benchmarks.runs.records import (
+    EPISODES,
+    SESSIONS,
+    Place,
+    Played,
+    RunConfig,
+    read_config,
+    read_sessions,
+    read_text,
+    read_trajectories,
+    read_unplayed,
+)
 from benchmarks.suites.suite import Cell, Suite, open_env
 
 TOLERANCE = 1e-9

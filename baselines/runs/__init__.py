@@ -1,0 +1,1 @@
+"""Runs of a trainer: folders, checkpoints, logs, transcripts, and several processes."""

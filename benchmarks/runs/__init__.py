@@ -1,0 +1,1 @@
+"""Runs of a benchmark: playing, records, run folders, and verification by replay."""

@@ -1,0 +1,109 @@
+"""Code on the pages runs as it stands there, every page is in the site's menu, and the API reference names real modules.
+
+Blocks marked `python` run from the top of a page to its end, in one namespace. Blocks marked `py` need an outside library, a
+downloaded model or a server: they are compiled, and the names that they import from this project are resolved.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.meta import notebook
+from textagent_gym.envs.swe.sources.formats import to_row
+from textagent_gym.envs.swe.sources.index import indexed_record, listed
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
+    if not path.name.endswith("_notes.md")  # rendered into pages
+}
+OURS = {"textagent_gym", "baselines", "benchmarks"}
+EXAMPLES = DOCS / "examples"
+
+
+def blocks(page: str, mark: str) -> list[str]:
+    """Return the blocks of a page that are marked `mark`."""
+    return re.findall(rf"^```{mark}\n(.*?)^```", PAGES[page], re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+def test_the_blocks_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if page == "docs/alfworld.md" and not os.environ.get("ALFWORLD_DATA"):
+        pytest.skip("ALFWORLD_DATA does not name a folder with ALFWorld's games")
+    monkeypatch.chdir(tmp_path)
+    if page == "docs/swegym.md":
+        record = indexed_record("bundled", next(iter(listed("bundled"))))
+        Path("tasks.jsonl").write_text(json.dumps(to_row(record)) + "\n", encoding="utf-8")
+    space: dict[str, Any] = {}
+    for number, block in enumerate(blocks(page, "python"), 1):
+        exec(compile(block, f"<{page}, block {number}>", "exec"), space)
+
+
+def defined(module: str) -> set[str]:
+    """Return the names at the top level of a module of this project, which may need a library to be imported."""
+    path = ROOT / module.replace(".", "/")
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    names = {child.stem for child in path.glob("*.py")}
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
+
+
+def check_imports(code: str, name: str) -> None:
+    """Check that code compiles and that every name which it imports from this project exists."""
+    for node in ast.walk(ast.parse(code, name)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in OURS:
+            missing = {alias.name for alias in node.names} - defined(node.module)
+            assert not missing, f"{name}: {node.module} has no {missing}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "py")])
+def test_blocks_that_need_more_name_what_exists(page: str) -> None:
+    for block in blocks(page, "py"):
+        check_imports(block, page)
+
+
+def test_a_name_that_is_missing_is_found() -> None:
+    check_imports("from textagent_gym.interop.ray import make_ray_vector", "page")
+    with pytest.raises(AssertionError, match="has no"):
+        check_imports("from textagent_gym.interop.ray import make_no_vector", "page")
+
+
+def test_every_block_of_python_is_marked_so_that_a_test_reads_it() -> None:
+    assert sum(len(blocks(page, "python")) for page in PAGES) >= 8
+    for page, text in PAGES.items():
+        marks = set(re.findall(r"^```(\S+)", text, re.MULTILINE))
+        assert marks <= {"python", "py", "sh", "yaml", "toml"}, page
+
+
+def test_every_page_is_in_the_menu() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    pages = {str(Path(page).relative_to("docs")) for page in PAGES if page.startswith("docs/")}
+    assert set(re.findall(r"[\w/-]+\.md", menu)) == pages
+
+
+def test_modules_of_the_reference_exist() -> None:
+    modules = [name for text in PAGES.values() for name in re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE)]
+    assert len(modules) >= 40
+    for module in modules:
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+
+
+@pytest.mark.slow
+def test_the_quickstart_prints_what_it_shows() -> None:
+    cells = notebook.code_cells(EXAMPLES / "quickstart.ipynb")
+    assert len(cells) >= 5
+    assert notebook.run(cells) == [notebook.stored(cell) for cell in cells]

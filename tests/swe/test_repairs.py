@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textagent_gym.envs.swe.repo.edits import edits_of, found_once
+from textagent_gym.envs.swe.repo.edits import edits_of
 from textagent_gym.envs.swe.repo.patches import make_patch
+from textagent_gym.envs.swe.repo.text import found_once
 
 LINES = st.lists(st.sampled_from(["a\n", "b\n", "c\n", "a b\n", "\n"]), max_size=14)
 

@@ -1,6 +1,7 @@
 """Calls of tools: what is understood, and one sentence for what is not."""
 
 import json
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -144,6 +145,41 @@ def test_an_edit_without_old_writes_a_new_file(box: Toolbox) -> None:
     )
     assert "Took back the last change of new.py" in ask(box, '{"tool": "undo"}').text
     assert not ask(box, '{"tool": "view", "path": "new.py"}').valid
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "cp1252"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("final", [True, False])
+def test_what_view_shows_edit_finds_and_the_rest_of_the_file_stays(encoding: str, line_end: str, final: bool) -> None:
+    lines = [f"# coding: {encoding}", "NAME = 'caf\u00e9'", "\x0c", "def f(x):", "    y = x", "    return y - 1"]
+    before = (line_end.join(lines) + line_end * final).encode(encoding)
+    box = Toolbox(workspace := Workspace({"a.py": before}), cast(Shell, None))
+    shown = ask(box, '{"tool": "view", "path": "a.py"}').text.split("\n")[1:]
+    assert shown == [f"{number:>5}  {line}" for number, line in enumerate(lines, 1)]
+    old = "\n".join(line[7:] for line in shown[3:6])
+    new = old.replace("- 1", "+ 1").replace("    y = x", "    # caf\u00e9\n    y = x")
+    for end in ("", "\n"):
+        assert ask(box, json.dumps({"tool": "edit", "path": "a.py", "old": old + end, "new": new + end})).valid
+        lines[3:] = new.split("\n")
+        assert workspace.files["a.py"] == (line_end.join(lines) + line_end * final).encode(encoding)
+        old, new = new, new.replace("+ 1", "+ 2\n")
+    whole = f"# coding: {encoding}\nX = 'caf\u00e9'\n"
+    assert ask(box, json.dumps({"tool": "create", "path": "a.py", "content": whole})).text == "Replaced a.py (2 lines)."
+    assert workspace.files["a.py"] == whole.replace("\n", line_end).encode(encoding)
+
+
+def test_a_character_that_a_file_cannot_hold_is_refused() -> None:
+    box = Toolbox(Workspace({"a.py": "# coding: latin-1\nX = 'caf\u00e9'\n".encode("latin-1")}), cast(Shell, None))
+    answer = ask(box, '{"tool": "edit", "path": "a.py", "old": "X", "new": "\u20ac"}')
+    assert answer == Answer("edit: 'a.py' is a file in latin-1, which has no '\u20ac'.", valid=False)
+
+
+def test_lines_are_numbered_as_grep_numbers_them(box: Toolbox) -> None:
+    content = "a\x0cb\nc\x0bd\u2028e\x85f\rg\n\x1chere\n"
+    ask(box, json.dumps({"tool": "create", "path": "odd.txt", "content": content}))
+    assert ask(box, '{"tool": "search", "text": "here", "path": "odd.txt"}').text.startswith("odd.txt:3: ")
+    assert "\n3:" in ask(box, '{"tool": "bash", "command": "grep -n here odd.txt"}').text
+    assert ask(box, '{"tool": "view", "path": "odd.txt", "start": 3}').text.startswith("odd.txt, lines 3 to 3 of 3:")
 
 
 def test_tests_tell_how_they_fail(box: Toolbox) -> None:

@@ -15,7 +15,7 @@ from textagent_gym.envs.swe.interfaces.fences import read_command
 from textagent_gym.envs.swe.interfaces.presented import SweTask, present
 from textagent_gym.envs.swe.interfaces.shell import Shell
 from textagent_gym.envs.swe.repo.patches import make_patch
-from textagent_gym.envs.swe.repo.tree import UnwritableTreeError, texts
+from textagent_gym.envs.swe.repo.tree import UnwritableTreeError, patch_texts, texts
 from textagent_gym.envs.swe.repo.workspace import Workspace
 from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
@@ -244,8 +244,8 @@ class SWEGymEnv(TextAgentEnv):
 
     @property
     def patch(self) -> str:
-        """Unified diff of the agent's changes to text files."""
-        return make_patch(texts(self._workspace.base), texts(self._workspace.files))
+        """Unified diff of the agent's changes to text files; bytes that are no UTF-8 are surrogate escapes."""
+        return make_patch(patch_texts(self._workspace.base), patch_texts(self._workspace.files))
 
     def typed(self, line: str) -> str:
         """Return a call of a tool from words, such as `view src/x.py 10 40`."""
@@ -259,7 +259,8 @@ class SWEGymEnv(TextAgentEnv):
         if word == "files":
             return "\n".join(sorted(self._workspace.files))
         if word == "diff":
-            return self.patch or "Nothing was changed yet."
+            shown = make_patch(texts(self._workspace.base), texts(self._workspace.files))
+            return shown or "Nothing was changed yet."
         return None
 
     def _new_task(self) -> Task:

@@ -12,7 +12,7 @@ from textagent_gym.envs.swe.grading.guards import split_id, whole_id
 from textagent_gym.envs.swe.grading.runtime import distribution_name, required_name, runtime_folder
 from textagent_gym.envs.swe.repo.edits import Edit, edits_of
 from textagent_gym.envs.swe.repo.patches import PatchError, apply_patch, patched_files
-from textagent_gym.envs.swe.repo.tree import Tree, is_test, source_files, texts, with_changes
+from textagent_gym.envs.swe.repo.tree import Tree, is_test, patch_bytes, patch_texts, source_files, texts, with_changes
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sources.images import image_tree
 from textagent_gym.envs.swe.sources.projects import installed_tree, project_tree, projects
@@ -187,8 +187,8 @@ def patched(tree: Tree, patch: str) -> Tree:
     """
     if not patch:
         return tree
-    changed = apply_patch(texts(tree), patch)
-    return with_changes(tree, {path: None if text is None else text.encode() for path, text in changed.items()})
+    changed = apply_patch(patch_texts(tree), patch)
+    return with_changes(tree, {path: None if text is None else patch_bytes(text) for path, text in changed.items()})
 
 
 def groups_of(record: TaskRecord) -> tuple[tuple[str, ...], ...]:

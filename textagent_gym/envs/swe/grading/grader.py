@@ -17,6 +17,7 @@ from gymnasium import logger
 from textagent_gym.cache import cache_folder, keep
 from textagent_gym.envs.swe.grading.guards import CANARY, beside, renamed, split_id, test_functions, twin
 from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_tests, setting
+from textagent_gym.envs.swe.repo.text import encoding_of
 from textagent_gym.envs.swe.repo.tree import Tree, UnwritableTreeError, as_text, is_test, texts, with_changes
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
@@ -231,10 +232,11 @@ class Guards:
             targets += [f"{copy}::{name}" for name in names]
             aliases |= {test: renamed(test, copy) for test in aliased if split_id(test)[0] == path}
         for path, names in by_file(twinned).items():
-            source = twin(tests[path].decode(), names)
+            encoding = encoding_of(tests[path]) or "utf-8"
+            source = twin(tests[path].decode(encoding), names)
             if source is not None:
                 copy = beside(path, secrets.token_hex(8))
-                files[copy] = source.encode()
+                files[copy] = source.encode(encoding)
                 targets += [f"{copy}::{name}" for name in names]
                 must_fail |= {renamed(test, copy) for test in twinned if split_id(test)[0] == path}
         name = secrets.token_hex(8)

@@ -12,6 +12,8 @@ import functools
 from collections.abc import Collection
 from pathlib import PurePosixPath
 
+from textagent_gym.envs.swe.repo.text import python_lines
+
 CANARY = "def test_{name}():\n    assert {name!r} == ''\n"
 """A test file whose one test fails."""
 
@@ -54,7 +56,7 @@ def twin(source: str, names: Collection[str]) -> str | None:
             return None
         # Tests that a class inherits from a mixin stand there, under another name.
         names = [name for name in functions if name.rpartition("::")[2] in wanted]
-    lines = source.splitlines(keepends=True)
+    lines = python_lines(source)
     for line_number, column in sorted({functions[name] for name in names}, reverse=True):
         line = lines[line_number - 1]
         start = len(line.encode()[:column].decode())

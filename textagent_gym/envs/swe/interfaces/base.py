@@ -74,14 +74,14 @@ def _call(name: str, **arguments: Any) -> str:
 
 
 def _edit_command(path: str, old: str, new: str) -> str:
-    """Return a command that replaces one text by another in a file."""
+    """Return a command that replaces one text by another in a file, byte for byte."""
     return (
         "python3 - <<'END_OF_EDIT'\n"
         f"from pathlib import Path\npath = Path({path!r})\n"
         + (
-            f"text = path.read_text()\npath.write_text(text.replace({old!r}, {new!r}, 1))\n"
+            f"path.write_bytes(path.read_bytes().replace({old!r}.encode(), {new!r}.encode(), 1))\n"
             if old
-            else f"path.parent.mkdir(parents=True, exist_ok=True)\npath.write_text({new!r})\n"
+            else f"path.parent.mkdir(parents=True, exist_ok=True)\npath.write_bytes({new!r}.encode())\n"
         )
         + "END_OF_EDIT"
     )

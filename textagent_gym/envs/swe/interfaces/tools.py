@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from textagent_gym.envs.swe.interfaces.calls import CallError, find_call
 from textagent_gym.envs.swe.interfaces.shell import Shell
-from textagent_gym.envs.swe.repo.edits import found_once
+from textagent_gym.envs.swe.repo.text import lines_of, replace_once, shown_lines, with_line_ends_of
 from textagent_gym.envs.swe.repo.tree import UnwritableTreeError, as_text
-from textagent_gym.envs.swe.repo.workspace import FileProblemError, Workspace
+from textagent_gym.envs.swe.repo.workspace import FileProblemError, Workspace, clean_path
 
 TOOLS = ("edit", "submit", "view", "test", "search", "list", "create", "undo", "bash")
 """All tools, in the order in which `action_space_size` offers them."""
@@ -211,26 +211,27 @@ class Toolbox:
                 )
             return self.create(path, new)
         text = self._workspace.text(path)
-        if not found_once(old, text):
-            count = text.count(old)
-            found = "nowhere" if count == 0 else f"{max(count, 2)} times"
-            more = "look at the file's exact text" if count == 0 else "add lines around it"
+        edited = replace_once(text, old, new)
+        if isinstance(edited, int):
+            found = f"{max(text.count(old), 2)} times" if edited else "nowhere"
+            more = "add lines around it" if edited else "look at the file's exact text"
             return Answer(f"edit: expected `old` exactly once in {path}, found it {found}: {more}.", valid=False)
-        if old == new:
+        if edited.text == text:
             return Answer("edit: expected `new` to differ from `old`, got the same text.", valid=False)
-        self._workspace.write(path, text.replace(old, new))
-        first = text[: text.index(old)].count("\n") + 1
-        return Answer(f"Edited {path}:\n{self._lines(path, first - 2, first + new.count(chr(10)) + 2)}")
+        self._workspace.write(path, edited.text)
+        last = edited.line + new.count("\n") + 2
+        return Answer(f"Edited {path}:\n{self._lines(path, edited.line - 2, last)}")
 
     def create(self, path: str, content: str) -> Answer:
-        """Write a whole file."""
+        """Write a whole file; one that is there keeps its encoding, and carriage returns at its line ends."""
         existed = self._workspace.exists(path)
-        self._workspace.write(path, content)
-        return Answer(f"{'Replaced' if existed else 'Created'} {path} ({len(content.splitlines())} lines).")
+        before = (as_text(self._workspace.files[clean_path(path)]) or "") if existed else ""
+        self._workspace.write(path, with_line_ends_of(content, before))
+        return Answer(f"{'Replaced' if existed else 'Created'} {path} ({len(lines_of(content))} lines).")
 
     def view(self, path: str, start: int = 1, end: int | None = None) -> Answer:
         """Return lines of a file, with their numbers."""
-        count = len(self._workspace.text(path).splitlines())
+        count = len(lines_of(self._workspace.text(path)))
         if count == 0:
             return Answer(f"{path} is empty.")
         start = max(start, 1)
@@ -250,7 +251,7 @@ class Toolbox:
             if content is not None and text in content:
                 found += [
                     f"{file}:{number}: {line.strip()[:160]}"
-                    for number, line in enumerate(content.splitlines(), 1)
+                    for number, line in enumerate(shown_lines(content), 1)
                     if text in line
                 ]
         if not found:
@@ -291,7 +292,7 @@ class Toolbox:
         return Answer(ran.told)
 
     def _lines(self, path: str, start: int, end: int) -> str:
-        lines = self._workspace.text(path).splitlines()
+        lines = shown_lines(self._workspace.text(path))
         start, end = max(start, 1), min(end, len(lines))
         return "\n".join(f"{number:>5}  {lines[number - 1]}" for number in range(start, end + 1))
 

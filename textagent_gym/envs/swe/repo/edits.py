@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from textagent_gym.envs.swe.repo.patches import Hunk, parse_patch
+from textagent_gym.envs.swe.repo.text import found_once, lines_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +50,11 @@ def edits_of(files: Mapping[str, str], patch: str) -> tuple[Edit, ...]:
     return tuple(edits)
 
 
-def found_once(piece: str, text: str) -> bool:
-    """Return whether a piece stands in a text exactly once, overlapping places counted."""
-    return (place := text.find(piece)) >= 0 and text.rfind(piece) == place
-
-
 def _edit(path: str, text: str, hunk: Hunk, shift: int) -> Edit:
     """Return the smallest piece of whole lines around a hunk that is found once."""
     old, new = hunk.old, hunk.new
     first = max(hunk.old_start - 1 + shift, 0)
-    lines = text.splitlines(keepends=True)
+    lines = lines_of(text)
     if lines[first : first + len(old)] != old:
         raise ValueError(f"expected a patch of {path} that fits its line {first + 1}, got another text there")
     same_before = _common(old, new)

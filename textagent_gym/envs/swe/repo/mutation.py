@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from textagent_gym.envs.swe.repo.text import encoding_of, python_lines
+
 COMPARISONS: dict[type[ast.cmpop], tuple[str, ...]] = {
     ast.Lt: ("<=", ">"),
     ast.LtE: ("<", ">="),
@@ -108,6 +110,8 @@ def mutations(file: str, source: bytes) -> list[Mutation]:
         module = ast.parse(source)
     except (SyntaxError, ValueError):
         return []
+    if encoding_of(source) not in ("utf-8", "utf-8-sig"):  # positions count bytes of UTF-8
+        return []
     return sorted(set(_Finder(file, source).find(module)))
 
 
@@ -116,8 +120,8 @@ class _Finder:
         self.file = file
         self.source = source
         self.lines = [0]
-        for line in source.splitlines(keepends=True):
-            self.lines.append(self.lines[-1] + len(line))
+        for line in python_lines(source.decode()):
+            self.lines.append(self.lines[-1] + len(line.encode()))
 
     def find(self, module: ast.Module) -> Iterator[Mutation]:
         for name, function in _functions(module.body, ""):

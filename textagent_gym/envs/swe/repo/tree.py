@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from textagent_gym.envs.swe.repo.text import encoding_of
+
 Tree = Mapping[str, bytes]
 """Path in the repository, with `/` -> content."""
 
@@ -90,18 +92,31 @@ def source_files(tree: Tree) -> tuple[str, ...]:
 
 
 def as_text(content: bytes) -> str | None:
-    """Return the text in `content`, or None where it is binary."""
-    if b"\0" in content:
-        return None
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
+    """Return the text in `content`, in whatever encoding it is, or None where it is binary."""
+    encoding = encoding_of(content)
+    return None if encoding is None else content.decode(encoding)
 
 
 def texts(tree: Tree) -> dict[str, str]:
-    """Return the files of a tree that are text."""
+    """Return the files of a tree that are text, to be read."""
     return {path: text for path, content in tree.items() if (text := as_text(content)) is not None}
+
+
+def patch_texts(tree: Tree) -> dict[str, str]:
+    """Return the files of a tree that are no binary ones as patches have them: every byte stands for itself.
+
+    Bytes that are no UTF-8 are surrogate escapes, so that `patch_bytes` gives the same bytes again.
+    """
+    return {path: content.decode("utf-8", "surrogateescape") for path, content in tree.items() if b"\0" not in content}
+
+
+def patch_bytes(text: str) -> bytes:
+    """Return the bytes of a text out of a patch.
+
+    Raises:
+        UnicodeEncodeError: It has half a pair of surrogates that stands for no byte.
+    """
+    return text.encode("utf-8", "surrogateescape")
 
 
 def with_changes(tree: Tree, changes: Mapping[str, bytes | None]) -> dict[str, bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from textagent_gym.envs.swe.repo.text import encoded
 from textagent_gym.envs.swe.repo.tree import MAX_FILE_BYTES, Changes, Tree, as_text, is_writable, with_changes
 
 MAX_UNDO = 100
@@ -58,16 +59,21 @@ class Workspace:
         return self.changes[path] is not None if path in self.changes else path in self.base
 
     def write(self, path: str, text: str) -> None:
-        """Give a file a new text, creating it where it does not exist.
+        """Give a file a new text in the encoding that it has, or create it in UTF-8.
 
         Raises:
-            FileProblemError: The text is too long, or the path is that of a folder or below a file.
+            FileProblemError: The text is too long, or cannot be written in the file's encoding, or the path is that of a
+                folder or below a file.
         """
         path = clean_path(path)
-        content = text.encode("utf-8", "replace")
+        files = self.files
+        try:
+            content = encoded(text, files.get(path, b""))
+        except UnicodeEncodeError as error:
+            what = text[error.start : error.start + 1]
+            raise FileProblemError(f"{path!r} is a file in {error.encoding}, which has no {what!r}") from error
         if len(content) > MAX_FILE_BYTES:
             raise FileProblemError(f"{path!r} would have {len(content)} bytes, more than {MAX_FILE_BYTES}")
-        files = self.files
         above = [str(parent) for parent in PurePosixPath(path).parents]
         if any(parent in files for parent in above) or any(file.startswith(f"{path}/") for file in files):
             raise FileProblemError(f"{path!r} is a folder, or lies below a file")

@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from textagent_gym.envs.swe.repo.patches import parse_patch, reverse_patch
+from textagent_gym.envs.swe.repo.tree import patch_bytes
 from textagent_gym.envs.swe.sources.formats import to_row
 from textagent_gym.envs.swe.types import TaskRecord
 
@@ -145,7 +146,7 @@ def _eval_script(record: TaskRecord) -> str:
     reset = [f"git checkout {shlex.quote(record.base_commit or 'HEAD')} -- {' '.join(known)}"] if known else []
     reset += [f"rm -f {' '.join(new)}"] if new else []
     patch = record.test_patch if record.test_patch.endswith("\n") else f"{record.test_patch}\n"
-    mark = f"EOF_{hashlib.sha256(patch.encode()).hexdigest()[:12]}"
+    mark = f"EOF_{hashlib.sha256(patch_bytes(patch)).hexdigest()[:12]}"
     apply = [f"git apply -v - <<'{mark}'\n{patch}{mark}"] if sections else []
     lines = [
         "#!/bin/bash",

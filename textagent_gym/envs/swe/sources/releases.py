@@ -16,7 +16,16 @@ from textagent_gym.envs.swe.grading.grader import gold_run
 from textagent_gym.envs.swe.grading.pytest_runs import run_tests
 from textagent_gym.envs.swe.repo.edits import edits_of
 from textagent_gym.envs.swe.repo.patches import make_patch, num_hunks
-from textagent_gym.envs.swe.repo.tree import Tree, is_source, is_test, source_files, texts, with_changes
+from textagent_gym.envs.swe.repo.text import shown_lines
+from textagent_gym.envs.swe.repo.tree import (
+    Tree,
+    is_source,
+    is_test,
+    patch_texts,
+    source_files,
+    texts,
+    with_changes,
+)
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sources.projects import installed_tree, read_index, steady
 from textagent_gym.envs.swe.sources.sdists import sdist_tree
@@ -140,9 +149,9 @@ def _difference(old: Tree, new: Tree, *, tests: bool) -> dict[str, bytes | None]
 
 
 def _as_patch(old: Tree, changes: Mapping[str, bytes | None]) -> str:
-    before = {path: old[path].decode() for path in changes if path in old}
-    after = {path: content.decode() for path, content in changes.items() if content is not None}
-    return make_patch(before, after)
+    before = {path: old[path] for path in changes if path in old}
+    after = {path: content for path, content in changes.items() if content is not None}
+    return make_patch(patch_texts(before), patch_texts(after))
 
 
 def _statement(before: Sdist, after: Sdist, old: Tree, new: Tree) -> str:
@@ -150,8 +159,8 @@ def _statement(before: Sdist, after: Sdist, old: Tree, new: Tree) -> str:
     old_texts = texts(old)
     for path, text in sorted(texts(new).items()):
         if _CHANGELOG.search(path) and not is_source(path):
-            known = set(old_texts.get(path, "").splitlines())
-            gained += [line.rstrip() for line in text.splitlines() if line not in known]
+            known = set(shown_lines(old_texts.get(path, "")))
+            gained += [line.rstrip() for line in shown_lines(text) if line not in known]
     told = "\n".join(gained).strip()[:MAX_STATEMENT]
     head = f"{before.project} {before.version} lacks what its next release, {after.version}, brought"
     return f"{head}:\n\n{told}" if told else f"{head}; its changelog does not say what that is."

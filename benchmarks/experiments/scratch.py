@@ -1,0 +1,24 @@
+"""Scratch: RL after SFT where the model has random weights at the start, and knows nothing but its demonstrations."""
+
+from __future__ import annotations
+
+from benchmarks.experiments.design import Arm, Experiment, Results, both_splits, difference, textworld
+
+ENV_ID = textworld("w2-o3-q4")
+
+
+def analyse(results: Results) -> list[str]:
+    """Return the gain of RL over SFT on both splits."""
+    gains = {where: difference(results, "SFT + PPO", "SFT", where) for where in ("new seeds", "test split")}
+    return [f"PPO after SFT, {where}: {gain:+.2f}." for where, gain in gains.items() if gain is not None]
+
+
+EXPERIMENT = Experiment(
+    question="Random weights and 200 demonstrations: what does RL add to SFT?",
+    arms=(Arm("SFT", "sft", ENV_ID), Arm("SFT + PPO", "ppo", ENV_ID, start="SFT")),
+    columns=both_splits("", ENV_ID),
+    compared=(("SFT + PPO", "SFT"),),
+    published="",
+    analyse=analyse,
+    changes={"laptop": {"model": "tiny", "sft_epochs": 14, "sft_learning_rate": 1e-3, "num_iterations": 100}},
+)

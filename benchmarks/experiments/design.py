@@ -13,7 +13,7 @@ from baselines.config.settings import RolloutSettings
 from baselines.evaluate import two_level_interval
 from benchmarks.leaderboard.scores import Estimate
 
-Algorithm: TypeAlias = Literal["base", "sft", "grpo", "rloo", "reinforce_pp", "ppo"]
+Algorithm: TypeAlias = Literal["base", "sft", "grpo", "rloo", "reinforce_pp", "ppo", "rft"]
 """A trainer; "base" trains nothing and evaluates the scale's model as it is."""
 
 Results: TypeAlias = Mapping[str, Mapping[str, NDArray[np.bool_]]]

@@ -29,7 +29,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from baselines import sft
+from baselines import rft, sft
 from baselines.config.settings import RunSettings, TaskSettings, check_at_least
 from baselines.errors import BaselinesError
 from baselines.evaluate import Evaluation, evaluate_policy
@@ -56,7 +56,7 @@ Name: TypeAlias = Literal["algorithms", "density", "horizon", "length", "scratch
 GAMES_PER_SEED = 1_000_000
 """Seeds of games between those of two training seeds; demonstrations are the seeds from 0 on."""
 
-TRAINERS: dict[str, Any] = {"sft": sft, **{str(name): module for name, module in ALGORITHMS.items()}}
+TRAINERS: dict[str, Any] = {"sft": sft, "rft": rft, **{str(name): module for name, module in ALGORITHMS.items()}}
 
 
 @dataclass(frozen=True)
@@ -183,14 +183,14 @@ class ExperimentRun:
         # No game is demonstrated and trained on, and two training seeds meet different games.
         tasks = TaskSettings(first_train_seed=seed * GAMES_PER_SEED, also=dict(arm.also))
         options = {
-            "credit": "turn",
-            "gamma": scale.gamma,
             "num_iterations": arm.num_iterations or scale.num_iterations,
             **batch_sizes(arm.algorithm, scale.episodes_per_batch, scale.group_size),
             "num_minibatches": scale.num_minibatches,
             "learning_rate": scale.learning_rate,
             "warmup_steps": scale.warmup_steps,
         }
+        if arm.algorithm != "rft":  # it has no advantages
+            options |= {"credit": "turn", "gamma": scale.gamma}
         config = TRAINERS[arm.algorithm].Config(**self._common(arm, seed), tasks=tasks)
         return with_options(config, options | dict(arm.options))
 

@@ -35,6 +35,7 @@ CHANGES: dict[tuple[str, Algorithm], dict[str, Mapping[str, Any]]] = {
         "not scaled": {"scale_by_std": False},
         "credit of the trajectory": {"credit": "trajectory", "gamma": 1.0},
     },
+    ("RFT", "rft"): {"shortest half": {"keep_shortest": 0.5}},
 }
 """Algorithm -> name of an arm -> options that it has otherwise than the scale."""
 

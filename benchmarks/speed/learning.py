@@ -49,10 +49,6 @@ TRL_SCRIPT = Path(__file__).parent / "peers" / "trl_learning.py"
 VALIDATION_SEED = 40_000_000
 """First seed of the validation games, of the train split."""
 
-RATES = (1e-4, 3e-4, 1e-3)
-GROUPS = (4, 8)
-"""The trials of every trainer: three step sizes with two group sizes (PPO: with four and eight optimiser steps)."""
-
 
 @dataclass(frozen=True)
 class Config:
@@ -68,6 +64,10 @@ class Config:
     """An interpreter that has TRL; without it only our trainers are measured."""
     trl_rollouts: Literal["generate", "ours"] = "generate"
     """Loop that plays for TRL."""
+    learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
+    """Step sizes that every trainer is tried with, each with every group size."""
+    group_sizes: tuple[int, ...] = (4, 8)
+    """Group sizes that every trainer is tried with; for PPO optimiser steps of an iteration."""
     target: float = 0.75
     """Success rate on validation games at which the clock stops."""
     num_validation_games: int = 200
@@ -116,8 +116,8 @@ class ReachedError(Exception):
 def trials(config: Config) -> list[tuple[str, dict[str, Any]]]:
     """Return trainer and settings of every trial."""
     found: list[tuple[str, dict[str, Any]]] = []
-    for rate in RATES:
-        for group in GROUPS:
+    for rate in config.learning_rates:
+        for group in config.group_sizes:
             found.append(("PPO", {"learning_rate": rate, "num_minibatches": group}))
             found.append(("GRPO", {"learning_rate": rate, "group_size": group}))
             if config.trl is not None:

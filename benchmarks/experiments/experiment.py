@@ -182,7 +182,7 @@ class ExperimentRun:
         scale = self.scale
         # No game is demonstrated and trained on, and two training seeds meet different games.
         tasks = TaskSettings(first_train_seed=seed * GAMES_PER_SEED, also=dict(arm.also))
-        options = {
+        options: dict[str, Any] = {
             "num_iterations": arm.num_iterations or scale.num_iterations,
             **batch_sizes(arm.algorithm, scale.episodes_per_batch, scale.group_size),
             "num_minibatches": scale.num_minibatches,

@@ -1,6 +1,8 @@
-"""Algorithms: the same base, the same number of episodes, an easy and a hard size."""
+"""Algorithms: one base and the same number of episodes, on an easy size; `algorithms_hard` has a hard one."""
 
 from __future__ import annotations
+
+from functools import partial
 
 from benchmarks.experiments.design import (
     Algorithm,
@@ -13,41 +15,12 @@ from benchmarks.experiments.design import (
     textworld,
 )
 
-SIZES = {"easy": "w2-o3-q4", "hard": "w4-o6-q8"}
-
 NAMES: dict[str, Algorithm] = {"PPO": "ppo", "GRPO": "grpo", "RLOO": "rloo", "REINFORCE++": "reinforce_pp"}
 
+NUM_DEMOS = 1500
+"""Demonstrations of SFT. Playing and learning them takes about the minutes of one run of PPO."""
 
-def analyse(results: Results) -> list[str]:
-    """Return the gain of each algorithm over the base, and what differs from PPO."""
-    found = []
-    for size in SIZES.values():
-        for column in (f"{size}, new seeds", f"{size}, test split"):
-            gains = [(name, difference(results, f"{name}, {size}", "base", column)) for name in NAMES]
-            found += [f"{name} on {column}: {gain:+.2f} over the base." for name, gain in gains if gain is not None]
-        others = [name for name in NAMES if name != "PPO"]
-        apart = [
-            name
-            for name in others
-            if is_clear(difference(results, f"{name}, {size}", f"PPO, {size}", f"{size}, new seeds"))
-        ]
-        found.append(f"Beyond its interval these differ from PPO on {size}: {', '.join(apart) or 'none'}.")
-    return found
-
-
-EXPERIMENT = Experiment(
-    question="Four algorithms from one base: what does each make of the same number of episodes?",
-    arms=(
-        Arm("base", "base", textworld("w2-o3-q4")),
-        *(
-            Arm(f"{name}, {size}", algorithm, textworld(size))
-            for size in SIZES.values()
-            for name, algorithm in NAMES.items()
-        ),
-    ),
-    columns=tuple(column for size in SIZES.values() for column in both_splits(f"{size}, ", textworld(size))),
-    compared=tuple((f"{name}, {size}", "base") for size in SIZES.values() for name in NAMES),
-    published="""
+PUBLISHED = """
 Published (arXiv 2510.01132v2, success rate after training, Qwen2.5; one seed, 100 games):
 
 | model, size | base | PPO | RLOO | GRPO | REINFORCE++ |
@@ -56,6 +29,40 @@ Published (arXiv 2510.01132v2, success rate after training, Qwen2.5; one seed, 1
 | 1.5 B, w4-o6-q8 | .01 | .59 | .00 | .02 | .00 |
 | 7 B, w2-o3-q4 | .65 | .98 | .97 | .79 | .72 |
 | 7 B, w4-o6-q8 | .28 | .72 | .47 | .36 | .33 |
-""",
-    analyse=analyse,
-)
+"""
+
+
+def analyse(results: Results, size: str) -> list[str]:
+    """Return the gain of each algorithm over the base, and the algorithms that differ from PPO."""
+    found = []
+    for column in ("new seeds", "test split"):
+        gains = [(name, difference(results, name, "base", column)) for name in NAMES]
+        found += [f"{name}, {column}: {gain:+.2f} over the base." for name, gain in gains if gain is not None]
+    others = [name for name in NAMES if name != "PPO"]
+    apart = [name for name in others if is_clear(difference(results, name, "PPO", "new seeds"))]
+    return [*found, f"Beyond its interval these differ from PPO on {size}: {', '.join(apart) or 'none'}."]
+
+
+def compare_algorithms(size: str, num_games: int) -> Experiment:
+    """Return the experiment on one size of world.
+
+    Args:
+        size: such as "w2-o3-q4".
+        num_games: games of a column.
+    """
+    env_id = textworld(size)
+    return Experiment(
+        question=f"Four algorithms from one base on {size}: what does each make of the same number of episodes?",
+        arms=(
+            Arm("base", "base", env_id),
+            Arm("SFT", "sft", env_id, num_demos=NUM_DEMOS),
+            *(Arm(name, algorithm, env_id) for name, algorithm in NAMES.items()),
+        ),
+        columns=both_splits("", env_id, num_games=num_games),
+        compared=tuple((name, earlier) for earlier in ("base", "SFT") for name in NAMES),
+        published=PUBLISHED,
+        analyse=partial(analyse, size=size),
+    )
+
+
+EXPERIMENT = compare_algorithms("w2-o3-q4", num_games=400)

@@ -51,7 +51,9 @@ from benchmarks.experiments.design import (
 )
 from benchmarks.suites.suite import sha256
 
-Name: TypeAlias = Literal["algorithms", "density", "horizon", "length", "scratch", "settings", "sft_share", "size"]
+Name: TypeAlias = Literal[
+    "algorithms", "algorithms_hard", "density", "horizon", "length", "scratch", "settings", "sft_share", "size"
+]
 
 GAMES_PER_SEED = 1_000_000
 """Seeds of games between those of two training seeds; demonstrations are the seeds from 0 on."""

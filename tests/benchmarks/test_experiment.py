@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from baselines import grpo
 from baselines.errors import BaselinesError
 from baselines.models.policy import Policy
 from benchmarks.experiments import experiment
@@ -39,6 +40,7 @@ from benchmarks.experiments.experiment import (
     run,
     wanted_arms,
     waves,
+    with_options,
 )
 
 NAMES = get_args(Name)
@@ -251,3 +253,11 @@ def test_a_difference_is_of_the_same_seeds_and_games() -> None:
     assert both.value == pytest.approx(found.value / 2)
     assert mean_difference(results, [("b", "a"), ("c", "a")], "x") is None
     assert rate(worse).low < worse.mean() < rate(worse).high
+
+
+def test_options_of_an_arm_are_put_where_the_trainer_has_them() -> None:
+    config = with_options(grpo.Config(env_id="x"), {"gamma": 0.3, "num_minibatches": 2, "adam_beta2": 0.98})
+    assert (config.gamma, config.update.num_minibatches, config.optimiser.adam_beta2) == (0.3, 2, 0.98)
+    assert config.update.loss_aggregation == grpo.Config(env_id="x").update.loss_aggregation
+    with pytest.raises(ValueError, match=r"expected options of baselines\.grpo, got gae_lambda"):
+        with_options(config, {"gae_lambda": 0.9})

@@ -1,0 +1,7 @@
+"""Algorithms on a hard size of world; see `algorithms`."""
+
+from __future__ import annotations
+
+from benchmarks.experiments.algorithms import compare_algorithms
+
+EXPERIMENT = compare_algorithms("w4-o6-q8", num_games=200)

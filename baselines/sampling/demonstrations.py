@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from baselines.errors import ConfigError
 from baselines.models.chat import ChatFormat
+from baselines.sampling.conversations import Conversation, read_file
 from baselines.sampling.environments import TextEnv, is_success, reset_env, step_env
 from baselines.sampling.episode import Episode, Turn
 
@@ -62,7 +62,9 @@ def play_expert(env: TextEnv, seed: int) -> Demonstration:
             "expected info['solution'] at reset (a tuple of commands) from an environment made with "
             f"expose_solution=True, got keys {sorted(info)}"
         )
-    return _play(env, seed, observation, info.get("task_id"), [str(command) for command in solution])
+    if isinstance(solution, str) or not all(isinstance(command, str) for command in solution):
+        raise ConfigError(f"expected info['solution'] to be a sequence of strings, got {solution!r:.80}")
+    return _play(env, seed, observation, info.get("task_id"), solution)
 
 
 def collect_demonstrations(env: TextEnv, seeds: Iterable[int]) -> list[Demonstration]:
@@ -79,39 +81,22 @@ def collect_demonstrations(env: TextEnv, seeds: Iterable[int]) -> list[Demonstra
 
 
 def read_conversations(path: Path) -> list[Demonstration]:
-    """Read conversations: one JSON object `{"messages": [{"role": ..., "content": ...}, ...]}` a line.
-
-    Users' messages are observations, the assistant's are actions, in turn. A system message goes before the first
-    observation, as environments write their preamble.
+    """Read conversations in any of the forms of `conversations.read_file`; users' messages are observations.
 
     Raises:
         ConfigError: a line is not such a conversation, or there is none; the message names the line.
     """
-    conversations = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            try:
-                conversations.append(_conversation(number, json.loads(line)["messages"]))
-            except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-                raise ConfigError(f"expected a conversation in line {number} of {path}, got: {error}") from error
+    conversations = [_demonstration(conversation) for conversation in read_file(path)]
     if not conversations:
         raise ConfigError(f"expected conversations in {path}, got none")
     return conversations
 
 
-def _conversation(number: int, messages: list[dict[str, str]]) -> Demonstration:
-    said = [(message["role"], str(message["content"])) for message in messages]
-    if said and said[0][0] == "system":
-        (_, preamble), (role, first), *rest = said
-        said = [(role, f"{preamble}\n\n{first}"), *rest]
-    if [role for role, _ in said] != ["user", "assistant"] * (len(said) // 2) + ["user"] * (len(said) % 2):
-        raise ValueError(f"messages that are not of user and assistant in turn: {[role for role, _ in said]}")
-    observations, actions = [text for _, text in said[::2]], [text for _, text in said[1::2]]
-    if not actions:
-        raise ValueError("no message of the assistant")
+def _demonstration(conversation: Conversation) -> Demonstration:
+    number, observations, actions = conversation
     ending = () if len(observations) > len(actions) else ("",)
     rewards = (0.0,) * len(actions)
-    return Demonstration(number, None, (*observations, *ending), tuple(actions), rewards, True, True, False)
+    return Demonstration(number, None, (*observations, *ending), actions, rewards, True, True, False)
 
 
 def encode_demonstration(chat: ChatFormat, demonstration: Demonstration) -> Episode:

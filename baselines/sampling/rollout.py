@@ -163,12 +163,12 @@ class _Row:
         if self.settings.decode == "free":
             return
         commands = info.get("admissible_commands")
-        if not commands:
+        if not commands or isinstance(commands, str) or not all(isinstance(command, str) for command in commands):
             raise EnvironmentContractError(
-                "expected info['admissible_commands'] to name at least one command for decode=listed, "
-                f"got {commands!r} after {len(self.turns)} steps of seed {self.task.seed}"
+                "expected info['admissible_commands'] to name at least one command, as strings, for decode=listed, "
+                f"got {commands!r:.80} after {len(self.turns)} steps of seed {self.task.seed}"
             )
-        self.listed = ListedCommands(self.chat, [str(command) for command in commands])
+        self.listed = ListedCommands(self.chat, list(commands))
 
     def _append(self, token_ids: Sequence[int], logprobs: Sequence[float], sampled: bool) -> None:
         self.token_ids.extend(token_ids)

@@ -346,7 +346,7 @@ def test_conversations_from_a_file(tmp_path: Path) -> None:
     assert result.records[-1]["train/loss"] < result.records[0]["train/loss"]
     for line, reason in (
         ("{", "expected a conversation in line 1"),
-        ('{"messages": [{"role": "assistant", "content": "x"}]}', "user and assistant in turn"),
+        ('{"messages": [{"role": "assistant", "content": "x"}]}', "a message of the assistant that answers nothing"),
         ('{"messages": [{"role": "user", "content": "x"}]}', "no message of the assistant"),
         ('{"text": "x"}', "expected a conversation in line 1"),
         ("", "expected conversations in .*, got none"),

@@ -269,7 +269,7 @@ def _script(title: str, episode: Episode, width: int) -> list[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return [line for part in text.strip().splitlines() for line in (textwrap.wrap(part, width) or [""])]
+    return [line for part in text.strip().split("\n") for line in (textwrap.wrap(part, width) or [""])]
 
 
 def draw_game(before: Episode, after: Episode, path: Path) -> None:

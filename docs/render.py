@@ -88,7 +88,7 @@ def docstring(described: type) -> str:
     """Return a Google docstring as Markdown: sections in bold, entries as list items."""
     lines: list[str] = []
     in_section = False
-    for line in inspect.cleandoc(described.__doc__ or "").splitlines():
+    for line in inspect.cleandoc(described.__doc__ or "").split("\n"):
         if line in ("Args:", "Attributes:", "Raises:"):
             lines += [f"**{line}**", ""]
             in_section = True

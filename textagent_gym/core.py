@@ -413,7 +413,7 @@ def refusal(command: str, barred_verbs: frozenset[str]) -> str | None:
         return "Nothing was done: expected one command, got an empty one."
     if len(command) > MAX_COMMAND:
         return f"Nothing was done: expected a command of at most {MAX_COMMAND} characters, got {len(command)}."
-    if len(command.splitlines()) > 1:
+    if "\n" in command or "\r" in command:
         return "Nothing was done: expected one command, got several lines."
     if not command.isprintable():
         return "Nothing was done: expected plain text, got a control character."

@@ -45,7 +45,7 @@ def parse_action(action: str, form: ActionForm) -> str | None:
         return action.strip()
     if form == "tag":
         return _last_tagged(action).strip() or None
-    lines = [line.strip() for line in action.splitlines() if line.strip()]
+    lines = [line.strip() for line in action.split("\n") if line.strip()]
     return lines[-1] if lines else None
 
 

@@ -150,7 +150,7 @@ def _download(wheel: Wheel, folder: Path) -> Path:
 
 def _reason(stderr: str) -> str:
     """Return the last line of pip's that calls itself an error, else the last line."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    lines = [line.strip() for line in stderr.split("\n") if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     return [*(lines or ["an error without a message"]), *errors][-1]
 

@@ -109,7 +109,7 @@ def read_metrics(path: Path) -> list[Record]:
     if not path.is_file():
         return []
     records = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n"):
         try:
             records.append(json.loads(line))
         except json.JSONDecodeError:

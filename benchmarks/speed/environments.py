@@ -123,7 +123,8 @@ def bench(env_id: str, steps: int, tasks: int, reference: str | None = None) -> 
     if run.returncode:
         if reference in FALLBACK:
             return bench(env_id, steps, tasks, FALLBACK[reference])
-        raise SpeedError(f"expected a measurement of {env_id}, got: {run.stderr.strip().splitlines()[-1:]}")
+        reason = run.stderr.strip().split("\n")[-1]
+        raise SpeedError(f"expected a measurement of {env_id}, got: {reason}")
     told: dict[str, Any] = json.loads(run.stdout)
     return told
 

@@ -230,7 +230,7 @@ def run_trl(config: Config, _: str, settings: dict[str, Any], folder: Path) -> l
     command = [str(config.trl), str(TRL_SCRIPT), str(folder)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        reason = (done.stderr.strip() or "no message").split("\n")[-1]
         raise BaselinesError(f"expected TRL's trainer to end well in {folder}, got: {reason}")
     return read_metrics(folder / "metrics.jsonl")
 

@@ -294,7 +294,7 @@ def measure_trl_update(python: str, folder: Path) -> UpdateSpeed | str:
     except OSError as error:
         return f"TRL was not measured: {python} cannot be run ({error.strerror})."
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        last = (done.stderr.strip() or "it said nothing").split("\n")[-1]
         return f"TRL was not measured: {python} {TRL_SCRIPT.name} ended with {done.returncode} ({last})."
     result = json.loads((folder / "result.json").read_text())
     seconds = {name: statistics.median(values) for name, values in result["seconds"].items()}

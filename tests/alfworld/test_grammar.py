@@ -178,3 +178,7 @@ def test_a_grammar_without_a_task_is_refused() -> None:
 
 def test_the_grammar_of_the_package_is_read() -> None:
     assert Grammar(package_texts()[1], Facts({}, ())).actions["putobject"].template == "move {o} to {r}"
+
+
+def test_separators_of_unicode_end_no_line() -> None:
+    assert text("#odd#", grammar=grammar_of('[{"rhs": "a\u2028b\x85c"}]')) == "a\u2028b\x85c"

@@ -216,7 +216,7 @@ def _read(text: str) -> tuple[dict[str, ActionText], dict[str, list[Alternative]
 
 
 def _json(block: str) -> dict[str, list[dict[str, str]]]:
-    lines = [line for line in textwrap.dedent(block).splitlines() if not line.lstrip().startswith("#")]
+    lines = [line for line in textwrap.dedent(block).split("\n") if not line.lstrip().startswith("#")]
     try:
         rules: dict[str, list[dict[str, str]]] = json.loads("\n".join(lines))
     except json.JSONDecodeError as error:

@@ -249,7 +249,7 @@ _READERS: dict[str, Callable[[object, str], Any]] = {
 
 
 def _json(row: Row) -> str:
-    """Return one line of ASCII: readers that cut at every line break of Unicode, as `str.splitlines` does, do no harm."""
+    """Return one line of ASCII: readers that cut at every line break of Unicode, as Python's own does, do no harm."""
     return json.dumps(row, allow_nan=False)
 
 

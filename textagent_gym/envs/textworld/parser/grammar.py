@@ -137,7 +137,7 @@ def dictionary_form(word: str) -> str:
 
 def _read(table: str) -> dict[str, tuple[Line, ...]]:
     verbs: dict[str, tuple[Line, ...]] = {}
-    for entry in table.strip().replace("\n    ", " ").splitlines():
+    for entry in table.strip().replace("\n    ", " ").split("\n"):
         words, _, meanings = entry.partition(":")
         lines = tuple(_read_line(meaning) for meaning in meanings.split(";"))
         verbs.update(dict.fromkeys(map(dictionary_form, words.split()), lines))

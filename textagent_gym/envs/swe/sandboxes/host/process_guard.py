@@ -287,7 +287,7 @@ def memory_of(pids: Sequence[int], enough: int) -> int:
 
 
 def _kilobytes(path: str, names: tuple[str, ...]) -> int:
-    return sum(int(line.split()[1]) for line in _text(path).splitlines() if line.startswith(names))
+    return sum(int(line.split()[1]) for line in _text(path).split("\n") if line.startswith(names))
 
 
 def _unnamed_bytes(pids: Sequence[int]) -> int:

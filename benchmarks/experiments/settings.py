@@ -18,7 +18,7 @@ from benchmarks.experiments.design import (
 )
 
 ENV_ID = textworld("w2-o3-q4")
-NUM_ITERATIONS = 25
+NUM_ITERATIONS = 20
 
 CHANGES: dict[tuple[str, Algorithm], dict[str, Mapping[str, Any]]] = {
     ("PPO", "ppo"): {
@@ -26,7 +26,6 @@ CHANGES: dict[tuple[str, Algorithm], dict[str, Mapping[str, Any]]] = {
         "learning rate 1e-4": {"learning_rate": 1e-4},
         "learning rate 1e-3": {"learning_rate": 1e-3},
         "1 step an iteration": {"num_minibatches": 1},
-        "entropy 0.01": {"entropy_coef": 0.01},
         "no warm-up": {"warmup_steps": 0},
     },
     ("GRPO", "grpo"): {

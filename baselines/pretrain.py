@@ -16,7 +16,7 @@ Left out: text that is not play, and weights from elsewhere.
 
 How to run (the model `tiny-base` was made by the command in its data card, `baselines/models/tiny_base/README.md`):
 
-    python -m baselines.pretrain --num-episodes 40000 --num-epochs 2 --out runs/base
+    python -m baselines.pretrain --out runs/base
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ class Config:
 
     worlds: Path = DEFAULT_WORLDS
     """JSON list of `{"env_id", "weight", "env_kwargs"}`; of an option whose value is a list each episode draws one."""
-    players: JsonObject = field(default_factory=lambda: {"random": 0.45, "careless": 0.2, "expert": 0.35})
+    players: JsonObject = field(default_factory=lambda: {"random": 0.35, "careless": 0.15, "expert": 0.5})
     """Shares of the episodes by player, see `players.py`."""
     expert_noise: tuple[float, float] = (0.0, 0.5)
     """Smallest and largest share of an expert's commands that are random; each episode draws its own."""
-    num_episodes: int = 40_000
+    num_episodes: int = 14_000
     """Episodes played, of which `validation_share` are held back."""
     play_folder: Path | None = None
     """Folder of the played episodes; None for `out`/play. Runs that differ in the model or the loss alone can share one."""
@@ -109,7 +109,7 @@ class Config:
     )
     """AdamW."""
     run: RunSettings = field(
-        default_factory=lambda: RunSettings(out=Path("runs/base"), eval_every=500, checkpoint_every=500)
+        default_factory=lambda: RunSettings(out=Path("runs/base"), eval_every=200, checkpoint_every=200)
     )
     """Folder, seed, checkpoints; `eval_every` counts optimiser steps between validation losses."""
 

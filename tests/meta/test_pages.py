@@ -10,6 +10,9 @@ import ast
 import json
 import os
 import re
+import runpy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +73,14 @@ def check_imports(code: str, name: str) -> None:
             assert not missing, f"{name}: {node.module} has no {missing}"
 
 
+def test_the_readme_shows_what_its_code_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    found = re.search(r"^```python\n(.*?)^```\n\n```\n(.*?)^```", PAGES["README.md"], re.DOTALL | re.MULTILINE)
+    assert found is not None
+    exec(compile(found[1], "<README.md>", "exec"), {})
+    assert capsys.readouterr().out == found[2]
+    assert len(PAGES["README.md"].splitlines()) <= 120
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "py")])
 def test_blocks_that_need_more_name_what_exists(page: str) -> None:
     for block in blocks(page, "py"):
@@ -86,7 +97,7 @@ def test_every_block_of_python_is_marked_so_that_a_test_reads_it() -> None:
     assert sum(len(blocks(page, "python")) for page in PAGES) >= 8
     for page, text in PAGES.items():
         marks = set(re.findall(r"^```(\S+)", text, re.MULTILINE))
-        assert marks <= {"python", "py", "sh", "yaml", "toml"}, page
+        assert marks <= {"python", "py", "sh", "yaml", "toml", "{"}, page
 
 
 def test_every_page_is_in_the_menu() -> None:
@@ -100,6 +111,41 @@ def test_modules_of_the_reference_exist() -> None:
     assert len(modules) >= 40
     for module in modules:
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+
+
+INCLUDED = r'^--8<-- "examples/(\S+)"\n```\n(?:\n```\n(.*?)^```)?'
+"""An example on its page, and the block of its output."""
+
+
+def outputs() -> dict[str, str]:
+    """Return example -> the output that the page shows, in the order of the page."""
+    return dict(re.findall(INCLUDED, PAGES["docs/examples/index.md"], re.DOTALL | re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    "example", ["tree_search.py", "team.py", pytest.param("own_environment.py", marks=pytest.mark.slow)]
+)
+def test_an_example_prints_what_its_page_shows(example: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / example], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    shown = outputs()[example]
+    assert shown
+    assert done.stdout.endswith(shown)
+
+
+@pytest.mark.slow
+def test_the_example_of_stable_baselines_learns_its_games() -> None:
+    pytest.importorskip("sb3_contrib")
+    assert runpy.run_path(str(EXAMPLES / "sb3.py"))["train"](12_288) >= 0.75
+
+
+def test_every_example_is_on_the_page_and_names_what_exists() -> None:
+    paths = list(EXAMPLES.glob("*.py"))
+    assert {path.name for path in paths} == outputs().keys()
+    for path in paths:
+        check_imports(path.read_text(encoding="utf-8"), path.name)
 
 
 @pytest.mark.slow

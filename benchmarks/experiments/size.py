@@ -39,7 +39,7 @@ EXPERIMENT = Experiment(
         Arm("PPO on two sizes", "ppo", textworld(MIXED[0]), also={textworld(MIXED[1]): 1.0}),
     ),
     columns=tuple(
-        Column(f"{size}, {name}", textworld(size), split=split, sampled=sampled, num_games=100)
+        Column(f"{size}, {name}", textworld(size), split=split, sampled=sampled, num_games=60)
         for size in SIZES
         for name, split, sampled in COLUMNS
     ),
@@ -61,4 +61,5 @@ seeds of the training distribution):
 | w8-o3-q4 and w2-o12-q4 |  | .52 | .41 | .34 | .17 |
 """,
     analyse=analyse,
+    changes={"laptop": {"num_iterations": 20}},
 )

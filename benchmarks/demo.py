@@ -94,6 +94,7 @@ def main() -> None:
     )
     start = Policy.load(START)
     before = play(start, test_games)
+    validated = play(start, config.games(FIRST_VALIDATION, config.num_validation_games), TRAIN)
     console.print(f"[bold]2/3[/bold] {START} plays new games and learns from its rewards (PPO)")
     trained = ppo.train(ppo_config(config))
     console.print("[bold]3/3[/bold] all play the test games")
@@ -102,9 +103,11 @@ def main() -> None:
         START: before,
         TRAINED: play(trained.policy, test_games),
     }
-    sampled = {name: play(policy, test_games, 1.0) for name, policy in ((START, start), (TRAINED, trained.policy))}
+    sampled = {
+        name: play(policy, test_games, temperature=1.0) for name, policy in ((START, start), (TRAINED, trained.policy))
+    }
     report(results, sampled, config, console)
-    draw_success(trained.records, results, config.out / "curves.png")
+    draw_success(validated, trained.records, results, config.out / "curves.png")
     shown = most_telling(before.episodes, results[TRAINED].episodes)
     (config.out / "transcript.txt").write_text(side_by_side(*shown))
     draw_game(*shown, config.out / "game.png")
@@ -142,7 +145,7 @@ def ppo_config(config: Config) -> ppo.Config:
         run=RunSettings(
             out=config.out / "ppo",
             seed=config.seed,
-            eval_every=5,
+            eval_every=4,
             eval_episodes=config.num_validation_games,
             eval_first_seed=config.games(FIRST_VALIDATION, 1)[0],
         ),
@@ -162,9 +165,9 @@ def _prepare_game(game: tuple[dict[str, Any], int]) -> None:
     env.close()
 
 
-def play(policy: Policy, seeds: range, temperature: float = 0.0) -> Evaluation:
+def play(policy: Policy, seeds: range, env_kwargs: dict[str, Any] = TEST, temperature: float = 0.0) -> Evaluation:
     """Return one episode of each test game, greedy at temperature 0."""
-    with EnvPool([(ENV_ID, TEST)], ROLLOUT.max_broken_envs) as pool:
+    with EnvPool([(ENV_ID, env_kwargs)], ROLLOUT.max_broken_envs) as pool:
         return evaluate_policy(policy, pool, seeds, replace(ROLLOUT, temperature=temperature))
 
 
@@ -201,9 +204,11 @@ def report(results: dict[str, Evaluation], sampled: dict[str, Evaluation], confi
     (config.out / "table.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
-def draw_success(records: list[Record], results: dict[str, Evaluation], path: Path) -> None:
+def draw_success(before: Evaluation, records: list[Record], results: dict[str, Evaluation], path: Path) -> None:
     """Draw success on validation games during training, with its interval, beside random play and the start."""
-    points = [record for record in records if "eval/success_rate" in record]
+    low, high = before.success_interval()
+    start: Record = {"step": 0, "eval/success_rate": before.success_rate, "eval/ci_low": low, "eval/ci_high": high}
+    points = [start, *(record for record in records if "eval/success_rate" in record)]
     steps = [record["step"] for record in points]
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
@@ -219,17 +224,17 @@ def draw_success(records: list[Record], results: dict[str, Evaluation], path: Pa
     axis.plot(
         steps, [record["eval/success_rate"] for record in points], "o-", color="C0", label="validation games, greedy"
     )
-    low, high = ([record[f"eval/ci_{end}"] for record in points] for end in ("low", "high"))
-    axis.fill_between(steps, low, high, color="C0", alpha=0.2)
+    lows, highs = ([record[f"eval/ci_{end}"] for record in points] for end in ("low", "high"))
+    axis.fill_between(steps, lows, highs, color="C0", alpha=0.2)
     for name, style in (("random", ":"), (START, "--")):
         rate = results[name].success_rate
         axis.axhline(rate, color="C3", linestyle=style, label=f"{name}, test games: {rate:.2f}")
     trained = results[TRAINED]
-    low_end, high_end = trained.success_interval()
+    low, high = trained.success_interval()
     axis.errorbar(
         records[-1]["step"],
         trained.success_rate,
-        [[trained.success_rate - low_end], [high_end - trained.success_rate]],
+        [[trained.success_rate - low], [high - trained.success_rate]],
         fmt="s",
         color="C2",
         capsize=4,
@@ -269,7 +274,9 @@ def _script(title: str, episode: Episode, width: int) -> list[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return [line for part in text.strip().split("\n") for line in (textwrap.wrap(part, width) or [""])]
+    """Return the lines of a text, none longer than `width`, with no two blank lines in a row."""
+    lines = [line for part in text.strip().split("\n") for line in (textwrap.wrap(part, width) or [""])]
+    return [line for line, previous in zip(lines, ["", *lines], strict=False) if line or previous]
 
 
 def draw_game(before: Episode, after: Episode, path: Path) -> None:
@@ -278,7 +285,7 @@ def draw_game(before: Episode, after: Episode, path: Path) -> None:
     figure = Figure(figsize=(12, 1 + 0.16 * text.count("\n")))
     FigureCanvasAgg(figure)
     figure.text(0.02, 0.98, text.replace("$", r"\$"), family="monospace", fontsize=8, va="top")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 if __name__ == "__main__":

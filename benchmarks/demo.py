@@ -111,7 +111,7 @@ def main() -> None:
     shown = most_telling(before.episodes, results[TRAINED].episodes)
     (config.out / "transcript.txt").write_text(side_by_side(*shown))
     draw_game(*shown, config.out / "game.png")
-    console.print((config.out / "transcript.txt").read_text(), markup=False)
+    console.print(side_by_side(*shown, width=max(30, (console.width - 3) // 2)), markup=False)
     names = ", ".join(str(config.out / name) for name in ("table.json", "curves.png", "game.png", "transcript.txt"))
     console.print(f"{time.monotonic() - started:.0f} seconds. See {names}; metrics are in {config.out / 'ppo'}.")
 

@@ -33,7 +33,21 @@ _HINTS = {
     403: "; may this OPENAI_API_KEY use the model?",
     404: "; is the base URL right (most end in /v1), and does the server know the model?",
 }
-_OUT_OF_CONTEXT = re.compile(r"context[ _](length|size|window)", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    # The words of OpenAI, vLLM, llama.cpp, Anthropic, Gemini, Bedrock, Mistral, Cohere, Moonshot, Zhipu, DashScope, TGI.
+    r"context[ _-](length|size|window|limit)"
+    r"|\b(prompt|input|inputs|messages?|request|conversation)\b[^.]{0,40}\btoo (long|many|large)\b"
+    r"|\b(prompt|input|inputs|messages)\b[^.]{0,60}\b(exceeds?|must have less than|must be <=|is longer than)\b"
+    r"|\btoo many (input |prompt )?tokens\b|\b(model|input|prompt) token limit\b|\bmaximum prompt length\b"
+    r"|\breduce the length of\b|\brange of input length\b",
+    re.IGNORECASE,
+)
+_NOT_TOO_LONG = re.compile(r"\b(quota|billing|credits?|rate limit|per (minute|hour|day|second))\b", re.IGNORECASE)
+_NOT_TAKEN = re.compile(
+    r"unsupported|not support|not permitted|extra (fields|inputs)|extra_forbidden|unknown (name|field|parameter)"
+    r"|unrecognized|unexpected keyword",
+    re.IGNORECASE,
+)
 _MIN_SECRET = 8  # characters; what is shorter is a word such as EMPTY, given to a server that wants no key
 
 E = TypeVar("E", bound=EndpointError)
@@ -175,9 +189,12 @@ class Connection:
         except requests.RequestException as error:
             raise self.error(_TransientError, _innermost(error)) from None
         if answer.status_code != 200:
-            raise self._refusal(answer, content)
+            raise self._refusal(answer, answer.status_code, content)
         if not content.strip():
             raise self.error(_TransientError, "an empty body")
+        status = _status_inside(content)
+        if status is not None:
+            raise self._refusal(answer, status, content)
         return content
 
     def _read(self, answer: requests.Response, deadline: float) -> bytes:
@@ -190,15 +207,17 @@ class Connection:
                 raise self.error(_TransientError, f"only a part of it within {self._settings.request_timeout:g} s")
         return bytes(content)
 
-    def _refusal(self, answer: requests.Response, content: bytes) -> EndpointError:
-        status = answer.status_code
+    def _refusal(self, answer: requests.Response, status: int, content: bytes) -> EndpointError:
         if answer.is_redirect:
             target = answer.headers["Location"].split("?")[0]
             hint = "; redirects are not followed: give the final address as the base URL"
             return self.error(EndpointError, f"status {status}, a redirect to {target}", hint)
         said = f"status {status}: {server_message(content)}"
-        if status in (400, 413) and _OUT_OF_CONTEXT.search(said):
+        if status not in (401, 403, 404, 429) and _is_too_long(f"{said} {_error_codes(content)}"):
             return self.error(ContextLengthError, said)
+        if status in (400, 422) and _NOT_TAKEN.search(said):
+            hint = """; extra_body leaves a field out that the server does not take, as in '{"seed": null}'"""
+            return self.error(EndpointError, said, hint)
         if status not in _TRANSIENT:
             return self.error(EndpointError, said, _HINTS.get(status, ""))
         refusal = self.error(_TransientError, said)
@@ -221,6 +240,34 @@ def server_message(content: bytes) -> str:
                 answer = answer.get(name) or answer
         text = answer if isinstance(answer, str) else json.dumps(answer)
     return text or "an empty body"
+
+
+def _error(content: bytes) -> dict[str, Any]:
+    """Return the error object of an answer, with its fields; empty if there is none."""
+    with suppress(ValueError, RecursionError):
+        answer = json.loads(content)
+        error = answer.get("error") if isinstance(answer, dict) and "choices" not in answer else None
+        return error if isinstance(error, dict) else {}
+    return {}
+
+
+def _error_codes(content: bytes) -> str:
+    """Return the names by which an answer calls its error; what it repeats of the request is not among them."""
+    error = _error(content)
+    return " ".join(str(error[name]) for name in ("code", "type", "status") if isinstance(error.get(name), str))
+
+
+def _status_inside(content: bytes) -> int | None:
+    """Return the status of an error that came as an answer of status 200, as from OpenRouter; None if it is none."""
+    if b'"choices"' in content:
+        return None
+    code = _error(content).get("code")
+    return code if isinstance(code, int) and 400 <= code < 600 else None
+
+
+def _is_too_long(said: str) -> bool:
+    """Return True if a refusal means that the conversation does not fit the model."""
+    return bool(_TOO_LONG.search(said)) and not _NOT_TOO_LONG.search(said)
 
 
 class _TransientError(EndpointError):

@@ -16,8 +16,11 @@ from threading import Lock
 from typing import Any
 
 from baselines.config.settings import JsonObject, check_at_least
-from baselines.endpoints.connection import Connection, ConnectionSettings, server_message
+from baselines.endpoints.connection import Answer, Connection, ConnectionSettings, server_message
 from baselines.errors import ConfigError, EndpointError
+from baselines.sampling.conversations import with_tool_calls
+
+_CUT = ("length", "max_tokens", "model_length")
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class EndpointSettings(ConnectionSettings):
     completion_price: float = 0.0
     """Price of a million completion tokens."""
     extra_body: JsonObject = field(default_factory=dict)
-    """Further fields of each request; null leaves a field out: '{"max_tokens": null, "max_completion_tokens": 64}'."""
+    """Further fields of each request; null leaves a field out: '{"seed": null}'."""
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
@@ -91,7 +94,7 @@ class Reply:
     @property
     def cut(self) -> bool:
         """True if the model was stopped at the token limit."""
-        return self.finish_reason == "length"
+        return self.finish_reason.lower() in _CUT
 
 
 class Endpoint:
@@ -119,6 +122,7 @@ class Endpoint:
         self._connection = Connection(settings, "/chat/completions", clock, sleep)
         self._lock = Lock()
         self._told = Usage()
+        self._limit_name = "max_tokens"
 
     def __enter__(self) -> Endpoint:
         return self
@@ -163,25 +167,36 @@ class Endpoint:
         body: dict[str, Any] = {
             "model": self._model,
             "messages": [dict(message) for message in messages],
-            "max_tokens": max_tokens,
+            self._limit_name: max_tokens,
             "temperature": temperature,
             "seed": seed,
         }
-        body |= self._settings.extra_body
-        answer = self._connection.post({name: value for name, value in body.items() if value is not None})
+        answer = self._post(body)
         text, finish_reason, told = self._parse(answer.content)
         with self._lock:
             self._told += told
         return Reply(text, finish_reason, told + Usage(1 + answer.num_retries, answer.num_retries))
+
+    def _post(self, body: dict[str, Any]) -> Answer:
+        """Send a body with the settings' further fields, once more where the server has another name for the limit."""
+        sent = {name: value for name, value in (body | self._settings.extra_body).items() if value is not None}
+        try:
+            return self._connection.post(sent)
+        except EndpointError as error:
+            if "max_tokens" not in sent or "max_completion_tokens" not in str(error):
+                raise
+        self._limit_name = "max_completion_tokens"
+        sent["max_completion_tokens"] = sent.pop("max_tokens")
+        return self._connection.post(sent)
 
     def _parse(self, content: bytes) -> tuple[str, str, Usage]:
         """Return the text, reason to stop and tokens of an answer."""
         try:
             answer = json.loads(content)
             choice = answer["choices"][0]
-            text, reason = choice["message"].get("content"), choice.get("finish_reason")
+            text, reason = _spoken(choice["message"]), choice.get("finish_reason")
             # Half of a surrogate pair can be written in JSON, and nowhere else.
-            text = "" if text is None else text.encode("utf-8", "replace").decode()
+            text = text.encode("utf-8", "replace").decode()
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             # One sentence for all: what came is in it.
             raise self._connection.error(EndpointError, f"no chat completion but {server_message(content)}") from None
@@ -197,3 +212,19 @@ class Endpoint:
         prompt, completion = counts
         cost = (prompt * self._settings.prompt_price + completion * self._settings.completion_price) / 1e6
         return Usage(prompt_tokens=prompt, completion_tokens=completion, cost=cost)
+
+
+def _spoken(message: Mapping[str, Any]) -> str:
+    """Return the text of a message whose content is a string, null or parts; parts of reasoning are left out.
+
+    Raises:
+        LookupError: there is no such content.
+        TypeError: likewise.
+        ValueError: a tool call is none.
+    """
+    content = message.get("content")
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part["type"] in ("text", "output_text"))
+    if not isinstance(content, str | None):
+        raise TypeError(f"expected text, got {type(content).__name__}")
+    return with_tool_calls(content or "", message.get("tool_calls") or [])

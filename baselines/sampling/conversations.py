@@ -7,7 +7,7 @@ made of it would be trained on.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -143,8 +143,7 @@ def _read_message(message: Any) -> tuple[str, str]:
     calls = _tool_calls(message) if role == _ASSISTANT else []
     content = message.get("content", message.get("value"))
     text = "" if content is None and calls else _text(content, f"the {said} message")
-    for call in calls:
-        text = f"{text}\n```json\n{call}\n```" if text.strip() else call
+    text = with_tool_calls(text, calls)
     text.encode()  # half of a surrogate pair can be written in JSON, and is no text
     return role, text
 
@@ -167,8 +166,8 @@ def _part(part: Any, where: str) -> str:
     raise ValueError(f"a part of type {kind!r:.60} in the content of {where} instead of text")
 
 
-def _tool_calls(message: Mapping[str, Any]) -> list[str]:
-    """Return the calls of a message of the assistant, at most one, as JSON."""
+def _tool_calls(message: Mapping[str, Any]) -> list[Any]:
+    """Return the calls of a message of the assistant, at most one."""
     calls = message.get("tool_calls") or []
     if message.get("function_call") is not None:  # OpenAI's older form
         calls = [{"function": message["function_call"]}]
@@ -176,18 +175,26 @@ def _tool_calls(message: Mapping[str, Any]) -> list[str]:
         raise ValueError(f"{_name(calls)} as tool_calls instead of a list")
     if len(calls) > 1:
         raise ValueError(f"{len(calls)} tool calls in one message, where an action is one")
-    return [_call(call) for call in calls]
+    return calls
 
 
-def _call(call: Any) -> str:
-    function = call.get("function", call) if isinstance(call, dict) else None
-    name = function.get("name") if isinstance(function, dict) else None
-    arguments = function.get("arguments", {}) if isinstance(function, dict) else None
-    if isinstance(arguments, str):
-        arguments = json.loads(arguments or "{}")
-    if not isinstance(name, str) or not isinstance(arguments, dict):
-        raise ValueError("a tool call without the name of a function and an object of arguments")
-    return json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
+def with_tool_calls(text: str, calls: Sequence[Any]) -> str:
+    """Write OpenAI's tool calls as text, `{"name": ..., "arguments": {...}}`; behind other text in a fenced block.
+
+    Raises:
+        ValueError: a call lacks the name of a function or an object of arguments.
+    """
+    for call in calls:
+        function = call.get("function", call) if isinstance(call, dict) else None
+        name = function.get("name") if isinstance(function, dict) else None
+        arguments = function.get("arguments", {}) if isinstance(function, dict) else None
+        if isinstance(arguments, str):
+            arguments = json.loads(arguments or "{}")
+        if not isinstance(name, str) or not isinstance(arguments, dict):
+            raise ValueError("a tool call without the name of a function and an object of arguments")
+        written = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
+        text = f"{text}\n```json\n{written}\n```" if text.strip() else written
+    return text
 
 
 def _name(value: Any) -> str:

@@ -223,11 +223,101 @@ def test_an_answer_that_drips(server: ChatServer, clock: Clock) -> None:
         ("This model's maximum context length is 4096 tokens. However, you requested 4100 tokens", 400),
         ("the request exceeds the available context size, try increasing it", 400),
         ("context_length_exceeded", 413),
+        ("prompt is too long: 213000 tokens > 200000 maximum", 400),
+        ("input length and `max_tokens` exceed context limit: 199000 + 8000 > 200000", 400),
+        ("The input token count (40000) exceeds the maximum number of tokens allowed (32768).", 400),
+        ("Input is too long for requested model.", 400),
+        ("This model's maximum prompt length is 131072 but the request contains 200000 tokens.", 400),
+        ("too many tokens: total number of tokens in the prompt cannot exceed 4081", 400),
+        ("Please reduce the length of the messages or completion. Current length is 9000 while limit is 8192", 400),
+        ("Invalid request: Your request exceeded model token limit: 8192", 400),
+        ("Prompt exceeds max length", 400),
+        ("Range of input length should be [1, 30720]", 400),
+        ("Input validation error: `inputs` must have less than 1024 tokens. Given: 2000", 422),
+        ("The input (9000 tokens) is longer than the model's context length (8192 tokens).", 400),
+        ("the request exceeds the available context size", 500),
     ],
 )
 def test_a_conversation_that_is_too_long(server: ChatServer, clock: Clock, message: str, status: int) -> None:
     server.script = [shaped({"error": {"message": message}}, status)]
     assert isinstance(ask(server, clock), ContextLengthError)
+
+
+def test_a_code_that_says_too_long(server: ChatServer, clock: Clock) -> None:
+    server.script = [shaped({"error": {"message": "no", "code": "context_length_exceeded"}}, 400)]
+    assert isinstance(ask(server, clock), ContextLengthError)
+    server.script = [shaped({"error": {"message": "prompt is too long: 2 > 1", "code": 400}})]  # status 200
+    assert isinstance(ask(server, clock), ContextLengthError)
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        ("max_tokens is too large: 5000. This model supports at most 4096 completion tokens", 400),
+        ("max_tokens: 200000 > 8192, which is the maximum allowed number of output tokens", 400),
+        ("You exceeded your current quota, please check your plan and billing details: input tokens", 400),
+        ("The prompt exceeds your rate limit of 1000 tokens per minute", 400),
+        ("messages.0.role: Input should be 'user' or 'assistant'", 400),
+        ("prompt is too long: maybe, but who are you", 401),
+    ],
+)
+def test_refusals_that_are_not_about_the_length(server: ChatServer, clock: Clock, message: str, status: int) -> None:
+    server.script = [shaped({"error": {"message": message}}, status)]
+    assert type(ask(server, clock)) is EndpointError
+
+
+def test_an_error_inside_an_answer_of_status_200(server: ChatServer, clock: Clock) -> None:
+    server.script = [shaped({"error": {"message": "model overloaded", "code": 503}})]
+    with connect(server, clock) as endpoint:
+        assert endpoint.complete(HELLO, max_tokens=8).usage.num_retries == 1
+    server.script = [shaped({"error": {"message": "bad key", "code": 401}})]
+    assert "status 401: bad key; is OPENAI_API_KEY set" in str(ask(server, clock))
+
+
+def test_another_name_of_the_token_limit(server: ChatServer, clock: Clock) -> None:
+    """The server is asked once more under the name that it wants, and by that name from then on."""
+    message = (
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    )
+    server.script = [shaped({"error": {"message": message}}, 400)]
+    with connect(server, clock) as endpoint:
+        assert [endpoint.complete(HELLO, max_tokens=8).text for _ in range(2)] == ["go east"] * 2
+    limits = [{name: body[name] for name in body if "tokens" in name} for body in server.bodies]
+    assert limits == [{"max_tokens": 8}, {"max_completion_tokens": 8}, {"max_completion_tokens": 8}]
+    assert clock.slept == []
+
+
+def test_a_field_that_the_server_does_not_take(server: ChatServer, clock: Clock) -> None:
+    server.script = [shaped({"detail": "body.seed: Extra inputs are not permitted"}, 422)]
+    assert """as in '{"seed": null}'""" in str(ask(server, clock))
+
+
+CALL = {"id": "1", "type": "function", "function": {"name": "act", "arguments": '{"action": "go east"}'}}
+WRITTEN = '{"name": "act", "arguments": {"action": "go east"}}'
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ({"content": [{"type": "text", "text": "go "}, {"type": "text", "text": "east"}]}, "go east"),
+        ({"content": [{"type": "thinking", "thinking": []}, {"type": "text", "text": "go east"}]}, "go east"),
+        ({"content": []}, ""),
+        ({"content": None, "reasoning_content": "I should go east"}, ""),
+        ({"content": None, "tool_calls": [CALL]}, WRITTEN),
+        ({"content": "Well.", "tool_calls": [CALL]}, f"Well.\n```json\n{WRITTEN}\n```"),
+    ],
+)
+def test_content_in_parts_and_calls(server: ChatServer, clock: Clock, message: dict[str, Any], text: str) -> None:
+    server.script = [shaped({"choices": [{"message": message}]})]
+    with connect(server, clock) as endpoint:
+        assert endpoint.complete(HELLO, max_tokens=8).text == text
+
+
+@pytest.mark.parametrize("reason", ["length", "max_tokens", "MAX_TOKENS", "model_length"])
+def test_words_for_a_reply_that_was_cut(server: ChatServer, clock: Clock, reason: str) -> None:
+    server.script = [shaped(completion("go ea", reason))]
+    with connect(server, clock) as endpoint:
+        assert endpoint.complete(HELLO, max_tokens=2).cut
 
 
 def test_retry_after(server: ChatServer, clock: Clock) -> None:

@@ -1,13 +1,13 @@
-"""Renders the pages that are made from the code: `python docs/render.py` writes them, `--check` compares them.
+"""Parts of pages that are made from the code: `python docs/render.py` writes them, `--check` compares them.
 
-The page of a domain is the docstring of its environment class and the table of its ids; the page of all ids comes from the
-same registry.
+They are the docstrings of the environment classes and the tables of ids, each between two marks of a page.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from textagent_gym.contract import Info, TaskCard
@@ -19,10 +19,13 @@ from textagent_gym.multi_agent.alfworld_coop import ALFWorldCoop
 from textagent_gym.multi_agent.swe_pair import SWEPair
 from textagent_gym.multi_agent.team import TeamEnv
 from textagent_gym.multi_agent.textworld_coop import TextWorldCoop
-from textagent_gym.registration import environment_specs, file_specs
+from textagent_gym.registration import environment_specs
 
 DOCS = Path(__file__).parent
-NOTE = "<!-- Made by docs/render.py from the code; edit the docstring, then run `make docs`. -->"
+BEGIN = (
+    "<!-- Rendered by docs/render.py from the code, down to the end mark: edit the docstring, then run `make docs`. -->"
+)
+END = "<!-- End of the rendered part. -->"
 DOMAINS: dict[str, type[TextAgentEnv]] = {"TextWorld": TextWorldEnv, "ALFWorld": ALFWorldEnv, "SWEGym": SWEGymEnv}
 TEAMS: dict[str, type[TeamEnv]] = {
     "What all teams share": TeamEnv,
@@ -32,56 +35,37 @@ TEAMS: dict[str, type[TeamEnv]] = {
 }
 KNOBS = ("state_space_size", "action_space_size", "solution_length")
 
-IDS = """`{Domain}-{Tier}-{Density}-v{N}`: a tier is a name for numbers, and a density is the share of the steps of the
-solution that pay when reached (Sparse 0, Balanced 0.5, Dense 1). Settings of the literature have ids that are named as the
-literature names them. Everything else is an option: `gym.make("TextWorld-Medium-Dense-v0", solution_length=12)`.
 
-`textagent-gym list` prints the ids, and `textagent-gym card ID` shows the sizes of a task as measured. Import the package
-first, or write it in front of the id: `textagent_gym:TextWorld-Easy-Dense-v0`."""
-GIVEN = """`TextWorld-Custom-v0` with `game="path.json"` plays a game file made by `tw-make`. `ALFWorld-v0` with
-`split="train"`, `"valid_seen"` or `"valid_unseen"` plays ALFWorld's real games after `alfworld-download`; the other ALFWorld
-ids need no data. `SWEGym-Release-v0` plays releases of real projects, and `SWEGym-Custom-v0` with `tasks="path.jsonl"` plays
-rows of SWE-Gym, SWE-bench or your own. SWEGym needs Linux and `pip install 'textagent-gym[swe]'`."""
-
-
-def pages() -> dict[Path, str]:
-    """Return path -> content of every page that is made from the code."""
-    return {
-        DOCS / "textworld.md": page("TextWorld"),
-        DOCS / "alfworld.md": page("ALFWorld"),
-        DOCS / "swegym.md": page("SWEGym"),
-        DOCS / "environment.md": environment_page(),
-        DOCS / "multi_agent.md": teams_page(),
-        DOCS / "ids.md": ids_page(),
+def rendered() -> dict[Path, str]:
+    """Return page -> content of its rendered part."""
+    parts = {
+        "textworld.md": domain_part("TextWorld"),
+        "alfworld.md": domain_part("ALFWorld"),
+        "swegym.md": domain_part("SWEGym"),
+        "environment.md": "\n\n".join([docstring(TextAgentEnv), sections({"info": Info, "The task card": TaskCard})]),
+        "multi_agent.md": sections(TEAMS),
+        "ids.md": "\n\n".join(f"## {domain}\n\n{id_table(domain)}" for domain in DOMAINS),
     }
+    return {DOCS / name: part for name, part in parts.items()}
 
 
-def page(domain: str) -> str:
-    """Return the page of one domain; `docs/<domain>_notes.md` follows the docstring where it exists."""
-    notes = DOCS / f"{domain.lower()}_notes.md"
-    more = f"\n{notes.read_text()}" if notes.exists() else ""
-    return f"{NOTE}\n\n# {domain}\n\n{docstring(DOMAINS[domain])}\n\n## Ids\n\n{id_table(domain)}\n{more}"
+def page(path: Path, part: str) -> str:
+    """Return the text of a page with `part` between its two marks; all else on it is written by hand."""
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"expected the marks {BEGIN!r} and {END!r} in {path}")
+    return f"{before}{BEGIN}\n\n{part}\n\n{END}{after}"
 
 
-def environment_page() -> str:
-    """Return the contract that all environments share: the base class, info, and the task card."""
-    parts = [f"{NOTE}\n\n# What every environment keeps\n\n{docstring(TextAgentEnv)}"]
-    parts += [f"## {title}\n\n{docstring(kind)}" for title, kind in (("info", Info), ("The task card", TaskCard))]
-    return "\n\n".join(parts) + "\n"
+def domain_part(domain: str) -> str:
+    """Return the docstring of a domain's environment and the table of its ids."""
+    return f"{docstring(DOMAINS[domain])}\n\n## Ids\n\n{id_table(domain)}"
 
 
-def teams_page() -> str:
-    """Return the page of the teams: what all share, each team, and `docs/multi_agent_notes.md`."""
-    parts = [f"{NOTE}\n\n# Teams\n\n{(DOCS / 'multi_agent_notes.md').read_text().rstrip()}"]
-    parts += [f"## {title}\n\n{docstring(kind)}" for title, kind in TEAMS.items()]
-    return "\n\n".join(parts) + "\n"
-
-
-def ids_page() -> str:
-    """Return the page of all ids."""
-    tables = [f"## {domain}\n\n{id_table(domain)}" for domain in DOMAINS]
-    given = ", ".join(f"`{env_id}`" for env_id in file_specs())
-    return "\n\n".join([f"{NOTE}\n\n# Ids\n\n{IDS}", *tables, f"## Given tasks\n\n{given}\n\n{GIVEN}"]) + "\n"
+def sections(described: Mapping[str, type]) -> str:
+    """Return a section for each title, with the docstring of its class."""
+    return "\n\n".join(f"## {title}\n\n{docstring(kind)}" for title, kind in described.items())
 
 
 def docstring(described: type) -> str:
@@ -134,13 +118,14 @@ def size(knob: str, kwargs: dict[str, object]) -> str:
 def main() -> None:
     """Write the pages, or exit with status 1 where `--check` finds one that differs."""
     check = sys.argv[1:] == ["--check"]
-    stale = [path for path, content in pages().items() if not path.exists() or path.read_text() != content]
+    pages = {path: page(path, part) for path, part in rendered().items()}
+    stale = [path for path, content in pages.items() if path.read_text(encoding="utf-8") != content]
     if check and stale:
         sys.exit(
             f"expected pages as the code renders them, got old ones: {', '.join(map(str, stale))}; run `make docs`"
         )
     for path in stale:
-        path.write_text(pages()[path])
+        path.write_text(pages[path], encoding="utf-8")
 
 
 if __name__ == "__main__":

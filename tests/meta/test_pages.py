@@ -21,13 +21,13 @@ import pytest
 from tests.meta import notebook
 from textagent_gym.envs.swe.sources.formats import to_row
 from textagent_gym.envs.swe.sources.index import indexed_record, listed
+from textagent_gym.registration import file_specs
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
     for path in sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
-    if not path.name.endswith("_notes.md")  # rendered into pages
 }
 OURS = {"textagent_gym", "baselines", "benchmarks"}
 EXAMPLES = DOCS / "examples"
@@ -98,6 +98,10 @@ def test_every_block_of_python_is_marked_so_that_a_test_reads_it() -> None:
     for page, text in PAGES.items():
         marks = set(re.findall(r"^```(\S+)", text, re.MULTILINE))
         assert marks <= {"python", "py", "sh", "yaml", "toml", "{"}, page
+
+
+def test_every_id_of_given_tasks_is_named() -> None:
+    assert all(f"`{env_id}`" in PAGES["docs/ids.md"] for env_id in file_specs())
 
 
 def test_every_page_is_in_the_menu() -> None:

@@ -25,7 +25,8 @@ class Info(TypedDict, total=False):
         valid_command: Whether the last action was a command that the world carried out; True at reset.
         admissible_commands: The commands that do something now, sorted, or None where the domain knows no such list.
         task_card: Requested and measured difficulty of the task, see `TaskCard`.
-        solution: Actions that solve the task, in the form that the options ask for; with `expose_solution=True` only.
+        solution: Actions that solve the task, in the form that the options ask for; with `expose_solution=True` only,
+            missing where the interface cannot give the reference.
     """
 
     task_id: str
@@ -94,7 +95,7 @@ class Task:
 
     Attributes:
         task_id: Name of the task, by its content.
-        solution: Commands that solve it.
+        solution: Commands that solve it; none where no agent could give the known solution as commands.
         solution_is_shortest: Whether a search proved that none is shorter.
         subgoals_total: Sub-goals, at least 1.
         measured: Knob -> value counted in this task.
@@ -103,6 +104,7 @@ class Task:
         solution_numbers: Place of each command of `solution` among the admissible ones, from 1, or None.
         game_file: File that holds the task, or None.
         details: What only this domain knows, for the task card.
+        num_reference_steps: Steps that a solution is taken to need where `solution` is empty.
     """
 
     task_id: str
@@ -115,6 +117,12 @@ class Task:
     solution_numbers: tuple[int, ...] | None = None
     game_file: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    num_reference_steps: int = 1
+
+    @property
+    def solution_length(self) -> int:
+        """Length of the solution, known or taken."""
+        return len(self.solution) or self.num_reference_steps
 
 
 class Turn(NamedTuple):

@@ -206,7 +206,7 @@ class TextAgentEnv(gym.Env[str, str]):
         self._reward = MilestoneReward(self._task.subgoals_total, self._reward_density)
         info = self._info(self._subgoals_done())
         info["task_card"] = copy.deepcopy(self._card())
-        if self._expose_solution:
+        if self._expose_solution and self._task.solution:
             info["solution"] = self._solution()
         return self._view(self._memory.start(self.opening())), cast(dict[str, Any], info)
 
@@ -291,7 +291,7 @@ class TextAgentEnv(gym.Env[str, str]):
     @property
     def max_steps(self) -> int:
         """Step budget of the current episode."""
-        return self._max_steps_asked or 3 * len(self.task.solution)
+        return self._max_steps_asked or 3 * self.task.solution_length
 
     @property
     def steps(self) -> int:
@@ -390,11 +390,11 @@ class TextAgentEnv(gym.Env[str, str]):
             requested=self._requested,
             measured=task.measured,
             units=self.units,
-            solution_length=len(task.solution),
+            solution_length=task.solution_length,
             solution_is_shortest=task.solution_is_shortest,
             mean_admissible=sum(counts) / len(counts) if counts else None,
             max_admissible=max(counts) if counts else None,
-            steps_per_reward=len(task.solution) / self._reward.milestones,
+            steps_per_reward=task.solution_length / self._reward.milestones,
             max_steps=self.max_steps,
             split=task.split,
             backend=self.backend,

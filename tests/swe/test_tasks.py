@@ -27,6 +27,7 @@ ORIGINS: tuple[Origin, ...] = ("bundled", "mutation", "release")
 def check(record: TaskRecord, sandbox: Sandbox) -> None:
     """Check by running the tests that the reference repair resolves and that the untouched tree is worth nothing."""
     ready = problem(record, sandbox)
+    assert ready.edits is not None
     start = texts(ready.exam.start)
     for edit in ready.edits:
         text = start.get(edit.path, "")

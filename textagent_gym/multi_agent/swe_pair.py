@@ -16,6 +16,7 @@ from typing import Any, ClassVar, cast
 
 from textagent_gym.contract import Task
 from textagent_gym.envs.swe.env import SWEGymEnv
+from textagent_gym.envs.swe.interfaces.base import call_of
 from textagent_gym.envs.swe.interfaces.calls import CallError, find_call
 from textagent_gym.envs.swe.interfaces.presented import SweTask
 from textagent_gym.envs.swe.interfaces.tools import TOOLS, read_call, shortened
@@ -65,13 +66,11 @@ class SWEPair(TeamEnv):
 
         The reviewer submits when all are made.
         """
-        edits = cast(SweTask, self.task).problem.edits
+        edits = cast(SweTask, self.task).problem.edits or ()
         (_, past, _), _ = cast(World, self._world)
         if len(past) >= len(edits):
             return {DEVELOPER: PASS, REVIEWER: json.dumps({"tool": "submit"})}
-        edit = edits[len(past)]
-        call = {"tool": "edit", "path": edit.path, "old": edit.old, "new": edit.new}
-        return {DEVELOPER: json.dumps(call), REVIEWER: PASS}
+        return {DEVELOPER: call_of(edits[len(past)], self._tools[DEVELOPER]) or PASS, REVIEWER: PASS}
 
     def _own(self, world: World) -> None:
         return None

@@ -11,8 +11,8 @@ from textagent_gym.envs.swe.grading.grader import Exam, gold_run, test_files, ti
 from textagent_gym.envs.swe.grading.guards import split_id, whole_id
 from textagent_gym.envs.swe.grading.runtime import distribution_name, required_name, runtime_folder
 from textagent_gym.envs.swe.repo.edits import Edit, edits_of
-from textagent_gym.envs.swe.repo.patches import PatchError, apply_patch, patched_files
-from textagent_gym.envs.swe.repo.tree import Tree, is_test, patch_bytes, patch_texts, source_files, texts, with_changes
+from textagent_gym.envs.swe.repo.patches import apply_patch, patched_files
+from textagent_gym.envs.swe.repo.tree import Tree, is_test, patch_bytes, patch_texts, source_files, with_changes
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sources.images import image_tree
 from textagent_gym.envs.swe.sources.projects import installed_tree, project_tree, projects
@@ -34,7 +34,7 @@ class Problem:
         exam: What decides it.
         visible: The tree that the agent sees, tests included.
         hidden: The same without the tests that the repair is judged by.
-        edits: The reference repair.
+        edits: The reference repair, or None where it changes binary files.
         num_files: Source files of the repository.
     """
 
@@ -42,7 +42,7 @@ class Problem:
     exam: Exam
     visible: Tree
     hidden: Tree
-    edits: tuple[Edit, ...]
+    edits: tuple[Edit, ...] | None
     num_files: int
 
 
@@ -73,10 +73,9 @@ def _problem(record: TaskRecord, sandbox: Sandbox) -> Problem:
     base = base_tree(record, sandbox)
     try:
         start = patched(base, record.setup_patch)
-        visible = patched(start, record.test_patch)
-        gold = patched(visible, record.patch)
-        edits = edits_of(texts(start), record.patch)
-    except (PatchError, ValueError) as error:
+        visible = patched(start, record.test_patch, text_only=True)
+        gold = patched(visible, record.patch, text_only=True)
+    except ValueError as error:
         raise ValueError(f"expected patches of {record.instance_id} that fit its tree: {error}") from error
     files = test_files({*record.FAIL_TO_PASS, *record.PASS_TO_PASS})
     missing = [path for path in files if path not in gold]
@@ -108,7 +107,7 @@ def _problem(record: TaskRecord, sandbox: Sandbox) -> Problem:
         exam=exam,
         visible=visible,
         hidden=_without_tests(start, record),
-        edits=edits,
+        edits=edits_of(visible, gold),
         num_files=len(source_files(start)),
     )
 
@@ -179,15 +178,15 @@ def _test_data(record: TaskRecord, visible: Tree) -> dict[str, bytes]:
     return {path: visible[path] for path in sorted(paths) if path in visible}
 
 
-def patched(tree: Tree, patch: str) -> Tree:
-    """Return a tree after a patch.
+def patched(tree: Tree, patch: str, *, text_only: bool = False) -> Tree:
+    """Return a tree after a patch; with `text_only` its binary files and links are passed over.
 
     Raises:
         textagent_gym.envs.swe.repo.patches.PatchError: It does not apply.
     """
     if not patch:
         return tree
-    changed = apply_patch(patch_texts(tree), patch)
+    changed = apply_patch(patch_texts(tree), patch, text_only=text_only)
     return with_changes(tree, {path: None if text is None else patch_bytes(text) for path, text in changed.items()})
 
 

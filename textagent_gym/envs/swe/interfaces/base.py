@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -51,37 +52,54 @@ def actions_asked(interface: Interface, action_space_size: int | None) -> int:
 
 
 def reference_actions(
-    edits: Sequence[Edit], interface: Interface, tools: Sequence[str], choices: Choices | None
+    edits: Sequence[Edit] | None, interface: Interface, tools: Sequence[str], choices: Choices | None
 ) -> tuple[str, ...]:
-    """Return the actions that make `edits`, as an agent would: look, edit, test, submit, as far as `tools` offers that."""
+    """Return the actions that make `edits`, as an agent would: look, edit, test, submit, as far as `tools` offers that.
+
+    There are none where the edits are not known, or `tools` cannot make one of them.
+    """
     if choices is not None:
         return (*choices.repairs, "submit")
+    if edits is None:
+        return ()
     if interface == "bash":
-        return (*(_edit_command(edit.path, edit.old, edit.new) for edit in edits), "submit")
+        return (*map(_command_of, edits), "submit")
     actions: list[str] = []
     for edit in edits:
-        if "view" in tools and edit.old:
+        if "view" in tools and edit.kind == "replace":
             first = max(1, edit.line - LOOK_AROUND)
             actions.append(_call("view", path=edit.path, start=first, end=edit.line + LOOK_AROUND))
-        actions.append(_call("edit", path=edit.path, old=edit.old, new=edit.new))
+        call = call_of(edit, tools)
+        if call is None:
+            return ()
+        actions.append(call)
     if "test" in tools:
         actions.append(_call("test"))
     return (*actions, _call("submit"))
+
+
+def call_of(edit: Edit, tools: Sequence[str]) -> str | None:
+    """Return the call of a tool that makes an edit, or None where none of `tools` can."""
+    if edit.kind == "delete":
+        return _call("bash", command=_command_of(edit)) if "bash" in tools else None
+    if edit.kind == "rewrite":
+        return _call("create", path=edit.path, content=edit.new) if "create" in tools else None
+    return _call("edit", path=edit.path, old=edit.old, new=edit.new)
 
 
 def _call(name: str, **arguments: Any) -> str:
     return json.dumps({"tool": name, **arguments})
 
 
-def _edit_command(path: str, old: str, new: str) -> str:
-    """Return a command that replaces one text by another in a file, byte for byte."""
-    return (
-        "python3 - <<'END_OF_EDIT'\n"
-        f"from pathlib import Path\npath = Path({path!r})\n"
-        + (
-            f"path.write_bytes(path.read_bytes().replace({old!r}.encode(), {new!r}.encode(), 1))\n"
-            if old
-            else f"path.parent.mkdir(parents=True, exist_ok=True)\npath.write_bytes({new!r}.encode())\n"
-        )
-        + "END_OF_EDIT"
+def _command_of(edit: Edit) -> str:
+    """Return a command for bash that makes an edit, byte for byte."""
+    if edit.kind == "delete":
+        return f"rm -- {shlex.quote(edit.path)}"
+    change = (
+        f"path.parent.mkdir(parents=True, exist_ok=True)\npath.write_bytes({edit.new!r}.encode({edit.encoding!r}))\n"
     )
+    if edit.kind == "replace":
+        name = repr(edit.encoding.removesuffix("-sig"))  # a piece of a file has no byte order mark
+        change = f"old, new = {edit.old!r}.encode({name}), {edit.new!r}.encode({name})\n"
+        change += "path.write_bytes(path.read_bytes().replace(old, new, 1))\n"
+    return f"python3 - <<'END_OF_EDIT'\nfrom pathlib import Path\npath = Path({edit.path!r})\n{change}END_OF_EDIT"

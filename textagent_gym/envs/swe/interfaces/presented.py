@@ -65,6 +65,7 @@ def present(
     return SweTask(
         task_id=record.instance_id,
         solution=solution,
+        num_reference_steps=2 * num_edits(record) + 2,
         solution_is_shortest=False,
         subgoals_total=len(exam.groups),
         measured={

@@ -1,62 +1,86 @@
-"""A reference patch as edits that an agent could make: a piece of text that stands once in a file, replaced by another."""
+"""A reference repair as edits that an agent could make: a piece of text that stands once in a file, replaced by another."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
-from textagent_gym.envs.swe.repo.patches import Hunk, parse_patch
-from textagent_gym.envs.swe.repo.text import found_once, lines_of
+from textagent_gym.envs.swe.repo.patches import Hunk, hunks_between
+from textagent_gym.envs.swe.repo.text import encoded, encoding_of, found_once, lines_of, replace_once
+from textagent_gym.envs.swe.repo.tree import Tree, as_text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """One replacement.
+    """One change of one file.
 
     Attributes:
         path: The file.
-        old: What stands there, once; empty for a file that does not exist yet.
-        new: What shall stand there.
-        line: First line that changes, from 1, in the file as it was before the patch.
+        kind: A piece of text is replaced, a file is created, written anew, or deleted.
+        old: For a replacement, the text that stands there once; empty otherwise.
+        new: The text that shall stand there; for a deletion empty.
+        line: First line that changes, from 1, in the file as it was before the repair.
+        encoding: Encoding of the file.
     """
 
     path: str
-    old: str
-    new: str
-    line: int
+    kind: Literal["replace", "create", "rewrite", "delete"]
+    old: str = ""
+    new: str = ""
+    line: int = 1
+    encoding: str = "utf-8"
 
 
-def edits_of(files: Mapping[str, str], patch: str) -> tuple[Edit, ...]:
-    """Return the edits that have the effect of a patch, in its order.
-
-    Raises:
-        ValueError: The patch deletes or renames a file, or does not fit `files`.
-    """
+def edits_of(before: Tree, after: Tree) -> tuple[Edit, ...] | None:
+    """Return the edits that turn one tree into another, sorted by path; None where one changes a binary file."""
     edits: list[Edit] = []
-    for section in parse_patch(patch):
-        if section.new is None or (section.old is not None and section.old != section.new):
-            raise ValueError(f"expected a patch that changes and adds files alone, got one that moves {section.path}")
-        text = files.get(section.new, "") if section.old is not None else ""
-        if section.old is None:
-            new = "".join(line for hunk in section.hunks for tag, line in hunk.lines if tag == "+")
-            edits.append(Edit(path=section.new, old="", new=new, line=1))
+    for path in sorted(path for path in {*before, *after} if before.get(path) != after.get(path)):
+        old, new = before.get(path), after.get(path)
+        if new is None:
+            edits.append(Edit(path=path, kind="delete"))
             continue
-        shift = 0
-        for hunk in section.hunks:
-            edit = _edit(section.new, text, hunk, shift)
-            text = text.replace(edit.old, edit.new, 1)
-            shift += sum({"+": 1, "-": -1}.get(tag, 0) for tag, _ in hunk.lines)
-            edits.append(edit)
+        encoding = encoding_of(new)
+        if encoding is None:
+            return None
+        text = as_text(old) if old else None
+        pieces = list(_pieces(path, text, new.decode(encoding), encoding)) if text is not None else []
+        if old and pieces and _after(old, pieces) == new:
+            edits += pieces
+        else:
+            kind: Literal["create", "rewrite"] = "rewrite" if old else "create"
+            edits.append(Edit(path=path, kind=kind, new=new.decode(encoding), encoding=encoding))
     return tuple(edits)
 
 
-def _edit(path: str, text: str, hunk: Hunk, shift: int) -> Edit:
+def _after(content: bytes, edits: list[Edit]) -> bytes | None:
+    """Return a file after edits as the tool makes them, or None where one cannot be made."""
+    for edit in edits:
+        edited = replace_once(as_text(content) or "", edit.old, edit.new)
+        if isinstance(edited, int):
+            return None
+        try:
+            content = encoded(edited.text, content)
+        except UnicodeEncodeError:
+            return None
+    return content
+
+
+def _pieces(path: str, text: str, wanted: str, encoding: str) -> Iterator[Edit]:
+    """Yield the replacements that turn one text into another, one for each hunk."""
+    shift = 0
+    for hunk in hunks_between(text, wanted):
+        edit = _edit(path, text, hunk, shift, encoding)
+        text = text.replace(edit.old, edit.new, 1)
+        shift += sum({"+": 1, "-": -1}.get(tag, 0) for tag, _ in hunk.lines)
+        yield edit
+
+
+def _edit(path: str, text: str, hunk: Hunk, shift: int, encoding: str) -> Edit:
     """Return the smallest piece of whole lines around a hunk that is found once."""
     old, new = hunk.old, hunk.new
     first = max(hunk.old_start - 1 + shift, 0)
     lines = lines_of(text)
-    if lines[first : first + len(old)] != old:
-        raise ValueError(f"expected a patch of {path} that fits its line {first + 1}, got another text there")
     same_before = _common(old, new)
     same_after = _common(old[same_before:][::-1], new[same_before:][::-1])
     low, high = first + same_before, first + len(old) - same_after
@@ -70,7 +94,14 @@ def _edit(path: str, text: str, hunk: Hunk, shift: int) -> Edit:
         if high < len(lines) and not found_once("".join(lines[low:high]), text):
             middle = [*middle, lines[high]]
             high += 1
-    return Edit(path=path, old="".join(lines[low:high]), new="".join(middle), line=first + same_before + 1 - shift)
+    return Edit(
+        path=path,
+        kind="replace",
+        old="".join(lines[low:high]),
+        new="".join(middle),
+        line=first + same_before + 1 - shift,
+        encoding=encoding,
+    )
 
 
 def _common(one: list[str], other: list[str]) -> int:

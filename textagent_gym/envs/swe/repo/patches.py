@@ -87,13 +87,18 @@ def make_patch(before: Mapping[str, str], after: Mapping[str, str]) -> str:
     return "".join(_format(_compare(_checked(path), before.get(path), after.get(path))) for path in changed)
 
 
-def apply_patch(files: Mapping[str, str], patch: str) -> dict[str, str | None]:
+def apply_patch(files: Mapping[str, str], patch: str, *, text_only: bool = False) -> dict[str, str | None]:
     """Return path -> new text, None for deleted files, of all files that `patch` changes; `files` stays as it is.
 
     A hunk is looked for at its line, moved as far as the hunk before it was, and then at the nearest line at which its
     context and removed lines match exactly, be it the start or the end of the file, which git insists on for hunks that
     touch them. As in git, renames and copies read the tree as it was before the patch, and a file that occurs twice is
     changed twice.
+
+    Args:
+        files: The tree.
+        patch: The patch.
+        text_only: Whether binary files, links and submodules are left as they are, and not refused.
 
     Raises:
         PatchError: The patch cannot be read, does not apply, or changes what is no text.
@@ -104,6 +109,8 @@ def apply_patch(files: Mapping[str, str], patch: str) -> dict[str, str | None]:
     now = ChainMap[str, str | None](changed, dict(files))
     written: set[str] = set()
     for section in sections:
+        if text_only and not _is_text(section):
+            continue
         _refuse_other_than_text(section)
         text = _apply_hunks(section, files if section.moved else now)
         if section.new is None and section.old is not None:
@@ -189,12 +196,13 @@ def _lines(text: str) -> list[str]:
 
 
 def _compare(path: str, before: str | None, after: str | None) -> FilePatch:
-    hunks = tuple(_hunks(_lines(before or ""), _lines(after or "")))
+    hunks = tuple(hunks_between(before or "", after or ""))
     return FilePatch(old=None if before is None else path, new=None if after is None else path, hunks=hunks)
 
 
-def _hunks(old: list[str], new: list[str]) -> Iterator[Hunk]:
+def hunks_between(before: str, after: str) -> Iterator[Hunk]:
     """Yield hunks between two texts; what is equal at both ends never reaches the matcher."""
+    old, new = _lines(before), _lines(after)
     most = min(len(old), len(new))
     head = next((at for at in range(most) if old[at] != new[at]), most)
     tail = next((at for at in range(most - head) if old[-1 - at] != new[-1 - at]), most - head)
@@ -272,6 +280,10 @@ def _swapped(lines: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 
 # Applying.
+
+
+def _is_text(section: FilePatch) -> bool:
+    return not section.binary and not any(mode.startswith(("120", "160")) for mode in section.modes)
 
 
 def _refuse_other_than_text(section: FilePatch) -> None:

@@ -183,7 +183,9 @@ def mutation_record(
 
 def num_edits(record: TaskRecord) -> int:
     """Return the count behind `solution_length`: inserted bugs where they are known, hunks of the repair otherwise."""
-    return len(record.bugs) if record.origin in ("bundled", "mutation") else num_hunks(record.patch)
+    if record.bugs and record.origin in ("bundled", "mutation"):
+        return len(record.bugs)
+    return max(1, num_hunks(record.patch))
 
 
 def distractors(record: TaskRecord, count: int) -> list[Mutation]:

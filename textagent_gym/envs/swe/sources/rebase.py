@@ -30,9 +30,9 @@ from textagent_gym.envs.swe.grading.grader import gold_run, test_files
 from textagent_gym.envs.swe.grading.guards import split_id, whole_id
 from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_tests
 from textagent_gym.envs.swe.grading.runtime import distribution_name
-from textagent_gym.envs.swe.repo.edits import edits_of
-from textagent_gym.envs.swe.repo.patches import apply_patch, make_patch
-from textagent_gym.envs.swe.repo.tree import Tree, source_files, texts
+from textagent_gym.envs.swe.repo.patches import FilePatch, apply_patch, make_patch, parse_patch
+from textagent_gym.envs.swe.repo.text import lines_of
+from textagent_gym.envs.swe.repo.tree import Tree, patch_texts, source_files
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 from textagent_gym.envs.swe.sources.formats import from_row, read_records, to_row, write_records
@@ -106,8 +106,8 @@ def _validated(moved: TaskRecord, start: Tree, sandbox: Sandbox, seconds: float)
         ValueError: A test of FAIL_TO_PASS does not do what it should.
     """
     requirements = requirements_of(moved, start)
-    visible = patched(start, moved.test_patch)
-    gold = patched(visible, moved.patch)
+    visible = patched(start, moved.test_patch, text_only=True)
+    gold = patched(visible, moved.patch, text_only=True)
     files = _files_to_run(moved, gold)
     started = time.perf_counter()
     repaired = run_tests(gold, files, sandbox=sandbox, seconds=seconds, requirements=requirements)
@@ -194,12 +194,11 @@ def _moved(record: TaskRecord, sdist: Sdist, start: Tree) -> TaskRecord:
     """Return the row on the sdist's tree, with patches that fit it, without its image; its tests are those of the row.
 
     Raises:
-        ValueError: A patch does not apply, or moves or deletes files of the source.
+        ValueError: A patch does not apply.
     """
-    before = texts(start)
+    before = patch_texts(start)
     try:
         patch, test_patch = _fitted(before, record.patch), _fitted(before, record.test_patch)
-        edits_of(before, patch)
     except ValueError as error:
         raise ValueError(
             f"expected patches that fit {sdist.project} {sdist.version}, got one that does not: {error}"
@@ -230,13 +229,18 @@ def _fitted(files: Mapping[str, str], patch: str) -> str:
     Raises:
         PatchError: It does not apply.
     """
-    changed = apply_patch(files, patch)
-    try:
-        edits_of(files, patch)
+    changed = apply_patch(files, patch, text_only=True)
+    if all(_is_in_place(section, files) for section in parse_patch(patch)):
         return patch
-    except ValueError:
-        before = {path: files[path] for path in changed if path in files}
-        return make_patch(before, {path: text for path, text in changed.items() if text is not None})
+    before = {path: files[path] for path in changed if path in files}
+    return make_patch(before, {path: text for path, text in changed.items() if text is not None})
+
+
+def _is_in_place(section: FilePatch, files: Mapping[str, str]) -> bool:
+    """Return whether all hunks of a file stand at the lines that they name."""
+    lines = lines_of(files.get(section.old or "", ""))
+    starts = [hunk.old_start - bool(hunk.old) for hunk in section.hunks]
+    return all(lines[at : at + len(hunk.old)] == hunk.old for at, hunk in zip(starts, section.hunks, strict=True))
 
 
 def _files_to_run(record: TaskRecord, gold: Tree) -> list[str]:

@@ -14,7 +14,6 @@ from typing import Any
 
 from textagent_gym.envs.swe.grading.grader import gold_run
 from textagent_gym.envs.swe.grading.pytest_runs import run_tests
-from textagent_gym.envs.swe.repo.edits import edits_of
 from textagent_gym.envs.swe.repo.patches import make_patch, num_hunks
 from textagent_gym.envs.swe.repo.text import shown_lines
 from textagent_gym.envs.swe.repo.tree import (
@@ -80,7 +79,6 @@ def validate_release(before: Sdist, after: Sdist, *, licence: str, split: str, s
     if not record.patch or not record.test_patch:
         raise ValueError("expected a release that changes sources and tests, got one that does not")
     start = installed_tree(before)
-    edits_of(texts(start), record.patch)
     tested = with_changes(start, _difference(start, sdist_tree(after), tests=True))
     gold = with_changes(tested, _difference(start, sdist_tree(after), tests=False))
     files = runnable_files(gold)

@@ -14,12 +14,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import tyro
 from numpy.typing import NDArray
-from scipy import stats
 
 from baselines.config.settings import JsonObject, RolloutSettings, check_at_least
 from baselines.endpoints.endpoint import Endpoint, EndpointSettings, Usage
@@ -29,10 +28,10 @@ from baselines.models.policy import Policy, check_model_exists, silence_transfor
 from baselines.sampling.environments import EnvPool, Task, TextEnv, is_success, reset_env, step_env
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout
+from baselines.stats import Interval, Method, mean_interval
+from baselines.stats import two_level_interval as two_level_interval
 
 Agent: TypeAlias = Callable[[str, Mapping[str, Any]], str]
-Interval: TypeAlias = tuple[float, float]
-Method: TypeAlias = Literal["percentile", "BCa"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,10 +122,7 @@ def summarise(episodes: Sequence[Episode]) -> Evaluation:
 def success_interval(
     successes: NDArray[np.bool_], confidence: float = 0.95, method: Method = "percentile", seed: int = 0
 ) -> Interval:
-    """Return bootstrap interval of a success rate over episodes.
-
-    Where all episodes agree a bootstrap sees no spread at all; the exact interval of Clopper and Pearson (Biometrika
-    26, 1934) takes its place.
+    """Return bootstrap interval of a success rate over episodes; the exact one where all episodes agree.
 
     Args:
         successes: (N,) one entry per episode.
@@ -134,12 +130,9 @@ def success_interval(
         method: "percentile", or "BCa" (Efron, JASA 82, 1987).
         seed: of the resampling.
     """
-    if len(np.unique(successes)) < 2:
-        if len(successes) == 0:
-            return (0.0, 1.0)
-        exact = stats.binomtest(int(successes.sum()), len(successes)).proportion_ci(confidence, method="exact")
-        return (float(exact.low), float(exact.high))
-    return mean_interval(successes.astype(np.float64), confidence, method, seed)
+    if len(successes) == 0:
+        return (0.0, 1.0)
+    return mean_interval(successes.astype(np.float64), confidence, method, seed, bounds=(0.0, 1.0))
 
 
 def paired_difference_interval(
@@ -152,54 +145,8 @@ def paired_difference_interval(
     """
     if not np.array_equal(first.seeds, second.seeds):
         raise ValueError("expected two evaluations on the same seeds in the same order, got different ones")
-    return mean_interval(first.successes.astype(np.float64) - second.successes, confidence, method, seed)
-
-
-def mean_interval(
-    values: NDArray[np.float64], confidence: float = 0.95, method: Method = "percentile", seed: int = 0
-) -> Interval:
-    """Return bootstrap interval of a mean, 9,999 resamples; the mean itself twice where all values are equal.
-
-    Args:
-        values: (N,) N >= 1.
-        confidence: coverage in (0, 1).
-        method: "percentile" or "BCa".
-        seed: of the resampling.
-    """
-    if np.ptp(values) == 0:
-        return (float(values[0]), float(values[0]))
-    result = stats.bootstrap(
-        (values,),
-        np.mean,
-        confidence_level=confidence,
-        method=method,
-        n_resamples=9_999,
-        rng=np.random.default_rng(seed),
-    )
-    return (float(result.confidence_interval.low), float(result.confidence_interval.high))
-
-
-def two_level_interval(
-    values: NDArray[np.float64], confidence: float = 0.95, num_resamples: int = 9_999, seed: int = 0
-) -> Interval:
-    """Return bootstrap interval of a mean over training seeds and tasks: both are drawn anew, with replacement.
-
-    The interval of a claim about the method and not about one trained model; with few seeds it is wide, and should be.
-
-    Args:
-        values: (S, N) of S training seeds, on the same N tasks.
-        confidence: coverage in (0, 1).
-        num_resamples: draws.
-        seed: of the resampling.
-    """
-    rng = np.random.default_rng(seed)
-    num_seeds, num_tasks = values.shape
-    drawn_seeds = rng.integers(num_seeds, size=(num_resamples, num_seeds))
-    drawn_tasks = rng.integers(num_tasks, size=(num_resamples, num_tasks))
-    weights = (drawn_seeds[..., None] == np.arange(num_seeds)).mean(1)  # (R, S) share of each training seed
-    means = np.take_along_axis(weights @ values, drawn_tasks, axis=1).mean(1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return (float(low), float(high))
+    gains = first.successes.astype(np.float64) - second.successes
+    return mean_interval(gains, confidence, method, seed, bounds=(-1.0, 1.0))
 
 
 def _tasks(seeds: Sequence[int]) -> list[Task]:

@@ -46,12 +46,13 @@ from baselines.config.settings import (
     check_positive,
 )
 from baselines.errors import BaselinesError, ConfigError
-from baselines.evaluate import Evaluation, Interval, two_level_interval
+from baselines.evaluate import Evaluation
 from baselines.models.policy import Policy, silence_transformers
 from baselines.rl.advantages import Credit
 from baselines.runs.distributed import Ranks, num_processes
 from baselines.runs.files import write_whole
 from baselines.runs.run import HeldOut, claim_folder
+from baselines.stats import Interval, two_level_interval
 
 Algorithm: TypeAlias = Literal["grpo", "rloo", "ppo", "reinforce_pp"]
 
@@ -216,7 +217,7 @@ class Recipe:
     @property
     def interval(self) -> Interval:
         """95 % interval of the success rate over seeds and tasks."""
-        return two_level_interval(self.successes.astype(np.float64))
+        return two_level_interval(self.successes.astype(np.float64), bounds=(0.0, 1.0))
 
 
 def train(config: Config) -> list[Recipe]:

@@ -27,8 +27,8 @@ import tyro
 from rich.console import Console
 from torch import Tensor, nn
 
-from baselines.evaluate import mean_interval
 from baselines.runs.files import write_whole
+from baselines.stats import mean_interval
 from textagent_gym.multi_agent.team import PASS, TeamEnv
 from textagent_gym.multi_agent.teams import ExpertTeam, RandomTeam
 from textagent_gym.multi_agent.textworld_coop import parallel_env
@@ -201,7 +201,7 @@ def run(config: Config) -> list[dict[str, Any]]:
                 "team": name,
                 "num_games": len(played),
                 "success_rate": float(success.mean()),
-                "success_interval": mean_interval(success),
+                "success_interval": mean_interval(success, bounds=(0.0, 1.0)),
                 "mean_return": float(returns.mean()),
                 "return_interval": mean_interval(returns),
                 "mean_rounds": float(rounds.mean()),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.config.settings import RolloutSettings
-from baselines.evaluate import two_level_interval
+from baselines.stats import two_level_interval
 from benchmarks.leaderboard.scores import Estimate
 
 Algorithm: TypeAlias = Literal["base", "sft", "grpo", "rloo", "reinforce_pp", "ppo", "rft"]
@@ -204,7 +204,7 @@ class Experiment:
 def rate(successes: NDArray[np.bool_]) -> Estimate:
     """Return the success rate of (S, N) with its interval over seeds and games."""
     values = successes.astype(np.float64)
-    return Estimate(float(values.mean()), *two_level_interval(values))
+    return Estimate(float(values.mean()), *two_level_interval(values, bounds=(0.0, 1.0)))
 
 
 def difference(results: Results, later: str, earlier: str, column: str) -> Estimate | None:
@@ -223,12 +223,12 @@ def mean_difference(results: Results, pairs: Sequence[tuple[str, str]], column: 
     seeds = min(len(results[name][column]) for name in names)
     of = {name: results[name][column][:seeds].astype(np.float64) for name in names}
     gains = np.mean([of[later] - of[earlier] for later, earlier in pairs], axis=0)
-    return Estimate(float(gains.mean()), *two_level_interval(gains))
+    return Estimate(float(gains.mean()), *two_level_interval(gains, bounds=(-1.0, 1.0)))
 
 
 def is_clear(estimate: Estimate | None) -> bool:
-    """Return whether a difference is known to be none of 0."""
-    return estimate is not None and (estimate.low > 0 or estimate.high < 0)
+    """Return whether a difference is known to be none of 0, to the two digits that tables show."""
+    return estimate is not None and (round(estimate.low, 2) > 0 or round(estimate.high, 2) < 0)
 
 
 def textworld(size: str, density: str = "Dense") -> str:

@@ -24,9 +24,10 @@ from rich.console import Console
 
 from baselines import grpo, sft
 from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings
-from baselines.evaluate import Evaluation, evaluate_agent, evaluate_policy, mean_interval, paired_difference_interval
+from baselines.evaluate import Evaluation, evaluate_agent, evaluate_policy, paired_difference_interval
 from baselines.models.policy import Policy, silence_transformers
 from baselines.sampling.environments import EnvPool
+from baselines.stats import mean_interval
 
 ENV_ID = "textagent_gym:SWEGym-Easy-Dense-v0"
 OPTIONS: dict[str, Any] = {

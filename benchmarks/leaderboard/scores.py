@@ -28,6 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from baselines.stats import agreeing_interval
+
 Array: TypeAlias = NDArray[Any]
 Bools: TypeAlias = NDArray[np.bool_]
 Floats: TypeAlias = NDArray[np.float64]
@@ -52,8 +54,14 @@ class Estimate:
         return format(self)
 
     def __format__(self, spec: str) -> str:
-        value, low, high = (format(number, spec or ".2f") for number in (self.value, self.low, self.high))
+        value, low, high = (_shown(number, spec or ".2f") for number in (self.value, self.low, self.high))
         return f"{value} [{low}, {high}]"
+
+
+def _shown(number: float, spec: str) -> str:
+    """Format a number, without the sign of a 0 that it is rounded to."""
+    shown = format(number, spec)
+    return format(0.0, spec) if shown.startswith("-") and not shown.strip("-0.%") else shown
 
 
 @dataclass(frozen=True)
@@ -233,8 +241,7 @@ def estimate_success_rate(successes: Bools, *, strata: Labels, options: Resampli
     rate, num_tasks = float(success_rate(successes)), successes.shape[-1]
     if 0 < rate < 1:  # else a bootstrap would have no width
         return bootstrap_over_tasks(success_rate, successes, strata=strata, options=options)
-    exact = stats.binomtest(int(rate) * num_tasks, num_tasks).proportion_ci(options.confidence)
-    return Estimate(rate, float(exact.low), float(exact.high))
+    return Estimate(rate, *agreeing_interval(rate, num_tasks, (0.0, 1.0), options.confidence))
 
 
 def estimate_amount_per_solved(

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import TOY
+from scipy import stats
 
 from baselines.config.settings import RolloutSettings
 from baselines.evaluate import (
     Evaluation,
     evaluate_agent,
     evaluate_policy,
-    mean_interval,
     paired_difference_interval,
     success_interval,
 )
 from baselines.models.policy import Policy
 from baselines.sampling.environments import EnvPool, make_env
+from baselines.stats import agreeing_interval, mean_interval, two_level_interval
 
 
 def obedient(observation: str, info: Mapping[str, Any]) -> str:
@@ -73,6 +74,24 @@ def test_all_equal_outcomes_have_the_exact_interval() -> None:
 
 def test_constant_values_have_no_spread() -> None:
     assert mean_interval(np.full(7, 0.25)) == (0.25, 0.25)
+
+
+@pytest.mark.parametrize("count", [1, 40, 300])
+def test_agreement_is_no_certainty(count: int) -> None:
+    unseen = 1 - 0.025 ** (1 / count)
+    lost, won = outcome([False] * count), outcome([True] * count)
+    assert success_interval(lost.successes) == pytest.approx((0, unseen))
+    assert paired_difference_interval(lost, lost) == pytest.approx((-unseen, unseen))
+    assert paired_difference_interval(won, lost) == pytest.approx((1 - 2 * unseen, 1))
+    assert two_level_interval(np.zeros((3, count)), bounds=(0, 1)) == pytest.approx((0, unseen))
+    assert two_level_interval(np.ones((3, count)), bounds=(-1, 1)) == pytest.approx((1 - 2 * unseen, 1))
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_the_interval_of_agreement_is_the_exact_one(rate: float) -> None:
+    for count in range(1, 200, 7):
+        exact = stats.binomtest(int(rate) * count, count).proportion_ci(0.9, method="exact")
+        assert agreeing_interval(rate, count, (0, 1), 0.9) == pytest.approx((exact.low, exact.high), abs=1e-12)
 
 
 def test_pairing_is_by_seed_and_narrows_the_interval() -> None:

@@ -42,6 +42,7 @@ from benchmarks.experiments.experiment import (
     waves,
     with_options,
 )
+from benchmarks.leaderboard.scores import Estimate
 
 NAMES = get_args(Name)
 ENV_ID = textworld("w2-o3-q4")
@@ -229,6 +230,23 @@ def test_only_seeds_without_a_gap_are_read(tmp_path: Path) -> None:
     for seed in (1, 3):
         write_result(job, seed, job.digest(job.arm("SFT")))
     assert read_results(job)["SFT"]["new seeds"].tolist() == [[True, False]]
+
+
+def test_zero_of_three_hundred_is_no_certainty() -> None:
+    nothing = np.zeros((3, 100), dtype=bool)
+    results = {"a": {"x": nothing}, "b": {"x": nothing}}
+    assert str(rate(nothing)) == "0.00 [0.00, 0.04]"
+    assert f"{difference(results, 'b', 'a', 'x'):+.2f}" == "+0.00 [-0.04, +0.04]"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "clear"),
+    [(-0.19, -0.004, False), (0.004, 0.2, False), (-0.19, -0.006, True), (0.006, 0.2, True), (-0.1, 0.1, False)],
+)
+def test_an_end_that_is_shown_as_0_is_no_finding(low: float, high: float, clear: bool) -> None:
+    found = Estimate((low + high) / 2, low, high)
+    assert is_clear(found) == clear
+    assert "-0.00" not in f"{found:+.2f}"
 
 
 def test_an_arm_comes_with_those_that_it_starts_from() -> None:

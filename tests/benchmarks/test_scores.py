@@ -249,6 +249,8 @@ def test_bad_input_says_what_was_expected(call: Callable[[], object], message: s
 def test_an_estimate_prints_its_interval() -> None:
     assert str(Estimate(0.42, 0.351, 0.49)) == "0.42 [0.35, 0.49]"
     assert f"{Estimate(1234.5, 1000, math.inf):.0f}" == "1234 [1000, inf]"
+    assert f"{Estimate(-0.004, -0.2, -0.001):+.2f}" == "+0.00 [-0.20, +0.00]"
+    assert f"{Estimate(-0.4, -10, -0.04):.0%}" == "-40% [-1000%, -4%]"
 
 
 def test_the_docstrings_example_is_true() -> None:

@@ -1,6 +1,7 @@
 """A repository of two functions and three tests, with two bugs, for tests that need no index."""
 
 from textagent_gym.envs.swe.grading.grader import Exam, gold_run
+from textagent_gym.envs.swe.grading.second_opinion import find_challenges
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
 TESTS = b"""import calc
@@ -52,7 +53,9 @@ def exam(sandbox: Sandbox) -> Exam:
         groups=(ADD, LARGEST),
         fail_to_pass=failing,
         pass_to_pass=frozenset({MUL}),
-        seconds=0.5,
+        seconds=2.0,
         aliased=failing & gold.aliased,
         twinned=failing & gold.twinned,
+        challenges=find_challenges(GOLD, (ADD, LARGEST), sandbox=sandbox, seconds=20),
+        allowed=gold.seen,
     )

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from textagent_gym.envs.swe import tasks
-from textagent_gym.envs.swe.grading.grader import examine, tree_digest
+from textagent_gym.envs.swe.grading.grader import examine
 from textagent_gym.envs.swe.repo.patches import num_hunks
-from textagent_gym.envs.swe.repo.tree import texts, with_changes
+from textagent_gym.envs.swe.repo.tree import texts, tree_digest, with_changes
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sources import sdists
 from textagent_gym.envs.swe.sources.index import indexed_record, listed

@@ -7,9 +7,11 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from textagent_gym.envs.swe.grading.grader import Exam, gold_run, test_files, time_limit
+from textagent_gym.envs.swe.grading.grader import Exam, gold_run, time_limit
 from textagent_gym.envs.swe.grading.guards import split_id, whole_id
+from textagent_gym.envs.swe.grading.pytest_runs import test_files
 from textagent_gym.envs.swe.grading.runtime import distribution_name, required_name, runtime_folder
+from textagent_gym.envs.swe.grading.second_opinion import find_challenges
 from textagent_gym.envs.swe.repo.edits import Edit, edits_of
 from textagent_gym.envs.swe.repo.patches import apply_patch, patched_files
 from textagent_gym.envs.swe.repo.tree import Tree, is_test, patch_bytes, patch_texts, source_files, with_changes
@@ -91,16 +93,20 @@ def _problem(record: TaskRecord, sandbox: Sandbox) -> Problem:
     if not wanted <= run.passed:
         test = sorted(wanted - run.passed)[0]
         raise ValueError(f"expected the reference repair of {record.instance_id} to pass {test}, got a failure here")
+    groups = groups_of(record)
+    challenges = find_challenges(gold, groups, sandbox=sandbox, seconds=seconds, requirements=requirements)
     exam = Exam(
         start=start,
         tests={**{path: content for path, content in gold.items() if is_test(path)}, **_test_data(record, visible)},
-        groups=groups_of(record),
+        groups=groups,
         fail_to_pass=wanted,
         pass_to_pass=frozenset(record.PASS_TO_PASS) & run.passed,
         seconds=record.seconds or (IMAGE_SECONDS if in_image else 2.0),
         aliased=wanted & run.aliased,
         twinned=wanted & run.twinned,
         requirements=requirements,
+        challenges=challenges,
+        allowed=run.seen,
     )
     return Problem(
         record=record,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import re
 import secrets
 import threading
 from collections import OrderedDict
@@ -15,13 +14,31 @@ from dataclasses import dataclass, field, replace
 from gymnasium import logger
 
 from textagent_gym.cache import cache_folder, keep
-from textagent_gym.envs.swe.grading.guards import CANARY, beside, renamed, split_id, test_functions, twin
-from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_tests, setting
+from textagent_gym.envs.swe.grading.guards import CANARY, by_file, copy_path, renamed, split_id, test_functions, twin
+from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_plainly, run_tests, setting, test_files
+from textagent_gym.envs.swe.grading.second_opinion import (
+    NO_CHALLENGES,
+    NOTHING_DRAWN,
+    Challenges,
+    Drawn,
+    draw,
+    lots,
+    opinion,
+    without,
+)
+from textagent_gym.envs.swe.grading.suspects import suspects
 from textagent_gym.envs.swe.repo.text import encoding_of
-from textagent_gym.envs.swe.repo.tree import Tree, UnwritableTreeError, as_text, is_test, texts, with_changes
+from textagent_gym.envs.swe.repo.tree import (
+    Tree,
+    UnwritableTreeError,
+    as_text,
+    is_test,
+    tree_digest,
+    with_changes,
+)
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
-VERSION = 3
+VERSION = 4
 """Of what the grader does; a change makes every remembered verdict anew."""
 
 MAX_REMEMBERED = 10_000
@@ -29,10 +46,6 @@ MAX_REMEMBERED = 10_000
 
 MIN_SECONDS = 10.0
 """Least time limit of a run of tests, in seconds."""
-
-_SUSPECT = re.compile(
-    r"^[^\S\n]*(?:import|from)[^\S\n]+(pytest|_pytest|unittest|inspect|gc|ctypes|pluggy|sys\.monitoring)\b", re.M
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +62,8 @@ class Exam:
         aliased: Of `fail_to_pass`, those that also pass in a copy of their file with another name.
         twinned: Of `fail_to_pass`, those whose twin fails as it should.
         requirements: Wheels that the tests need besides pytest, each as "name==version".
+        challenges: How tests of `fail_to_pass` can be altered so that they fail on the repaired tree.
+        allowed: What may be done to the interpreter, as the repaired tree and its tests do it.
     """
 
     start: Tree
@@ -60,6 +75,8 @@ class Exam:
     aliased: frozenset[str] = frozenset()
     twinned: frozenset[str] = frozenset()
     requirements: tuple[str, ...] = ()
+    challenges: Challenges = NO_CHALLENGES
+    allowed: frozenset[str] = frozenset()
 
     @functools.cached_property
     def digest(self) -> bytes:
@@ -69,6 +86,7 @@ class Exam:
             content.update(tree_digest(tree).encode())
         for tests in (self.fail_to_pass, self.pass_to_pass, self.aliased, self.twinned, *self.groups):
             content.update(repr(sorted(tests)).encode())
+        content.update(repr((self.challenges.each, sorted(self.challenges.seen), sorted(self.allowed))).encode())
         return content.digest()
 
 
@@ -142,42 +160,64 @@ def unchanged(exam: Exam) -> Verdict:
 
 
 def examine(exam: Exam, counted: Mapping[str, bytes | None], sandbox: Sandbox) -> Verdict:
-    """Return the verdict on a tree, by running the tests."""
+    """Return the verdict on a tree, by running the tests: with pytest, and then, of what passes, copies without it."""
     pristine = {path: content for path, content in with_changes(exam.start, counted).items() if not is_test(path)}
     pristine.update(exam.tests)
-    guards = Guards.of(exam)
-    targets = [*test_files(exam.fail_to_pass | exam.pass_to_pass), *guards.targets]
+    flags = suspects(exam.start, counted)
     try:
-        report = run_tests(
-            {**pristine, **guards.files},
-            targets,
-            sandbox=sandbox,
-            seconds=time_limit(exam.seconds),
-            requirements=exam.requirements,
-        )
+        verdict = _examined(exam, pristine, sandbox)
     except UnwritableTreeError as error:
-        return replace(unchanged(exam), reason=f"the tests cannot be laid beside the source: {error}")
-    verdict = judge(exam, report, guards)
-    flags = tuple(
-        f"{path} imports {found[1]}"
-        for path, text in texts({path: content for path, content in counted.items() if content is not None}).items()
-        for found in _SUSPECT.finditer(text)
-        if found[0] not in (as_text(exam.start.get(path, b"")) or "")
-    )
+        verdict = replace(unchanged(exam), reason=f"the tests cannot be laid beside the source: {error}")
     return replace(verdict, flags=flags)
 
 
-def judge(exam: Exam, report: TestReport, guards: Guards) -> Verdict:
-    """Grade a repair by a report."""
+def _examined(exam: Exam, pristine: Tree, sandbox: Sandbox) -> Verdict:
+    guards = Guards.of(exam)
+    targets = [*test_files(exam.fail_to_pass | exam.pass_to_pass), *guards.targets]
+    allowed, seconds = exam.allowed | exam.challenges.seen, time_limit(exam.seconds)
+    report = run_tests(
+        {**pristine, **guards.files},
+        targets,
+        sandbox=sandbox,
+        seconds=seconds,
+        requirements=exam.requirements,
+        allowed=allowed,
+    )
+    verdict = judge(exam, report, guards)
+    asked = [one for one in exam.challenges.each if one.plain and report.passed.issuperset(one.tests)]
+    if not any(verdict.groups_done) or not asked:
+        return verdict
+    drawn = draw(asked, exam.tests, lots())
+    second = run_plainly(
+        {**without(pristine, exam.fail_to_pass), **drawn.files},
+        drawn.targets,
+        sandbox=sandbox,
+        seconds=seconds,
+        requirements=exam.requirements,
+        allowed=allowed,
+    )
+    return judge(exam, report, guards, (drawn, second))
+
+
+def judge(exam: Exam, report: TestReport, guards: Guards, second: tuple[Drawn, TestReport] | None = None) -> Verdict:
+    """Return what reports say about a repair: pytest's, and where it was asked that of the plain runner on its copies."""
     passed = report.passed
-    forged = guards.forged(report)
-    failing = {test for test in exam.fail_to_pass if test not in passed or not guards.confirms(test, passed)}
+    reports = [report, *(second[1:] if second else ())]
+    opinions = [opinion(guards.drawn, report), *([opinion(*second)] if second else [])]
+    doubted = {test for one in opinions for test in one.doubted}
+    failing = {
+        test for test in exam.fail_to_pass if test not in passed or test in doubted or not guards.confirms(test, passed)
+    }
     broken = exam.pass_to_pass - passed
-    sound = report.complete and not forged
+    # A copy that passes although it must fail says something of tests that are claimed to pass, and of no others.
+    forged = guards.forged(report) or any(passed.issuperset(tests) for one in opinions for tests in one.refuted)
+    complete = all(one.complete for one in reports)
+    stopped = next((one.stopped for one in reports if one.stopped is not None), None)
+    sound = complete and not forged
     reason = ""
-    if report.stopped is not None:
-        reason = f"the tests were ended: they used too much {report.stopped}"
-    elif not report.complete:
+    if stopped is not None:
+        reason = f"the tests were ended: they used too much {stopped}"
+    elif not complete:
         reason = "the tests did not run to their end"
     elif forged:
         reason = "tests that must fail did not"
@@ -194,7 +234,7 @@ def judge(exam: Exam, report: TestReport, guards: Guards) -> Verdict:
         num_failing=len(failing),
         num_broken=len(broken),
         reason=reason,
-        stopped=report.stopped,
+        stopped=stopped,
     )
 
 
@@ -207,17 +247,25 @@ class Guards:
         targets: What pytest should run of them.
         aliases: Test -> its id in a faithful copy, which must agree.
         must_fail: Ids of tests that must be seen to fail.
+        drawn: Copies of tests that the plain runner cannot run, drawn by lot.
     """
 
     files: dict[str, bytes]
     targets: tuple[str, ...]
     aliases: dict[str, str]
     must_fail: frozenset[str]
+    drawn: Drawn = NOTHING_DRAWN
 
     @classmethod
     def of(cls, exam: Exam) -> Guards:
         """Guards under names that nobody could have known; they decide nothing else."""
-        return cls.make(exam.tests, exam.aliased, exam.twinned)
+        made = cls.make(exam.tests, exam.aliased, exam.twinned)
+        left = [one for one in exam.challenges.each if not one.plain]
+        if not left:
+            return made
+        drawn = draw(left, exam.tests, lots())
+        targets = sorted([*made.targets, *drawn.targets], key=lambda target: hashlib.sha256(target.encode()).digest())
+        return replace(made, files={**made.files, **drawn.files}, targets=tuple(targets), drawn=drawn)
 
     @classmethod
     def make(cls, tests: Mapping[str, bytes], aliased: Collection[str], twinned: Collection[str]) -> Guards:
@@ -227,7 +275,7 @@ class Guards:
         aliases: dict[str, str] = {}
         must_fail: set[str] = set()
         for path, names in by_file(aliased).items():
-            copy = beside(path, secrets.token_hex(8))
+            copy = copy_path(path, secrets.token_hex(8))
             files[copy] = tests[path]
             targets += [f"{copy}::{name}" for name in names]
             aliases |= {test: renamed(test, copy) for test in aliased if split_id(test)[0] == path}
@@ -235,7 +283,7 @@ class Guards:
             encoding = encoding_of(tests[path]) or "utf-8"
             source = twin(tests[path].decode(encoding), names)
             if source is not None:
-                copy = beside(path, secrets.token_hex(8))
+                copy = copy_path(path, secrets.token_hex(8))
                 files[copy] = source.encode(encoding)
                 targets += [f"{copy}::{name}" for name in names]
                 must_fail |= {renamed(test, copy) for test in twinned if split_id(test)[0] == path}
@@ -265,11 +313,13 @@ class GoldRun:
         passed: Tests that pass.
         aliased: Of them, those that also pass in a copy of their file with another name.
         twinned: Of them, those whose twin fails as it should.
+        seen: What the tree and its tests do to the interpreter, see `TestReport.seen`.
     """
 
     passed: frozenset[str]
     aliased: frozenset[str]
     twinned: frozenset[str]
+    seen: frozenset[str] = frozenset()
 
 
 def gold_run(
@@ -292,7 +342,7 @@ def gold_run(
     path = cache_folder() / "swe" / "gold" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
     if path.exists():
         known = json.loads(path.read_bytes())
-        return GoldRun(**{name: frozenset(known[name]) for name in ("passed", "aliased", "twinned")})
+        return GoldRun(**{name: frozenset(known[name]) for name in ("passed", "aliased", "twinned", "seen")})
     plain = run_tests(tree, files, sandbox=sandbox, seconds=seconds, requirements=requirements)
     if not plain.complete:
         why = f"used too much {plain.stopped}" if plain.stopped else plain.output[-400:]
@@ -307,13 +357,20 @@ def gold_run(
         seconds=3 * seconds,
         requirements=requirements,
     )
+    if not report.complete:
+        raise ValueError("expected the copies of the repaired tree's tests to run to their end, got none")
     origin = {copy: test for test, copy in guards.aliases.items()}
     aliased = {origin[test] for test in report.passed if test in origin}
     failed_twins = {test for test in guards.must_fail if report.outcomes.get(test) == "failed"}
     twin_names = {(test.partition("::")[2]) for test in failed_twins}
     twinned = {test for test in passed if test.partition("::")[2] in twin_names}
     # A test that the copies disturb (one whole run must agree with the other) is no test to judge by.
-    found = GoldRun(passed=frozenset(passed & report.passed), aliased=frozenset(aliased), twinned=frozenset(twinned))
+    found = GoldRun(
+        passed=frozenset(passed & report.passed),
+        aliased=frozenset(aliased),
+        twinned=frozenset(twinned),
+        seen=plain.seen | report.seen,
+    )
     keep(path, json.dumps({name: sorted(value) for name, value in vars(found).items()}).encode())
     return found
 
@@ -327,35 +384,12 @@ def _twinnable(sources: Mapping[str, bytes], passed: Iterable[str]) -> set[str]:
     return {test for test in passed if split_id(test)[1].rpartition("::")[2] in standing[split_id(test)[0]]}
 
 
-def by_file(tests: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Return file -> names of the test functions of `tests` in it, both sorted."""
-    names: dict[str, set[str]] = {}
-    for test in tests:
-        path, name, _ = split_id(test)
-        names.setdefault(path, set()).add(name)
-    return {path: tuple(sorted(names[path])) for path in sorted(names)}
-
-
-def test_files(tests: Iterable[str]) -> list[str]:
-    """The files of tests, sorted."""
-    return sorted({split_id(test)[0] for test in tests})
-
-
 def time_limit(seconds: float) -> float:
     """Time limit of a run of tests that took `seconds` when they were validated, in seconds.
 
     Ten times that, for the tests, for their copies and for their twins.
     """
     return max(MIN_SECONDS, 10 * 3 * seconds)
-
-
-def tree_digest(tree: Tree) -> str:
-    """Return the hash of a tree's paths and contents."""
-    content = hashlib.sha256()
-    for path in sorted(tree):
-        content.update(f"{len(path)} {path} {len(tree[path])} ".encode())
-        content.update(tree[path])
-    return content.hexdigest()
 
 
 def forget(*, read_cache: bool) -> None:

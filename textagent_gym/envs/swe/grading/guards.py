@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
 from textagent_gym.envs.swe.repo.text import python_lines
@@ -36,13 +36,22 @@ def whole_id(test: str, seen: Collection[str]) -> str | None:
     return longer[0] if len(longer) == 1 else None
 
 
+def by_file(tests: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return file -> names of the test functions of `tests` in it, both sorted."""
+    names: dict[str, set[str]] = {}
+    for test in tests:
+        path, name, _ = split_id(test)
+        names.setdefault(path, set()).add(name)
+    return {path: tuple(sorted(names[path])) for path in sorted(names)}
+
+
 def renamed(test: str, path: str) -> str:
     """Return the id of a test in a copy of its file at `path`."""
     _, name, parameters = split_id(test)
     return f"{path}::{name}{parameters}"
 
 
-def beside(path: str, name: str) -> str:
+def copy_path(path: str, name: str) -> str:
     """Return the path of a test file of another name in the same folder."""
     return str(PurePosixPath(path).with_name(f"test_{name}.py"))
 
@@ -61,9 +70,7 @@ def twin(source: str, names: Collection[str]) -> str | None:
         line = lines[line_number - 1]
         start = len(line.encode()[:column].decode())
         alone = not line[:start].strip()
-        lines[line_number - 1] = (
-            f"{line[:start]}raise AssertionError{f'{chr(10)}{line}' if alone else f'; {line[start:]}'}"
-        )
+        lines[line_number - 1] = f"{line[:start]}assert []{f'{chr(10)}{line}' if alone else f'; {line[start:]}'}"
     text = "".join(lines)
     try:
         ast.parse(text)

@@ -1,12 +1,15 @@
-"""The half of the grader that runs inside the sandbox: runs pytest and reports what it saw, signed.
+"""What both runners inside the sandbox share: a watch over the interpreter, and a report that is signed.
 
-It is handed over as source text (`python -s -c`), reads its job from standard input, and writes a report signed with a key
-that it was told there: what the code under test prints, or leaves in files, counts for nothing. It imports all that it
-needs before the repository can be imported, and leaves without running what the repository may have registered for its
-exit. It must run on old interpreters and old versions of pytest, too: an image brings its own.
+A program is handed over as source text (`python -s -c`): this file, then what follows a mark in one of the runners. It
+reads its job from standard input, and signs its report with a key that it was told there: what the code under test
+prints, or leaves in files, counts for nothing. All that it needs is imported before the repository can be imported. It must
+run on old interpreters, too: an image brings its own.
+
+The code under test runs in the same process, and can reach whatever Python code can reach. So neither runner is believed
+alone, and the watch ends a process in which something is done that only an attack on the runner needs.
 """
 
-# mypy: disable-error-code="no-untyped-def,no-untyped-call,var-annotated"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,var-annotated,misc,union-attr,assignment,attr-defined"
 
 import sys
 
@@ -14,89 +17,132 @@ import sys
 # that, but takes no seed for hashes either, on whose order the names of some tests depend.
 sys.path[:] = [place for place in sys.path if place]
 
-import gc  # noqa: E402
+import gc  # noqa: E402, F401
 import hashlib  # noqa: E402
 import hmac  # noqa: E402
+import itertools  # noqa: E402, F401
 import json  # noqa: E402
 import os  # noqa: E402
+import re  # noqa: E402, F401
+import types  # noqa: E402, F401
+import warnings  # noqa: E402, F401
 
-# No test needs these, and each takes its time: one looks five times for lost garbage at the end.
-UNUSED = (
-    "cacheprovider", "terminal", "unraisableexception", "threadexception", "faulthandler", "junitxml", "pastebin",
-    "stepwise", "setuponly", "setupplan",
+SEARCHES = frozenset(
+    ["gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._current_frames", "sys._current_exceptions",
+     "sys.settrace", "sys.setprofile", "sys.addaudithook", "sys.monitoring.register_callback", "ctypes.cdata",
+     "ctypes.PyObj_FromPtr"]
 )  # fmt: skip
+"""Audit events of looking for the runner's objects, of following its steps, and of writing to its memory."""
+
+CODE = frozenset(["__code__", "__defaults__", "__kwdefaults__"])
 
 
-class Reporter:
-    """Collects what pytest tells of each test."""
+def rules(here, protected):
+    """Return audit event -> function that says of the event's arguments whether only an attack has them."""
+    function, text, a, starts, ends, codes = type(rules), str, isinstance, str.startswith, str.endswith, CODE
 
-    def __init__(self, traceback, num_messages, message_length):
-        self.traceback, self.num_messages, self.message_length = traceback, num_messages, message_length
-        self.outcomes, self.messages, self.broken = {}, {}, []
+    def always(arguments):
+        return True
 
-    def pytest_configure(self, config):
-        """Choose how failures are told."""
-        config.option.tbstyle = self.traceback
+    def changes_code(arguments):
+        if arguments[1] not in codes or not a(arguments[0], function):
+            return False
+        file = arguments[0].__code__.co_filename
+        if starts(file, "<") and arguments[1] != "__code__":
+            return False  # named tuples give defaults to functions that they have made
+        return file in protected or not starts(file, here)
 
-    def pytest_sessionstart(self):
-        """Give the tests the collector of garbage that they know."""
-        gc.enable()
+    def asks_for_python(arguments):
+        return a(arguments[1], text) and starts(arguments[1], ("Py", "_Py"))
 
-    def pytest_runtest_logreport(self, report):
-        """Return a test has failed if any of its phases did, and passed if its call did."""
-        known = self.outcomes.get(report.nodeid)
-        if report.outcome == "failed":
-            self.outcomes[report.nodeid] = "failed"
-            if len(self.messages) < self.num_messages:
-                self.messages.setdefault(report.nodeid, self.told(report))
-        elif known is None and (report.when == "call" or report.outcome == "skipped"):
-            self.outcomes[report.nodeid] = report.outcome
+    def opens_memory(arguments):
+        return a(arguments[0], text) and starts(arguments[0], "/proc/") and ends(arguments[0], "/mem")
 
-    def pytest_collectreport(self, report):
-        """Return a file that cannot be collected is broken."""
-        if report.outcome == "failed":
-            self.broken.append(report.nodeid)
-            self.messages.setdefault(report.nodeid, self.told(report))
-
-    def told(self, report):
-        """Return the end of a failure's account."""
-        return str(report.longrepr)[-self.message_length :]
+    found = dict.fromkeys(SEARCHES, always)
+    found.update({"object.__setattr__": changes_code, "ctypes.dlsym": asks_for_python, "open": opens_memory})
+    return found
 
 
-def plain(text):
-    """Return a text that can be written anywhere, with a question mark for each half of a surrogate pair."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+class Watch:
+    """Refuses what is done to the runner from Python, or notes it where nothing is to be refused.
+
+    Args:
+        protected: Absolute paths of test files, whose functions nobody may change.
+        allowed: What is not refused, since the repaired tree does it; None to note everything and refuse nothing.
+    """
+
+    def __init__(self, protected, allowed):
+        self.seen = set()
+        self.fixed = []
+        self.here = os.getcwd() + os.sep
+        self.refuse = self.begin(frozenset(protected), allowed)
+
+    def begin(self, protected, allowed):
+        """Set the hook, which nothing in Python can take away; it uses nothing that could be replaced in `builtins`."""
+        seen, leave, write = self.seen, os._exit, os.write
+        get = rules(self.here, protected).get
+
+        def refuse(what):
+            if allowed is None:
+                seen.add(what)
+            elif what not in allowed:
+                write(2, b"the run was ended: " + what.encode() + b"\n")
+                leave(3)
+
+        def hook(event, arguments):
+            rule = get(event)
+            if rule is not None and rule(arguments):
+                refuse(event)
+
+        if hasattr(sys, "addaudithook"):
+            sys.addaudithook(hook)
+        return refuse
+
+    def fix(self, *prefixes, but=()):
+        """Take note of the functions and classes of modules, but for some names; `check` refuses if one was replaced."""
+        kinds = (type(main_of), type(len), type, staticmethod, classmethod, property)
+        names = [name for name, module in sys.modules.items() if module and name.partition(".")[0] in prefixes]
+        for module in map(sys.modules.get, sorted(names)):
+            places = [vars(module)]
+            places += [vars(value) for value in vars(module).values()
+                       if isinstance(value, type) and value.__module__ == module.__name__]  # fmt: skip
+            for place in places:
+                self.fixed.append(
+                    (place, [pair for pair in place.items() if isinstance(pair[1], kinds) and pair[0] not in but])
+                )
+
+    def check(self, last=None):
+        """Refuse if something has been replaced in the modules that were fixed, or in the first `last` of them."""
+        for place, entries in self.fixed[:last]:
+            for name, value in entries:
+                if place.get(name) is not value:
+                    self.refuse("replaced")
+                    return
 
 
-def main():
-    """Do the job."""
-    job = json.loads(sys.stdin.buffer.read().decode("utf-8"))
-    key = bytes.fromhex(job["key"])
+def main_of(job):
+    """Return what a job comes to before the repository can be imported: its key, its watch, and how to report."""
+    key, path = bytes.fromhex(job.pop("key")), job.pop("report")
     leave, encode, digest, sha256 = os._exit, json.dumps, hmac.new, hashlib.sha256
     open_file, write, close = os.open, os.write, os.close
-    here = os.getcwd()
     sys.path[:0] = job["before"]
-    gc.disable()  # nothing that is imported here can go again, and looking for it takes time
-    import pytest
+    here = os.getcwd()
+    watch = Watch([os.path.join(here, file) for file in job["protected"]], job["allowed"])
 
-    reporter = Reporter(job["traceback"], job["num_messages"], job["message_length"])
-    # Earlier entries win: the repository's folders come before the standard library's, as with PYTHONPATH.
-    sys.path[:0] = [os.path.join(here, folder) for folder in job["paths"]]
-    arguments = ["-c", os.devnull, "--rootdir", here, "--confcutdir", here, "-o", "addopts="]
-    arguments.append("--assert=" + job["assertions"])
-    for plugin in UNUSED:
-        arguments += ["-p", "no:" + plugin]
-    pytest.main(arguments + job["arguments"], plugins=[reporter])
-    lines = [[outcome, test, ""] for test, outcome in reporter.outcomes.items()]
-    lines += [["message", test, message] for test, message in reporter.messages.items()]
-    lines += [["broken", path, ""] for path in reporter.broken]
-    body = "".join(encode([plain(text) for text in line]) + "\n" for line in lines).encode("ascii")
-    handle = open_file(job["report"], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    write(handle, digest(key, body, sha256).hexdigest().encode() + b"\n")
-    while body:
-        body = body[write(handle, body) :]
-    close(handle)
-    leave(0)
+    def plain(text):
+        return text.encode("utf-8", "replace").decode("utf-8")
+
+    def report(lines):
+        lines = [*lines, *(["seen", event, ""] for event in sorted(watch.seen))]
+        body = "".join(encode([plain(text) for text in line]) + "\n" for line in lines).encode("ascii")
+        handle = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        write(handle, digest(key, body, sha256).hexdigest().encode() + b"\n")
+        while body:
+            body = body[write(handle, body) :]
+        close(handle)
+        leave(0)
+
+    return watch, report
 
 
-main()
+# --- a runner follows

@@ -11,7 +11,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -43,6 +43,7 @@ class TestReport:
         output: What the run printed, for people; nothing is concluded from it.
         stopped: The limit that ended the run, or None.
         complete: Whether a signed report came back.
+        seen: What was done to the interpreter that could be an attack on the runner, where nothing was refused.
     """
 
     __test__ = False
@@ -53,6 +54,7 @@ class TestReport:
     output: str = ""
     stopped: Stop | None = None
     complete: bool = False
+    seen: frozenset[str] = frozenset()
 
     @property
     def passed(self) -> frozenset[str]:
@@ -69,8 +71,9 @@ def run_tests(
     num_messages: int = 0,
     message_length: int = 2_000,
     requirements: tuple[str, ...] = (),
+    allowed: Collection[str] | None = None,
 ) -> TestReport:
-    """Run the tests that `targets` name, in a fresh copy of `tree`.
+    """Run the tests that `targets` name with pytest, in a fresh copy of `tree`.
 
     Args:
         tree: The repository, tests included.
@@ -80,32 +83,88 @@ def run_tests(
         num_messages: How many failures are told.
         message_length: The last characters of each that are told.
         requirements: Wheels that the tests need besides pytest, each as "name==version".
+        allowed: Of what is done to the interpreter, what does not end the run, see `TestReport.seen`; None to end none.
 
     Raises:
         OSError: A wheel cannot be installed.
+        UnwritableTreeError: The tree cannot be written.
         textagent_gym.envs.swe.sandboxes.base.SandboxError: The sandbox failed.
     """
-    key = secrets.token_bytes(32)  # no draw of the environment: it decides nothing but who could have signed
-    report_name = f".report-{secrets.token_hex(8)}"
     job = {
-        "key": key.hex(),
         "before": [] if sandbox.brings_pytest else [RUNTIME],
-        "paths": import_folders(tree),
         "arguments": list(targets),
+        "protected": test_files(targets),
         # A failure told in pytest's own style costs a parse of its file, and assertions that tell their values twice the
         # time of a short run; where nobody reads what failed, neither is wanted.
         "traceback": "short" if num_messages else "native",
         "assertions": "rewrite" if num_messages else "plain",
-        "report": report_name,
         "num_messages": num_messages,
         "message_length": message_length,
+    }
+    mounts = mounted(sandbox, requirements)
+    return _run("pytest_runner.py", job, tree, sandbox, mounts, seconds, allowed, message_length)
+
+
+def run_plainly(
+    tree: Tree,
+    tests: Sequence[str],
+    *,
+    sandbox: Sandbox,
+    seconds: float,
+    requirements: tuple[str, ...] = (),
+    allowed: Collection[str] | None = None,
+) -> TestReport:
+    """Run tests without pytest, in a fresh copy of `tree`; see `plain_runner.py`.
+
+    Args:
+        tree: The repository, tests included.
+        tests: Ids of test functions, without parameters: such a test passes if it does with all parameters.
+        sandbox: Where it runs.
+        seconds: Wall-clock limit, in seconds.
+        requirements: Wheels that the tests need, each as "name==version".
+        allowed: As of `run_tests`.
+
+    Raises:
+        OSError: A wheel cannot be installed.
+        UnwritableTreeError: The tree cannot be written.
+        textagent_gym.envs.swe.sandboxes.base.SandboxError: The sandbox failed.
+    """
+    needs = bool(requirements) and not sandbox.brings_pytest
+    job = {
+        "before": [RUNTIME] if needs else [],
+        "tests": [test.split("::", 1) for test in tests],
+        "protected": test_files(tests),
+    }
+    mounts = mounted(sandbox, requirements) if needs else {}
+    return _run("plain_runner.py", job, tree, sandbox, mounts, seconds, allowed, 0)
+
+
+def _run(
+    runner: str,
+    job: Mapping[str, object],
+    tree: Tree,
+    sandbox: Sandbox,
+    mounts: Mapping[str, Path],
+    seconds: float,
+    allowed: Collection[str] | None,
+    message_length: int,
+) -> TestReport:
+    """Run one of the runners in a fresh copy of a tree, and read its report."""
+    key = secrets.token_bytes(32)  # no draw of the environment: it decides nothing but who could have signed
+    report_name = f".report-{secrets.token_hex(8)}"
+    whole = {
+        **job,
+        "key": key.hex(),
+        "paths": import_folders(tree),
+        "report": report_name,
+        "allowed": None if allowed is None else sorted(allowed),
     }
     with scratch_folder() as folder:
         write_tree(tree, folder)
         outcome = sandbox.run(
-            [sandbox.python, "-s", "-c", _program()],
+            [sandbox.python, "-s", "-c", program(runner)],
             worktree=folder,
-            mounts=mounted(sandbox, requirements),
+            mounts=mounts,
             environment={
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "PYTHONHASHSEED": "0",
@@ -113,13 +172,18 @@ def run_tests(
                 **({} if sandbox.brings_pytest else {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}),
                 **ONE_THREAD,
             },
-            stdin=json.dumps(job).encode(),
+            stdin=json.dumps(whole).encode(),
             limits=Limits(seconds=seconds),
         )
         body = signed_body(folder / report_name, key)
     report = None if body is None else read_report(body, message_length)
     output = outcome.output.decode("utf-8", "replace")
     return replace(report or TestReport(), output=output, stopped=outcome.stopped)
+
+
+def test_files(tests: Iterable[str]) -> list[str]:
+    """Return the files of tests, sorted."""
+    return sorted({test.partition("::")[0] for test in tests})
 
 
 def mounted(sandbox: Sandbox, requirements: tuple[str, ...]) -> dict[str, Path]:
@@ -161,8 +225,10 @@ def python_environment(tree: Tree, sandbox: Sandbox) -> dict[str, str]:
 
 
 @functools.cache
-def _program() -> str:
-    return Path(__file__).with_name("in_sandbox.py").read_text(encoding="utf-8")
+def program(name: str) -> str:
+    """Return the source of a runner: what both share, and what follows the mark in its own file."""
+    shared, own = (Path(__file__).with_name(file).read_text(encoding="utf-8") for file in ("in_sandbox.py", name))
+    return shared + own.partition("# --- what follows runs below in_sandbox.py\n")[2]
 
 
 def signed_body(path: Path, key: bytes) -> bytes | None:
@@ -191,7 +257,8 @@ def read_report(body: bytes, message_length: int) -> TestReport | None:
     """Return the report that a run has written, or None where it has any other form than ours.
 
     The code under test can have signed it, as it runs where the key lies. So each line is read by itself, and has to be
-    a JSON array of three strings: an outcome, "message" or "broken"; the id of a test or file; and a message.
+    a JSON array of three strings: an outcome, "message", "broken" or "seen"; the id of a test or file, or an event; and a
+    message.
 
     Args:
         body: The report, without its signature.
@@ -200,6 +267,7 @@ def read_report(body: bytes, message_length: int) -> TestReport | None:
     outcomes: dict[str, str] = {}
     messages: dict[str, str] = {}
     broken: list[str] = []
+    seen: set[str] = set()
     for line in io.BytesIO(body):
         if not line.endswith(b"\n") or len(line) > MAX_LINE_BYTES + 12 * message_length:
             return None
@@ -216,9 +284,11 @@ def read_report(body: bytes, message_length: int) -> TestReport | None:
             messages[name] = message
         elif kind == "broken" and not message:
             broken.append(name)
+        elif kind == "seen" and not message:
+            seen.add(name)
         else:
             return None
-    return TestReport(outcomes=outcomes, messages=messages, broken=tuple(broken), complete=True)
+    return TestReport(outcomes=outcomes, messages=messages, broken=tuple(broken), complete=True, seen=frozenset(seen))
 
 
 def _is_text(part: object) -> bool:

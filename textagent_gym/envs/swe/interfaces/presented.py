@@ -89,6 +89,8 @@ def present(
             "num_pass_to_pass": len(exam.pass_to_pass),
             "num_aliased": len(exam.aliased),
             "num_twinned": len(exam.twinned),
+            "num_challenged": sum(len(one.tests) for one in exam.challenges.each),
+            "num_second_opinion": sum(len(one.tests) for one in exam.challenges.each if one.plain),
             "test_seconds": record.seconds,
             "image": record.image if in_image else "",
             "sandbox": protection.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -127,6 +128,15 @@ def with_changes(tree: Tree, changes: Mapping[str, bytes | None]) -> dict[str, b
     return files
 
 
+def tree_digest(tree: Tree) -> str:
+    """Return the hash of a tree's paths and contents."""
+    content = hashlib.sha256()
+    for path in sorted(tree):
+        content.update(f"{len(path)} {path} {len(tree[path])} ".encode())
+        content.update(tree[path])
+    return content.hexdigest()
+
+
 def is_writable(path: str) -> bool:
     """Return whether a file system can hold a file of this path: no name, nor the path, is too long."""
     encoded = os.fsencode(path)
@@ -197,11 +207,14 @@ def read_changes(folder: Path, tree: Tree) -> tuple[Changes, tuple[str, ...]]:
 
 
 def read_folder(folder: Path, most: int) -> Tree | None:
-    """Return the regular files below a folder, none where it is a link or no folder; None for more than `most` bytes."""
+    """Return the regular files below a folder, none where it is a link or no folder.
+
+    None for more than `most` bytes, and for paths that cannot be written again.
+    """
     found: dict[str, bytes] = {}
     size = 0
     for path, entry in [] if folder.is_symlink() else sorted(_regular_files(folder)):
-        size += entry.stat(follow_symlinks=False).st_size
+        size += entry.stat(follow_symlinks=False).st_size if is_writable(path) else most + 1
         if size > most:
             return None
         content = _read_regular(entry.path, most)

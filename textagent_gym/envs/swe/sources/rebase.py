@@ -26,9 +26,9 @@ import tyro
 from packaging.version import InvalidVersion, Version
 
 from textagent_gym.cache import cache_folder, keep
-from textagent_gym.envs.swe.grading.grader import gold_run, test_files
+from textagent_gym.envs.swe.grading.grader import gold_run
 from textagent_gym.envs.swe.grading.guards import split_id, whole_id
-from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_tests
+from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_tests, test_files
 from textagent_gym.envs.swe.grading.runtime import distribution_name
 from textagent_gym.envs.swe.repo.patches import FilePatch, apply_patch, make_patch, parse_patch
 from textagent_gym.envs.swe.repo.text import lines_of

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textagent_gym.envs.swe.grading.grader import GoldRun, gold_run, test_files
-from textagent_gym.envs.swe.grading.pytest_runs import run_tests
+from textagent_gym.envs.swe.grading.grader import GoldRun, gold_run
+from textagent_gym.envs.swe.grading.pytest_runs import run_tests, test_files
 from textagent_gym.envs.swe.repo.mutation import Mutation, apply_all, mutations
 from textagent_gym.envs.swe.repo.tree import Tree, is_test, source_files
 from textagent_gym.envs.swe.sandboxes.base import Sandbox

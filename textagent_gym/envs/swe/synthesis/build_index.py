@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from textagent_gym.envs.swe.grading.grader import tree_digest
-from textagent_gym.envs.swe.repo.tree import source_files
+from textagent_gym.envs.swe.repo.tree import source_files, tree_digest
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 from textagent_gym.envs.swe.sources.projects import INDEX, Project, projects
 from textagent_gym.envs.swe.synthesis.bug_finder import Combination, FoundBug, Workshop

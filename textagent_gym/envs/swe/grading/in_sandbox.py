@@ -1,4 +1,4 @@
-"""What both runners inside the sandbox share: a watch over the interpreter, and a report that is signed.
+"""The part that both runners inside the sandbox share: a watch over the interpreter, and a report that is signed.
 
 A program is handed over as source text (`python -s -c`): this file, then what follows a mark in one of the runners. It
 reads its job from standard input, and signs its report with a key that it was told there: what the code under test

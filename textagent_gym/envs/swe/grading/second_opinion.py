@@ -131,7 +131,7 @@ NOTHING_DRAWN = Drawn({}, {}, {})
 
 @dataclass(frozen=True)
 class Opinion:
-    """What copies say of tests.
+    """A statement of copies on tests.
 
     Attributes:
         doubted: Tests that a faithful copy does not confirm.

@@ -8,10 +8,12 @@ model. `merged_model` folds the adapter into the weights, for folders that load 
 from __future__ import annotations
 
 import copy
+import json
 import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -121,6 +123,48 @@ def merged_model(model: PreTrainedModel) -> PreTrainedModel:
             setattr(merged.get_submodule(parent), leaf, layer.base_layer)
     del merged.peft_config  # or transformers would take it for a model with an adapter
     return merged
+
+
+def adapter_base(folder: Path) -> str | None:
+    """Return the name of the model that the PEFT adapter in a folder belongs to; None if the folder holds no adapter.
+
+    Raises:
+        ModelError: the adapter does not name its model.
+    """
+    described = folder / "adapter_config.json"
+    if not described.is_file():
+        return None
+    try:
+        base = json.loads(described.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (OSError, ValueError, LookupError, TypeError):
+        base = None
+    if not isinstance(base, str) or not base:
+        raise ModelError(f"expected base_model_name_or_path, the name of a model, in {described}, got none")
+    return base
+
+
+def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """Return a model with the PEFT adapter of a folder merged into its weights, all of which are trained again.
+
+    Raises:
+        ModelError: `peft` is not installed.
+        ValueError: the adapter has no merged form, or belongs to another model.
+    """
+    peft = _import_peft()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft still calls transformers by older names
+        warnings.filterwarnings("error", "Found missing adapter keys")  # it would be merged without them
+        try:
+            adapted = peft.PeftModel.from_pretrained(model, str(folder))
+        except UserWarning as warning:
+            raise ValueError(str(warning)) from warning
+    if not hasattr(adapted.base_model, "merge_and_unload"):
+        raise ValueError("an adapter of this kind has no merged form")
+    merged: PreTrainedModel = adapted.merge_and_unload()
+    if hasattr(merged, "peft_config"):
+        del merged.peft_config  # or transformers would take it for a model with an adapter
+    merged.requires_grad_(True)
+    return merged.eval()
 
 
 def _copy_to_cpu(model: PreTrainedModel) -> PreTrainedModel:

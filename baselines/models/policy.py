@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import HFValidationError
+from safetensors import SafetensorError
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from baselines.errors import ConfigError, ModelError
 from baselines.models import tiny
 from baselines.models.chat import ChatFormat
-from baselines.models.lora import merged_model
+from baselines.models.lora import adapter_base, merge_adapter, merged_model
 from baselines.models.pretrained import pretrained_folder
 from baselines.runs.distributed import is_first, whole_weights
 from baselines.runs.log import warn
@@ -28,6 +28,7 @@ TINY = "tiny"
 MIN_CHARACTERS_PER_TOKEN = 2.5
 """Characters a token below which text is foreign to a tokenizer made for text games; theirs has four to five."""
 
+_OPTIONS: dict[str, Any] = {"trust_remote_code": False}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -65,26 +66,34 @@ class Policy:
         """Load a folder or a model of the hub; code that comes with a model is never run.
 
         Args:
-            name: folder written by `save` (or by transformers), `tiny-base`, `smollm2-135m`, or a name on the hub.
+            name: folder written by `save` (or by transformers), `tiny-base`, `smollm2-135m`, or a name on the hub. The
+                folder of a PEFT adapter is read with the model that it names, and merged into it.
             dtype: "float32" or "bfloat16".
             device: a torch device.
 
         Raises:
-            ModelError: there is no such model, or it is not a causal language model with safetensors weights.
+            ModelError: there is no such model, it is not a causal language model with safetensors weights, its
+                tokenizer is missing, or its adapter cannot be merged.
         """
-        options: dict[str, Any] = {"trust_remote_code": False}
-        try:
-            with _without_bars():
-                name = pretrained_folder(str(name)) or name
-                tokenizer = AutoTokenizer.from_pretrained(str(name), **options)
+        source = str(pretrained_folder(str(name)) or name)
+        with _without_bars():
+            base = adapter_base(Path(source))
+            weights = source if base is None else str(pretrained_folder(base) or base)
+            expected = f"a folder or hub name of a causal language model, or {TINY!r}, got {weights!r}"
+            with _refusing(expected):
+                AutoConfig.from_pretrained(weights, **_OPTIONS)
+            own_tokenizer = base is None or (Path(source) / "tokenizer_config.json").is_file()
+            with _refusing(f"a tokenizer (tokenizer.json) with the model {source!r}, got none that can be read"):
+                tokenizer = AutoTokenizer.from_pretrained(source if own_tokenizer else weights, **_OPTIONS)
+            with _refusing(expected):
                 model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-                    str(name), dtype=_DTYPES[dtype], use_safetensors=True, **options
+                    weights, dtype=_DTYPES[dtype], use_safetensors=True, **_OPTIONS
                 )
-        except (OSError, ValueError, KeyError, HFValidationError) as error:
-            raise ModelError(
-                f"expected a folder or hub name of a causal language model, or {TINY!r}, got {str(name)!r}: "
-                f"{_first_line(error)}"
-            ) from error
+            if base is not None:
+                with _refusing(f"a PEFT adapter that can be merged into {weights!r}, got {source!r}"):
+                    model = merge_adapter(model, Path(source))
+        if getattr(model, "_hf_peft_config_loaded", False):
+            raise ModelError(f"expected a whole model or the folder of a PEFT adapter, got the adapter {str(name)!r}")
         model.to(device=torch.device(device))
         return cls(model, tokenizer)
 
@@ -214,6 +223,20 @@ def load_policy(
     return Policy.load(model, dtype, device)
 
 
+def check_trainable(model: PreTrainedModel) -> None:
+    """Refuse a model whose weights are packed, so that no gradient reaches them.
+
+    Raises:
+        ModelError: a weight is of whole numbers, or the model was quantised.
+    """
+    packed = [name for name, weight in model.named_parameters() if not weight.is_floating_point()]
+    if packed or getattr(model, "is_quantized", False):
+        raise ModelError(
+            "expected weights that can be trained, in float32, bfloat16 or float16, got a model that is quantised"
+            f"{f' (such as {packed[0]})' if packed else ''}"
+        )
+
+
 def check_model_exists(model: str) -> None:
     """Refuse, before any weight is read, a name that looks like a folder and is none.
 
@@ -245,5 +268,23 @@ def _without_bars() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__
+@contextmanager
+def _refusing(expected: str) -> Iterator[None]:
+    """Turn what libraries raise for files that they cannot use into one sentence.
+
+    Raises:
+        ModelError: "expected ..., got ...: " and the reason.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, SafetensorError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(f"expected {expected}: {_shortened(reason)}") from error
+
+
+def _shortened(text: str, limit: int = 300) -> str:
+    """Return a text of at most about `limit` characters; a longer one ends with its last whole sentence or word."""
+    if len(text) <= limit:
+        return text
+    end = max(text.rfind(". ", 0, limit) + 1, 0) or text.rfind(" ", 0, limit)
+    return text[:end] + ("" if text[end - 1] == "." else " ...")

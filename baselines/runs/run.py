@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSet
 from baselines.errors import ConfigError, TrainingError
 from baselines.evaluate import Evaluation, summarise
 from baselines.models.lora import add_lora
-from baselines.models.policy import Policy, load_policy
+from baselines.models.policy import Policy, check_trainable, load_policy
 from baselines.runs.checkpoint import Checkpoint, list_checkpoints, save_checkpoint
 from baselines.runs.distributed import Ranks
 from baselines.runs.files import write_whole
@@ -187,13 +187,36 @@ def open_run(config: Any, settings: RunSettings, ranks: Ranks | None = None, fre
 
 def _open_first(config: Any, settings: RunSettings, free: Set[str]) -> Run:
     out = settings.out
-    if not settings.resume and (out / "metrics.jsonl").exists():
+    if not settings.resume and _holds_run(out):
         raise ConfigError(f"expected --out to be a new folder (or --resume), got {out}, which holds a run")
     claim_folder(config, out, free, replace=not settings.resume)
     found = list_checkpoints(out / "checkpoints") if settings.resume else []
     checkpoint = found[-1] if found else None
     log = MetricsLog(out / "metrics.jsonl", checkpoint.step if checkpoint else 0, settings.tensorboard)
     return Run(out, checkpoint, log)
+
+
+def _holds_run(out: Path) -> bool:
+    """Return True if a run has written anything worth keeping; a start that failed has not."""
+    metrics = out / "metrics.jsonl"
+    is_begun = metrics.is_file() and metrics.stat().st_size > 0
+    return is_begun or bool(list_checkpoints(out / "checkpoints")) or (out / "model").exists()
+
+
+def is_claimed(out: Path) -> bool:
+    """Return True if `open_run` has been called for a folder before."""
+    return any((out / name).exists() for name in ("config.json", "metrics.jsonl"))
+
+
+def clear_failed_start(out: Path) -> None:
+    """Remove what `open_run` has written into a folder, if no iteration was finished in it."""
+    if _holds_run(out):
+        return
+    for path in (out / "metrics.jsonl", out / "config.json", *out.glob("events.out.tfevents.*")):
+        path.unlink(missing_ok=True)
+    for folder in (out / "checkpoints", out):
+        with suppress(OSError):  # other files are not ours, or there is no folder
+            folder.rmdir()
 
 
 def claim_folder(config: Any, out: Path, free: Set[str] = frozenset(), replace: bool = False) -> None:
@@ -256,6 +279,7 @@ def open_policy(
         raise ConfigError(
             f"expected max_context_tokens <= {limit} (positions of the model), got {config.rollout.max_context_tokens}"
         )
+    check_trainable(policy.model)
     if settings.lora_rank:
         add_lora(policy.model, settings.lora_rank, settings.lora_alpha, run.seed)
     if settings.checkpoint_activations:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import peft
 import pytest
 import torch
 from transformers import MistralConfig, MistralForCausalLM
 
 from baselines.errors import ModelError
-from baselines.models.policy import Policy, check_model_exists
+from baselines.models.policy import Policy, _shortened, check_model_exists, check_trainable
 from baselines.rl.batch import collate
 from baselines.rl.logprobs import score_actions
 from baselines.sampling.decoding import attends_fully
@@ -80,3 +81,92 @@ def test_a_folder_that_holds_no_model(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="expected a folder or hub name of a causal language model") as caught:
         Policy.load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_missing_tokenizer_is_named_in_a_whole_sentence(make_tiny: Callable[[int], Policy], tmp_path: Path) -> None:
+    make_tiny(1).model.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="expected a tokenizer") as caught:
+        Policy.load(tmp_path)
+    assert str(caught.value).endswith((".", "...")) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("One. Two.", "One. Two."),
+        ("One is long. Two is longer.", "One is long."),
+        ("One-and-two three four", "One-and-two ..."),
+    ],
+)
+def test_reasons_are_cut_behind_a_sentence_or_a_word(text: str, short: str) -> None:
+    assert _shortened(text, 16) == short
+
+
+def adapter_of(policy: Policy, folder: Path, options: peft.PeftConfig) -> peft.PeftModel:
+    """Save a random adapter of a policy, beside the model itself."""
+    policy.save(folder / "base")
+    base = Policy.load(folder / "base").model
+    adapted = peft.get_peft_model(base, options)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for name, weight in adapted.named_parameters():
+            if weight.requires_grad:
+                weight.data = torch.randn_like(weight) * 0.1 + ("ia3" in name)
+    adapted.save_pretrained(str(folder / "adapter"))
+    return adapted
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft calls transformers by older names
+@pytest.mark.parametrize(
+    "options",
+    [
+        peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"),
+        peft.LoraConfig(r=2, target_modules=["q_proj"], use_dora=True, task_type="CAUSAL_LM"),
+        peft.IA3Config(
+            target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"], task_type="CAUSAL_LM"
+        ),
+    ],
+)
+def test_an_adapter_is_merged_and_trained(
+    make_tiny: Callable[[int], Policy], tmp_path: Path, options: peft.PeftConfig
+) -> None:
+    adapted = adapter_of(make_tiny(1), tmp_path, options).eval()
+    policy = Policy.load(tmp_path / "adapter")
+    token_ids = torch.arange(4, 30)[None]
+    with torch.no_grad():
+        expected, found = adapted(input_ids=token_ids).logits, policy.model(input_ids=token_ids).logits
+    assert torch.allclose(found, expected, atol=1e-4)
+    assert not torch.allclose(found, make_tiny(1).model(input_ids=token_ids).logits, atol=1e-2)
+    assert all(weight.requires_grad for weight in policy.model.parameters())
+    assert not any("lora" in name or "ia3" in name for name, _ in policy.model.named_modules())
+    policy.model(input_ids=token_ids).logits.sum().backward()
+    policy.save(tmp_path / "merged")
+    assert not (tmp_path / "merged" / "adapter_config.json").exists()
+    with torch.no_grad():
+        again = Policy.load(tmp_path / "merged").model(input_ids=token_ids).logits
+    assert torch.equal(again, found)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_adapters_that_cannot_be_used(make_tiny: Callable[[int], Policy], tmp_path: Path) -> None:
+    adapter_of(make_tiny(1), tmp_path, peft.PromptTuningConfig(num_virtual_tokens=2, task_type="CAUSAL_LM"))
+    with pytest.raises(ModelError, match=r"expected a PEFT adapter that can be merged .* has no merged form"):
+        Policy.load(tmp_path / "adapter")
+    described = tmp_path / "adapter" / "adapter_config.json"
+    described.write_text('{"peft_type": "LORA", "base_model_name_or_path": "/no/such/model"}')
+    with pytest.raises(ModelError, match=r"expected a folder or hub name .*, got '/no/such/model'"):
+        Policy.load(tmp_path / "adapter")
+    described.write_text('{"peft_type": "LORA"}')
+    with pytest.raises(ModelError, match="expected base_model_name_or_path"):
+        Policy.load(tmp_path / "adapter")
+
+
+def test_packed_weights_are_not_trained(make_tiny: Callable[[int], Policy]) -> None:
+    model = make_tiny(1).model
+    check_trainable(model)
+    packed = model.model.layers[0].mlp.up_proj
+    packed.weight = torch.nn.Parameter(packed.weight.to(torch.int8), requires_grad=False)
+    with pytest.raises(
+        ModelError, match=r"got a model that is quantised \(such as model\.layers\.0\.mlp\.up_proj\.weight"
+    ):
+        check_trainable(model)

@@ -10,6 +10,15 @@ BaselinesError
 └── TrainingError        a run cannot go on: a loss that is not finite, a checkpoint that does not belong to it
 """
 
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+INTERRUPTED = 130
+"""Exit status of a program that Ctrl-C has ended, by the shells' custom."""
+
 
 class BaselinesError(Exception):
     """Any error whose message alone tells a person at the terminal what to change."""
@@ -41,3 +50,22 @@ class ContextLengthError(EndpointError):
 
 class TrainingError(BaselinesError):
     """A run cannot continue; its last checkpoint is intact."""
+
+
+@contextmanager
+def one_line_errors(how_to_go_on: Callable[[], str] | None = None) -> Iterator[None]:
+    """End the program with one line instead of a traceback.
+
+    Args:
+        how_to_go_on: says it after an interruption.
+
+    Raises:
+        SystemExit: with the reason, where something that a user can mend is wrong, or with status 130 after Ctrl-C.
+    """
+    try:
+        yield
+    except BaselinesError as error:
+        raise SystemExit(f"error: {error}") from error
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\ninterrupted{f': {how_to_go_on()}' if how_to_go_on else ''}\n")
+        raise SystemExit(INTERRUPTED) from None

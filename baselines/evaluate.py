@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from baselines.config.settings import JsonObject, RolloutSettings, check_at_least
 from baselines.endpoints.endpoint import Endpoint, EndpointSettings, Usage
 from baselines.endpoints.rollout import play_episodes
-from baselines.errors import BaselinesError, ConfigError
+from baselines.errors import ConfigError, one_line_errors
 from baselines.models.policy import Policy, check_model_exists, silence_transformers
 from baselines.sampling.environments import EnvPool, Task, TextEnv, is_success, reset_env, step_env
 from baselines.sampling.episode import Episode
@@ -230,13 +230,11 @@ def evaluate_at(config: Config, temperatures: Sequence[float]) -> list[Evaluatio
 def main() -> None:
     """Evaluate a policy from the command line and print its success rate and return with 95 % intervals."""
     silence_transformers()
-    try:
+    with one_line_errors():
         config = tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__)
         first = config.rollout.temperature
         temperatures = [0.0, 1.0] if first == 0 and config.sampled and config.model else [first]
         results = evaluate_at(config, temperatures)
-    except BaselinesError as error:
-        raise SystemExit(f"error: {error}") from error
     for temperature, result in zip(temperatures, results, strict=True):
         if len(results) > 1:
             sys.stdout.write("greedy\n" if temperature == 0 else f"sampled at temperature {temperature:g}\n")

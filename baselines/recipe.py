@@ -45,7 +45,7 @@ from baselines.config.settings import (
     check_one_of,
     check_positive,
 )
-from baselines.errors import BaselinesError, ConfigError
+from baselines.errors import ConfigError, one_line_errors
 from baselines.evaluate import Evaluation
 from baselines.models.policy import Policy, silence_transformers
 from baselines.rl.advantages import Credit
@@ -297,10 +297,8 @@ def write_table(recipes: Sequence[Recipe], config: Config) -> None:
 def main() -> None:
     """Run a budget from the command line and print its table."""
     silence_transformers()
-    try:
+    with one_line_errors(lambda: "the same command goes on with the runs that are missing"):
         recipes = train(tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__))
-    except BaselinesError as error:
-        raise SystemExit(f"error: {error}") from error
     for recipe in recipes:
         low, high = recipe.interval
         sys.stdout.write(

@@ -8,8 +8,8 @@ A checkpoint is a folder `step-00000040`: the policy as an ordinary Hugging Face
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,9 @@ def save_checkpoint(
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{_PREFIX}{step:08d}"
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+    # Not tempfile's folder, which its owner alone may read.
+    partial = folder / f".partial-{secrets.token_hex(8)}"
+    partial.mkdir()
     try:
         policy.save(partial)
         state = {

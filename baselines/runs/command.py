@@ -1,34 +1,60 @@
-"""Command line of every trainer: flat options, one line for an error, and the folder of the model."""
+"""Parts of every trainer's command line: flat options, one line for an error or an interruption, where the model lies."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 import tyro
 
-from baselines.errors import BaselinesError
+from baselines.config.settings import RunSettings
+from baselines.errors import one_line_errors
 from baselines.models.policy import silence_transformers
+from baselines.runs.checkpoint import list_checkpoints
 from baselines.runs.diagnosis import diagnose
 from baselines.runs.log import warn
-from baselines.runs.run import TrainResult
+from baselines.runs.run import TrainResult, clear_failed_start, is_claimed
 
-C = TypeVar("C")
+
+class RunConfig(Protocol):
+    """Options of a command that trains."""
+
+    @property
+    def run(self) -> RunSettings: ...  # noqa: D102
+
+
+C = TypeVar("C", bound=RunConfig)
 
 
 def run_command(config_type: type[C], train: Callable[[C], TrainResult], description: str | None) -> None:
     """Read a configuration from the command line, train, and say where the model is.
 
+    A start that fails leaves no file in a new folder, so that the corrected command may name the same one.
+
     Raises:
-        SystemExit: with the reason, where something that a user can mend is wrong.
+        SystemExit: with the reason, where something that a user can mend is wrong, or with status 130 after Ctrl-C.
     """
     silence_transformers()
-    try:
+    with one_line_errors():
         config = tyro.cli(config_type, config=(tyro.conf.OmitArgPrefixes,), description=description)
-        result = train(config)
-    except BaselinesError as error:
-        raise SystemExit(f"error: {error}") from error
+    out, is_new = config.run.out, not is_claimed(config.run.out)
+    with one_line_errors(lambda: how_to_go_on(out)):
+        try:
+            result = train(config)
+        except BaseException:
+            if is_new:
+                clear_failed_start(out)
+            raise
     for sign in diagnose(result.records, result.policy.model.config.get_text_config(decoder=True).vocab_size):
         warn(sign)
     sys.stdout.write(f"model saved in {result.model_folder}\n")
+
+
+def how_to_go_on(out: Path) -> str:
+    """Return how a run that was interrupted goes on, in words."""
+    found = list_checkpoints(out / "checkpoints")
+    if found:
+        return f"the same command with --resume goes on from {found[-1].folder}"
+    return "there is no checkpoint to go on from; --checkpoint-every N writes one every N iterations"

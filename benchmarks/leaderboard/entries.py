@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,20 +83,26 @@ class Entry:
         return read_trajectories(self.folder, most=len(self.config.places()))
 
 
-def load_entries(results: Path = RESULTS, memory: Path | None = None) -> list[Entry]:
+def load_entries(
+    results: Path = RESULTS, memory: Path | None = None, say: Callable[[str], object] = lambda _: None
+) -> list[Entry]:
     """Return all entries under `results`, each verified now or before; sorted by suite, track and name.
 
     Args:
         results: their folder.
         memory: folder that remembers what was verified before; None verifies all.
+        say: gets a line before each entry that is verified, which takes a while.
 
     Raises:
         BaselinesError: a folder is no entry, is not what it says, or has another's name; which and why is in the message.
     """
     entries: list[Entry] = []
-    for folder in entry_folders(results):
+    folders = entry_folders(results)
+    for number, folder in enumerate(folders, start=1):
         digest = entry_digest(folder)
         is_known = memory is not None and (memory / digest).is_file()
+        if not is_known:
+            say(f"verifying {folder.relative_to(results)} ({number} of {len(folders)})")
         found = read_verified(folder) if is_known else verify(folder)
         check_entry(found, folder)
         if entry_digest(folder) != digest:

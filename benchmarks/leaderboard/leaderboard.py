@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 import tyro
 
-from baselines.errors import BaselinesError
+from baselines.errors import one_line_errors
 from baselines.runs.files import write_whole
 from benchmarks.leaderboard.entries import CACHE, RESULTS, EntryError, load_entries
 from benchmarks.leaderboard.pages import write_site
@@ -78,8 +78,9 @@ def render(config: Config) -> list[Board]:
         BaselinesError: an entry is not what it says, or cannot be replayed.
     """
     cache = config.cache or CACHE
-    boards = make_boards(load_entries(config.results or RESULTS, cache / "verified"))
+    boards = make_boards(load_entries(config.results or RESULTS, cache / "verified", _say))
     write_whole(config.docs, markdown(boards))
+    _say(f"writing the pages of {sum(len(board.standings) for board in boards)} entries")
     write_site(config.site, boards, cache / "replays" if config.replay else None)
     return boards
 
@@ -90,12 +91,18 @@ def check(config: Config) -> list[Board]:
     Raises:
         BaselinesError: an entry is not what it says, something else lies among the entries, or the page is an old one.
     """
-    boards = make_boards(load_entries(config.results or RESULTS))
+    boards = make_boards(load_entries(config.results or RESULTS, say=_say))
     if not config.docs.is_file() or config.docs.read_text(encoding="utf-8") != markdown(boards):
         raise EntryError(
             f"expected {config.docs} as it is made from the entries, got another: run the command without --check"
         )
     return boards
+
+
+def _say(line: str) -> None:
+    """Write a line of progress."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def markdown(boards: Sequence[Board]) -> str:
@@ -223,10 +230,11 @@ def _thousands(tokens: Estimate | None) -> Estimate | None:
 def main() -> None:
     """Render the leaderboards from the command line."""
     config = tyro.cli(Config, description=__doc__)
-    try:
-        boards = check(config) if config.check else render(config)
-    except (BaselinesError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
+    with one_line_errors():
+        try:
+            boards = check(config) if config.check else render(config)
+        except OSError as error:
+            raise SystemExit(f"error: {error}") from error
     entries = sum(len(board.standings) for board in boards)
     if config.check:
         sys.stdout.write(f"{entries} entries verified, and {config.docs} is theirs\n")

@@ -161,6 +161,11 @@ def main(source: Source = "valid_seen", games: int = 140, steps: int = 50, first
         steps: Most lines of an episode.
         first: Number of the first game.
     """
+    if source != "generated":
+        try:
+            dataset.index(source)
+        except OSError as error:
+            raise SystemExit(f"error: {error}") from None
     totals: dict[str, Tally] = {"walkthrough": Tally(), "random": Tally(), "careless": Tally()}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         runs = [pool.submit(compare_game, source, first, games, number, steps) for number in range(games)]

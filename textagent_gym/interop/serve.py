@@ -32,13 +32,21 @@ import gymnasium as gym
 import tyro
 from gymnasium.error import DependencyNotInstalled
 
-from textagent_gym.interop.openenv import make_app
 from textagent_gym.knobs import check_integer, check_number
 
 try:
     import uvicorn
-except ImportError as error:
-    raise DependencyNotInstalled("expected uvicorn: pip install 'textagent-gym[serve]'") from error
+
+    from textagent_gym.interop.openenv import make_app
+except (ImportError, DependencyNotInstalled) as error:
+    reason = (
+        str(error)
+        if isinstance(error, DependencyNotInstalled)
+        else "expected uvicorn: pip install 'textagent-gym[serve]'"
+    )
+    if __name__ == "__main__":
+        raise SystemExit(f"error: {reason}") from None
+    raise DependencyNotInstalled(reason) from error
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

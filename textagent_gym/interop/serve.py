@@ -5,8 +5,9 @@ How to run:
     python -m textagent_gym.interop.serve --env-id textagent_gym:TextWorld-Easy-Dense-v0 --max-sessions 32
 
 A session is a WebSocket connection to `/ws` and has an environment of its own; for the messages, see `openenv`. OpenEnv's
-server plays them and limits their number; added here is what it lacks: a token, a limit to the size of a message, and an end
-to sessions that say nothing. Its other routes make environments outside of any session, and are closed.
+server plays them and limits their number; added here is what it lacks: a token, a limit to the size of a message, an end
+to sessions that say nothing and to requests that are never made, and messages that leave a session as it is where they are
+none of the protocol's. Its other routes and messages make environments outside of any session, and are closed.
 
 Without a token it serves this machine alone, and no browser. With one (`--token`, or better the variable TEXTAGENT_TOKEN,
 which no list of processes shows) every request needs the header `Authorization: Bearer TOKEN`, or the token as the password
@@ -16,15 +17,10 @@ tunnel.
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import binascii
-import hmac
 import ipaddress
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -32,10 +28,12 @@ import gymnasium as gym
 import tyro
 from gymnasium.error import DependencyNotInstalled
 
+from textagent_gym.interop.guard import Guard, patient
 from textagent_gym.knobs import check_integer, check_number
 
 try:
     import uvicorn
+    from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
     from textagent_gym.interop.openenv import make_app
 except (ImportError, DependencyNotInstalled) as error:
@@ -48,115 +46,7 @@ except (ImportError, DependencyNotInstalled) as error:
         raise SystemExit(f"error: {reason}") from None
     raise DependencyNotInstalled(reason) from error
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
-
 TOKEN_VARIABLE = "TEXTAGENT_TOKEN"
-
-OPEN_ROUTES = {"http": frozenset({"/health", "/schema"}), "websocket": frozenset({"/ws"})}
-"""What a client may ask for; OpenEnv's other routes act outside of sessions and their limits."""
-
-GOING_AWAY, TOO_BIG = 1001, 1009
-"""Codes with which a WebSocket is closed (RFC 6455, section 7.4.1)."""
-
-
-class Guard:
-    """ASGI middleware that lets in those who know the token, and ends sessions that idle or send too much at once.
-
-    Args:
-        app: The application behind it.
-        token: What a request must show, or None for none; then requests from pages of a browser are refused.
-        max_message_bytes: Longest message that a client may send.
-        idle_seconds: Time that a client may take for its next message.
-    """
-
-    def __init__(self, app: App, *, token: str | None, max_message_bytes: int, idle_seconds: float) -> None:
-        self._app = app
-        self._token = token
-        self._max_bytes = max_message_bytes
-        self._idle_seconds = idle_seconds
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
-        refusal = self._refusal(scope)
-        if refusal is not None:
-            await _refuse(scope, receive, send, *refusal)
-        elif scope["type"] == "websocket":
-            await self._guard_session(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-    def _refusal(self, scope: MutableMapping[str, Any]) -> tuple[int, str] | None:
-        """Return the status and the reason with which a request is refused, or None."""
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        if self._token is not None:
-            shown = _shown_token(headers.get(b"authorization", b""))
-            if not hmac.compare_digest(shown, self._token.encode()):
-                return 401, "expected the token of this server, got another one or none"
-        elif b"origin" in headers:  # any page that is open on this machine could reach a server on localhost
-            return 403, "expected a client that is no browser, got a request from a page"
-        if scope["path"] not in OPEN_ROUTES[scope["type"]] or scope.get("method", "GET") != "GET":
-            return 404, f"expected {', '.join(sorted(OPEN_ROUTES[scope['type']]))}, got {scope['path']}"
-        return None
-
-    async def _guard_session(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        is_ended = False
-
-        async def receive_within_limits() -> Message:
-            nonlocal is_ended
-            try:
-                message = await asyncio.wait_for(receive(), self._idle_seconds)
-            except asyncio.TimeoutError:
-                return await end(GOING_AWAY, f"expected a message within {self._idle_seconds:g} seconds, got none")
-            if len(message.get("bytes") or (message.get("text") or "").encode()) > self._max_bytes:
-                return await end(TOO_BIG, f"expected a message of at most {self._max_bytes} bytes, got a longer one")
-            is_ended = message["type"] == "websocket.disconnect"
-            return message
-
-        async def end(code: int, reason: str) -> Message:
-            nonlocal is_ended
-            is_ended = True
-            await send({"type": "websocket.close", "code": code, "reason": reason})
-            return {"type": "websocket.disconnect", "code": code, "reason": reason}
-
-        async def send_if_open(message: Message) -> None:
-            if not is_ended:
-                await send(message)
-
-        await self._app(scope, receive_within_limits, send_if_open)
-
-
-def _shown_token(header: bytes) -> bytes:
-    """Return the token in an Authorization header: as a bearer's, or as the password of anybody."""
-    scheme, _, value = header.strip().partition(b" ")
-    if scheme.lower() == b"bearer":
-        return value.strip()
-    if scheme.lower() == b"basic":
-        try:
-            return base64.b64decode(value.strip(), validate=True).partition(b":")[2]
-        except binascii.Error:
-            return b""
-    return b""
-
-
-async def _refuse(scope: MutableMapping[str, Any], receive: Receive, send: Send, status: int, reason: str) -> None:
-    kind = "http"
-    if scope["type"] == "websocket":
-        await receive()
-        if "websocket.http.response" not in scope.get("extensions", {}):
-            await send({"type": "websocket.close", "code": 1008, "reason": reason})
-            return
-        kind = "websocket.http"
-    headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(reason.encode())).encode())]
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": f"{kind}.response.start", "status": status, "headers": headers})
-    await send({"type": f"{kind}.response.body", "body": reason.encode()})
 
 
 @dataclass(frozen=True)
@@ -241,6 +131,7 @@ def main() -> None:
         host=config.host,
         port=config.port,
         log_level="warning",
+        http=patient(AutoHTTPProtocol),
         ws_max_size=config.max_message_bytes,
         ws_ping_interval=20.0,
         ws_ping_timeout=20.0,

@@ -3,7 +3,11 @@
 The filter is classic BPF over `struct seccomp_data`, as in the kernel's `Documentation/userspace-api/seccomp_filter.rst`.
 What it refuses, and why:
 
-- memory that is in no process and so in no sum (`memfd_create`, `shmget`),
+- memory that is in no process and so in no sum (`memfd_create`, `shmget`, `semget`, `msgget`, `mq_open`), some of which
+  outlives whoever made it,
+- space on disk that is taken without being written (`fallocate`; the C library writes instead, as on file systems without),
+- sockets of families that lead out of a network namespace (AF_VSOCK) or into parts of the kernel that no test needs: there
+  are Unix sockets, IPv4 and IPv6,
 - new user namespaces, in which a command would be root and could mount file systems without a size,
 - parts of the kernel with a history of holes (`io_uring_setup`, `bpf`, `userfaultfd`, `perf_event_open`, keys, `ptrace`).
 """
@@ -32,7 +36,8 @@ MACHINES = {
         {
             "memfd_create": 319, "shmget": 29, "bpf": 321, "userfaultfd": 323, "perf_event_open": 298, "ptrace": 101,
             "process_vm_writev": 311, "add_key": 248, "request_key": 249, "keyctl": 250, "setns": 308, "unshare": 272,
-            "mount": 165, "open_by_handle_at": 304, "truncate": 76, "clone": 56, "clone3": 435, "socket": 41, **_NEWER,
+            "mount": 165, "open_by_handle_at": 304, "truncate": 76, "clone": 56, "clone3": 435, "socket": 41,
+            "socketpair": 53, "semget": 64, "msgget": 68, "mq_open": 240, "fallocate": 285, **_NEWER,
         },
     ),
     "aarch64": Machine(
@@ -40,7 +45,8 @@ MACHINES = {
         {
             "memfd_create": 279, "shmget": 194, "bpf": 280, "userfaultfd": 282, "perf_event_open": 241, "ptrace": 117,
             "process_vm_writev": 271, "add_key": 217, "request_key": 218, "keyctl": 219, "setns": 268, "unshare": 97,
-            "mount": 40, "open_by_handle_at": 265, "truncate": 45, "clone": 220, "clone3": 435, "socket": 198, **_NEWER,
+            "mount": 40, "open_by_handle_at": 265, "truncate": 45, "clone": 220, "clone3": 435, "socket": 198,
+            "socketpair": 199, "semget": 190, "msgget": 186, "mq_open": 180, "fallocate": 47, **_NEWER,
         },
     ),
 }  # fmt: skip
@@ -48,7 +54,9 @@ MACHINES = {
 
 _REFUSED = ("memfd_create", "memfd_secret", "shmget", "io_uring_setup", "bpf", "userfaultfd", "perf_event_open", "ptrace",
     "process_vm_writev", "pidfd_getfd", "add_key", "request_key", "keyctl", "setns", "unshare", "mount",
-    "open_by_handle_at")  # fmt: skip
+    "open_by_handle_at", "semget", "msgget", "mq_open")  # fmt: skip
+
+_FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER_AT, _ARCH_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
@@ -80,14 +88,20 @@ def program(*, also: Sequence[str] = (), machine: str | None = None) -> bytes | 
     ]
     for number in refused:
         lines += _refuse(_EQUAL, number, errno.EPERM)
-    lines += [
-        (_EQUAL, 0, 3, found.calls["clone"]),
-        (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
-        *_refuse(_ANY_BIT, _NEW_NAMESPACE, errno.EPERM),
-        (_RETURN, 0, 0, _ALLOW),
-    ]
+    lines += _refuse(_EQUAL, found.calls["fallocate"], errno.EOPNOTSUPP)
+    families = [line for family in _FAMILIES for line in ((_EQUAL, 0, 1, family), (_RETURN, 0, 0, _ALLOW))]
+    for name in ("socket", "socketpair"):
+        lines += _block(found.calls[name], [*families, (_RETURN, 0, 0, _ERRNO | errno.EAFNOSUPPORT)])
+    namespaces = _refuse(_ANY_BIT, _NEW_NAMESPACE, errno.EPERM)
+    lines += _block(found.calls["clone"], [*namespaces, (_RETURN, 0, 0, _ALLOW)])
+    lines.append((_RETURN, 0, 0, _ALLOW))
     return b"".join(struct.pack("=HBBI", *line) for line in lines)
 
 
 def _refuse(test: int, value: int, error: int) -> list[tuple[int, int, int, int]]:
     return [(test, 0, 1, value), (_RETURN, 0, 0, _ERRNO | error)]
+
+
+def _block(call: int, lines: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+    """Return what is done with the first argument of a call; the lines end with what becomes of it in any case."""
+    return [(_EQUAL, 0, len(lines) + 1, call), (_LOAD, 0, 0, _FIRST_ARGUMENT_AT), *lines]

@@ -76,7 +76,8 @@ class BubblewrapSandbox:
         """Protection of the host."""
         version = subprocess.run([self._bwrap, "--version"], capture_output=True, text=True, check=False).stdout.split()
         gaps = [
-            "The kernel is the host's; its own memory for sockets and pipes is limited for each process, not in sum."
+            "The kernel is the host's; its own memory for sockets and pipes is limited for each process, not in sum.",
+            "Files without a name that are on their way through a socket are not counted.",
         ]
         if not self._as_root:
             gaps.append("A command made for it can outlive this process, should this process be killed meanwhile.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,12 +44,32 @@ class Occupancy:
 def measure(folder: Path, most: int = 1 << 62) -> Occupancy:
     """Measure a tree, also while a command changes it; stops soon after `most` names."""
     found = Occupancy()
-    handle = os.open(folder, _FOLDER)
-    try:
-        _measure(handle, found, MAX_DEPTH, most)
-    finally:
-        os.close(handle)
+    with _opened(str(folder), os.stat(folder, follow_symlinks=False).st_mode, None) as handle:
+        if handle is not None:
+            _measure(handle, found, MAX_DEPTH, most)
     return found
+
+
+@contextlib.contextmanager
+def _opened(name: str, mode: int, parent: int | None) -> Iterator[int | None]:
+    """Open a folder for the length of the block, also one that its owner has closed to himself; None where it is gone.
+
+    What a folder holds counts whatever its mode says. A closed one is opened while it is looked at, and then closed again.
+    """
+    closed = os.geteuid() != 0 and mode & 0o500 != 0o500
+    with contextlib.ExitStack() as stack:
+        handle: int | None = None
+        with contextlib.suppress(OSError):  # gone, or no folder any more, or somebody else's
+            # By a handle: a command may put a link in the place of a folder that it has seen us look at.
+            place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+            stack.callback(os.close, place)
+            itself = f"/proc/self/fd/{place}"
+            if closed:
+                os.chmod(itself, stat.S_IMODE(mode) | 0o500)
+                stack.callback(os.chmod, itself, stat.S_IMODE(mode))
+            handle = os.open(itself, _FOLDER & ~os.O_NOFOLLOW)
+            stack.callback(os.close, handle)
+        yield handle
 
 
 def _measure(handle: int, found: Occupancy, levels: int, most: int) -> None:
@@ -60,14 +82,9 @@ def _measure(handle: int, found: Occupancy, levels: int, most: int) -> None:
         if levels == 0:
             found.too_deep = True
             return
-        try:
-            below = os.open(name, _FOLDER, dir_fd=handle)
-        except OSError:
-            continue  # gone, or closed by its mode: it is opened in the end, when nothing runs
-        try:
-            _measure(below, found, levels - 1, most)
-        finally:
-            os.close(below)
+        with _opened(name, status.st_mode, handle) as below:
+            if below is not None:
+                _measure(below, found, levels - 1, most)
 
 
 def hand_over(folder: Path, owner: int) -> Occupancy:

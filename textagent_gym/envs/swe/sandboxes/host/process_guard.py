@@ -224,7 +224,7 @@ class _Run:
         now.num_files += elsewhere.num_files
         now.disk_bytes += elsewhere.disk_bytes
         if not exceeds(now, before, self._limits):
-            now.disk_bytes += _unnamed_bytes(pids)
+            now.disk_bytes += _unnamed_bytes(pids, os.stat(self._worktree).st_dev)
         return exceeds(now, before, self._limits)
 
     def _end(self) -> None:
@@ -277,22 +277,55 @@ def memory_of(pids: Sequence[int], enough: int) -> int:
     """Return bytes that processes have in memory apart from files.
 
     What they share is counted for each at first, which is quick; if that comes to more than `enough`, it is counted again
-    with what is shared divided among the sharers.
+    with what is shared divided among the sharers. Shared memory without a file counts once for all, with all pages that it
+    has: a process can give its own view of them back, and the pages stay.
     """
-    quick = sum(_kilobytes(f"/proc/{pid}/status", ("RssAnon:", "RssShmem:")) for pid in pids) << 10
+    shared = sum(deleted_mappings(pids, memory=True).values())
+    private = sum(_kilobytes(f"/proc/{pid}/status", ("RssAnon:",)) for pid in pids) << 10
+    seen = sum(_kilobytes(f"/proc/{pid}/status", ("RssShmem:",)) for pid in pids) << 10
+    quick = private + max(shared, seen)
     if quick <= enough:
         return quick
-    exact = sum(_kilobytes(f"/proc/{pid}/smaps_rollup", ("Pss_Anon:", "Pss_Shmem:")) for pid in pids) << 10
-    return exact or quick  # nothing, where the kernel does not let us see it
+    private = sum(_kilobytes(f"/proc/{pid}/smaps_rollup", ("Pss_Anon:",)) for pid in pids) << 10
+    seen = sum(_kilobytes(f"/proc/{pid}/smaps_rollup", ("Pss_Shmem:",)) for pid in pids) << 10
+    exact = private + max(shared, seen)
+    return exact if private else quick  # nothing, where the kernel does not let us see it
+
+
+def deleted_mappings(pids: Sequence[int], *, memory: bool) -> dict[tuple[int, int], int]:
+    """Return device and inode -> bytes of what processes have mapped and no folder names.
+
+    Args:
+        pids: The processes.
+        memory: Whether shared memory is asked for, rather than files.
+    """
+    found: dict[tuple[int, int], int] = {}
+    for pid in pids:
+        for line in _text(f"/proc/{pid}/maps").split("\n"):
+            if not line.endswith(" (deleted)"):
+                continue
+            place, _, offset, device, inode, path = line.split(None, 5)
+            if path.startswith(("/dev/zero", "/memfd:", "/SYSV")) != memory:
+                continue
+            try:
+                status = os.stat(f"/proc/{pid}/map_files/{place}")
+                key, size = (status.st_dev, status.st_ino), status.st_blocks * 512
+            except OSError:  # only root may look there: it is taken to be full as far as it is mapped
+                start, end = (int(address, 16) for address in place.split("-"))
+                major, minor = (int(number, 16) for number in device.split(":"))
+                key, size = (os.makedev(major, minor), int(inode)), int(offset, 16) + end - start
+            found[key] = max(found.get(key, 0), size)
+    return found
 
 
 def _kilobytes(path: str, names: tuple[str, ...]) -> int:
     return sum(int(line.split()[1]) for line in _text(path).split("\n") if line.startswith(names))
 
 
-def _unnamed_bytes(pids: Sequence[int]) -> int:
-    """Return the space of files that processes hold open without a name: no walk through a tree finds them."""
-    found: dict[tuple[int, int], int] = {}
+def _unnamed_bytes(pids: Sequence[int], device: int) -> int:
+    """Return space of files that processes hold open or mapped without a name: no walk through a tree finds them."""
+    mapped = deleted_mappings(pids, memory=False)
+    found = {key: size for key, size in mapped.items() if key[0] == device}  # no library that the host has replaced
     for pid in pids:
         with contextlib.suppress(OSError):
             for descriptor in os.listdir(f"/proc/{pid}/fd"):

@@ -1,0 +1,230 @@
+"""Escapes from the protected tiers, as an attacker tried them."""
+
+import json
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from textagent_gym.envs.swe.repo.tree import MAX_CHANGED_BYTES, read_changes, scratch_folder
+from textagent_gym.envs.swe.sandboxes.base import Limits, Outcome, Sandbox, SandboxError
+from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
+from textagent_gym.envs.swe.sandboxes.host.disk_usage import measure, take_back
+
+pytestmark = [
+    pytest.mark.attack,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sandboxes need Linux"),
+]
+
+MEGABYTE = 1 << 20
+
+
+class Room:
+    """A work tree and a sandbox for it."""
+
+    def __init__(self, sandbox: Sandbox, worktree: Path) -> None:
+        self.sandbox, self.worktree = sandbox, worktree
+
+    def python(self, program: str, **limits: Any) -> Outcome:
+        return self.sandbox.run(
+            [self.sandbox.python, "-I", "-c", program],
+            worktree=self.worktree,
+            mounts={},
+            environment={},
+            limits=Limits(**{"seconds": 60.0, **limits}),
+        )
+
+
+@pytest.fixture(params=["bubblewrap", "landlock"])
+def room(request: pytest.FixtureRequest) -> Iterator[Room]:
+    try:
+        sandbox = choose_sandbox(request.param)
+    except SandboxError as error:
+        pytest.skip(str(error))
+    with scratch_folder() as worktree:
+        yield Room(sandbox, worktree)
+
+
+# --- what the kernel is asked for
+
+FAMILIES = """
+import json, socket
+opened = []
+for family in range(1, 46):
+    for kind in (1, 2, 3, 5):
+        for make in (socket.socket, socket.socketpair):
+            try:
+                make(family, kind)
+                opened.append(family)
+            except OSError:
+                pass
+print(json.dumps(sorted(set(opened))))
+"""
+
+
+def test_only_sockets_that_stay_inside_can_be_opened(room: Room) -> None:
+    outcome = room.python(FAMILIES)
+    opened = json.loads(outcome.output)
+    name = room.sandbox.protection.name
+    assert set(opened) <= ({1, 2, 10} if name == "bubblewrap" else {1})
+    assert 1 in opened
+
+
+CALLS = """
+import ctypes, json, platform
+library = ctypes.CDLL(None, use_errno=True)
+numbers = {"x86_64": [64, 68, 29, 240, 285], "aarch64": [190, 186, 194, 180, 47]}[platform.machine()]
+semget, msgget, shmget, mq_open, fallocate = numbers
+made = []
+file = open("sized", "w")
+for name, call in [
+    ("semget", (semget, 0, 8, 0o1600)), ("msgget", (msgget, 0, 0o1600)), ("shmget", (shmget, 0, 4096, 0o1600)),
+    ("mq_open", (mq_open, b"queue", 0o102, 0o600, 0)),
+    ("fallocate", (fallocate, file.fileno(), 0, ctypes.c_long(0), ctypes.c_long(1 << 30))),
+]:
+    if library.syscall(*call) >= 0:
+        made.append(name)
+import os
+os.posix_fallocate(file.fileno(), 0, 4096)
+print(json.dumps([made, os.stat("sized").st_size]))
+"""
+
+
+def test_nothing_is_kept_in_the_kernel_and_no_space_is_taken_unwritten(room: Room) -> None:
+    made, size = json.loads(room.python(CALLS).output)
+    assert made == []
+    assert size == 4096, "the C library writes where the kernel does not allocate"
+
+
+# --- memory and disk that a walk does not find
+
+COLD = """
+import mmap, os, time
+for _ in range(3):
+    if os.fork() == 0:
+        kept = []
+        for _ in range(8):
+            view = mmap.mmap(-1, 20 << 20)
+            for place in range(0, len(view), 4096):
+                view[place] = 1
+            view.madvise(mmap.MADV_DONTNEED)
+            kept.append(view)
+        time.sleep(20)
+        os._exit(0)
+time.sleep(20)
+"""
+
+
+def test_shared_memory_counts_when_nobody_looks_at_it(room: Room) -> None:
+    assert room.python(COLD, memory_bytes=300 * MEGABYTE).stopped == "memory"
+
+
+SHARED = """
+import mmap, os
+view = mmap.mmap(-1, 100 << 20)
+for place in range(0, len(view), 4096):
+    view[place] = 1
+for _ in range(4):
+    if os.fork() == 0:
+        total = sum(view[place] for place in range(0, len(view), 4096))
+        os._exit(total != 25600)
+for _ in range(4):
+    assert os.wait()[1] == 0
+import time
+time.sleep(0.5)
+print("shared")
+"""
+
+
+def test_memory_that_is_shared_counts_once(room: Room) -> None:
+    assert room.python(SHARED, memory_bytes=400 * MEGABYTE).output == b"shared\n"
+
+
+MAPPED = """
+import mmap, os, time
+kept = []
+for number in range(12):
+    with open("held", "w+b") as file:
+        for _ in range(8):
+            file.write(bytes(1 << 20))
+        file.flush()
+        kept.append(mmap.mmap(file.fileno(), 0))
+    os.unlink("held")
+time.sleep(20)
+"""
+
+
+def test_files_that_only_a_mapping_holds_count(room: Room) -> None:
+    assert room.python(MAPPED, disk_bytes=32 * MEGABYTE).stopped == "disk"
+
+
+HOLES = """
+import os
+for number in range(3000):
+    with open(f"{number}", "wb") as file:
+        file.truncate(1_000_000)
+"""
+
+
+def test_files_of_holes_cost_the_host_no_time(room: Room) -> None:
+    assert room.python(HOLES).returncode == 0
+    started = time.process_time()
+    changes, refused = read_changes(room.worktree, {})
+    assert time.process_time() - started < 2
+    assert sum(len(content or b"") for content in changes.values()) <= MAX_CHANGED_BYTES
+    assert len(changes) + len(refused) == 3000
+
+
+CLOSED = """
+import os, time
+os.mkdir("d")
+os.chdir("d")
+for number in range(5):
+    with open(f"{number}", "wb") as file:
+        file.write(bytes(10 << 20))
+os.chmod(".", 0o300)
+time.sleep(20)
+"""
+
+
+def test_a_closed_folder_hides_nothing(room: Room) -> None:
+    assert room.python(CLOSED, disk_bytes=16 * MEGABYTE).stopped == "disk"
+
+
+@pytest.mark.parametrize("mode", ["000", "300", "111"])
+def test_a_work_tree_that_is_closed_is_no_failure_of_the_sandbox(room: Room, mode: str) -> None:
+    outcome = room.python(f"import os, time; open('x', 'w'); os.chmod('.', 0o{mode}); time.sleep(0.5); print('closed')")
+    assert (outcome.output, outcome.stopped) == (b"closed\n", None)
+    assert (room.worktree / "x").exists()
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o100, 0o200, 0o300, 0o400])
+def test_an_ordinary_user_counts_what_closed_folders_hold(mode: int) -> None:
+    """Root opens anything; so a child of this process becomes somebody, where it is root's."""
+    with scratch_folder() as folder:
+        folder.chmod(0o777)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                if os.geteuid() == 0:
+                    os.setresuid(12_345, 12_345, 12_345)
+                top = folder / "top"
+                top.mkdir()
+                for place in (top / "d", top / "d" / "below"):
+                    place.mkdir()
+                    (place / "file").write_bytes(bytes(1 << 20))
+                for place in (top / "d" / "below", top / "d", top):
+                    place.chmod(mode)
+                found = measure(top)
+                kept = stat.S_IMODE(top.stat().st_mode) == mode
+                code = 0 if (found.num_files, found.disk_bytes >> 20, kept) == (4, 2, True) else 2
+                take_back(top, None)
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -17,7 +17,7 @@ from textagent_gym.envs.swe.repo.tree import (
     with_changes,
     write_tree,
 )
-from textagent_gym.envs.swe.repo.workspace import FileProblemError, Workspace, clean_path
+from textagent_gym.envs.swe.repo.workspace import MAX_UNDO_BYTES, FileProblemError, Workspace, clean_path
 
 BASE = {"a.py": b"x = 1\n", "pkg/b.py": b"y = 2\n", "data.bin": b"\0\1", "bad.txt": b"\xff\xfe"}
 NAMES = st.sampled_from(["a", "b", "c/d", "c/e", "f/g/h"])
@@ -162,3 +162,23 @@ def test_what_decides_the_tests_is_no_source(path: str) -> None:
 def test_source_is_source(path: str) -> None:
     assert is_source(path)
     assert not is_test(path)
+
+
+def test_changes_are_limited_for_the_episode() -> None:
+    workspace = Workspace(BASE)
+    for number in range(8):
+        workspace.write(f"{number}.txt", "x" * 990_000)
+    with pytest.raises(FileProblemError, match="all changes together"):
+        workspace.write("more.txt", "x" * 100_000)
+    workspace.write("0.txt", "less")
+    workspace.write("more.txt", "x" * 100_000)
+
+
+def test_what_undo_keeps_is_limited() -> None:
+    workspace = Workspace(BASE)
+    for number in range(60):
+        workspace.write("a.txt", f"{number}" * 500_000)
+    kept = [content for state in workspace._past for content in state.values() if content is not None]
+    assert sum(map(len, kept)) <= MAX_UNDO_BYTES
+    assert workspace.undo() == ("a.txt",)
+    assert workspace.text("a.txt").startswith("5858")

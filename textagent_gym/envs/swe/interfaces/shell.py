@@ -94,7 +94,10 @@ class Shell:
                     notes.append("What git stored is too large and was not kept.")
                 else:
                     workspace.repository = repository
-        workspace.become({**workspace.changes, **changes})
+        try:
+            workspace.become({**workspace.changes, **changes})
+        except FileProblemError as problem:
+            notes.append(f"What the command changed was not kept: {problem}.")
         notes += [f"{path:.200} is too large, or has too long a name, and was not kept." for path in refused[:3]]
         if outcome.stopped is not None:
             notes.append(f"The command was ended: it used too much {outcome.stopped}.")

@@ -189,16 +189,17 @@ def read_changes(folder: Path, tree: Tree) -> tuple[Changes, tuple[str, ...]]:
         if size < 0:
             refused.append(path)
             continue
-        if size > MAX_FILE_BYTES and (known is None or size != len(known)):
+        # What cannot be kept is not read: holes of a file take no space and yet time.
+        if size > min(MAX_FILE_BYTES, budget) and (known is None or size != len(known)):
             refused.append(path)
             continue
         content = _read_regular(entry.path, size)
         if content is None or content == known:
             continue
-        budget -= len(content)
-        if budget < 0:
+        if len(content) > budget:
             refused.append(path)
         else:
+            budget -= len(content)
             changes[path] = content
     for path in tree:
         if path not in seen:

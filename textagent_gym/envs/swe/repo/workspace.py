@@ -6,13 +6,24 @@ link leads anywhere. A shell gets a copy on disk, and what it changed is read ba
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from textagent_gym.envs.swe.repo.text import encoded
-from textagent_gym.envs.swe.repo.tree import MAX_FILE_BYTES, Changes, Tree, as_text, is_writable, with_changes
+from textagent_gym.envs.swe.repo.tree import (
+    MAX_CHANGED_BYTES,
+    MAX_FILE_BYTES,
+    Changes,
+    Tree,
+    as_text,
+    is_writable,
+    with_changes,
+)
 
 MAX_UNDO = 100
+
+MAX_UNDO_BYTES = 4 * MAX_CHANGED_BYTES
+"""Most that is kept to be taken back, in bytes; what several states share is counted once."""
 
 
 class FileProblemError(ValueError):
@@ -80,12 +91,22 @@ class Workspace:
         self.become({**self.changes, path: content})
 
     def become(self, changes: Changes) -> None:
-        """Take over changes against the base tree, remembering those before for `undo`."""
+        """Take over changes against the base tree, remembering those before for `undo`.
+
+        Raises:
+            FileProblemError: All changes of the episode together are too large; nothing is taken over.
+        """
         changes = {path: content for path, content in changes.items() if self.base.get(path) != content}
-        if changes != self.changes:
-            self._past.append(self.changes)
-            del self._past[:-MAX_UNDO]
-            self.changes = changes
+        if changes == self.changes:
+            return
+        size = _num_bytes([changes])
+        if size > MAX_CHANGED_BYTES and size >= _num_bytes([self.changes]):
+            raise FileProblemError(f"all changes together would have {size} bytes, more than {MAX_CHANGED_BYTES}")
+        self._past.append(self.changes)
+        del self._past[:-MAX_UNDO]
+        while _num_bytes(self._past) > MAX_UNDO_BYTES:
+            del self._past[0]
+        self.changes = changes
 
     def undo(self) -> tuple[str, ...] | None:
         """Take the last change back; the files that it concerned, or None where there is nothing to take back."""
@@ -116,6 +137,12 @@ class Workspace:
         name = PurePosixPath(path).name
         near = [file for file in sorted(self.files) if file.endswith(f"/{name}") or file == name]
         return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _num_bytes(states: Sequence[Changes]) -> int:
+    """Return the space that states take; deleted files have their paths, and a content that several share counts once."""
+    contents = {id(content): len(content) for state in states for content in state.values() if content is not None}
+    return sum(contents.values()) + sum(len(path) for state in states[-1:] for path in state)
 
 
 def clean_path(path: str, *, folder: bool = False) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from textagent_gym.cli import shown
 from textagent_gym.registration import environment_specs
 
 
@@ -147,3 +148,8 @@ def test_bench_times_a_repair_beside_a_plain_subprocess() -> None:
     assert all(
         row[key] > 0 for key in ("first_reset_ms", "reset_ms", "shell_ms", "subprocess_ms", "graded_ms", "again_ms")
     )
+
+
+def test_control_characters_of_a_world_do_not_reach_the_terminal() -> None:
+    told = "plain\n\ttab \x1b]0;title\x07 \x1b[2J\x9b31m [red]\u202e"
+    assert shown(told) == "plain\n\ttab \\x1b]0;title\\x07 \\x1b[2J\\x9b31m \\[red]\\x202e"

@@ -68,6 +68,11 @@ def card(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
     env.close()
 
 
+def shown(text: str) -> str:
+    """Return a text as a terminal may show it: markup and control characters of the world's are shown, and not obeyed."""
+    return escape("".join(one if one.isprintable() or one in "\n\t" else f"\\x{ord(one):02x}" for one in text))
+
+
 @app.command
 def play(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
     """Play a task in the terminal: `help`, `hint`, `undo` and `quit` are answered here, all else by the world.
@@ -83,7 +88,7 @@ def play(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
     observation, info = env.reset(seed=seed)
     past: list[tuple[Snapshot, str, dict[str, Any], float]] = []
     total = 0.0
-    console.print(escape(observation))
+    console.print(shown(observation))
     while True:
         console.print(
             f"[dim]step {env.steps}/{env.max_steps}   sub-goals {info['subgoals_done']}/{info['subgoals_total']}"
@@ -99,16 +104,16 @@ def play(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
         elif command == "undo" and past:
             snapshot, observation, info, total = past.pop()
             env.restore(snapshot)
-            console.print(escape(observation))
+            console.print(shown(observation))
         elif command == "undo":
             console.print("There is nothing to take back.")
         elif (told := env.look_up(command)) is not None:
-            console.print(escape(told))
+            console.print(shown(told))
         else:
             past.append((env.snapshot(), observation, info, total))
             observation, reward, terminated, truncated, info = env.step(env.typed(command))
             total += reward
-            console.print(escape(observation))
+            console.print(shown(observation))
             if terminated or truncated:
                 ending = "solved" if info["success"] else "lost" if terminated else "out of steps"
                 console.print(f"[bold]{ending}[/bold] after {env.steps} steps, return {total:.3f}")

@@ -46,6 +46,10 @@ TOLERANCE = 1e-9
 """Between a reward as written and as paid."""
 
 
+MAX_UNVERIFIED = 20_000
+"""Longest observation where programs may print another text than they did, in characters; environments show half of it."""
+
+
 class VerificationError(BaselinesError):
     """A run is not what it says; the first difference is in the message."""
 
@@ -183,6 +187,8 @@ def _replay(env: TextEnv, cell: Cell, played: Played, where: str) -> Iterator[St
             raise VerificationError(f"{at}: expected an action of at most {MAX_ACTION} characters, got a longer one")
         if cell.exact_text:
             _same(at, "observation", turn["observation"], observation)
+        else:
+            check_length(at, turn["observation"], observation)
         yield Step(observation, info, env)
         observation, reward, terminated, truncated, info = step_env(env, turn["action"])
         if not math.isclose(turn["reward"], reward, abs_tol=TOLERANCE):
@@ -192,12 +198,21 @@ def _replay(env: TextEnv, cell: Cell, played: Played, where: str) -> Iterator[St
         success = is_success(info, terminated, sum(paid))
     if cell.exact_text:
         _same(where, "final_observation", told["final_observation"], observation)
+    else:
+        check_length(where, told["final_observation"], observation)
     _same(where, "success", told["success"], success)
     outcome = outcome_of(success, terminated) if terminated or truncated else "out of context"
     _same(where, "outcome", told["outcome"], outcome)
     _same(where, "invalid_actions", played.invalid_actions, invalid)
     if not math.isclose(told["return"], sum(paid), abs_tol=TOLERANCE * max(1, len(paid))):
         raise VerificationError(f"{where}: expected return {sum(paid):g}, got {told['return']:g}")
+
+
+def check_length(where: str, told: str, found: str) -> None:
+    """Raise `VerificationError` for an observation far longer than the environment's: text that is not compared is shown."""
+    most = max(len(found), MAX_UNVERIFIED)
+    if len(told) > most:
+        raise VerificationError(f"{where}: expected an observation of at most {most} characters, got {len(told)}")
 
 
 def _check_reference(seat: Seat, played: Played) -> None:

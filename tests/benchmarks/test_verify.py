@@ -19,7 +19,7 @@ from benchmarks.runs import records
 from benchmarks.runs.play import MAX_ACTION
 from benchmarks.runs.records import EPISODES, SESSIONS, SETTINGS, TRAJECTORIES, UNPLAYED, is_name, parse_played
 from benchmarks.runs.run import Config, run
-from benchmarks.runs.verify import verify
+from benchmarks.runs.verify import MAX_UNVERIFIED, VerificationError, check_length, verify
 from benchmarks.suites.suite import Presentation
 
 Line = dict[str, Any]
@@ -501,3 +501,12 @@ def test_a_partial_run_verifies_and_is_never_listed(tmp_path: Path) -> None:
     assert verify(tmp_path / "run").is_partial
     with pytest.raises(EntryError, match="whole suite, got 2 tasks of each cell"):
         submit(tmp_path / "run", "part", tmp_path / "results")
+
+
+def test_text_that_is_not_compared_is_bounded() -> None:
+    check_length("step 1", "x" * MAX_UNVERIFIED, "")
+    check_length("step 1", "x" * 30_000, "y" * 30_000)
+    with pytest.raises(
+        VerificationError, match="step 1: expected an observation of at most 20000 characters, got 30000000"
+    ):
+        check_length("step 1", "x" * 30_000_000, "y")

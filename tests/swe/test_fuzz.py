@@ -52,11 +52,10 @@ def calls(name: str) -> st.SearchStrategy[Any]:
     return st.builds(lambda arguments: {"tool": name, **arguments}, honest)
 
 
+KEYS = st.sampled_from(["tool", "name", "arguments", "path"])
 ANY = st.recursive(
     st.none() | st.booleans() | st.floats() | NUMBERS | TEXTS,
-    lambda below: (
-        st.lists(below, max_size=3) | st.dictionaries(st.sampled_from(["tool", "name", "arguments", "path"]), below)
-    ),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(KEYS, below),
     max_leaves=6,
 )
 QUICK = [name for name in CATALOGUE if name not in ("submit", "test", "bash")]

@@ -104,6 +104,20 @@ def test_every_id_of_given_tasks_is_named() -> None:
     assert all(f"`{env_id}`" in PAGES["docs/ids.md"] for env_id in file_specs())
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if "algorithms/" not in page])
+def test_files_and_names_of_the_code_on_a_page_exist(page: str) -> None:
+    for file in re.findall(
+        r"(?<![\w/])(?:textagent_gym|baselines|benchmarks|docs)/[\w/-]+\.(?:py|json|png)\b", PAGES[page]
+    ):
+        assert "NAME" in file or (ROOT / file).is_file(), file
+    for dotted in re.findall(r"\b(?:textagent_gym|baselines|benchmarks)(?:\.[a-z]\w*)+(?:\.[A-Z]\w*)*", PAGES[page]):
+        module = dotted
+        while not (path := ROOT / module.replace(".", "/")).is_dir() and not path.with_suffix(".py").is_file():
+            module = module.rpartition(".")[0]
+        rest = dotted.removeprefix(module).split(".")
+        assert dotted.endswith(".md") or len(rest) < 2 or rest[1] in defined(module), dotted
+
+
 def test_every_page_is_in_the_menu() -> None:
     menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
     pages = {str(Path(page).relative_to("docs")) for page in PAGES if page.startswith("docs/")}

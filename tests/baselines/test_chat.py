@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from baselines.errors import ChatTemplateError
@@ -21,6 +21,27 @@ CHATML = (
 STRIPS_THINKING = CHATML.replace(
     "m['content']",
     "(m['content'] if loop.last or m['role'] == 'user' else m['content'].split('</think>')[-1])",
+)
+FORGETS = CHATML.replace("m['content'] +", "(m['content'] if loop.last else '') +")
+TURNS_BEHIND = CHATML.replace(
+    "m['content']", "('[' + m['content'] + ']' if m['role'] == 'assistant' else m['content'])"
+)
+# The forms of Mistral (a space before an action), Phi-3 (an end of text unless a prompt follows) and Qwen3 (reasoning is
+# stripped from earlier turns and an empty one written in the last).
+MISTRAL = (
+    "{{ '<|pad|>' }}{% for m in messages %}{% if m['role'] == 'user' %}{{ '[INST] ' + m['content'] + '[/INST]' }}"
+    "{% else %}{{ ' ' + m['content']|trim + '<|end|>' }}{% endif %}{% endfor %}"
+)
+PHI3 = (
+    "{% for m in messages %}{{ '<|observation|>' + m['role'] + '\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|action|>\n' }}{% else %}{{ '<|pad|>' }}{% endif %}"
+).replace("'<|observation|>' + m['role']", "('<|action|>' if m['role'] == 'assistant' else '<|observation|>')")
+QWEN3 = (
+    "{% for m in messages %}{% set said = m['content'].split('</think>')[-1].lstrip('\n') %}"
+    "{{ '<|observation|>' + m['role'] + '\n' }}"
+    "{% if m['role'] == 'assistant' and loop.last %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+    "{{ (said if m['role'] == 'assistant' else m['content']) + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|observation|>assistant\n' }}{% endif %}"
 )
 NUMBERS_TURNS = CHATML.replace("m['role']", "m['role'] + (loop.index|string if m['role'] == 'user' else '')")
 NO_END = CHATML.replace("'<|end|>' + ", "")
@@ -50,8 +71,24 @@ def crowded_chat(crowded: PreTrainedTokenizerFast) -> ChatFormat:
     return ChatFormat(crowded)
 
 
-@pytest.mark.parametrize("template", [None, CHATML, PLAIN_TEMPLATE])
-def test_appended_turns_are_the_template(tokenizer: PreTrainedTokenizerBase, template: str | None) -> None:
+@pytest.fixture(params=["bytes", "metaspace"])
+def of_each_kind(request: pytest.FixtureRequest, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """A tokenizer of bytes, and one that begins a text with a space that is not in it."""
+    if request.param == "metaspace":
+        inner = Tokenizer(models.BPE(unk_token="<|pad|>"))
+        inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+        inner.decoder = decoders.Metaspace(prepend_scheme="first")
+        words = "a room look around bring the lamp No. coin Bring user assistant [INST] [/INST] Observation: Action:\n"
+        inner.train_from_iterator([words] * 3, trainers.BpeTrainer(vocab_size=300, special_tokens=CONTROL))
+        return PreTrainedTokenizerFast(
+            tokenizer_object=inner, eos_token="<|end|>", chat_template=tokenizer.chat_template
+        )
+    return tokenizer
+
+
+@pytest.mark.parametrize("template", [None, CHATML, PLAIN_TEMPLATE, STRIPS_THINKING, MISTRAL, PHI3, QWEN3])
+def test_appended_turns_are_the_template(of_each_kind: PreTrainedTokenizerBase, template: str | None) -> None:
+    tokenizer = of_each_kind
     if template is not None:
         tokenizer.chat_template = template
     chat = ChatFormat(tokenizer)
@@ -67,7 +104,11 @@ def test_appended_turns_are_the_template(tokenizer: PreTrainedTokenizerBase, tem
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
-        (STRIPS_THINKING, "expected a chat template that only appends, got one that rewrites earlier text"),
+        (
+            FORGETS,
+            r"only appends, got one that rewrites earlier text: it writes '.*' where the prompt before had 'a room",
+        ),
+        (TURNS_BEHIND, r"writes an action right behind its prompt, got one that writes '\[look around\]"),
         (NUMBERS_TURNS, "expected a chat template that frames every turn alike"),
         (NO_END, r"expected a chat template that closes an action with a special token, got '\\n'"),
     ],
@@ -76,6 +117,23 @@ def test_templates_that_cannot_be_extended(tokenizer: PreTrainedTokenizerBase, t
     tokenizer.chat_template = template
     with pytest.raises(ChatTemplateError, match=reason):
         ChatFormat(tokenizer)
+
+
+@pytest.mark.parametrize("template", [STRIPS_THINKING, QWEN3])
+def test_reasoning_that_the_template_strips_is_refused(
+    tokenizer: PreTrainedTokenizerBase, template: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer.chat_template = template
+    chat, reasoned = ChatFormat(tokenizer), "<think>\neast\n</think>\n\ngo east"
+    assert chat.decode_action(chat.action(" go east")) == "go east"
+    with pytest.raises(ChatTemplateError, match="expected an action that the chat template keeps in later turns"):
+        chat.action(reasoned)
+    sampled = tokenizer.encode(reasoned, add_special_tokens=False)
+    assert capsys.readouterr().err == ""
+    assert all(chat.decode_action(sampled).startswith("<think>") for _ in range(2))
+    assert capsys.readouterr().err.count("warning: the chat template rewrites actions like '<think>") == 1
+    tokenizer.chat_template = CHATML
+    assert ChatFormat(tokenizer).action(reasoned)
 
 
 def test_a_tokenizer_without_template_gets_a_plain_one(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -56,6 +56,6 @@ def exam(sandbox: Sandbox) -> Exam:
         seconds=2.0,
         aliased=failing & gold.aliased,
         twinned=failing & gold.twinned,
-        challenges=find_challenges(GOLD, (ADD, LARGEST), sandbox=sandbox, seconds=20),
+        challenges=find_challenges(GOLD, failing, (ADD, LARGEST), sandbox=sandbox, seconds=20),
         allowed=gold.seen,
     )

@@ -11,6 +11,7 @@ import pytest
 
 from textagent_gym.envs.swe import tasks
 from textagent_gym.envs.swe.grading.grader import examine
+from textagent_gym.envs.swe.grading.second_opinion import Challenges
 from textagent_gym.envs.swe.repo.patches import num_hunks
 from textagent_gym.envs.swe.repo.tree import texts, tree_digest, with_changes
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
@@ -222,3 +223,15 @@ def test_an_index_that_cannot_be_reached_is_one_sentence(monkeypatch: pytest.Mon
     with pytest.raises(OSError, match="is the package index reachable") as caught:
         sdists.releases("demo")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("task_id", ["bundled-ledgerline-1.0.m10", "bundled-gridroute-1.0.m40"])
+def test_a_second_opinion_takes_no_part_of_a_repair_away(task_id: str, sandbox: Sandbox) -> None:
+    """A test with parameters may fail because of two bugs: the repair of one is paid all the same."""
+    found = problem(indexed_record("bundled", task_id), sandbox)
+    without = replace(found.exam, challenges=Challenges())
+    for edit in found.edits:
+        content = found.exam.start[edit.path].decode().replace(edit.old, edit.new, 1).encode()
+        verdicts = [examine(exam, {edit.path: content}, sandbox) for exam in (found.exam, without)]
+        assert any(verdicts[1].groups_done)
+        assert verdicts[0] == verdicts[1]

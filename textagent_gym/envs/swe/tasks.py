@@ -94,7 +94,7 @@ def _problem(record: TaskRecord, sandbox: Sandbox) -> Problem:
         test = sorted(wanted - run.passed)[0]
         raise ValueError(f"expected the reference repair of {record.instance_id} to pass {test}, got a failure here")
     groups = groups_of(record)
-    challenges = find_challenges(gold, groups, sandbox=sandbox, seconds=seconds, requirements=requirements)
+    challenges = find_challenges(gold, wanted, groups, sandbox=sandbox, seconds=seconds, requirements=requirements)
     exam = Exam(
         start=start,
         tests={**{path: content for path, content in gold.items() if is_test(path)}, **_test_data(record, visible)},

@@ -22,7 +22,7 @@ from textagent_gym.envs.swe.grading.pytest_runs import TestReport, program, run_
 from textagent_gym.envs.swe.repo.tree import Tree, as_text, tree_digest
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
-VERSION = 1
+VERSION = 2
 """Version of the changes and of the second runner; another one has every repaired tree tried again."""
 
 
@@ -157,6 +157,7 @@ def _said(copied: str, tests: Iterable[str], outcomes: Mapping[str, str], expect
 
 def find_challenges(
     gold: Tree,
+    fail_to_pass: Collection[str],
     groups: Sequence[Collection[str]],
     *,
     sandbox: Sandbox,
@@ -167,13 +168,15 @@ def find_challenges(
 
     Args:
         gold: The repaired tree, tests included.
-        groups: The tests that a repair has to make pass, in groups that are paid apart.
+        fail_to_pass: The tests that a repair has to make pass.
+        groups: Most of them, in groups that are paid apart.
         sandbox: Where they run.
         seconds: Time limit, in seconds.
         requirements: Wheels that the tests need besides pytest, each as "name==version".
     """
-    wanted = sorted({test for group in groups for test in group})
-    key = repr((VERSION, _source_digest(), *setting(sandbox, requirements), tree_digest(gold), [*map(sorted, groups)]))
+    wanted = sorted(fail_to_pass)
+    paid = [sorted(group) for group in groups]
+    key = repr((VERSION, _source_digest(), *setting(sandbox, requirements), tree_digest(gold), wanted, paid))
     path = cache_folder() / "swe" / "challenges" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
     if path.exists():
         known = json.loads(path.read_bytes())
@@ -198,7 +201,8 @@ def find_challenges(
         for name in names
     ]
     candidates = [one for one in candidates if one.alterations]
-    # The plain runner has one outcome for all parameters of a function: they must not belong to several groups.
+    # The plain runner has one outcome for all parameters of a function: they must all belong to one group, so that no
+    # part of a repair goes unpaid because of another part.
     whole = [one for one in candidates if any(set(one.tests) <= set(group) for group in groups)]
     found: list[Challenge] = []
     seen: set[str] = set()

@@ -1,13 +1,13 @@
-r"""A fixed budget, split between demonstrations and practice: supervised training first, then reinforcement learning.
+r"""A fixed budget, split between demonstrations and RL training: supervised training first, then reinforcement learning.
 
-Demonstrations are dear, episodes are cheap. With a budget B, a demonstration at `demo_cost` times the price of an
+Demonstrations are expensive, episodes are cheap. With a budget B, a demonstration at `demo_cost` times the price of an
 episode and a share s for demonstrations (the study of arXiv 2510.01132, where B = 1,000 and the cost is 10),
 
     num_demos = s B / demo_cost          num_episodes = (1 - s) B
 
-SFT clones the demonstrations, the chosen algorithm goes on from there for as many whole iterations as the episodes
-allow, and held-out tasks say what it was worth. `--sweep` does so for several shares and seeds, and ends with a table
-and a plot with intervals over seeds and tasks. A sweep that was interrupted goes on where it stopped.
+SFT trains on the demonstrations, the chosen algorithm continues from there for as many whole iterations as the episodes
+allow, and held-out tasks measure the result. `--sweep` does so for several shares and seeds, and ends with a table
+and a plot with intervals over seeds and tasks. An interrupted sweep continues where it stopped.
 
 How to run:
 
@@ -59,10 +59,10 @@ Algorithm: TypeAlias = Literal["grpo", "rloo", "ppo", "reinforce_pp"]
 ALGORITHMS: dict[Algorithm, Any] = {"grpo": grpo, "rloo": rloo, "ppo": ppo, "reinforce_pp": reinforce_pp}
 
 MEMORY = ("micro_batch_tokens", "checkpoint_activations", "lora_rank", "lora_alpha")
-"""Options of the optimiser that SFT shares with practice."""
+"""Options of the optimiser that SFT shares with RL training."""
 
 FREE = {"sweep", "shares", "sft_share", "num_seeds"}
-"""Options that say which recipes to try, not how: a sweep may be widened later."""
+"""Options that choose the shares to try: a sweep may be widened later."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class Config:
     model: str = "tiny"
     """`tiny`, `smollm2-135m`, a folder, or a hub name."""
     budget: float = 1000.0
-    """What may be spent, in episodes of practice."""
+    """The budget, in training episodes."""
     demo_cost: float = 10.0
-    """Price of one demonstration, in episodes of practice."""
+    """Price of one demonstration, in training episodes."""
     sft_share: float = 0.6
     """Share of the budget that buys demonstrations, in [0, 1]."""
     sweep: bool = False
@@ -88,11 +88,11 @@ class Config:
     num_seeds: int = 1
     """Runs of each share, with the seeds `seed`, `seed` + 1, ..."""
     algorithm: Algorithm = "ppo"
-    """What practises after SFT."""
+    """Algorithm that trains after SFT."""
     credit: Credit = "turn"
     """What an advantage is given to."""
     episodes_per_batch: int = 40
-    """Episodes of one iteration of practice; what is left of the budget below that is not spent, and reported."""
+    """Episodes of one training iteration; what is left of the budget below that is not spent, and reported."""
     group_size: int = 8
     """Episodes of one task, for GRPO and RLOO."""
     sft_epochs: int = 14
@@ -102,11 +102,11 @@ class Config:
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
     """How episodes are sampled."""
     optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=1e-4))
-    """AdamW of practice; passes, clip and aggregation are the algorithm's own defaults."""
+    """AdamW of RL training; passes, clip and aggregation are the algorithm's own defaults."""
     run: RunSettings = field(
         default_factory=lambda: RunSettings(out=Path("runs/recipe"), eval_episodes=200, checkpoint_every=5)
     )
-    """Folder, seed, and the held-out tasks that judge a recipe, played greedily after its end alone."""
+    """Folder, seed, and the held-out tasks that evaluate each run, played greedily after its end alone."""
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
@@ -127,9 +127,9 @@ class Config:
             raise ConfigError(
                 f"expected group_size to divide episodes_per_batch={self.episodes_per_batch}, got {self.group_size}"
             )
-        self.practice(0.0, self.run.seed, self.model).check()
+        self.training_config(0.0, self.run.seed, self.model).check()
         if num_processes() > 1:
-            raise ConfigError("expected one process for a recipe: launch its SFT and its algorithm by themselves")
+            raise ConfigError("expected one process for a budget: launch its SFT and its algorithm by themselves")
 
     @property
     def all_shares(self) -> tuple[float, ...]:
@@ -137,11 +137,11 @@ class Config:
         return self.shares if self.sweep else (self.sft_share,)
 
     def num_demos(self, share: float) -> int:
-        """Return demonstrations that a share of the budget buys."""
+        """Return the number of demonstrations that a share of the budget buys."""
         return math.floor(share * self.budget / self.demo_cost + 1e-9)
 
     def num_iterations(self, share: float) -> int:
-        """Return whole iterations of practice that the rest of the budget buys."""
+        """Return the number of whole training iterations that the rest of the budget buys."""
         rest = self.budget - self.num_demos(share) * self.demo_cost
         return math.floor(rest / self.episodes_per_batch + 1e-9) if share < 1 else 0
 
@@ -153,8 +153,8 @@ class Config:
         """Return the folder of one run."""
         return self.run.out / f"share-{share:.2f}" / f"seed-{seed}"
 
-    def cloning(self, share: float, seed: int) -> sft.Config:
-        """SFT on the demonstrations that a share buys."""
+    def sft_config(self, share: float, seed: int) -> sft.Config:
+        """Return the configuration of SFT on the demonstrations that a share buys."""
         usual = sft.Config(self.env_id).optimiser
         memory = {name: getattr(self.optimiser, name) for name in MEMORY}
         return sft.Config(
@@ -168,8 +168,8 @@ class Config:
             run=self._run(share, seed, "sft"),
         )
 
-    def practice(self, share: float, seed: int, model: str) -> Any:
-        """Return the algorithm's configuration, from the model that SFT left."""
+    def training_config(self, share: float, seed: int, model: str) -> Any:
+        """Return the algorithm's configuration, starting from `model`."""
         return ALGORITHMS[self.algorithm].Config(
             env_id=self.env_id,
             env_kwargs=self.env_kwargs,
@@ -197,13 +197,13 @@ def batch_sizes(algorithm: str, episodes_per_batch: int, group_size: int) -> dic
 
 
 @dataclass(frozen=True, eq=False)
-class Recipe:
+class ShareResult:
     """Result of one share of the budget.
 
     Attributes:
         share: of the budget, for demonstrations.
         num_demos: demonstrations bought.
-        num_episodes: episodes of practice bought.
+        num_episodes: training episodes bought.
         unspent: what was left over, in episodes.
         successes: (S, N) of S seeds on N held-out tasks.
     """
@@ -220,7 +220,7 @@ class Recipe:
         return two_level_interval(self.successes.astype(np.float64), bounds=(0.0, 1.0))
 
 
-def train(config: Config) -> list[Recipe]:
+def train(config: Config) -> list[ShareResult]:
     """Train every share with every seed, and write `table.json` and `sweep.png` into the run's folder.
 
     Raises:
@@ -228,66 +228,66 @@ def train(config: Config) -> list[Recipe]:
     """
     config.check()
     claim_folder(config, config.run.out, FREE)
-    recipes = []
+    results = []
     for share in config.all_shares:
         seeds = range(config.run.seed, config.run.seed + config.num_seeds)
         successes = np.stack([run_once(config, share, seed) for seed in seeds])
         episodes = config.num_iterations(share) * config.episodes_per_batch
         unspent = config.budget - config.spent(share)
-        recipes.append(Recipe(share, config.num_demos(share), episodes, unspent, successes))
-        write_table(recipes, config)
-    return recipes
+        results.append(ShareResult(share, config.num_demos(share), episodes, unspent, successes))
+        write_table(results, config)
+    return results
 
 
 def run_once(config: Config, share: float, seed: int) -> NDArray[np.bool_]:
-    """Return (N,) success of one run on the held-out tasks; what has been judged already is read back."""
-    verdict = config.folder(share, seed) / "successes.json"
-    if not verdict.is_file():
-        policy = cook(config, share, seed)
-        result = judge(policy, config)
-        write_whole(verdict, json.dumps(result.successes.tolist()) + "\n")
-    return np.array(json.loads(verdict.read_text()), dtype=np.bool_)
+    """Return (N,) success of one run on the held-out tasks; a result that is on disk is read back."""
+    path = config.folder(share, seed) / "successes.json"
+    if not path.is_file():
+        policy = train_run(config, share, seed)
+        result = evaluate_run(policy, config)
+        write_whole(path, json.dumps(result.successes.tolist()) + "\n")
+    return np.array(json.loads(path.read_text()), dtype=np.bool_)
 
 
-def cook(config: Config, share: float, seed: int) -> Policy:
-    """SFT, then practice, as far as the budget goes."""
+def train_run(config: Config, share: float, seed: int) -> Policy:
+    """Train by SFT, then by the algorithm, as far as the budget goes."""
     model = config.model
     if config.num_demos(share):
-        cloned = sft.train(config.cloning(share, seed))
-        model = str(cloned.model_folder)
+        trained = sft.train(config.sft_config(share, seed))
+        model = str(trained.model_folder)
         if not config.num_iterations(share):
-            return cloned.policy
-    policy: Policy = ALGORITHMS[config.algorithm].train(config.practice(share, seed, model)).policy
+            return trained.policy
+    policy: Policy = ALGORITHMS[config.algorithm].train(config.training_config(share, seed, model)).policy
     return policy
 
 
-def judge(policy: Policy, config: Config) -> Evaluation:
+def evaluate_run(policy: Policy, config: Config) -> Evaluation:
     """Play the held-out tasks greedily."""
     with closing(HeldOut([(config.env_id, config.env_kwargs)], config.run, config.rollout)) as held_out:
         return held_out.play(policy, Ranks(config.run.device))
 
 
-def write_table(recipes: Sequence[Recipe], config: Config) -> None:
+def write_table(results: Sequence[ShareResult], config: Config) -> None:
     """Write what is known so far."""
     rows = [
         {
-            "sft_share": recipe.share,
-            "num_demos": recipe.num_demos,
-            "num_episodes": recipe.num_episodes,
-            "unspent": recipe.unspent,
-            "success_rate": float(recipe.successes.mean()),
-            "interval": recipe.interval,
-            "by_seed": recipe.successes.mean(axis=1).tolist(),
+            "sft_share": result.share,
+            "num_demos": result.num_demos,
+            "num_episodes": result.num_episodes,
+            "unspent": result.unspent,
+            "success_rate": float(result.successes.mean()),
+            "interval": result.interval,
+            "by_seed": result.successes.mean(axis=1).tolist(),
         }
-        for recipe in recipes
+        for result in results
     ]
     (config.run.out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
     figure = Figure(figsize=(5.5, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     rates = np.array([row["success_rate"] for row in rows])
-    bounds = np.array([recipe.interval for recipe in recipes]).T
-    axis.errorbar([r.share for r in recipes], rates, yerr=np.abs(bounds - rates), marker="o", capsize=3)
+    bounds = np.array([result.interval for result in results]).T
+    axis.errorbar([r.share for r in results], rates, yerr=np.abs(bounds - rates), marker="o", capsize=3)
     axis.set(xlabel="share of the budget for demonstrations", ylabel="success rate", ylim=(0, 1))
     axis.set_title(f"SFT, then {config.algorithm}: budget {config.budget:g}, a demonstration {config.demo_cost:g}")
     axis.grid(alpha=0.3)
@@ -298,12 +298,12 @@ def main() -> None:
     """Run a budget from the command line and print its table."""
     silence_transformers()
     with one_line_errors(lambda: "the same command goes on with the runs that are missing"):
-        recipes = train(tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__))
-    for recipe in recipes:
-        low, high = recipe.interval
+        results = train(tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__))
+    for result in results:
+        low, high = result.interval
         sys.stdout.write(
-            f"share {recipe.share:.2f}: {recipe.num_demos:4d} demonstrations + {recipe.num_episodes:5d} episodes, "
-            f"success {recipe.successes.mean():.3f} [{low:.3f}, {high:.3f}], {recipe.unspent:g} unspent\n"
+            f"share {result.share:.2f}: {result.num_demos:4d} demonstrations + {result.num_episodes:5d} episodes, "
+            f"success {result.successes.mean():.3f} [{low:.3f}, {high:.3f}], {result.unspent:g} unspent\n"
         )
 
 

@@ -90,7 +90,7 @@ class Config:
 
 
 def train(config: Config) -> TrainResult:
-    """Clone the expert and return the trained policy.
+    """Train on the demonstrations and return the trained policy.
 
     Raises:
         BaselinesError: the configuration, environment or model does not fit; what and where is in its message.

@@ -3,7 +3,7 @@
     python -m benchmarks interop            # all libraries that are installed in the three environments that `make` makes
     python -m benchmarks interop --only trl
 
-A library that is not installed is told as such; one that fails makes the command fail, after all have been run.
+A library that is not installed is reported as such; one that fails makes the command fail, after all have been run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Library:
 
     Attributes:
         name: As people know it.
-        distributions: What pip knows it as; the first one's version is told first.
+        distributions: What pip knows it as; the first one's version comes first.
         test: The module, whose first line says what is run.
         environment: Where it is installed.
     """
@@ -61,7 +61,6 @@ LIBRARIES = (
     Library("verl", ("verl",), "tests/interop/test_verl.py"),
     Library("SkyRL-Gym", ("skyrl-gym",), "tests/interop/test_skyrl.py"),
     Library("verifiers", ("verifiers",), "tests/interop/test_verifiers.py"),
-    Library("verifiers before 0.4", ("verifiers",), "tests/interop/test_verifiers_multiturn.py"),
     Library("OpenEnv", ("openenv",), "tests/interop/test_openenv.py", WITH_OPENENV),
 )
 
@@ -100,7 +99,7 @@ class Outcome:
     skipped: tuple[str, ...]
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The outcome in words."""
         parts = [f"{self.passed} passed"] if self.passed or not self.skipped else []
         parts += [f"{self.failed} failed"] if self.failed else []
@@ -126,7 +125,7 @@ def main() -> None:
         outcome = run(library)
         failed = failed or bool(outcome.failed)
         rows.append(row(library, outcome))
-        console.print(f"{library.name}: {outcome.told}")
+        console.print(f"{library.name}: {outcome.summary}")
     if len(chosen) == len(LIBRARIES):
         python = ".".join(map(str, sys.version_info[:2]))
         write_whole(PAGE, HEAD.format(python=python, platform=sys.platform) + "".join(rows))
@@ -184,13 +183,13 @@ def versions(python: Path, distributions: tuple[str, ...]) -> dict[str, str]:
 
 def row(library: Library, outcome: Outcome) -> str:
     """Return a line of the page."""
-    told = ast.get_docstring(ast.parse((ROOT / library.test).read_text(encoding="utf-8"))) or ""
+    summary = ast.get_docstring(ast.parse((ROOT / library.test).read_text(encoding="utf-8"))) or ""
     version = ", ".join(
         version if number == 0 else f"{name} {version}"
         for number, (name, version) in enumerate(outcome.versions.items())
     )
-    what = " ".join(told.split("\n\n")[0].split())
-    return f"| {library.name} | {version or 'not installed'} | {what} (`{library.test}`) | {outcome.told} |\n"
+    what = " ".join(summary.split("\n\n")[0].split())
+    return f"| {library.name} | {version or 'not installed'} | {what} (`{library.test}`) | {outcome.summary} |\n"
 
 
 if __name__ == "__main__":

@@ -66,8 +66,8 @@ def test_play_ends_where_the_input_ends(typed: str) -> None:
         (("play", "TextWorld-Easy-Dense-v0", "--env-kwargs", '{"nonsense": 1}'), "nonsense"),
         (("card", "SWEGym-Custom-v0"), "tasks=PATH_OR_HUB_ID"),
         (("card", "SWEGym-Custom-v0", "--env-kwargs", '{"tasks": "no.jsonl"}'), "no.jsonl"),
-        (("data", "swe", "--ids", "SWEGym-Easy-Dense-v0"), "--out FILE.jsonl"),
-        (("data", "swe", "--ids", "SWEGym-Easy-Dense-v0", "--out", "x.csv"), "x.csv"),
+        (("prepare", "SWEGym-Easy-Dense-v0"), "--out FILE.jsonl"),
+        (("prepare", "SWEGym-Easy-Dense-v0", "--out", "x.csv"), "x.csv"),
     ],
 )
 def test_mistakes_are_one_line(arguments: tuple[str, ...], message: str) -> None:
@@ -96,13 +96,13 @@ def test_bench_compares_with_alfworld_itself() -> None:
 
 
 def test_data_writes_games_that_the_real_games_id_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = run("data", "alfworld", "--ids", "ALFWorld-Easy-Dense-v0", "--count", "3", "--out", str(tmp_path))
+    done = run("prepare", "ALFWorld-Easy-Dense-v0", "--count", "3", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.rglob("game.tw-pddl"))) == 3
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
     found = run("data", "alfworld", "--ids", "ALFWorld-v0")
     assert "3 games of the split 'train' are ready" in found.stdout
-    missing = run("data", "alfworld", "--ids", "ALFWorld-v0", "--split", "valid_seen")
+    missing = run("prepare", "ALFWorld-v0", "--split", "valid_seen")
     assert missing.returncode == 2
     assert f"expected ALFWorld's games in {tmp_path}/json_2.1.1/valid_seen" in missing.stderr
     assert "alfworld-download" in missing.stderr
@@ -130,9 +130,7 @@ def test_data_makes_repairs_that_can_be_played_and_goes_on_where_it_stopped(tmp_
 
     out = tmp_path / "tasks.jsonl"
     for count in ("1", "2"):
-        made = run(
-            "data", "swe", "--ids", "SWEGym-Easy-Dense-v0", "--count", count, "--out", str(out), "--workers", "1"
-        )
+        made = run("prepare", "SWEGym-Easy-Dense-v0", "--count", count, "--out", str(out), "--workers", "1")
         assert made.returncode == 0, made.stderr
         assert len(out.read_text().splitlines()) == int(count)
     env = gym.make("SWEGym-Custom-v0", tasks=str(out), expose_solution=True)
@@ -151,5 +149,5 @@ def test_bench_times_a_repair_beside_a_plain_subprocess() -> None:
 
 
 def test_control_characters_of_a_world_do_not_reach_the_terminal() -> None:
-    told = "plain\n\ttab \x1b]0;title\x07 \x1b[2J\x9b31m [red]\u202e"
-    assert shown(told) == "plain\n\ttab \\x1b]0;title\\x07 \\x1b[2J\\x9b31m \\[red]\\x202e"
+    text = "plain\n\ttab \x1b]0;title\x07 \x1b[2J\x9b31m [red]\u202e"
+    assert shown(text) == "plain\n\ttab \\x1b]0;title\\x07 \\x1b[2J\\x9b31m \\[red]\\x202e"

@@ -52,15 +52,15 @@ def test_pettingzoo_finds_nothing_wrong_with_numbers(module: Any) -> None:
 
 def test_numbers_mean_what_the_text_says() -> None:
     team, env = textworld_coop.parallel_env(), NumericTeam(textworld_coop.parallel_env(), num_features=64)
-    told, infos = team.reset(seed=4)
+    answer, infos = team.reset(seed=4)
     seen, _ = env.reset(seed=4)
     for number in range(4):
         for name in team.possible_agents:
-            np.testing.assert_array_equal(seen[name]["observation"][64:], bag_of_words(told[name], 64))
+            np.testing.assert_array_equal(seen[name]["observation"][64:], bag_of_words(answer[name], 64))
             assert seen[name]["action_mask"].sum() == 1 + len(infos[name]["admissible_commands"])
         commands = [infos[name]["admissible_commands"] for name in team.possible_agents]
         places = [number % len(listed) for listed in commands]
-        told, rewards, *_, infos = team.step(
+        answer, rewards, *_, infos = team.step(
             {name: listed[place] for name, listed, place in zip(team.possible_agents, commands, places, strict=True)}
         )
         seen, paid, *_ = env.step({name: place + 1 for name, place in zip(team.possible_agents, places, strict=True)})
@@ -101,11 +101,11 @@ def test_a_team_of_one_plays_as_the_single_player(domain: str, options: dict[str
     solo = gym.make(env_id, invalid_penalty=0.1, **alone, **options)
     rng = np.random.default_rng(5)
     for seed in range(4):
-        told, info = solo.reset(seed=seed)
+        answer, info = solo.reset(seed=seed)
         observations, infos = team.reset(seed=seed)
         over, reward = False, 0.0
         while True:
-            assert observations == {"player_1": told}
+            assert observations == {"player_1": answer}
             assert infos["player_1"].pop("task_card", {"details": {}})["details"] | {"num_agents": 1} == (
                 info.pop("task_card", {"details": {}})["details"] | {"num_agents": 1}
             )
@@ -113,7 +113,7 @@ def test_a_team_of_one_plays_as_the_single_player(domain: str, options: dict[str
             if over:
                 break
             action = acted(info["admissible_commands"], rng, options)
-            told, reward, terminated, truncated, info = solo.step(action)
+            answer, reward, terminated, truncated, info = solo.step(action)
             observations, rewards, terminations, truncations, infos = team.step({"player_1": action})
             assert rewards["player_1"] == pytest.approx(reward)
             assert (terminations["player_1"], truncations["player_1"]) == (terminated, truncated)
@@ -185,14 +185,14 @@ def test_a_command_that_was_chosen_by_its_number_is_told_in_words() -> None:
 
 def test_a_player_is_told_nothing_of_what_happens_elsewhere() -> None:
     """Two worlds in which a distant player does different things look the same from here."""
-    told = []
+    answer = []
     for rest in (["pass"] * 4, ["look", "inventory", "examine me", "xyzzy"]):
         env = textworld_coop.parallel_env(env_id="TextWorld-Easy-Dense-v0", max_steps=30)
         _, infos = env.reset(seed=3)
         way = next(command for command in infos["player_2"]["admissible_commands"] if command.startswith("go "))
         env.step({"player_1": "pass", "player_2": way})
-        told.append([env.step({"player_1": "look", "player_2": action})[0]["player_1"] for action in rest])
-    assert told[0] == told[1]
+        answer.append([env.step({"player_1": "look", "player_2": action})[0]["player_1"] for action in rest])
+    assert answer[0] == answer[1]
 
 
 def test_the_nonsense_of_one_leaves_the_others_as_they_were() -> None:

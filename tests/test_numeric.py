@@ -138,8 +138,8 @@ def test_no_seeds_are_refused() -> None:
 def test_a_row_tells_the_words_of_its_command_and_where_else_they_are() -> None:
     class Talkative(CorridorEnv):
         def _say(self, text: str, **options: Any) -> Any:
-            told = "Go east." if text.startswith("Corridor") else "The west, the west."
-            return super()._say(told, **options)._replace(admissible=("go east", "go west"))
+            answer = "Go east." if text.startswith("Corridor") else "The west, the west."
+            return super()._say(answer, **options)._replace(admissible=("go east", "go west"))
 
     env = CommandWords(AdmissibleActionIndex(Talkative(), 4), num_features=512)
     first, info = env.reset(seed=0)

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from textagent_gym.contract import Task, Turn
+from textagent_gym.contract import StepResult, Task
 from textagent_gym.core import TextAgentEnv
 
 
@@ -40,11 +40,11 @@ class CorridorEnv(TextAgentEnv):
             solution_numbers=(1,) * self.length,
         )
 
-    def _begin(self, task: Task) -> Turn:
+    def _begin(self, task: Task) -> StepResult:
         self.place = 0
         return self._say(f"Corridor {task.task_id}.")
 
-    def _play(self, command: str) -> Turn:
+    def _play(self, command: str) -> StepResult:
         self.played.append(command)
         if command == "stop":
             return self._say("You stop.", ended=True)
@@ -54,8 +54,8 @@ class CorridorEnv(TextAgentEnv):
         self.place += moves[command]
         return self._say(f"Door {self.place}.")
 
-    def _say(self, text: str, *, valid: bool = True, ended: bool = False) -> Turn:
-        return Turn(text, self.place, won=self.place == self.length, lost=self.place < 0, ended=ended, valid=valid,
+    def _say(self, text: str, *, valid: bool = True, ended: bool = False) -> StepResult:
+        return StepResult(text, self.place, won=self.place == self.length, lost=self.place < 0, ended=ended, valid=valid,
                     admissible=("east", "west"), points=10.0 * self.place)  # fmt: skip
 
     def _snapshot_backend(self) -> int:

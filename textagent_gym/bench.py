@@ -6,17 +6,15 @@ import os
 import platform
 import resource
 import statistics
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import gymnasium as gym
 
 from textagent_gym.agents import RandomAgent
 from textagent_gym.core import TextAgentEnv
 from textagent_gym.stopwatch import Stopwatch
-
-Reference = Literal["inform7", "alfworld"]
-"""The packages against which speed is measured: textworld's interpreter, and ALFWorld's own path."""
 
 
 def measure(env_id: str, *, num_steps: int, num_tasks: int, env_kwargs: dict[str, Any]) -> dict[str, float | str]:
@@ -62,7 +60,9 @@ def measure(env_id: str, *, num_steps: int, num_tasks: int, env_kwargs: dict[str
     }
 
 
-def compare(env_id: str, *, num_steps: int, reference: Reference, env_kwargs: dict[str, Any]) -> dict[str, float | str]:
+def compare(
+    env_id: str, start: Callable[[Any], Any], *, num_steps: int, env_kwargs: dict[str, Any]
+) -> dict[str, float | str]:
     """Time the native engine of an id against the package that it replaces, on the same games and the same commands.
 
     Every game is played once, at random, so that nothing was stepped before. The native engine is timed through `gym.make`,
@@ -71,8 +71,8 @@ def compare(env_id: str, *, num_steps: int, reference: Reference, env_kwargs: di
 
     Args:
         env_id: An id of the reference's domain.
+        start: Returns the package's own environment of a task; it has `reset`, `step` and `close`.
         num_steps: Steps to time on each side.
-        reference: "inform7" for TextWorld, "alfworld" for ALFWorld.
         env_kwargs: Constructor options.
 
     Returns:
@@ -98,7 +98,7 @@ def compare(env_id: str, *, num_steps: int, reference: Reference, env_kwargs: di
             over = terminated or truncated
         with again:
             env.reset(options={"task_id": info["task_id"]})
-        bare = _start(reference, cast(TextAgentEnv, env.unwrapped).task)
+        bare = start(cast(TextAgentEnv, env.unwrapped).task)
         with reference_resets:
             bare.reset()
         for command in commands:
@@ -119,48 +119,6 @@ def compare(env_id: str, *, num_steps: int, reference: Reference, env_kwargs: di
         "reset_ratio": other / first,
         "num_games": num_games,
     }
-
-
-def compare_repairs(
-    env_id: str, *, reference: str, num_steps: int, num_tasks: int, env_kwargs: dict[str, Any]
-) -> dict[str, float | str]:
-    """Time an id of SWEGym: what a task costs at first, a command, and a step that the tests decide.
-
-    Args:
-        env_id: An id of SWEGym.
-        reference: "subprocess", or "swerex" to time the local runtime of swe-rex as well.
-        num_steps: Commands to time, at most 200.
-        num_tasks: Tasks to reset and to repair.
-        env_kwargs: Constructor options.
-
-    Returns:
-        Medians in milliseconds: `first_reset_ms` (a task not made ready yet), `reset_ms` (made ready), `shell_ms` (`ls` in
-        the repository through `env.step`), `subprocess_ms` (`bash -c ls` in the same files), `swerex_ms`, `graded_ms` (an
-        edit whose verdict nobody remembers, tests included), `again_ms` (one that is remembered).
-
-    Raises:
-        ValueError: The id is not one of SWEGym.
-    """
-    from textagent_gym.envs.swe.bench import measure_repairs
-
-    return measure_repairs(
-        env_id,
-        with_swerex=reference == "swerex",
-        num_commands=min(num_steps, 200),
-        num_tasks=num_tasks,
-        env_kwargs=env_kwargs,
-    )
-
-
-def _start(reference: Reference, task: Any) -> Any:
-    """Return the package's own environment of a task; it has `reset`, `step` and `close`."""
-    if reference == "inform7":
-        from textagent_gym.envs.textworld.reference import bare_gym
-
-        return bare_gym(task)
-    from textagent_gym.envs.alfworld.reference import SpeedReference
-
-    return SpeedReference(task)
 
 
 def describe_machine() -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, cast, get_args
+from typing import Annotated, Any, NoReturn, cast
 
 import gymnasium as gym
 import tyro
@@ -19,8 +19,7 @@ from rich.table import Column, Table
 
 from textagent_gym.contract import Snapshot, Split
 from textagent_gym.core import TextAgentEnv
-from textagent_gym.knobs import check_choice
-from textagent_gym.registration import environment_specs, file_specs
+from textagent_gym.registration import DOMAINS, domain_of, load
 
 app = tyro.extras.SubcommandApp()
 console = Console(highlight=False)
@@ -32,16 +31,17 @@ KwargsJson = Annotated[str, tyro.conf.arg(metavar="JSON")]
 @app.command(name="list")
 def list_ids() -> None:
     """List every environment id with the knobs behind its name."""
-    names = Column("id", no_wrap=True, min_width=max(map(len, environment_specs())))
+    rows = [(domain, env_id, kwargs) for domain in DOMAINS.values() for env_id, kwargs in domain.ids.items()]
+    names = Column("id", no_wrap=True, min_width=max(len(env_id) for _, env_id, _ in rows))
     table = Table(names, "state space", "action space", "solution length", "reward density", "instructions")
-    for env_id, (_, kwargs) in environment_specs().items():
+    for domain, env_id, kwargs in rows:
         knobs = [_asked(kwargs, name) for name in ("state_space_size", "action_space_size", "solution_length")]
         density = kwargs.get("reward_density", kwargs.get("rewards", 0.0))
-        instructions = kwargs.get("instructions", "steps" if env_id.startswith("TextWorld") else "goal")
-        cells = [*knobs, density, instructions]
+        cells = [*knobs, density, kwargs.get("instructions", domain.instructions)]
         table.add_row(env_id, *("fixed" if cell is None else str(cell) for cell in cells))
     console.print(table)
-    console.print(f"[dim]Whose tasks are given: {', '.join(file_specs())}[/dim]")
+    given = ", ".join(env_id for domain in DOMAINS.values() for env_id in domain.given)
+    console.print(f"[dim]Whose tasks are given: {given}[/dim]")
 
 
 def _asked(kwargs: dict[str, Any], name: str) -> Any:
@@ -77,7 +77,7 @@ def shown(text: str) -> str:
 def play(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
     """Play a task in the terminal: `help`, `hint`, `undo` and `quit` are answered here, all else by the world.
 
-    A domain may answer more outside the world: `map` in TextWorld and ALFWorld, `issue`, `files` and `diff` in SWEGym.
+    A domain may answer more outside the world: `map` in the text worlds, `issue`, `files` and `diff` in repositories.
 
     Args:
         env_id: A registered id, for example TextWorld-Easy-Dense-v0.
@@ -107,8 +107,8 @@ def play(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
             console.print(shown(observation))
         elif command == "undo":
             console.print("There is nothing to take back.")
-        elif (told := env.look_up(command)) is not None:
-            console.print(shown(told))
+        elif (answer := env.look_up(command)) is not None:
+            console.print(shown(answer))
         else:
             past.append((env.snapshot(), observation, info, total))
             observation, reward, terminated, truncated, info = env.step(env.typed(command))
@@ -129,7 +129,7 @@ def bench(
     ),
     steps: int = 1_000,
     tasks: int = 5,
-    against: Literal["inform7", "alfworld", "subprocess", "swerex"] | None = None,
+    against: str | None = None,
     env_kwargs: KwargsJson = "{}",
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
@@ -144,35 +144,38 @@ def bench(
         env_kwargs: Constructor options as JSON.
         as_json: Print JSON instead of a table.
     """
-    from textagent_gym.bench import compare, compare_repairs, describe_machine, measure
+    from textagent_gym.bench import describe_machine, measure
 
-    rows = []
+    rows: list[dict[str, float | str]] = []
     for env_id in env_ids:
         _make(env_id, env_kwargs).close()
         options = _options(env_kwargs)
-        if against == "subprocess" or against == "swerex":
-            rows.append(
-                compare_repairs(env_id, reference=against, num_steps=steps, num_tasks=tasks, env_kwargs=options)
-            )
-        elif against is None:
+        if against is None:
             rows.append(measure(env_id, num_steps=steps, num_tasks=tasks, env_kwargs=options))
-        else:
-            rows.append(compare(env_id, num_steps=steps, reference=against, env_kwargs=options))
+            continue
+        try:
+            domain = domain_of(env_id)
+            if domain.compare is None or against not in domain.references:
+                known = ", ".join(domain.references) or "no reference"
+                raise ValueError(f"expected --against {known} for {env_id}, got {against}")
+            compare = load(domain.compare)
+            rows.append(compare(env_id, reference=against, num_steps=steps, num_tasks=tasks, env_kwargs=options))
+        except (ValueError, DependencyNotInstalled) as error:
+            _fail(str(error))
     if as_json:
         console.print_json(data={"machine": describe_machine(), "results": rows})
         return
     console.print(f"[dim]{describe_machine()}[/dim]")
-    titles = _REPAIRED if against in ("subprocess", "swerex") else _COMPARED if against else _MEASURED
-    table = Table(Column("id", no_wrap=True), *titles.values(), box=SIMPLE, padding=0)
+    figures = list(dict.fromkeys(name for row in rows for name in row if name != "env_id"))
+    table = Table(Column("id", no_wrap=True), *(name.replace("_", " ") for name in figures), box=SIMPLE, padding=0)
     for row in rows:
-        table.add_row(str(row["env_id"]), *(f"{row[key]:,.1f}" if key in row else "-" for key in titles))
+        table.add_row(str(row["env_id"]), *(f"{row[name]:,.1f}" if name in row else "-" for name in figures))
     console.print(table)
 
 
 @app.command
-def data(
-    domain: Annotated[Literal["textworld", "alfworld", "swe"], tyro.conf.Positional],
-    ids: tuple[str, ...],
+def prepare(
+    env_ids: Annotated[tuple[str, ...], tyro.conf.Positional],
     count: int = 1_000,
     first_seed: int = 0,
     split: Split = "train",
@@ -180,7 +183,7 @@ def data(
     out: Path | None = None,
     env_kwargs: KwargsJson = "{}",
 ) -> None:
-    """Prepare games ahead of time; a second call does what is still missing.
+    """Prepare tasks ahead of time; a second call does what is still missing.
 
     TextWorld: games are generated into the cache folder, over processes. ALFWorld: the real games of `ALFWorld-v0` are
     found and measured once; generated ones, which are drawn faster than they could be read, are written to `out` as game
@@ -189,9 +192,8 @@ def data(
     plays with `tasks=out`.
 
     Args:
-        domain: Whose games.
-        ids: Ids of environments.
-        count: Games per id: those of the seeds `first_seed`, `first_seed` + 1, ...
+        env_ids: Ids of environments.
+        count: Tasks per id: those of the seeds `first_seed`, `first_seed` + 1, ...
         first_seed: The first seed.
         split: Which tasks.
         workers: Processes; as many as there are cores by default.
@@ -200,67 +202,22 @@ def data(
     """
     options = {**_options(env_kwargs), "split": split}
     seeds = range(first_seed, first_seed + count)
-    for env_id in ids:
+    for env_id in env_ids:
         try:
-            if domain == "alfworld" and env_id in file_specs():
-                console.print(f"{env_id}: {_num_measured(split)} games of the split {split!r} are ready")
-                continue
-            env = _make(env_id, env_kwargs, split=split)
-            if domain == "textworld":
-                _generate(env_id, options, seeds, workers or os.cpu_count() or 1)
-            elif domain == "swe":
-                _make_repairs(env_id, env, seeds, workers or os.cpu_count() or 1, out)
-            else:
-                _write_games(env_id, cast(TextAgentEnv, env.unwrapped), seeds, out)
-            env.close()
-        except (ValueError, OSError) as error:
+            domain = domain_of(env_id)
+            if domain.prepare is None:
+                raise ValueError(f"expected an id of a domain that prepares tasks, got {env_id}")
+            ready = load(domain.prepare)(env_id, options, seeds, workers or os.cpu_count() or 1, out)
+            num_ready = 0
+            with Progress(
+                TextColumn(env_id), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+            ) as progress:
+                bar = progress.add_task(env_id, total=None if env_id in domain.given else count)
+                for num_ready, _ in enumerate(ready, start=1):  # noqa: B007  counted for the line below
+                    progress.advance(bar)
+        except (UnregisteredEnv, DependencyNotInstalled, ValueError, TypeError, OSError) as error:
             _fail(str(error))
-
-
-def _generate(env_id: str, options: dict[str, Any], seeds: range, workers: int) -> None:
-    from textagent_gym.envs.textworld.generation.prepare import missing_recipes, prepare
-
-    recipes = missing_recipes(env_id, options, seeds)
-    with _progress(env_id) as progress:
-        bar = progress.add_task(env_id, total=len(seeds), completed=len(seeds) - len(recipes))
-        for _ in prepare(recipes, workers):
-            progress.advance(bar)
-
-
-def _num_measured(split: Split) -> int:
-    from textagent_gym.envs.alfworld import dataset
-
-    check_choice("split", split, get_args(dataset.RealSplit))
-    return len(dataset.index(cast(dataset.RealSplit, split), anew=True))
-
-
-def _write_games(env_id: str, env: TextAgentEnv, seeds: range, out: Path | None) -> None:
-    from textagent_gym.envs.alfworld.generation.export import write_game
-
-    if out is None:
-        raise ValueError(f"expected --out FOLDER for the game files of {env_id}, got none")
-    with _progress(env_id) as progress:
-        bar = progress.add_task(env_id, total=len(seeds))
-        for seed in seeds:
-            env.reset(seed=seed)
-            write_game(env.task, out)
-            progress.advance(bar)
-
-
-def _make_repairs(env_id: str, env: gym.Env[str, str], seeds: range, workers: int, out: Path | None) -> None:
-    from textagent_gym.envs.swe.synthesis.make_tasks import make_records, missing_seeds
-
-    if out is None:
-        raise ValueError(f"expected --out FILE.jsonl for the records of {env_id}, got none")
-    missing = missing_seeds(env, seeds, out)
-    with _progress(env_id) as progress:
-        bar = progress.add_task(env_id, total=len(seeds), completed=len(seeds) - len(missing))
-        for _ in make_records(env, missing, workers, out):
-            progress.advance(bar)
-
-
-def _progress(name: str) -> Progress:
-    return Progress(TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console)
+        console.print(f"{env_id}: {num_ready} games of the split {split!r} are ready", soft_wrap=True)
 
 
 @app.command
@@ -282,39 +239,12 @@ def overlap(env_id: EnvId, count: int = 200, env_kwargs: KwargsJson = "{}") -> N
     )
 
 
-_MEASURED = {
-    "steps_per_s": "steps/s",
-    "step_ms": "step ms (median)",
-    "first_reset_ms": "first reset ms",
-    "reset_ms": "reset again ms",
-    "memory_mb": "memory MB",
-}
-_COMPARED = {
-    "steps_per_s": "steps/s",
-    "reference_steps_per_s": "theirs",
-    "ratio": "ratio",
-    "reset_ms": "reset ms",
-    "again_ms": "again",
-    "reference_reset_ms": "theirs",
-    "reset_ratio": "ratio",
-    "num_games": "games",
-}
-
-
-_REPAIRED = {
-    "first_reset_ms": "first reset ms",
-    "reset_ms": "reset ms",
-    "shell_ms": "shell ms",
-    "subprocess_ms": "subprocess",
-    "swerex_ms": "swerex",
-    "graded_ms": "graded step ms",
-    "again_ms": "again",
-}
-
-
 def main() -> None:
     """Run the command line; what a user got wrong is one line on standard error, with exit status 2."""
-    app.cli(prog="textagent-gym", description="Text environments for agents that are language models.")
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["data"]:  # the former name: data DOMAIN --ids ID ...
+        arguments = ["prepare", *(word for word in arguments[2:] if word != "--ids")]
+    app.cli(prog="textagent-gym", description="Text environments for agents that are language models.", args=arguments)
 
 
 def _make(env_id: str, env_kwargs: str, **more: Any) -> gym.Env[str, str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Generic, Literal, NamedTuple, TypedDict
+
+from typing_extensions import TypeVar
 
 from textagent_gym.wrappers import ActionForm
 
@@ -125,11 +127,15 @@ class Task:
         return len(self.solution) or self.num_reference_steps
 
 
-class Turn(NamedTuple):
-    """Result of a backend's reset or command.
+TaskT = TypeVar("TaskT", bound=Task, default=Task)
+"""A domain's type of tasks."""
+
+
+class StepResult(NamedTuple):
+    """Result of a reset or a command, from the backend to `core`.
 
     Attributes:
-        text: The backend's own words.
+        text: The backend's own words: one contiguous slice of what it printed.
         subgoals_done: Sub-goals that stand now; need not be clamped.
         won: Whether the task is solved.
         lost: Whether it can be neither solved nor played on; it is worth nothing.
@@ -140,7 +146,7 @@ class Turn(NamedTuple):
     """
 
     text: str
-    subgoals_done: int
+    subgoals_done: int = 0
     won: bool = False
     lost: bool = False
     ended: bool = False
@@ -150,11 +156,11 @@ class Turn(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Generic[TaskT]):
     """A point of an episode to which `restore` goes back; opaque to users."""
 
-    task: Task
-    turn: Turn
+    task: TaskT
+    turn: StepResult
     steps: int
     paid: int
     over: bool

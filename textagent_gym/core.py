@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Generic, cast
 
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
-from textagent_gym.contract import Info, RewardScale, Snapshot, Split, Task, TaskCard, Turn
+from textagent_gym.contract import Info, RewardScale, Snapshot, Split, StepResult, TaskCard, TaskT
 from textagent_gym.knobs import check_choice, check_integer, check_number
 from textagent_gym.rewards import MilestoneReward
 from textagent_gym.spaces import AnyText
@@ -42,8 +42,10 @@ MAX_COMMAND = 150
 """Longest command that reaches a backend, in characters."""
 
 
-class TextAgentEnv(gym.Env[str, str]):
-    """A text task as a Gymnasium environment. Subclasses implement `_new_task`, `_find_task`, `_begin` and `_play`.
+class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
+    """A text task as a Gymnasium environment, generic in the domain's type of tasks.
+
+    Subclasses implement `_new_task`, `_find_task`, `_begin` and `_play`.
 
     Args:
         requested: Knob -> value asked for, for the task card.
@@ -55,7 +57,7 @@ class TextAgentEnv(gym.Env[str, str]):
         preamble: Whether the first observation starts with the rules of the game.
         show_admissible: Whether each observation lists the admissible commands.
         by_number: Whether each observation numbers them, and an action is the number of one.
-        history: Number of earlier turns told before each observation.
+        history: Number of earlier turns repeated before each observation.
         action_format: How an action carries its command: "plain", "tag" or "last_line".
         invalid_penalty: Reward taken for each invalid command, at least 0.
         expose_solution: Whether `info["solution"]` is given at reset.
@@ -73,6 +75,9 @@ class TextAgentEnv(gym.Env[str, str]):
 
     rules: str
     """The preamble's description of the world and of its commands."""
+
+    exact_text: ClassVar[bool] = True
+    """Whether the same actions give the same observations to the byte on every machine."""
 
     barred_verbs: ClassVar[frozenset[str]] = frozenset()
     """First words that speak to the backend and not to the world; answered here and never passed on."""
@@ -119,7 +124,7 @@ class TextAgentEnv(gym.Env[str, str]):
         self._invalid_penalty = invalid_penalty
         self._expose_solution = expose_solution
         self._memory = Memory(history)
-        self._task: Task | None = None
+        self._task: TaskT | None = None
         self._over = True
         self._seen = ""
 
@@ -136,19 +141,19 @@ class TextAgentEnv(gym.Env[str, str]):
         """Name of the program that plays the tasks, for the task card."""
 
     @abstractmethod
-    def _new_task(self) -> Task:
+    def _new_task(self) -> TaskT:
         """Draw a task; all randomness comes from `self.np_random`."""
 
     @abstractmethod
-    def _find_task(self, task_id: str) -> Task:
+    def _find_task(self, task_id: str) -> TaskT:
         """Return the task of that name; raises ValueError where there is none."""
 
     @abstractmethod
-    def _begin(self, task: Task) -> Turn:
+    def _begin(self, task: TaskT) -> StepResult:
         """Start `task` from its beginning."""
 
     @abstractmethod
-    def _play(self, command: str) -> Turn:
+    def _play(self, command: str) -> StepResult:
         """Play one clean command."""
 
     @abstractmethod
@@ -156,7 +161,7 @@ class TextAgentEnv(gym.Env[str, str]):
         """Return the state that `_restore_backend` takes back."""
 
     @abstractmethod
-    def _restore_backend(self, task: Task, snapshot: Any) -> None:
+    def _restore_backend(self, task: TaskT, snapshot: Any) -> None:
         """Go back to a snapshot of the backend."""
 
     def plan(self) -> tuple[str, ...] | None:
@@ -252,13 +257,13 @@ class TextAgentEnv(gym.Env[str, str]):
         """Return the text of the last turn as an episode begins with it: after the rules, if these are requested."""
         return f"{self._rules()}\n\n{self._turn.text}" if self._preamble else self._turn.text
 
-    def _unplayed(self, text: str, *, valid: bool) -> Turn:
-        """Return a turn in which nothing happened in the world."""
+    def _unplayed(self, text: str, *, valid: bool) -> StepResult:
+        """Return the result of a step in which nothing happened in the world."""
         before = self._turn
-        return Turn(text, before.subgoals_done, valid=valid, admissible=before.admissible, points=before.points)
+        return StepResult(text, before.subgoals_done, valid=valid, admissible=before.admissible, points=before.points)
 
-    def _advance(self, told: str, turn: Turn) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Return one step further, by `turn`; `told` is what memory keeps of the action."""
+    def _advance(self, action: str, turn: StepResult) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Take one step, whose result is `turn`; the history keeps `action`."""
         before, self._turn = self._turn, turn
         self._steps += 1
         terminated = turn.won or turn.lost or turn.ended
@@ -271,14 +276,14 @@ class TextAgentEnv(gym.Env[str, str]):
         if not turn.valid:
             reward -= self._invalid_penalty
         info = cast(dict[str, Any], self._info(done))
-        return self._view(self._memory.tell(told, turn.text)), reward, terminated, truncated, info
+        return self._view(self._memory.tell(action, turn.text)), reward, terminated, truncated, info
 
     def render(self) -> str | None:
         """Return the last observation with `render_mode="ansi"`, None without."""
         return self._seen if self.render_mode == "ansi" else None
 
     @property
-    def task(self) -> Task:
+    def task(self) -> TaskT:
         """The task of the current episode.
 
         Raises:
@@ -299,7 +304,7 @@ class TextAgentEnv(gym.Env[str, str]):
         _ = self.task  # raises where there is none
         return self._steps
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot[TaskT]:
         """Return the current point of the episode, to be given to `restore` of this or an equal environment."""
         return Snapshot(
             task=self.task,
@@ -311,7 +316,7 @@ class TextAgentEnv(gym.Env[str, str]):
             backend=self._snapshot_backend(),
         )
 
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: Snapshot[TaskT]) -> None:
         """Go back to `snapshot`; the continuation is the one that would have followed it."""
         self._restore_backend(snapshot.task, snapshot.backend)
         self._task = snapshot.task

@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from textagent_gym.contract import StepResult
 
 TaskT = TypeVar("TaskT", contravariant=True)
 
 
-class Reply(NamedTuple):
-    """Result of an engine's reset or command.
-
-    Attributes:
-        text: The game's words: one contiguous slice of what the game printed.
-        state: The world and what was completed in it, in the form that the domain's planner reads.
-        admissible: Commands that do something now, sorted.
-        valid: Whether the world carried out the command.
-        score: Points so far, as the game counts them.
-        won: Whether the game says that it is won.
-        lost: Whether the game says that it is lost.
-    """
-
-    text: str
-    state: Any
-    admissible: tuple[str, ...]
-    valid: bool
-    score: int
-    won: bool
-    lost: bool
-
-
 class Engine(Protocol[TaskT]):
-    """Plays one game at a time."""
+    """Plays one game at a time; its results leave `subgoals_done` to the environment, which counts them in `state`."""
 
     @property
     def state(self) -> Any:
-        """The world now."""
+        """The world and what was completed in it, in the form that the domain's planner reads."""
 
     def load(self, task: TaskT) -> None:
         """Make `task` the game that `reset` starts."""
 
-    def reset(self) -> Reply:
+    def reset(self) -> StepResult:
         """Start the loaded game from its beginning."""
 
-    def step(self, command: str) -> Reply:
+    def step(self, command: str) -> StepResult:
         """Play one printable line."""
 
     def snapshot(self) -> Any:

@@ -295,7 +295,7 @@ def _undoes(second: Operator, first: Operator) -> bool:
 
 
 def _relevant_facts(problem: Problem, operators: Iterable[Operator]) -> int:
-    """Return facts that a useful operator or a goal looks at, and the latches; the others cannot change a plan."""
+    """Return the facts that a useful operator or a goal looks at, and the latches; the others cannot change a plan."""
     relevant = problem.lost | problem.pivot
     for op in operators:
         relevant |= op.needs

@@ -12,7 +12,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -26,7 +25,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from textagent_gym.knobs import check_integer
-from textagent_gym.registration import ALFWORLD, SWEGYM, TEXTWORLD
+from textagent_gym.registration import DOMAINS, load
 
 MakeEnv = Callable[[], gym.Env[str, str]]
 
@@ -391,7 +390,7 @@ def read_answer(is_right: bool, found: Any, who: str) -> Any:
 
 
 def _serve(pipe: Connection, make_env: MakeEnv, numbers: range, mode: AutoresetMode) -> None:
-    """Play a group until it is told to close, or nobody is there to tell."""
+    """Play a group until a message closes it, or the other end is gone."""
     made, group = attempt(partial(LocalGroup, make_env, numbers, mode))
     if not made:
         pipe.send((made, group))
@@ -404,8 +403,8 @@ def _serve(pipe: Connection, make_env: MakeEnv, numbers: range, mode: AutoresetM
         if message[0] == "close":
             group.close()
             return
-        told = attempt(partial(_asked, group, message))
-        sent, why = attempt(partial(pipe.send, told))
+        answer = attempt(partial(_asked, group, message))
+        sent, why = attempt(partial(pipe.send, answer))
         if not sent:
             pipe.send((sent, why))
 
@@ -417,19 +416,15 @@ def _asked(group: LocalGroup, message: tuple[Any, ...]) -> Any:
     return group.receive()
 
 
-def make_textworld_vector(num_envs: int, **options: Any) -> TextVectorEnv:
-    """Return many TextWorld environments; `options` are those of `TextVectorEnv` and of the environment."""
-    return _make_vector(TEXTWORLD, num_envs, **options)
+def __getattr__(name: str) -> Callable[..., TextVectorEnv]:
+    """Return the function that makes the vector environments of a domain: `make_textworld_vector` for TextWorld.
 
-
-def make_alfworld_vector(num_envs: int, **options: Any) -> TextVectorEnv:
-    """Return many ALFWorld environments; `options` are those of `TextVectorEnv` and of the environment."""
-    return _make_vector(ALFWORLD, num_envs, **options)
-
-
-def make_swegym_vector(num_envs: int, **options: Any) -> TextVectorEnv:
-    """Return many SWEGym environments; `options` are those of `TextVectorEnv` and of the environment."""
-    return _make_vector(SWEGYM, num_envs, **options)
+    It takes `num_envs`, `processes`, `autoreset_mode` and the options of the domain's environment.
+    """
+    for domain in DOMAINS.values():
+        if name == domain.vector_maker:
+            return partial(_make_vector, domain.entry_point)
+    raise AttributeError(f"expected a name of textagent_gym.vector, got {name!r}")
 
 
 def _make_vector(
@@ -445,6 +440,5 @@ def _make_vector(
 
 
 def _make_one(entry_point: str, kwargs: dict[str, Any]) -> gym.Env[str, str]:
-    module, _, name = entry_point.partition(":")
-    env: gym.Env[str, str] = getattr(import_module(module), name)(**kwargs)
+    env: gym.Env[str, str] = load(entry_point)(**kwargs)
     return env

@@ -100,7 +100,7 @@ def with_admissible(observation: str, commands: Iterable[str] | None) -> str:
 
 
 class Memory:
-    """The last `length` turns, told before the current observation.
+    """The last `length` turns, repeated before the current observation.
 
     Args:
         length: Turns kept; 0 keeps none and changes nothing.
@@ -191,7 +191,7 @@ class History(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
 
     Args:
         env: Environment of strings.
-        length: Turns told, at least 1.
+        length: Turns repeated, at least 1.
     """
 
     def __init__(self, env: gym.Env[str, str], length: int) -> None:

@@ -121,7 +121,7 @@ class Endpoint:
         self._model, self._settings = model, settings
         self._connection = Connection(settings, "/chat/completions", clock, sleep)
         self._lock = Lock()
-        self._told = Usage()
+        self._used = Usage()
         self._limit_name = "max_tokens"
 
     def __enter__(self) -> Endpoint:
@@ -142,7 +142,7 @@ class Endpoint:
     def usage(self) -> Usage:
         """Of all requests so far, failed ones included."""
         with self._lock:
-            return self._told + Usage(self._connection.num_requests, self._connection.num_retries)
+            return self._used + Usage(self._connection.num_requests, self._connection.num_retries)
 
     def complete(
         self,
@@ -172,10 +172,10 @@ class Endpoint:
             "seed": seed,
         }
         answer = self._post(body)
-        text, finish_reason, told = self._parse(answer.content)
+        text, finish_reason, used = self._parse(answer.content)
         with self._lock:
-            self._told += told
-        return Reply(text, finish_reason, told + Usage(1 + answer.num_retries, answer.num_retries))
+            self._used += used
+        return Reply(text, finish_reason, used + Usage(1 + answer.num_retries, answer.num_retries))
 
     def _post(self, body: dict[str, Any]) -> Answer:
         """Send a body with the settings' further fields, once more where the server has another name for the limit."""
@@ -200,13 +200,13 @@ class Endpoint:
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             # One sentence for all: what came is in it.
             raise self._connection.error(EndpointError, f"no chat completion but {server_message(content)}") from None
-        told = self._tokens(answer.get("usage")) + Usage(num_empty=int(not text.strip()))
+        used = self._tokens(answer.get("usage")) + Usage(num_empty=int(not text.strip()))
         redact = self._connection.redact
-        return redact(text), redact(reason) if isinstance(reason, str) else "", told
+        return redact(text), redact(reason) if isinstance(reason, str) else "", used
 
     def _tokens(self, usage: Any) -> Usage:
-        told = [usage.get(f"{kind}_tokens") for kind in ("prompt", "completion")] if isinstance(usage, dict) else []
-        counts = [count for count in told if isinstance(count, int) and count >= 0]
+        numbers = [usage.get(f"{kind}_tokens") for kind in ("prompt", "completion")] if isinstance(usage, dict) else []
+        counts = [count for count in numbers if isinstance(count, int) and count >= 0]
         if len(counts) < 2:
             return Usage(num_unknown=1)
         prompt, completion = counts

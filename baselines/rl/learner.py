@@ -1,7 +1,7 @@
 """Parts of a policy-gradient run, opened and closed in one place; the algorithm's file owns the loop.
 
 `Learner` makes environments, policy, reference, critic and optimiser from a configuration (or takes them up from the
-newest checkpoint), plays the episodes of an iteration, takes an optimiser step when told to, and logs, evaluates and
+newest checkpoint), plays the episodes of an iteration, takes an optimiser step on request, and logs, evaluates and
 saves at an iteration's end. It knows no advantage and no loss.
 """
 
@@ -304,7 +304,7 @@ class Learner:
 
 
 def describe(episodes: list[Episode]) -> Record:
-    """Return metrics of a rollout."""
+    """Return the metrics of a rollout."""
     count = len(episodes)
     returns = torch.tensor([episode.episode_return for episode in episodes], dtype=torch.float64)
     return {

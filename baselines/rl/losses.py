@@ -37,7 +37,7 @@ def loss_weights(action_mask: Tensor, aggregation: Aggregation) -> Tensor:
 def clipped_policy_loss(
     logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip_coef: float, clip_coef_high: float | None = None
 ) -> Tensor:
-    """Return clipped surrogate of PPO, negated: `-min(r A, clip(r, 1 - eps, 1 + eps) A)` with `r = pi / pi_old`.
+    """Return the clipped surrogate of PPO, negated: `-min(r A, clip(r, 1 - eps, 1 + eps) A)` with `r = pi / pi_old`.
 
     Equation 7 of arXiv 1707.06347; `clip_coef_high` is the separate upper bound of arXiv 2503.14476 (clip-higher).
 

@@ -54,7 +54,7 @@ TokenRow: TypeAlias = list[str | float | None]
 
 
 class TranscriptTurn(TypedDict):
-    """One turn of a transcript; the keys are told at the top of this file."""
+    """One turn of a transcript; the keys are described at the top of this file."""
 
     observation: str
     action: str
@@ -197,7 +197,7 @@ def read_transcripts(path: Path) -> list[Transcript]:
 
 
 def parse_transcript(line: bytes) -> Transcript:
-    """Return a transcript from its line; keys that are not told at the top of this file are kept as they are.
+    """Return a transcript from its line; keys that are not described at the top of this file are kept as they are.
 
     Raises:
         TranscriptError: the line is not a transcript; why is in the message.
@@ -272,7 +272,7 @@ def token_texts(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) ->
         return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     texts: list[str] = []
-    context = done = 0  # tokens before `done` have been told; those from `context` to `done` are read again
+    context = done = 0  # tokens before `done` have been printed; those from `context` to `done` are read again
     for end in range(1, len(token_ids) + 1):
         text = decode(context, end)
         if text.endswith("\ufffd") and end < len(token_ids):

@@ -139,11 +139,11 @@ class RayWorkers:
                         mine = list(tasks[part.start : part.stop])
                         seat.play(part, self._batch, [weights], mine, settings, tuple(seed), first + part.start)
                 seat = self._next_to_answer()
-                told, found = seat.part, self._answer_of(seat, deaths)
-                if told is not None and found is None:
-                    waiting.appendleft(told)
-                elif told is not None and found is not None:
-                    played[told], num_broken = pickle.loads(found)
+                piece, found = seat.part, self._answer_of(seat, deaths)
+                if piece is not None and found is None:
+                    waiting.appendleft(piece)
+                elif piece is not None and found is not None:
+                    played[piece], num_broken = pickle.loads(found)
                     self.num_broken += num_broken
         except BaseException:
             for seat in self._seats:

@@ -1,12 +1,12 @@
 """Agents: scripted ones, local models, models behind an endpoint, and classes of a user.
 
     random                  draws from the admissible commands (a reference: it sees the list in every track)
-    expert                  plays the reference solution (a reference: it is told the solution)
+    expert                  plays the reference solution (a reference: it gets the solution)
     hf:FOLDER_OR_NAME       a Hugging Face causal LM, in batches (`local_models`); {run} in it is the number of the run
     openai:MODEL            a model behind any OpenAI-compatible endpoint (`endpoint_agent`)
     python:MODULE:CLASS     a class of one's own with the methods of `Agent`
 
-References are told more than the track grants; a leaderboard shows them for scale and ranks them not.
+References get more than the track grants; a leaderboard shows them for scale, without a rank.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from textagent_gym.agents import ExpertAgent, RandomAgent
 Kind: TypeAlias = Literal["random", "expert", "hf", "openai", "python"]
 
 REFERENCES = ("random", "expert")
-"""Agents that are told more than a track grants: they set the scale."""
+"""Agents that get more than a track grants: they set the scale."""
 
 GRANTED = ("admissible_commands",)
 """Keys of `info` that an agent may be given; which of them it gets is for the track to say."""
@@ -69,7 +69,7 @@ class AgentSpec:
 
     @property
     def is_reference(self) -> bool:
-        """True if it is told more than the track grants."""
+        """True if it gets more than the track grants."""
         return self.kind in REFERENCES
 
     def __str__(self) -> str:

@@ -38,7 +38,7 @@ class ChatSettings:
     """Earlier turns that are sent along, in tracks that grant memory; None sends all, and the first always goes."""
 
 
-def chat_settings(told: dict[str, Any]) -> tuple[ChatSettings, EndpointSettings]:
+def chat_settings(given: dict[str, Any]) -> tuple[ChatSettings, EndpointSettings]:
     """Read `--agent-kwargs`.
 
     Raises:
@@ -46,15 +46,15 @@ def chat_settings(told: dict[str, Any]) -> tuple[ChatSettings, EndpointSettings]
     """
     names = {field.name for field in fields(ChatSettings)}
     try:
-        chat = ChatSettings(**{name: value for name, value in told.items() if name in names})
-        endpoint = EndpointSettings(**{name: value for name, value in told.items() if name not in names})
+        chat = ChatSettings(**{name: value for name, value in given.items() if name in names})
+        endpoint = EndpointSettings(**{name: value for name, value in given.items() if name not in names})
         check_at_least("max_tokens", chat.max_tokens, 1)
         check_at_least("temperature", chat.temperature, 0)
         check_at_least("history_turns", chat.history_turns or 0, 0)
         endpoint.check()
     except TypeError as error:
         raise ConfigError(
-            f"expected settings of an endpoint and its chat for an agent openai:..., got {told}: {error}"
+            f"expected settings of an endpoint and its chat for an agent openai:..., got {given}: {error}"
         ) from error
     return chat, endpoint
 
@@ -150,8 +150,10 @@ class Journal:
         lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
         for line in lines:
             with suppress(ValueError, KeyError, TypeError):  # a torn or damaged line is a reply that is asked for again
-                told = json.loads(line)
-                self._replies[told["key"]] = Reply(told["text"], told["finish_reason"], EndpointUsage(**told["usage"]))
+                given = json.loads(line)
+                self._replies[given["key"]] = Reply(
+                    given["text"], given["finish_reason"], EndpointUsage(**given["usage"])
+                )
         if lines:
             text = "".join(_journal_line(key, reply) for key, reply in self._replies.items())
             write_whole(path, text)

@@ -54,16 +54,16 @@ class LocalSettings:
         )
 
 
-def local_settings(told: dict[str, Any]) -> LocalSettings:
+def local_settings(given: dict[str, Any]) -> LocalSettings:
     """Read `--agent-kwargs`.
 
     Raises:
         ConfigError: a name is unknown.
     """
     try:
-        return LocalSettings(**told)
+        return LocalSettings(**given)
     except TypeError as error:
-        raise ConfigError(f"expected settings of LocalSettings for an agent hf:..., got {told}: {error}") from error
+        raise ConfigError(f"expected settings of LocalSettings for an agent hf:..., got {given}: {error}") from error
 
 
 def check_models(spec: AgentSpec, num_runs: int) -> dict[str, str]:

@@ -142,9 +142,7 @@ def check_entry(found: Verified, folder: Path) -> None:
         raise EntryError(f"expected a name of small letters, digits, dots and dashes, got {folder.name!r}")
     spec = parse_agent(found.config.agent)
     if spec.is_reference and found.config.presentation != Presentation():
-        raise EntryError(
-            f"expected the reference {spec} to be told plainly, since it sets the scale, got other options"
-        )
+        raise EntryError(f"expected the reference {spec} with plain options, since it sets the scale, got others")
     for name in (found.config.name.casefold(), folder.name):
         if name in REFERENCES and name != spec.kind:
             raise EntryError(f"expected a name that no reference has, got {name!r} for the agent {spec}")

@@ -175,11 +175,11 @@ def _columns(board: Board) -> list[Column]:
 
 def _filled(columns: Sequence[Column], standings: Sequence[Standing]) -> list[Column]:
     """Return columns in which any entry has something."""
-    return [(title, told) for title, told in columns if any(told(one) != _NONE for one in standings)]
+    return [(title, shown) for title, shown in columns if any(shown(one) != _NONE for one in standings)]
 
 
 def _table(columns: Sequence[Column], standings: Sequence[Standing]) -> list[str]:
-    return _rows([title for title, _ in columns], [[told(one) for _, told in columns] for one in standings])
+    return _rows([title for title, _ in columns], [[shown(one) for _, shown in columns] for one in standings])
 
 
 def _rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

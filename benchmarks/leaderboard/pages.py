@@ -177,21 +177,21 @@ def replayed(entry: Entry, played: Sequence[Played]) -> Iterator[Transcript]:
     """
     stage = Stage(entry.config)
     for episode in tqdm(played, desc=entry.slug, unit="episode", disable=None, file=sys.stderr):
-        told = episode.transcript
+        recorded = episode.transcript
         turns: list[TranscriptTurn] = []
-        for turn, step in zip(told["turns"], stage.replay(episode), strict=True):
+        for turn, step in zip(recorded["turns"], stage.replay(episode), strict=True):
             paid = {"observation": step.observation, "action": turn["action"], "reward": turn["reward"]}
             turns.append(cast(TranscriptTurn, paid | _beside(step)))
         yield {
-            "version": told["version"],
-            "env_id": told["env_id"],
-            "seed": told["seed"],
-            "task_id": told["task_id"],
-            "success": told["success"],
-            "return": told["return"],
-            "outcome": told["outcome"],
+            "version": recorded["version"],
+            "env_id": recorded["env_id"],
+            "seed": recorded["seed"],
+            "task_id": recorded["task_id"],
+            "success": recorded["success"],
+            "return": recorded["return"],
+            "outcome": recorded["outcome"],
             "turns": turns,
-            "final_observation": told["final_observation"],
+            "final_observation": recorded["final_observation"],
         }
 
 
@@ -277,10 +277,10 @@ def _scores(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(recorded: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Name and texts of whatever somebody has handed in, dictionaries in it opened once."""
     opened: dict[str, Any] = {}
-    for name, value in told.items():
+    for name, value in recorded.items():
         opened |= (
             {f"{name}: {key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
         )
@@ -307,8 +307,8 @@ def _totals(entry: Entry) -> list[tuple[str, float]]:
 
 def _episodes(board: Board, entry: Entry, links: Links) -> list[dict[str, Any]]:
     rows = []
-    for run, told in enumerate(entry.table.rows):
-        for (cell, task), row in zip(board.suite.tasks(), told, strict=True):
+    for run, recorded in enumerate(entry.table.rows):
+        for (cell, task), row in zip(board.suite.tasks(), recorded, strict=True):
             page, place = links[run, cell, task]
             asked = board.suite.cells[cell].tasks[task]
             rows.append(

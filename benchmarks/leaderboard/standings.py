@@ -1,6 +1,6 @@
 """Standings: who did how well in one suite and track, every score with its interval over tasks.
 
-Entries are ranked by success rate. References (the random agent, the expert) are told more than a track grants: they stand
+Entries are ranked by success rate. References (the random agent, the expert) get more than a track grants: they stand
 at the ends, without a rank, and set the scale of the normalised score.
 """
 
@@ -62,7 +62,7 @@ READING = (
     "success, weighted by the steps of the reference solution over those taken. pass^k: share of tasks that k runs all "
     "solve, k the smallest number of runs in the table. Tokens and cost: of all episodes, divided by the solved ones; an "
     "endpoint is sent, and bills, the conversation anew in every turn, a local model reads each token once.",
-    "References (random, expert) are told more than a track grants. They are there for scale and have no rank.",
+    "References (random, expert) get more than a track grants. They are there for scale and have no rank.",
 )
 """How to read the scores, in paragraphs of plain text."""
 

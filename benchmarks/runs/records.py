@@ -101,7 +101,7 @@ class RunConfig:
         suite: name of the suite.
         suite_digest: sha256 of its file.
         track: name of the track.
-        presentation: how the agent wanted to be told.
+        presentation: how the agent wanted its help presented.
         num_runs: times that each task is played.
         limit: tasks of each cell, None for all; a limited run is partial and never listed.
         format: version of this format.
@@ -181,10 +181,10 @@ class Played:
 
     def summary(self) -> dict[str, Any]:
         """Return its line of `episodes.jsonl`."""
-        told = {
+        record = {
             key: value for key, value in self.transcript.items() if key not in ("turns", "final_observation", "version")
         }
-        return {**told, "steps": len(self.transcript["turns"]), **self._beside()}
+        return {**record, "steps": len(self.transcript["turns"]), **self._beside()}
 
     def _beside(self) -> dict[str, Any]:
         run, cell, task = self.place
@@ -218,9 +218,9 @@ def read_config(folder: Path) -> RunConfig:
         RecordError: the file is missing, damaged, or says something that no run says.
     """
     text = read_text(folder / SETTINGS, MAX_SETTINGS)
-    told = _object(text, SETTINGS)
+    record = _object(text, SETTINGS)
     try:
-        config = RunConfig(**{**told, "presentation": Presentation(**told["presentation"])})
+        config = RunConfig(**{**record, "presentation": Presentation(**record["presentation"])})
     except (KeyError, TypeError) as error:
         raise RecordError(f"expected {SETTINGS} with the options of a run, got {str(error)!r:.200}") from error
     wrong = [name for name, is_right in _CONFIG.items() if not is_right(getattr(config, name))]
@@ -317,17 +317,17 @@ def parse_played(line: bytes) -> Played:
         RecordError: the line is not that of an episode.
     """
     try:
-        told: Any = parse_transcript(line)
-        _check_keys(told)
-        for amount in (told["return"], *(turn["reward"] for turn in told["turns"])):
+        record: Any = parse_transcript(line)
+        _check_keys(record)
+        for amount in (record["return"], *(turn["reward"] for turn in record["turns"])):
             _number(abs(amount), int, float)
         return Played(
-            place=(_number(told.pop("run"), int), _number(told.pop("cell"), int), _number(told.pop("task"), int)),
-            invalid_actions=_number(told.pop("invalid_actions"), int),
-            seconds=_number(told.pop("seconds"), int, float),
-            usage=Usage(**{name: _number(told.pop(name), *kinds) for name, kinds in _USAGE.items()}),
-            session=_number(told.pop("session"), int),
-            transcript=told,
+            place=(_number(record.pop("run"), int), _number(record.pop("cell"), int), _number(record.pop("task"), int)),
+            invalid_actions=_number(record.pop("invalid_actions"), int),
+            seconds=_number(record.pop("seconds"), int, float),
+            usage=Usage(**{name: _number(record.pop(name), *kinds) for name, kinds in _USAGE.items()}),
+            session=_number(record.pop("session"), int),
+            transcript=record,
         )
     except KeyError as missing:
         raise RecordError(f"expected an episode with the key {missing}, got none") from missing
@@ -388,19 +388,19 @@ def _objects(folder: Path, name: str) -> list[dict[str, Any]]:
 
 def _object(text: str, where: str) -> dict[str, Any]:
     try:
-        told = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        record = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"expected JSON in {where}, got text that does not parse ({error})") from error
-    if not isinstance(told, dict):
-        raise RecordError(f"expected a JSON object in {where}, got {type(told).__name__}")
-    return told
+    if not isinstance(record, dict):
+        raise RecordError(f"expected a JSON object in {where}, got {type(record).__name__}")
+    return record
 
 
-def _check_keys(told: dict[str, Any]) -> None:
+def _check_keys(record: dict[str, Any]) -> None:
     """Raise ValueError for what no run writes: nothing comes along unseen."""
     known = {*Transcript.__required_keys__, "run", "cell", "task", "invalid_actions", "seconds", "session", *_USAGE}
-    unknown = {*told} - known
-    for turn in told["turns"]:
+    unknown = {*record} - known
+    for turn in record["turns"]:
         unknown |= {*turn} - _TURN_KEYS
     if unknown:
         raise ValueError(f"expected the keys of an episode, got also {', '.join(map(repr, sorted(unknown))):.200}")

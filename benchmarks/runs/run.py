@@ -6,8 +6,8 @@ r"""Plays a suite with an agent, and keeps every episode.
         --agent-kwargs '{"max_tokens": 64}' --workers 8 --out runs/qwen
 
 Started again with the same options, a run that was interrupted goes on where it stopped: what was played is neither
-repeated nor lost. Episodes that could not be played (an endpoint that died, an agent that raised) are counted and told at
-the end; they are not scored, and the same command plays them.
+repeated nor lost. Episodes that could not be played (an endpoint that died, an agent that raised) are counted and reported
+at the end; they are not scored, and the same command plays them.
 
 `local_models`, which loads torch, is imported where a local model plays: every worker imports this file.
 """
@@ -67,7 +67,7 @@ class Config:
     track: str = "listed"
     """What agents are granted: open, listed, open-reactive or listed-reactive."""
     presentation: Presentation = field(default_factory=Presentation)
-    """How the agent is told what it is granted."""
+    """How the agent's help is presented."""
     agent_kwargs: JsonObject = field(default_factory=dict)
     """Settings of the agent, as a JSON object; they are recorded, so never a key."""
     name: str = ""

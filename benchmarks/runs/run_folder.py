@@ -84,8 +84,8 @@ class RunFolder:
     def append_unplayed(self, place: Place, reason: str) -> None:
         """Note an attempt that came to nothing."""
         run, cell, task = place
-        told = {"run": run, "cell": cell, "task": task, "reason": reason[:500], "session": self.session}
-        append_line(self.path / UNPLAYED, json.dumps(told).encode() + b"\n")
+        record = {"run": run, "cell": cell, "task": task, "reason": reason[:500], "session": self.session}
+        append_line(self.path / UNPLAYED, json.dumps(record).encode() + b"\n")
 
     def _lock(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -104,8 +104,8 @@ class RunFolder:
         if (self.path / SETTINGS).exists():
             found = read_config(self.path)
             if render_config(found) != text:
-                told = _difference(found, config)
-                raise RecordError(f"expected {self.path} to be empty or a run with the same options, got {told}")
+                record = _difference(found, config)
+                raise RecordError(f"expected {self.path} to be empty or a run with the same options, got {record}")
             return
         others = [path.name for path in self.path.iterdir() if path.suffix != ".partial"]
         if others:

@@ -80,7 +80,7 @@ def verify(folder: Path) -> Verified:
     """R-simulates a run.
 
     Raises:
-        BaselinesError: the run is not what it says, is not whole, or is of another suite; the first difference is told.
+        BaselinesError: the run is not what it says, is not whole, or is of another suite; it names the first difference.
     """
     config = read_config(folder)
     places = config.places()
@@ -125,7 +125,7 @@ class Step:
 
     Attributes:
         observation: what is seen before the action.
-        info: what the environment told with it.
+        info: the `info` that came with it.
         env: where it stands.
     """
 
@@ -155,7 +155,7 @@ class Stage:
         """Play an episode again, and yield where it stands before each action.
 
         Raises:
-            VerificationError: something differs; the first difference is told.
+            VerificationError: something differs; the message gives the first difference.
             SuiteError: the environment is not what it was when the suite was published.
         """
         _, number, task_number = played.place
@@ -164,20 +164,20 @@ class Stage:
         self.tasks.check(cell, task)
         if number not in self._envs:
             self._envs[number] = open_env(cell, self._presentation, self._track)
-        told, where = played.transcript, _named(played.place)
-        _same(where, "env_id", told["env_id"], cell.env_id)
-        _same(where, "seed", told["seed"], task.seed)
-        _same(where, "task_id", told["task_id"], task.task_id)
+        recorded, where = played.transcript, _named(played.place)
+        _same(where, "env_id", recorded["env_id"], cell.env_id)
+        _same(where, "seed", recorded["seed"], task.seed)
+        _same(where, "task_id", recorded["task_id"], task.task_id)
         yield from _replay(self._envs[number], cell, played, where)
 
 
 def _replay(env: TextEnv, cell: Cell, played: Played, where: str) -> Iterator[Step]:
-    told = played.transcript
-    observation, info = reset_env(env, _seed(told))
+    recorded = played.transcript
+    observation, info = reset_env(env, _seed(recorded))
     terminated = truncated = success = False
     paid: list[float] = []
     invalid = 0
-    for number, turn in enumerate(told["turns"], start=1):
+    for number, turn in enumerate(recorded["turns"], start=1):
         at = f"{where}, step {number}"
         if terminated or truncated:
             raise VerificationError(
@@ -197,28 +197,28 @@ def _replay(env: TextEnv, cell: Cell, played: Played, where: str) -> Iterator[St
         invalid += info.get("valid_command") is False
         success = is_success(info, terminated, sum(paid))
     if cell.exact_text:
-        _same(where, "final_observation", told["final_observation"], observation)
+        _same(where, "final_observation", recorded["final_observation"], observation)
     else:
-        check_length(where, told["final_observation"], observation)
-    _same(where, "success", told["success"], success)
+        check_length(where, recorded["final_observation"], observation)
+    _same(where, "success", recorded["success"], success)
     outcome = outcome_of(success, terminated) if terminated or truncated else "out of context"
-    _same(where, "outcome", told["outcome"], outcome)
+    _same(where, "outcome", recorded["outcome"], outcome)
     _same(where, "invalid_actions", played.invalid_actions, invalid)
-    if not math.isclose(told["return"], sum(paid), abs_tol=TOLERANCE * max(1, len(paid))):
-        raise VerificationError(f"{where}: expected return {sum(paid):g}, got {told['return']:g}")
+    if not math.isclose(recorded["return"], sum(paid), abs_tol=TOLERANCE * max(1, len(paid))):
+        raise VerificationError(f"{where}: expected return {sum(paid):g}, got {recorded['return']:g}")
 
 
-def check_length(where: str, told: str, found: str) -> None:
+def check_length(where: str, recorded: str, found: str) -> None:
     """Raise `VerificationError` for an observation far longer than the environment's: text that is not compared is shown."""
     most = max(len(found), MAX_UNVERIFIED)
-    if len(told) > most:
-        raise VerificationError(f"{where}: expected an observation of at most {most} characters, got {len(told)}")
+    if len(recorded) > most:
+        raise VerificationError(f"{where}: expected an observation of at most {most} characters, got {len(recorded)}")
 
 
 def _check_reference(seat: Seat, played: Played) -> None:
     """Hold the actions of a reference to those that it plays: whoever hands it in, it sets the scale."""
     found = seat.play(played.place).transcript
-    actions, wanted = ([turn["action"] for turn in told["turns"]] for told in (played.transcript, found))
+    actions, wanted = ([turn["action"] for turn in recorded["turns"]] for recorded in (played.transcript, found))
     _same(_named(played.place), "actions of the reference", actions, wanted)
 
 
@@ -233,9 +233,9 @@ def _check_summaries(folder: Path, played: list[Played]) -> None:
             raise VerificationError(f"expected line {number} of {EPISODES} to be that of its trajectory, got another")
 
 
-def _same(where: str, name: str, told: Any, found: Any) -> None:
-    if told != found or type(told) is not type(found):
-        raise VerificationError(f"{where}: expected {name} {_first(found, told)}, got {_first(told, found)}")
+def _same(where: str, name: str, recorded: Any, found: Any) -> None:
+    if recorded != found or type(recorded) is not type(found):
+        raise VerificationError(f"{where}: expected {name} {_first(found, recorded)}, got {_first(recorded, found)}")
 
 
 def _first(text: Any, other: Any) -> str:
@@ -248,8 +248,8 @@ def _first(text: Any, other: Any) -> str:
     return repr(text[max(0, same - 20) : same + 40])
 
 
-def _seed(told: Transcript) -> int:
-    seed = told["seed"]
+def _seed(recorded: Transcript) -> int:
+    seed = recorded["seed"]
     assert seed is not None  # the same as the task's, as was seen
     return seed
 

@@ -100,9 +100,9 @@ def measure(steps: int, tasks: int) -> dict[str, Any]:
         row: Row = {}
         if domain != "SWEGym":
             row |= bench(env_id, steps, tasks)["results"][0]
-        told = bench(env_id, steps, tasks, reference)
-        domains[domain].append(row | told["results"][0])
-        machine = told["machine"]
+        measured = bench(env_id, steps, tasks, reference)
+        domains[domain].append(row | measured["results"][0])
+        machine = measured["machine"]
     return {"machine": machine, "steps": steps, "tasks": tasks, "domains": domains}
 
 
@@ -125,22 +125,22 @@ def bench(env_id: str, steps: int, tasks: int, reference: str | None = None) -> 
             return bench(env_id, steps, tasks, FALLBACK[reference])
         reason = run.stderr.strip().split("\n")[-1]
         raise SpeedError(f"expected a measurement of {env_id}, got: {reason}")
-    told: dict[str, Any] = json.loads(run.stdout)
-    return told
+    measured: dict[str, Any] = json.loads(run.stdout)
+    return measured
 
 
-def render(told: dict[str, Any]) -> str:
+def render(data: dict[str, Any]) -> str:
     """Return the page, from what was measured."""
     lines = [
         "# Speed",
         "",
         "<!-- Made by `python -m benchmarks speed` from what was measured; edit the code, not this page. -->",
         "",
-        f"Measured in one go with `python -m benchmarks speed --measure --steps {told['steps']} --tasks {told['tasks']}` "
-        f"on: {told['machine']}. Random play; rewards and admissible commands included on this side, commands only on the "
+        f"Measured in one go with `python -m benchmarks speed --measure --steps {data['steps']} --tasks {data['tasks']}` "
+        f"on: {data['machine']}. Random play; rewards and admissible commands included on this side, commands only on the "
         "other. A ratio compares two engines that took turns in one process, on the same games and the same commands.",
     ]
-    for domain, rows in told["domains"].items():
+    for domain, rows in data["domains"].items():
         columns = REPAIRED if domain == "SWEGym" else PLAYED
         lines += ["", f"## {TITLES[domain]}", ""]
         lines += [NOTES[domain], ""] if domain in NOTES else []

@@ -96,10 +96,21 @@ def freeze(name: str) -> str:
 
 
 def make_cell(env_id: str, options: dict[str, Any], num_tasks: int) -> Cell:
-    """Return a cell of `num_tasks` different tasks of the test split, from `FIRST_SEED` on."""
-    exact_text = not env_id.startswith("SWEGym")
-    cell = Cell(f"textagent_gym:{env_id}", {**options, "split": "test"}, True, exact_text, {}, ())
+    """Return a cell of `num_tasks` different tasks of the test split, from `FIRST_SEED` on.
+
+    Args:
+        env_id: of this package, or "module:id" of another one.
+        options: of the environment's constructor.
+        num_tasks: of the cell.
+
+    Raises:
+        SuiteError: there are fewer tasks.
+    """
+    cell = Cell(
+        env_id if ":" in env_id else f"textagent_gym:{env_id}", {**options, "split": "test"}, True, True, {}, ()
+    )
     env = open_plain_env(cell)
+    exact_text: bool = getattr(env.unwrapped, "exact_text", True)
     _, info = env.reset(seed=FIRST_SEED)
     tasks: dict[str, SuiteTask] = {}
     for seed in tqdm(range(FIRST_SEED, FIRST_SEED + 20 * num_tasks), desc=env_id, file=sys.stderr):
@@ -112,7 +123,9 @@ def make_cell(env_id: str, options: dict[str, Any], num_tasks: int) -> Cell:
     if len(tasks) < num_tasks:
         raise SuiteError(f"expected {num_tasks} different tasks of {env_id}, got {len(tasks)}")
     lists = info["admissible_commands"] is not None
-    return replace(cell, lists=lists, knobs=info["task_card"]["requested"], tasks=tuple(tasks.values()))
+    return replace(
+        cell, exact_text=exact_text, lists=lists, knobs=info["task_card"]["requested"], tasks=tuple(tasks.values())
+    )
 
 
 def freeze_suite(name: tyro.conf.Positional[str], force: bool = False) -> None:

@@ -6,7 +6,7 @@ environment that has drifted is noticed and not scored. The digest of the file s
 suite with a new version in its name.
 
 A track says what agents are granted on top of the text: the list of admissible commands or not, memory or not. Within what
-is granted an agent chooses how it is told (`Presentation`); none of that changes a task.
+is granted an agent chooses the presentation (`Presentation`); none of that changes a task.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Presentation:
     preamble: bool = True
     """The first observation states the rules and the form of an action."""
     history: int = 0
-    """Earlier turns told before each observation (tracks that grant memory)."""
+    """Earlier turns repeated before each observation (tracks that grant memory)."""
     action_format: ActionFormat = "plain"
     """How an action carries its command: plain, tag or last_line."""
 
@@ -149,8 +149,8 @@ class Cell:
     @property
     def name(self) -> str:
         """The id without its package, and the options that tell this cell from others of the same id."""
-        told = {name: value for name, value in self.options.items() if name != "split"}
-        return self.env_id.partition(":")[2] + (f" {json.dumps(told, sort_keys=True)}" if told else "")
+        shown = {name: value for name, value in self.options.items() if name != "split"}
+        return self.env_id.partition(":")[2] + (f" {json.dumps(shown, sort_keys=True)}" if shown else "")
 
     @property
     def domain(self) -> str:
@@ -210,9 +210,9 @@ def find_track(name: str) -> Track:
 
 def parse_suite(text: str) -> Suite:
     """Return a suite from the text of its file."""
-    told = json.loads(text)
-    cells = tuple(Cell(**{**cell, "tasks": tuple(SuiteTask(*row) for row in cell["tasks"])}) for cell in told["cells"])
-    return Suite(told["name"], told["description"], cells, sha256(text))
+    shown = json.loads(text)
+    cells = tuple(Cell(**{**cell, "tasks": tuple(SuiteTask(*row) for row in cell["tasks"])}) for cell in shown["cells"])
+    return Suite(shown["name"], shown["description"], cells, sha256(text))
 
 
 def render_suite(name: str, description: str, cells: list[Cell]) -> str:
@@ -220,17 +220,17 @@ def render_suite(name: str, description: str, cells: list[Cell]) -> str:
     columns = [field.name for field in fields(SuiteTask)]
     parts = []
     for cell in cells:
-        told = {field.name: getattr(cell, field.name) for field in fields(cell) if field.name != "tasks"}
+        shown = {field.name: getattr(cell, field.name) for field in fields(cell) if field.name != "tasks"}
         rows = ",\n  ".join(json.dumps([getattr(task, column) for column in columns]) for task in cell.tasks)
-        parts.append(f'{json.dumps(told, sort_keys=True)[:-1]}, "tasks": [\n  {rows}\n]}}')
+        parts.append(f'{json.dumps(shown, sort_keys=True)[:-1]}, "tasks": [\n  {rows}\n]}}')
     head = f'"name": {json.dumps(name)}, "description": {json.dumps(description)}, "columns": {json.dumps(columns)}'
     return f'{{{head}, "cells": [\n' + ",\n".join(parts) + "\n]}\n"
 
 
 def open_env(cell: Cell, presentation: Presentation, track: Track, expose_solution: bool = False) -> TextEnv:
     """Return the environment of a cell as a track grants it."""
-    told = presentation.options(cell, track)
-    return make_env(cell.env_id, {**cell.options, **told, "expose_solution": expose_solution})
+    shown = presentation.options(cell, track)
+    return make_env(cell.env_id, {**cell.options, **shown, "expose_solution": expose_solution})
 
 
 def open_plain_env(cell: Cell) -> TextEnv:
@@ -252,9 +252,9 @@ def read_task(env: TextEnv, seed: int, exact_text: bool) -> SuiteTask:
     del card["backend"], card["game_file"]
     content: list[Any] = [observation, info["task_id"], card, info["admissible_commands"], info["solution"]]
     for action in info["solution"]:
-        text, reward, terminated, truncated, told = env.step(action)
+        text, reward, terminated, truncated, shown = env.step(action)
         content += [text if exact_text else "", float(reward), bool(terminated), bool(truncated)]
-        content += [told["success"], told["subgoals_done"], told["admissible_commands"]]
+        content += [shown["success"], shown["subgoals_done"], shown["admissible_commands"]]
     digest = sha256(json.dumps(content, sort_keys=True))
     return SuiteTask(seed, info["task_id"], len(info["solution"]), card["max_steps"], digest[:32])
 

@@ -16,19 +16,19 @@ from typing import Literal
 import numpy as np
 import tyro
 
-from textagent_gym.engines import Reply
+from textagent_gym.contract import StepResult
 from textagent_gym.envs.alfworld import dataset
 from textagent_gym.envs.alfworld.engine import NativeEngine
 from textagent_gym.envs.alfworld.reference import ReferenceEngine
 from textagent_gym.envs.alfworld.tasks import make_task
-from textagent_gym.envs.alfworld.types import AlfworldTask, Recipe
+from textagent_gym.envs.alfworld.types import AlfworldTask, TaskSpec
 
-FIELDS = ("text", "admissible", "valid", "won", "lost", "score")
+FIELDS = ("text", "admissible", "valid", "won", "lost", "points")
 
 SIZES = ((6, 6, 4), (12, 18, 8), (18, 30, 16), (24, 40, 30), (4, 3, 3), (9, 12, 6))
 """Receptacles, portable objects and solution lengths of the generated games."""
 
-Player = Callable[[Reply], "str | None"]
+Player = Callable[[StepResult], "str | None"]
 """Chooses the next command from the last reply, or None to stop."""
 
 TALK = (
@@ -94,7 +94,7 @@ def random_player(seed: int) -> Player:
     """Draw admissible commands; half of the time one that is more than a walk or a look."""
     rng = np.random.default_rng(seed)
 
-    def play(reply: Reply) -> str:
+    def play(reply: StepResult) -> str:
         plain = ("go to", "look", "inventory", "help")
         choices = [command for command in reply.admissible if not command.startswith(plain)]
         if not choices or rng.random() < 0.5:
@@ -105,10 +105,10 @@ def random_player(seed: int) -> Player:
 
 
 def careless_player(seed: int) -> Player:
-    """Return types half-right commands, and an admissible one now and then, so that the world moves."""
+    """Type half-right commands, and an admissible one now and then, so that the world moves."""
     rng, walker = np.random.default_rng(seed), random_player(seed + 1)
 
-    def play(reply: Reply) -> str:
+    def play(reply: StepResult) -> str:
         kind = rng.integers(4)
         if kind == 0:
             return walker(reply)
@@ -125,11 +125,11 @@ def tasks_of(source: Source, first: int, num_games: int) -> Iterator[AlfworldTas
     if source == "generated":
         for number in range(first, first + num_games):
             receptacles, objects, length = SIZES[number % len(SIZES)]
-            recipe = Recipe(
+            spec = TaskSpec(
                 num_receptacles=receptacles, num_objects=objects, solution_length=length, seed=number,
                 split="test" if number % 5 == 4 else "train",
             )  # fmt: skip
-            yield make_task(recipe)
+            yield make_task(spec)
         return
     entries = dataset.index(source)
     stride = max(1, (len(entries) - first) // num_games)

@@ -15,9 +15,9 @@ from textagent_gym.envs.alfworld.generation.game_file import game_data
 from textagent_gym.envs.alfworld.generation.generator import draw
 from textagent_gym.envs.alfworld.pddl.game import Game, read_game
 from textagent_gym.envs.alfworld.pddl.state import Mark
-from textagent_gym.envs.alfworld.planning.goals import read_errands
+from textagent_gym.envs.alfworld.planning.goals import read_goals
 from textagent_gym.envs.alfworld.planning.planner import Planner
-from textagent_gym.envs.alfworld.types import Recipe
+from textagent_gym.envs.alfworld.types import TaskSpec
 
 IDLE = ("look", "help", "inventory", "examine", "slice", "close")
 """Commands that no shortest plan needs."""
@@ -80,14 +80,14 @@ def _explored(game: Game, max_states: int) -> tuple[list[Mark], dict[int, list[i
 
 
 def small_game(seed: int) -> Game | None:
-    """Return a household of a few receptacles and objects with one or two errands, or None if the draw fails."""
+    """Return a household of a few receptacles and objects with one or two goals, or None if the draw fails."""
     rng = np.random.default_rng(seed)
-    recipe = Recipe(
+    spec = TaskSpec(
         num_receptacles=int(rng.integers(2, 7)),
         num_objects=int(rng.integers(1, 4)),
         solution_length=int(rng.integers(3, 13)),
     )
-    households = (draw(recipe, rng) for _ in range(20))
+    households = (draw(spec, rng) for _ in range(20))
     household = next(filter(None, households), None)
     return None if household is None else read_game(game_data(household))
 
@@ -95,11 +95,11 @@ def small_game(seed: int) -> Game | None:
 def disagreements(game: Game, max_states: int) -> tuple[int, list[str]] | None:
     """Return the number of states, and where the planner's count of remaining steps is another than the exhaustive one."""
     known = distances(game, max_states)
-    errands = read_errands(game.problem.goal)
-    assert errands is not None
+    goals = read_goals(game.problem.goal)
+    assert goals is not None
     if known is None:
         return None
-    planner, facts, wrong = Planner(game.initial, errands), game.initial.copy(), []
+    planner, facts, wrong = Planner(game.initial, goals), game.initial.copy(), []
     for mark, distance in known.items():
         facts.go_to(mark)
         remaining = planner.remaining(facts)

@@ -8,7 +8,7 @@ from typing import Any
 from textagent_gym.envs.alfworld.generation.floor_plans import FloorPlan, Receptacle
 from textagent_gym.envs.alfworld.generation.game_file import game_data
 from textagent_gym.envs.alfworld.generation.generator import Household
-from textagent_gym.envs.alfworld.generation.subgoals import Chore
+from textagent_gym.envs.alfworld.generation.subgoals import DrawnGoal
 from textagent_gym.envs.alfworld.types import TaskType
 
 PLACES = {
@@ -22,16 +22,16 @@ THINGS = {"Apple": "CounterTop", "Bread": "CounterTop", "Knife": "CounterTop", "
 
 
 def household(kind: TaskType, thing: str, target: str, places: Iterable[str] = PLACES) -> Household:
-    """Return the room with one errand and some of its places."""
+    """Return the room with one goal and some of its places."""
     receptacles = [PLACES[place] for place in places]
     lamp_place = PLACES["Desk"] if kind == "look_at_obj_in_light" else None
-    chore = Chore(kind, thing, (PLACES[THINGS[thing]],), target, f"see to the {thing.lower()}", lamp_place)
+    goal = DrawnGoal(kind, thing, (PLACES[THINGS[thing]],), target, f"see to the {thing.lower()}", lamp_place)
     plan = FloorPlan(1, "kitchen", tuple(receptacles), tuple(sorted(THINGS)), ("DeskLamp",))
     objects = [
         (f"{thing}_bar_1", thing, PLACES[place]) for thing, place in THINGS.items() if PLACES[place] in receptacles
     ]
     lamps = [("DeskLamp_bar_1", "DeskLamp", PLACES["Desk"])] if PLACES["Desk"] in receptacles else []
-    return Household(plan, [chore], receptacles, objects, lamps)
+    return Household(plan, [goal], receptacles, objects, lamps)
 
 
 HOT_APPLE = household("pick_heat_then_place_in_recep", "Apple", "Fridge")
@@ -49,4 +49,4 @@ def write_game(
 
 def write_room(data_folder: Path, room: Household, **where: str) -> Path:
     """Write a room as a game file."""
-    return write_game(data_folder, game_data(room), room.chores[0].kind, **where)
+    return write_game(data_folder, game_data(room), room.goals[0].kind, **where)

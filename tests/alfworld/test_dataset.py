@@ -18,7 +18,7 @@ from textagent_gym.envs.alfworld import dataset
 from textagent_gym.envs.alfworld.generation.game_file import game_data
 from textagent_gym.envs.alfworld.pddl.parser import read_problem
 from textagent_gym.envs.alfworld.tasks import file_task, make_task
-from textagent_gym.envs.alfworld.types import TASK_TYPES, Recipe, TaskType
+from textagent_gym.envs.alfworld.types import TASK_TYPES, TaskSpec, TaskType
 from textagent_gym.testing import check_text_env, play
 
 LENGTHS: dict[TaskType, int] = {
@@ -41,8 +41,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def games(data: Path) -> Path:
     """Return a folder with three games."""
     for kind, length in LENGTHS.items():
-        recipe = Recipe(num_receptacles=length, num_objects=2 * length, solution_length=length, task_types=(kind,))
-        task = make_task(recipe)
+        spec = TaskSpec(num_receptacles=length, num_objects=2 * length, solution_length=length, task_types=(kind,))
+        task = make_task(spec)
         write_game(data, {**task.data, "walkthrough": list(task.solution)}, kind)
     return data
 
@@ -118,7 +118,7 @@ BAD_GAMES: dict[str, tuple[Callable[[str], str], str]] = {
     "number": (lambda whole: json.dumps({**json.loads(whole), "grammar": 3}), "expected a game with 'grammar'"),
     "unsolvable": (lambda whole: json.dumps({**json.loads(whole), "solvable": False}), "marked as unsolvable"),
     "no way": (lambda whole: whole.replace("canContain", "couldContain"), "no plan was found"),
-    "no way told": (lambda whole: whole[:-1] + ', "walkthrough": ["look"]}', "expected a solution"),
+    "no solution": (lambda whole: whole[:-1] + ', "walkthrough": ["look"]}', "expected a solution"),
     "pddl cut": (lambda whole: whole.replace("(:goal", "(:gaol"), "PDDL problem with :goal"),
 }
 
@@ -128,13 +128,13 @@ def test_a_bad_file_is_named_and_left_out(games: Path, damage: str) -> None:
     change, message = BAD_GAMES[damage]
     path = write_room(games, HOT_APPLE)
     whole = path.read_text()
-    if damage == "no way told":
+    if damage == "no solution":
         whole = whole.replace("canContain", "couldContain")
     path.write_text(change(whole))
-    with pytest.warns(UserWarning, match=message) as told:
+    with pytest.warns(UserWarning, match=message) as answer:
         found = dataset.index("train")
-    assert len(told) == 1
-    assert str(path) in str(told[0].message)
+    assert len(answer) == 1
+    assert str(path) in str(answer[0].message)
     assert tuple(entry.task_id for entry in found) == tuple(sorted(names()))
 
 
@@ -212,10 +212,10 @@ def test_knobs_select_among_the_games(games: Path, kwargs: dict[str, Any], kinds
 )
 def test_a_selection_of_nothing_says_what_there_is(games: Path, kwargs: dict[str, Any]) -> None:
     there = "among 3, which have state_space_size 4 to 8; action_space_size 8 to 16; solution_length 4 to 8"
-    with pytest.raises(ValueError, match=there) as told:
+    with pytest.raises(ValueError, match=there) as answer:
         make(**kwargs)
     for name, value in kwargs.items():
-        assert (value[0] if name == "task_types" else f"{name}={value}") in str(told.value)
+        assert (value[0] if name == "task_types" else f"{name}={value}") in str(answer.value)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_a_game_that_was_damaged_after_it_was_indexed_is_named(games: Path) -> N
         env.reset(options={"task_id": names()[1]})
 
 
-def test_a_goal_that_is_no_errand_is_solved_by_the_walkthrough_and_pays_success_alone(data: Path) -> None:
+def test_a_goal_of_another_form_is_solved_by_the_walkthrough_and_pays_success_alone(data: Path) -> None:
     content = game_data(household("pick_and_place_simple", "Book", "Shelf"))
     start, _ = content["pddl_problem"].split("(:goal")
     content["pddl_problem"] = f"{start}(:goal (opened Fridge_bar_1)))"

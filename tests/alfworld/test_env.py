@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 import textagent_gym  # noqa: F401
 from tests.alfworld.rooms import HOT_APPLE
 from textagent_gym.agents import ExpertAgent, RandomAgent, ReplanningAgent
-from textagent_gym.engines import Reply
+from textagent_gym.contract import StepResult
 from textagent_gym.envs.alfworld.engine import NativeEngine
 from textagent_gym.envs.alfworld.generation.game_file import game_data
 from textagent_gym.envs.alfworld.pddl.game import read_game
-from textagent_gym.envs.alfworld.planning.goals import read_errands
-from textagent_gym.envs.alfworld.planning.planner import House
+from textagent_gym.envs.alfworld.planning.goals import read_goals
+from textagent_gym.envs.alfworld.planning.planner import PlanningModel
 from textagent_gym.envs.alfworld.tasks import make_task
-from textagent_gym.envs.alfworld.types import TASK_TYPES, Recipe, TaskType
+from textagent_gym.envs.alfworld.types import TASK_TYPES, TaskSpec, TaskType
 from textagent_gym.testing import check_text_env, play
 
 VERBS = {"go", "open", "take", "move", "heat", "cool", "clean"}
@@ -97,7 +97,7 @@ def test_bad_knobs_name_the_range(kwargs: dict[str, Any], error: type[Exception]
 
 def test_an_impossible_request_is_refused_at_reset() -> None:
     env = make("ALFWorld-Easy-Dense-v0", task_types=["pick_two_obj_and_place"], solution_length=5)
-    with pytest.raises(ValueError, match=r"Feasible: pick_two_obj_and_place in a kitchen: .* 8 to 11 steps a chore"):
+    with pytest.raises(ValueError, match=r"Feasible: pick_two_obj_and_place in a kitchen: .* 8 to 11 steps a goal"):
         env.reset(seed=0)
 
 
@@ -154,12 +154,12 @@ def test_replanning_solves_from_anywhere_in_the_steps_that_remain(tier: str) -> 
 
 def test_what_the_planner_foresees_is_what_the_engine_does() -> None:
     kinds: tuple[TaskType, ...] = tuple(kind for kind in TASK_TYPES if "_then_" in kind)
-    recipe = Recipe(num_receptacles=12, num_objects=12, solution_length=7, task_types=kinds)
+    spec = TaskSpec(num_receptacles=12, num_objects=12, solution_length=7, task_types=kinds)
     commands = set()
     for seed in range(8):
-        task = make_task(recipe.drawn_with(split="train", seed=seed))
+        task = make_task(spec.drawn_with(split="train", seed=seed))
         assert task.game is not None and task.planner is not None
-        house = House(task.game.initial, task.planner.errands)
+        model = PlanningModel(task.game.initial, task.planner.goals)
         engine, rng = NativeEngine(), np.random.default_rng(seed)
         engine.load(task)
         reply = engine.reset()
@@ -167,29 +167,29 @@ def test_what_the_planner_foresees_is_what_the_engine_does() -> None:
             useful = [command for command in reply.admissible if command.split()[0] in VERBS]
             rare = [command for command in useful if command.split()[0] not in ("go", "examine")]
             command = str(rng.choice(rare if rare and rng.random() < 0.6 else useful))
-            reply = foreseen(engine, house, command)
+            reply = foreseen(engine, model, command)
             commands.add(command.split()[0])
     assert commands == VERBS
 
 
 def test_the_planner_knows_that_heat_and_cold_end_each_other() -> None:
     game = read_game(game_data(HOT_APPLE))
-    errands = read_errands(game.problem.goal)
-    assert errands is not None
+    goals = read_goals(game.problem.goal)
+    assert goals is not None
     engine = NativeEngine()
     engine.open(game)
     engine.reset()
     for command in ("go to countertop 1", "take apple 1 from countertop 1", *2 * ("go to microwave 1",
                     "heat apple 1 with microwave 1", "go to fridge 1", "cool apple 1 with fridge 1")):  # fmt: skip
-        assert foreseen(engine, House(game.initial, errands), command).valid
+        assert foreseen(engine, PlanningModel(game.initial, goals), command).valid
 
 
-def foreseen(engine: NativeEngine, house: House, command: str) -> Reply:
+def foreseen(engine: NativeEngine, model: PlanningModel, command: str) -> StepResult:
     """Play a command, once the planner has said to what it leads."""
     rule, row = engine._commands[command]
-    expected = house.after(house.situation(engine.state), (rule.name, dict(zip(rule.parameters, row, strict=True))))
+    expected = model.after(model.situation(engine.state), (rule.name, dict(zip(rule.parameters, row, strict=True))))
     reply = engine.step(command)
-    assert house.situation(engine.state) == expected
+    assert model.situation(engine.state) == expected
     return reply
 
 

@@ -19,20 +19,20 @@ from textagent_gym.envs.alfworld.generation.generator import LAMP_PLACES, MAX_CO
 from textagent_gym.envs.alfworld.pddl.game import entity_names
 from textagent_gym.envs.alfworld.pddl.parser import Problem
 from textagent_gym.envs.alfworld.tasks import find_task, make_task
-from textagent_gym.envs.alfworld.types import TASK_TYPES, AlfworldTask, Recipe, TaskType
-from textagent_gym.registration import ALFWORLD_TIERS
+from textagent_gym.envs.alfworld.types import TASK_TYPES, AlfworldTask, TaskSpec, TaskType
+from textagent_gym.registration import ALFWORLD
 from textagent_gym.testing import play
 
 KNOBS = ("state_space_size", "action_space_size", "solution_length")
 SPLITS: tuple[Split, ...] = ("train", "test")
-TIERS = [(tier, split) for tier in ALFWORLD_TIERS for split in SPLITS]
+TIERS = [(tier, split) for tier in ALFWORLD.tiers for split in SPLITS]
 
 
 def tasks(tier: str, split: Split, num_tasks: int = 8) -> Iterator[AlfworldTask]:
-    knobs = ALFWORLD_TIERS[tier]
+    knobs = ALFWORLD.tiers[tier]
     for seed in range(num_tasks):
         yield make_task(
-            Recipe(
+            TaskSpec(
                 num_receptacles=knobs["state_space_size"],
                 num_objects=knobs["action_space_size"],
                 solution_length=knobs["solution_length"],
@@ -50,7 +50,7 @@ def problem_of(task: AlfworldTask) -> Problem:
 @pytest.mark.parametrize(("tier", "split"), TIERS)
 def test_measured_knobs_are_the_requested_ones(tier: str, split: Split) -> None:
     for task in tasks(tier, split):
-        assert task.measured == ALFWORLD_TIERS[tier]
+        assert task.measured == ALFWORLD.tiers[tier]
         assert task.solution_is_shortest
         assert task.split == split
         kinds = list(problem_of(task).objects.values())
@@ -64,7 +64,7 @@ def test_the_solution_solves_in_as_many_steps_as_asked_for(tier: str, split: Spl
     for seed in range(4):
         seen = play(env, ExpertAgent(), seed)
         card = seen[0][4]["task_card"]
-        assert len(seen) - 1 == card["solution_length"] == ALFWORLD_TIERS[tier]["solution_length"]
+        assert len(seen) - 1 == card["solution_length"] == ALFWORLD.tiers[tier]["solution_length"]
         assert [step[4]["success"] for step in seen] == [False] * (len(seen) - 1) + [True]
         assert {name: card["requested"][name] for name in KNOBS} == card["measured"]
 
@@ -136,8 +136,8 @@ def test_a_type_of_task_alone_is_what_comes_out(kind: TaskType, split: Split) ->
     length = SHAPES[kind].steps
     for steps in (length, length + SHAPES[kind].max_closed):
         for seed in range(4):
-            recipe = Recipe(num_receptacles=5, num_objects=8, solution_length=steps, task_types=(kind,), split=split)
-            task = make_task(recipe.drawn_with(split=split, seed=seed))
+            spec = TaskSpec(num_receptacles=5, num_objects=8, solution_length=steps, task_types=(kind,), split=split)
+            task = make_task(spec.drawn_with(split=split, seed=seed))
             assert (task.details["task_type"], task.details["chores"]) == (kind, [kind])
             assert len(task.solution) == steps
             assert task.details["room"] in SHAPES[kind].rooms
@@ -149,68 +149,73 @@ def test_a_type_of_task_alone_is_what_comes_out(kind: TaskType, split: Split) ->
 
 
 def test_every_type_of_task_is_drawn_when_none_is_named() -> None:
-    recipe = Recipe(num_receptacles=8, num_objects=8, solution_length=8)
+    spec = TaskSpec(num_receptacles=8, num_objects=8, solution_length=8)
     drawn = {
-        kind for seed in range(60) for kind in make_task(recipe.drawn_with(split="train", seed=seed)).details["chores"]
+        kind for seed in range(60) for kind in make_task(spec.drawn_with(split="train", seed=seed)).details["chores"]
     }
     assert drawn == set(TASK_TYPES)
 
 
 @pytest.mark.parametrize(
-    ("recipe", "feasible"),
+    ("spec", "feasible"),
     [
-        (Recipe(num_receptacles=2, num_objects=2, solution_length=12), r"pick_and_place_simple in a kitchen: 2 to \d+"),
-        (Recipe(num_receptacles=52, num_objects=50, solution_length=4, split="test"), r"2 to \d+ receptacles"),
         (
-            Recipe(num_receptacles=6, num_objects=6, solution_length=5, task_types=("pick_heat_then_place_in_recep",)),
-            r"pick_heat_then_place_in_recep in a kitchen: 3 to \d+ receptacles, 1 to \d+ objects, 6 to 8 steps a chore",
+            TaskSpec(num_receptacles=2, num_objects=2, solution_length=12),
+            r"pick_and_place_simple in a kitchen: 2 to \d+",
+        ),
+        (TaskSpec(num_receptacles=52, num_objects=50, solution_length=4, split="test"), r"2 to \d+ receptacles"),
+        (
+            TaskSpec(
+                num_receptacles=6, num_objects=6, solution_length=5, task_types=("pick_heat_then_place_in_recep",)
+            ),
+            r"pick_heat_then_place_in_recep in a kitchen: 3 to \d+ receptacles, 1 to \d+ objects, 6 to 8 steps a goal",
         ),
         (
-            Recipe(num_receptacles=6, num_objects=1, solution_length=8, task_types=("pick_two_obj_and_place",)),
-            r"pick_two_obj_and_place in a bathroom: 2 to \d+ receptacles, 2 to \d+ objects, 8 to 11 steps a chore",
+            TaskSpec(num_receptacles=6, num_objects=1, solution_length=8, task_types=("pick_two_obj_and_place",)),
+            r"pick_two_obj_and_place in a bathroom: 2 to \d+ receptacles, 2 to \d+ objects, 8 to 11 steps a goal",
         ),
         (
-            Recipe(num_receptacles=6, num_objects=6, solution_length=6, task_types=("look_at_obj_in_light",)),
-            r"look_at_obj_in_light in a bedroom: 2 to \d+ receptacles, 1 to \d+ objects, 3 to 5 steps a chore",
+            TaskSpec(num_receptacles=6, num_objects=6, solution_length=6, task_types=("look_at_obj_in_light",)),
+            r"look_at_obj_in_light in a bedroom: 2 to \d+ receptacles, 1 to \d+ objects, 3 to 5 steps a goal",
         ),
     ],
 )
-def test_what_cannot_be_is_refused_with_what_can(recipe: Recipe, feasible: str) -> None:
-    with pytest.raises(ValueError, match=rf"Feasible: .*{feasible}") as told:
-        make_task(recipe)
-    for asked in (recipe.num_receptacles, recipe.num_objects, recipe.solution_length):
-        assert re.search(rf"={asked}\b", str(told.value))
+def test_what_cannot_be_is_refused_with_what_can(spec: TaskSpec, feasible: str) -> None:
+    with pytest.raises(ValueError, match=rf"Feasible: .*{feasible}") as answer:
+        make_task(spec)
+    for asked in (spec.num_receptacles, spec.num_objects, spec.solution_length):
+        assert re.search(rf"={asked}\b", str(answer.value))
 
 
 def test_a_draw_of_another_length_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks_module, "draw", lambda recipe, rng: HOT_APPLE)
+    monkeypatch.setattr(tasks_module, "draw", lambda specification, rng: HOT_APPLE)
     monkeypatch.setattr(tasks_module, "MAX_DRAWS", 3)
-    recipe = Recipe(num_receptacles=7, num_objects=5, solution_length=7, seed=77)
+    spec = TaskSpec(num_receptacles=7, num_objects=5, solution_length=7, seed=77)
     make_task.cache_clear()
-    assert make_task(recipe).solution[-2:] == ("open fridge 1", "move apple 1 to fridge 1")
+    assert make_task(spec).solution[-2:] == ("open fridge 1", "move apple 1 to fridge 1")
     for length in (6, 8):
         with pytest.raises(ValueError, match="expected a feasible task, got none in 3 draws"):
-            make_task(replace(recipe, solution_length=length))
+            make_task(replace(spec, solution_length=length))
     make_task.cache_clear()
 
 
 def test_largest_rooms_are_found_only_where_they_are() -> None:
-    recipe = Recipe(num_receptacles=40, num_objects=40, solution_length=8)
-    assert {plan.number for plan in fitting_plans(recipe.split, recipe.num_receptacles, recipe.task_types)} == {
+    spec = TaskSpec(num_receptacles=40, num_objects=40, solution_length=8)
+    assert {plan.number for plan in fitting_plans(spec.split, spec.num_receptacles, spec.task_types)} == {
         plan.number for plan in plans_of("train") if len(plan.receptacles) >= 40
     }
-    assert len(problem_of(make_task(recipe)).facts["receptacletype"]) == 40
+    assert len(problem_of(make_task(spec)).facts["receptacletype"]) == 40
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_the_same_recipe_makes_the_same_bytes(split: Split) -> None:
+def test_the_same_specification_makes_the_same_bytes(split: Split) -> None:
     for task in list(tasks("Medium", split)):
         make_task.cache_clear()
         again = find_task(task.task_id)
         assert again is not task
         assert (again.task_id, again.data, again.solution) == (task.task_id, task.data, task.solution)
-        recipe = Recipe.parse(task.task_id.rpartition(".")[0])
-        assert recipe is not None and recipe.split == split
+        spec = TaskSpec.parse(task.task_id.rpartition(".")[0])
+        assert spec is not None and spec.split == split
 
 
 def test_another_seed_makes_another_task() -> None:
@@ -228,8 +233,8 @@ def test_a_name_of_no_task_is_refused(task_id: str) -> None:
         find_task(task_id)
 
 
-RECIPES = st.builds(
-    Recipe,
+SPECS = st.builds(
+    TaskSpec,
     num_receptacles=st.integers(2, 51),
     num_objects=st.integers(1, 80),
     solution_length=st.integers(3, 60),
@@ -241,15 +246,15 @@ RECIPES = st.builds(
 )
 
 
-@given(RECIPES)
-def test_the_name_of_a_recipe_is_read_back(recipe: Recipe) -> None:
-    assert Recipe.parse(recipe.name) == recipe
+@given(SPECS)
+def test_the_name_of_a_recipe_is_read_back(spec: TaskSpec) -> None:
+    assert TaskSpec.parse(spec.name) == spec
 
 
-@given(RECIPES, st.data())
-def test_a_changed_name_is_no_name_or_that_of_another_recipe(recipe: Recipe, data: st.DataObject) -> None:
-    name = recipe.name
+@given(SPECS, st.data())
+def test_a_changed_name_is_no_name_or_that_of_another_recipe(spec: TaskSpec, data: st.DataObject) -> None:
+    name = spec.name
     place = data.draw(st.integers(0, len(name) - 1))
     changed = name[:place] + data.draw(st.sampled_from(["", "0", "7", "-", " ", "\n", "t", "٣"])) + name[place + 1 :]
-    found = Recipe.parse(changed)
-    assert found is None or (found.name == changed and (found == recipe) == (changed == name))
+    found = TaskSpec.parse(changed)
+    assert found is None or (found.name == changed and (found == spec) == (changed == name))

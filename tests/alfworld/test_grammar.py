@@ -79,7 +79,7 @@ def test_the_first_alternative_whose_condition_holds_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("things", "told"),
+    ("things", "answer"),
     [
         ([], "nothing"),
         (["pan_1"], "a pan 1"),
@@ -87,10 +87,10 @@ def test_the_first_alternative_whose_condition_holds_is_taken() -> None:
         (["pan_1", "jug_1", "cup_1"], "a cup 1, a jug 1, and a pan 1"),
     ],
 )
-def test_lists_have_commas_and_an_and(things: list[str], told: str) -> None:
+def test_lists_have_commas_and_an_and(things: list[str], answer: str) -> None:
     facts = [("in", thing, "box_1") for thing in things]
-    assert text("#inside#", *facts, ("in", "jug_1", "bag_1")) == told
-    assert text("#look.feedback#", *facts) == f"You see {told}."
+    assert text("#inside#", *facts, ("in", "jug_1", "bag_1")) == answer
+    assert text("#look.feedback#", *facts) == f"You see {answer}."
 
 
 def test_different_variables_of_a_list_are_different_things() -> None:

@@ -17,7 +17,7 @@ from textagent_gym.envs.alfworld.pddl.parser import (
     read_problem,
 )
 from textagent_gym.envs.alfworld.tasks import make_task
-from textagent_gym.envs.alfworld.types import Recipe
+from textagent_gym.envs.alfworld.types import TaskSpec
 
 DOMAIN = """
 (define (domain Kitchen) ; a comment with (brackets
@@ -42,7 +42,7 @@ PROBLEM = """
 
 
 def problem_text() -> str:
-    text = make_task(Recipe(num_receptacles=3, num_objects=2, solution_length=4)).data["pddl_problem"]
+    text = make_task(TaskSpec(num_receptacles=3, num_objects=2, solution_length=4)).data["pddl_problem"]
     assert isinstance(text, str)
     return text
 
@@ -196,9 +196,9 @@ def test_a_problem_without_some_of_its_words_is_read_or_refused(data: st.DataObj
     lost = data.draw(st.sets(st.integers(0, len(words) - 1), max_size=4))
     left = " ".join(word for place, word in enumerate(words) if place not in lost)
     for read in (read_problem, read_domain):
-        told = "expected"
+        answer = "expected"
         try:
             read(left)
         except UnknownPddlError as error:
-            told = str(error)
-        assert told.startswith("expected")
+            answer = str(error)
+        assert answer.startswith("expected")

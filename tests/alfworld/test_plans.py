@@ -36,7 +36,7 @@ def test_past_the_budget_a_plan_still_solves_and_is_not_called_shortest() -> Non
     env = gym.make("ALFWorld-Extreme-Dense-v0")
     env.reset(seed=0)
     task = env.unwrapped.task  # type: ignore[attr-defined]
-    planner = Planner(task.game.initial, task.planner.errands, node_budget=10)
+    planner = Planner(task.game.initial, task.planner.goals, node_budget=10)
     assert planner.reference is not None
     assert not planner.reference.is_shortest
     for step in planner.reference.steps:

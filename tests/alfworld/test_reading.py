@@ -63,8 +63,8 @@ def test_strict_keeps_to_the_wording_of_the_game() -> None:
     *way, last = info["solution"]
     for step in way:
         env.step(step)
-    told = {command.strip().rstrip(".") for command in dialects(last)} - {last}
-    for command in sorted(told):
+    answer = {command.strip().rstrip(".") for command in dialects(last)} - {last}
+    for command in sorted(answer):
         observation, reward, terminated, _, info = env.step(command)
         assert (observation, reward, terminated, info["valid_command"]) == ("Nothing happens.", 0, False, False), (
             command

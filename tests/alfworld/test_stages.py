@@ -14,10 +14,10 @@ from textagent_gym.agents import ExpertAgent
 from textagent_gym.envs.alfworld.engine import NativeEngine
 from textagent_gym.envs.alfworld.generation.floor_plans import Receptacle
 from textagent_gym.envs.alfworld.pddl.state import Facts
-from textagent_gym.envs.alfworld.planning.goals import Looking, Placing
+from textagent_gym.envs.alfworld.planning.goals import ExamineGoal, PlaceGoal
 from textagent_gym.envs.alfworld.planning.stages import num_stages, stages_done
 from textagent_gym.envs.alfworld.tasks import make_task
-from textagent_gym.envs.alfworld.types import TASK_TYPES, Recipe, TaskType
+from textagent_gym.envs.alfworld.types import TASK_TYPES, TaskSpec, TaskType
 from textagent_gym.testing import play
 
 STAGES = {kind: 4 if "_then_" in kind else 6 if "two" in kind else 3 for kind in TASK_TYPES}
@@ -30,7 +30,7 @@ def make(kind: TaskType = "pick_and_place_simple", **kwargs: Any) -> gym.Env[str
 
 
 def room(data: Path, monkeypatch: pytest.MonkeyPatch, *args: Any) -> gym.Env[str, str]:
-    """Return one errand in the room of `tests.alfworld.rooms`."""
+    """Return one goal in the room of `tests.alfworld.rooms`."""
     write_room(data, household(*args))
     monkeypatch.setenv("ALFWORLD_DATA", str(data))
     env = gym.make("ALFWorld-v0", reward_density=1.0, subgoals="stages", max_steps=100)
@@ -59,7 +59,7 @@ def test_the_expert_climbs_all_stages(kind: TaskType) -> None:
 
 
 @pytest.mark.parametrize("tier", ["Hard", "Extreme"])
-def test_stages_of_several_errands_never_exceed_their_number(tier: str) -> None:
+def test_stages_of_several_goals_never_exceed_their_number(tier: str) -> None:
     env = gym.make(f"ALFWorld-{tier}-Dense-v0", subgoals="stages", expose_solution=True)
     for seed in range(4):
         seen = play(env, ExpertAgent(), seed)
@@ -72,10 +72,10 @@ def test_stages_of_several_errands_never_exceed_their_number(tier: str) -> None:
 
 
 def test_stages_are_counted_by_hand() -> None:
-    heated = Placing("appletype", "shelftype", frozenset({"ishot"}), frozenset({"heatable"}))
-    two = Placing("booktype", "desktype", num_objects=2)
+    heated = PlaceGoal("appletype", "shelftype", frozenset({"ishot"}), frozenset({"heatable"}))
+    two = PlaceGoal("booktype", "desktype", num_objects=2)
     assert num_stages((heated,)) == 4
-    assert num_stages((two, Looking("booktype", "desklamptype"), heated)) == 6 + 3 + 4
+    assert num_stages((two, ExamineGoal("booktype", "desklamptype"), heated)) == 6 + 3 + 4
 
 
 def test_put_and_take_return_to_the_same_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_of_several_things_that_would_do_the_furthest_counts(tmp_path: Path, mon
 @given(kind=st.sampled_from(TASK_TYPES), seed=st.integers(0, 20), walk=st.lists(st.integers(0, 999), max_size=40))
 def test_stages_are_a_function_of_the_state_alone(kind: TaskType, seed: int, walk: list[int]) -> None:
     task = make_task(
-        Recipe(num_receptacles=4, num_objects=4, solution_length=LENGTHS[kind], task_types=(kind,), seed=seed)
+        TaskSpec(num_receptacles=4, num_objects=4, solution_length=LENGTHS[kind], task_types=(kind,), seed=seed)
     )
     assert task.game is not None and task.planner is not None
     engine = NativeEngine()
@@ -148,9 +148,9 @@ def test_stages_are_a_function_of_the_state_alone(kind: TaskType, seed: int, wal
     reply = engine.reset()
     for number in walk:
         reply = engine.step(reply.admissible[number % len(reply.admissible)])
-        names = {*reply.state.fluents, *task.game.problem.facts}
-        anew = Facts({name: set(reply.state.rows(name)) for name in names}, reply.state.fluents)
-        assert stages_done(reply.state, task.planner.errands) == stages_done(anew, task.planner.errands)
+        names = {*engine.state.fluents, *task.game.problem.facts}
+        anew = Facts({name: set(engine.state.rows(name)) for name in names}, engine.state.fluents)
+        assert stages_done(engine.state, task.planner.goals) == stages_done(anew, task.planner.goals)
 
 
 @pytest.mark.parametrize("subgoals", ["steps", "stages"])

@@ -79,12 +79,12 @@ def raw(content: bytes) -> Respond:
 def answer(status: int, content: bytes, length: int | None = None, **headers: str) -> Respond:
     """Send an answer that is well formed but for its length."""
     length = len(content) if length is None else length
-    told = {
+    found = {
         "Content-Length": str(length),
         "Connection": "close",
         **{name.replace("_", "-"): value for name, value in headers.items()},
     }
-    lines = [f"HTTP/1.1 {status} Status", *(f"{name}: {value}" for name, value in told.items()), "", ""]
+    lines = [f"HTTP/1.1 {status} Status", *(f"{name}: {value}" for name, value in found.items()), "", ""]
     return raw("\r\n".join(lines).encode() + content)
 
 

@@ -13,7 +13,7 @@ from toy_text_env import ToyErrands
 
 
 class DeadlyErrands(ToyErrands):
-    """The toy; its second step waits or dies where it is told to.
+    """The toy; its second step waits or dies on request.
 
     Args:
         gate: a folder. While it holds a file `hold`, the process leaves a file with its number there, and waits.

@@ -37,7 +37,7 @@ from baselines.runs.run import open_policy
 
 HERE = Path(__file__).parent
 ALGORITHMS: dict[str, Any] = {"sft": sft, "grpo": grpo, "ppo": ppo}
-WHOLE, SHARDED = "--cpu", "--use_fsdp"  # what the launcher is told
+WHOLE, SHARDED = "--cpu", "--use_fsdp"  # options of the launcher
 LIMITS = RolloutSettings(max_new_tokens=8, max_context_tokens=256)
 
 

@@ -41,13 +41,13 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def defaults_told(text: str) -> dict[str, str]:
+def defaults_shown(text: str) -> dict[str, str]:
     """Return option -> default of every table whose first columns are these; a row may name several of both."""
-    told: dict[str, str] = {}
+    answer: dict[str, str] = {}
     for options, values in re.findall(r"^\| (`--[^|]*`) \| ([^|]*) \|", text, flags=re.MULTILINE):
         names, defaults = re.findall(r"`([^`]+)`", options), re.findall(r"`([^`]*)`", values)
-        told |= dict(zip(names, defaults, strict=False))
-    return told
+        answer |= dict(zip(names, defaults, strict=False))
+    return answer
 
 
 def written(default: Any) -> str:
@@ -126,22 +126,22 @@ def test_no_option_is_named_that_does_not_exist() -> None:
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_defaults_of_an_algorithm(name: str) -> None:
     """The page tells every default that is the algorithm's own, and tells it right."""
-    options, told = flat(ALGORITHMS[name].Config(env_id=TOY)), defaults_told(PAGES[name])
-    assert told == {option: written(options[option.removeprefix("--").replace("-", "_")]) for option in told}
+    options, answer = flat(ALGORITHMS[name].Config(env_id=TOY)), defaults_shown(PAGES[name])
+    assert answer == {option: written(options[option.removeprefix("--").replace("-", "_")]) for option in answer}
     shared = {option: default for group in GROUPS for option, default in flat(group()).items()}
     own = {option for option, default in options.items() if option in shared and shared[option] != default}
-    assert {flag(option) for option in own} <= told.keys()
+    assert {flag(option) for option in own} <= answer.keys()
 
 
 def test_defaults_that_are_shared() -> None:
     options = {option: default for group in GROUPS for option, default in flat(group()).items()}
     options |= {"env_kwargs": {}, "model": "tiny", "num_iterations": 50} | flat(EndpointSettings())
     before, _, after = SHARED.partition("## Budgets")
-    told = defaults_told(before)
-    assert told == {flag(option): written(options[option]) for option in options}
+    answer = defaults_shown(before)
+    assert answer == {flag(option): written(options[option]) for option in options}
     budget = flat(recipe.Config(env_id=TOY))
-    told = defaults_told(after)
-    assert told == {option: written(budget[option.removeprefix("--").replace("-", "_")]) for option in told}
+    answer = defaults_shown(after)
+    assert answer == {option: written(budget[option.removeprefix("--").replace("-", "_")]) for option in answer}
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

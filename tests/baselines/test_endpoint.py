@@ -88,8 +88,8 @@ def test_further_fields_of_the_body(server: ChatServer, clock: Clock) -> None:
     extra = {"max_tokens": None, "max_completion_tokens": 9, "chat_template_kwargs": {"enable_thinking": False}}
     with connect(server, clock, extra_body=extra) as endpoint:
         endpoint.complete(HELLO, max_tokens=8)
-    told = {name: value for name, value in extra.items() if value is not None}
-    assert server.bodies == [{"model": "m", "messages": HELLO, "temperature": 0.0, **told}]
+    answer = {name: value for name, value in extra.items() if value is not None}
+    assert server.bodies == [{"model": "m", "messages": HELLO, "temperature": 0.0, **answer}]
 
 
 @pytest.mark.parametrize(

@@ -331,13 +331,13 @@ def test_the_command_prints_the_table_of_local_evaluation_and_the_usage(
     )
     out = capsys.readouterr().out
     assert out.startswith(table) and len(table.splitlines()) == 3
-    told = re.fullmatch(
+    found = re.fullmatch(
         r"endpoint     (\d+) requests, 1 of them retries, (\d+) prompt tokens, (\d+) completion tokens, cost (.*), "
         r"0 empty replies, 0 replies of unknown length\n",
         out[len(table) :],
     )
-    assert told is not None and int(told[1]) == len(server.seen)
-    assert float(told[4]) == pytest.approx((int(told[2]) + 2 * int(told[3])) / 1e6, abs=1e-4)
+    assert found is not None and int(found[1]) == len(server.seen)
+    assert float(found[4]) == pytest.approx((int(found[2]) + 2 * int(found[3])) / 1e6, abs=1e-4)
     assert written.read_text().count("seed 1000000") == 1 and {body["top_k"] for body in server.bodies} == {1}
 
 

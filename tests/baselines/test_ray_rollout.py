@@ -188,7 +188,7 @@ def test_broken_environments_are_replaced_and_counted(nodes: Nodes, policy: Poli
             expected = rollout(policy, pool, tasks[:2], SETTINGS, (5, 1))
         assert_equal(workers.rollout(tasks[:2], SETTINGS, (5, 1)), expected, tolerance=1e-4)
         assert workers.num_broken == 1
-        with pytest.raises(TrainingError, match=r"expected at most 2 broken environments .*the toy was told to fail"):
+        with pytest.raises(TrainingError, match=r"expected at most 2 broken environments .*the toy was made to fail"):
             workers.rollout([Task(0, 1)], SETTINGS, (5, 1))
 
 

@@ -144,7 +144,7 @@ def test_one_broken_environment_too_many_ends_the_run(
     with EnvPool([(TOY, {"fail_at": fail_at})], max_broken=2) as pool:
         expected = (
             f"expected at most 2 broken environments .* {TOY} raised RuntimeError in {where} of seed 9 "
-            r"\(the toy was told to fail\), after 2 had been replaced"
+            r"\(the toy was made to fail\), after 2 had been replaced"
         )
         with pytest.raises(TrainingError, match=expected):
             rollout(sharp, pool, [Task(9)], SETTINGS, (5,))

@@ -282,7 +282,7 @@ def test_a_full_disk_ends_in_one_sentence_and_keeps_the_last_checkpoint(
 def test_environments_that_raise_end_the_run_at_the_limit(cloned: TrainResult, tmp_path: Path) -> None:
     changes = {"env_kwargs": {"fail_at": 2}, "rollout": replace(ROLLOUT, max_broken_envs=3)}
     config = rl_config("grpo", tmp_path, cloned.model_folder, **changes, **small("grpo"))
-    with pytest.raises(TrainingError, match="the toy was told to fail"):
+    with pytest.raises(TrainingError, match="the toy was made to fail"):
         grpo.train(config)
 
 

@@ -51,7 +51,7 @@ class ToyErrands(gym.Env[str, str]):
         """Draw the orders from `seed`."""
         super().reset(seed=seed)
         if self._fail_at == -1:
-            raise RuntimeError("the toy was told to fail")
+            raise RuntimeError("the toy was made to fail")
         chosen = self.np_random.permutation(len(OBJECTS))[: self._num_orders]
         self._orders = [OBJECTS[index] for index in chosen]
         self._done = self._steps = 0
@@ -67,7 +67,7 @@ class ToyErrands(gym.Env[str, str]):
             raise TypeError(f"expected a str action, got {type(action).__name__}")
         self._steps += 1
         if self._steps == self._fail_at:
-            raise RuntimeError("the toy was told to fail")
+            raise RuntimeError("the toy was made to fail")
         right = action == f"bring the {self._orders[self._done]}"
         self._done += right
         terminated = self._done == len(self._orders)
@@ -81,7 +81,7 @@ class ToyErrands(gym.Env[str, str]):
         """Count; an instance that fails does so here too."""
         ToyErrands.num_closed += 1
         if self._fail_at:
-            raise RuntimeError("the toy was told to fail in close, too")
+            raise RuntimeError("the toy was made to fail in close, too")
 
     def _info(self) -> dict[str, Any]:
         commands = tuple(sorted(f"bring the {name}" for name in OBJECTS))

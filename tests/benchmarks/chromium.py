@@ -97,16 +97,16 @@ class Chromium:
 
     def read(self, script: str) -> Any:
         """Return the value of an expression on the page."""
-        told = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in told, told["exceptionDetails"]
-        return told["result"].get("value")
+        answer = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
 
     def press(self, key: str) -> None:
         """Press and releases a key."""
         code, number, text = KEYS[key]
-        told = {"key": key, "code": code, "windowsVirtualKeyCode": number}
-        self.send("Input.dispatchKeyEvent", type="keyDown", text=text, **told)
-        self.send("Input.dispatchKeyEvent", type="keyUp", **told)
+        answer = {"key": key, "code": code, "windowsVirtualKeyCode": number}
+        self.send("Input.dispatchKeyEvent", type="keyDown", text=text, **answer)
+        self.send("Input.dispatchKeyEvent", type="keyUp", **answer)
 
     def click(self, selector: str) -> None:
         """Click in the middle of the first element that a selector finds."""
@@ -128,8 +128,8 @@ class Chromium:
 
     def shoot(self, path: Path, whole: bool = False) -> None:
         """Write a picture of what is seen, or of the whole page."""
-        told = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(told["data"]))
+        answer = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        path.write_bytes(base64.b64decode(answer["data"]))
 
     def _receive(self, seconds: float = 60) -> dict[str, Any]:
         until = time.monotonic() + seconds
@@ -143,15 +143,15 @@ class Chromium:
         self._note(message.get("method", ""), message.get("params", {}))
         return message
 
-    def _note(self, event: str, told: dict[str, Any]) -> None:
+    def _note(self, event: str, answer: dict[str, Any]) -> None:
         self._events.append(event)
         if event == "Runtime.exceptionThrown":
-            self.problems.append(json.dumps(told["exceptionDetails"]))
-        elif event == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
-            self.problems.append(json.dumps(told["entry"]))
-        elif event == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert"):
-            self.problems.append(json.dumps(told["args"]))
+            self.problems.append(json.dumps(answer["exceptionDetails"]))
+        elif event == "Log.entryAdded" and answer["entry"]["level"] in ("error", "warning"):
+            self.problems.append(json.dumps(answer["entry"]))
+        elif event == "Runtime.consoleAPICalled" and answer["type"] in ("error", "warning", "assert"):
+            self.problems.append(json.dumps(answer["args"]))
         elif event == "Page.javascriptDialogOpening":
-            self.problems.append(f"dialog: {told['message']}")
+            self.problems.append(f"dialog: {answer['message']}")
         elif event == "Network.requestWillBeSent":
-            self.requests.append(told["request"]["url"])
+            self.requests.append(answer["request"]["url"])

@@ -45,7 +45,7 @@ class Blind:
 
 
 class Moody:
-    """Raises in the episodes whose seed is even, until it is told to be calm."""
+    """Raises in the episodes whose seed is even, until it is calmed."""
 
     def __init__(self, calm: bool = False) -> None:
         self.calm = calm

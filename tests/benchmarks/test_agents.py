@@ -228,10 +228,10 @@ def test_without_prices_there_is_no_cost(server: Server, tmp_path: Path) -> None
     assert {json.loads(line)["cost"] for line in (tmp_path / EPISODES).read_text().splitlines()} == {None}
 
 
-@pytest.mark.parametrize("told", [{"temprature": 1}, {"max_tokens": 0}, {"history_turns": -1}, {"max_retries": -1}])
-def test_settings_that_are_none_are_refused(told: dict[str, Any]) -> None:
+@pytest.mark.parametrize("answer", [{"temprature": 1}, {"max_tokens": 0}, {"history_turns": -1}, {"max_retries": -1}])
+def test_settings_that_are_none_are_refused(answer: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        chat_settings(told)
+        chat_settings(answer)
     with pytest.raises(ConfigError):
         local_settings({"temprature": 1})
 
@@ -287,11 +287,11 @@ def test_a_local_model_without_memory_sees_the_task_and_what_is_there_now(tiny_p
 
 @pytest.mark.slow
 def test_a_real_server_plays_as_the_model_does_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"preamble": False, "by_number": True}
+    answer = {"preamble": False, "by_number": True}
     sft.train(
         sft.Config(
             env_id="textagent_gym:TextWorld-w2-o3-q4-Dense-v0",
-            env_kwargs=told,
+            env_kwargs=answer,
             num_demos=64,
             num_epochs=12,
             run=RunSettings(out=tmp_path / "sft", num_threads=1),

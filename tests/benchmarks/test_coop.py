@@ -1,4 +1,4 @@
-"""Players who share a policy: what it is told, and that it learns."""
+"""Players who share a policy: its inputs, and that it learns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compatibility page tells what pytest told."""
+"""The compatibility page shows what pytest reported."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ ROOT = Path(interop.__file__).parent.parent
 
 
 def test_every_test_of_a_library_says_what_it_runs() -> None:
-    told = {library.test for library in LIBRARIES}
-    for test in told:
+    answer = {library.test for library in LIBRARIES}
+    for test in answer:
         line = row(Library("it", (), test), Outcome({}, 1, 0, ()))
         what = line.split(" | ")[2]
         assert len(what) > 30, test
     present = {str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "interop").glob("test_*.py")}
     helpers = {"tests/interop/test_episode.py", "tests/interop/test_missing.py"}  # of no library
-    assert present - helpers <= told
+    assert present - helpers <= answer
 
 
 def test_what_passed_failed_and_was_left_out_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ def test_what_passed_failed_and_was_left_out_is_counted(tmp_path: Path, monkeypa
     library = Library("It", ("pytest", "no-such-thing"), "test_it.py", Path(sys.prefix))
     outcome = run(library)
     assert (outcome.passed, outcome.failed) == (2, 1)
-    assert outcome.told == "2 passed; 1 failed; skipped: no such machine"
+    assert outcome.summary == "2 passed; 1 failed; skipped: no such machine"
     assert row(library, outcome).startswith(
         f"| It | {pytest.__version__} | All that can happen to a test. (`test_it.py`)"
     )
@@ -51,7 +51,7 @@ def test_a_module_that_is_left_out_says_why(tmp_path: Path, monkeypatch: pytest.
         '"""It."""\nimport pytest\npytest.importorskip("no_such_module", reason="it needs a GPU")\n'
     )
     monkeypatch.setattr(interop, "ROOT", tmp_path)
-    assert run(Library("It", (), "test_it.py", Path(sys.prefix))).told == "skipped: it needs a GPU"
+    assert run(Library("It", (), "test_it.py", Path(sys.prefix))).summary == "skipped: it needs a GPU"
 
 
 def test_a_library_without_its_environment_is_said_to_be_left_out(
@@ -59,7 +59,7 @@ def test_a_library_without_its_environment_is_said_to_be_left_out(
 ) -> None:
     monkeypatch.setattr(interop, "ROOT", tmp_path)
     outcome = run(Library("It", (), "test_it.py", Path("nowhere")))
-    assert outcome.told == "skipped: there is no nowhere: `make interop` makes it"
+    assert outcome.summary == "skipped: there is no nowhere: `make interop` makes it"
 
 
 def test_an_unknown_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,9 +75,9 @@ def entry_of(slug: str, solved: Sequence[int], agent: str = "python:a:B", name: 
     config = RunConfig(name or slug, agent, {}, "toy-v0", "0" * 64, "listed", Presentation(), len(solved))
 
     def row(win: bool) -> dict[str, Any]:
-        told = {"success": win, "return": 1.0 if win else 0.25, "steps": 4 if win else 8, "invalid_actions": 0}
+        answer = {"success": win, "return": 1.0 if win else 0.25, "steps": 4 if win else 8, "invalid_actions": 0}
         used = {"prompt_tokens": tokens, "completion_tokens": tokens, "cost": tokens and 0.5}
-        return {**told, **used, "outcome": "", "seconds": 1.0, "retries": 0, "empty_replies": 0}
+        return {**answer, **used, "outcome": "", "seconds": 1.0, "retries": 0, "empty_replies": 0}
 
     rows = [[row(task < wins) for _ in range(2) for task in range(10)] for wins in solved]
     strata = [cell.name for cell in made_up_suite().cells for _ in cell.tasks]
@@ -261,11 +261,19 @@ class _Stage:
 def test_turns_show_what_the_replay_finds_and_not_what_was_handed_in(monkeypatch: pytest.MonkeyPatch) -> None:
     envs: list[Any] = [_Drawn(diff="+ a"), _Drawn(map="[a]--[b]"), _Drawn(), type("Bare", (), {"unwrapped": None})()]
     commands = [None, *[("go", "look")] * 3]
-    steps = [Step("seen", {"admissible_commands": told}, env) for told, env in zip(commands, envs, strict=True)]
+    steps = [Step("seen", {"admissible_commands": answer}, env) for answer, env in zip(commands, envs, strict=True)]
     monkeypatch.setattr(pages, "Stage", lambda config: _Stage(steps))
     turn = {"observation": "o", "action": "look", "reward": 0.0, "detail": "forged", "admissible_commands": ["forged"]}
-    told: Any = {"version": 1, "env_id": "e", "seed": 0, "task_id": "t", "success": False, "return": 0.0, "outcome": ""}
-    played = Played((0, 0, 0), {**told, "turns": [turn] * 4, "final_observation": "", "junk": 1}, 0, 0.0)
+    answer: Any = {
+        "version": 1,
+        "env_id": "e",
+        "seed": 0,
+        "task_id": "t",
+        "success": False,
+        "return": 0.0,
+        "outcome": "",
+    }
+    played = Played((0, 0, 0), {**answer, "turns": [turn] * 4, "final_observation": "", "junk": 1}, 0, 0.0)
     (transcript,) = pages.replayed(entry_of("one", [5]), [played])
     assert "junk" not in transcript
     assert [turn["observation"] for turn in transcript["turns"]] == ["seen"] * 4
@@ -332,10 +340,10 @@ def test_the_same_entries_give_the_same_bytes_and_are_replayed_once(
 def test_without_a_replay_transcripts_are_as_they_were_handed_in(built: leaderboard.Config) -> None:
     entry = next(entry for entry in load_entries(built.results) if entry.slug == "expert")
     plainly, replayed = pages.shown_transcripts(entry, None), pages.shown_transcripts(entry, replays(built))
-    for (place, told), (same_place, seen) in zip(plainly, replayed, strict=True):
+    for (place, answer), (same_place, seen) in zip(plainly, replayed, strict=True):
         assert place == same_place
-        assert [turn["action"] for turn in told["turns"]] == [turn["action"] for turn in seen["turns"]]
-        assert all("admissible_commands" not in turn for turn in told["turns"])
+        assert [turn["action"] for turn in answer["turns"]] == [turn["action"] for turn in seen["turns"]]
+        assert all("admissible_commands" not in turn for turn in answer["turns"])
         assert all(turn["action"] in turn["admissible_commands"] for turn in seen["turns"])
 
 
@@ -440,15 +448,15 @@ def test_a_link_leads_to_the_entry_and_on_to_a_turn(page: Chromium, built: leade
     page.click("#episodes tbody tr:nth-child(2) a")
     page.wait_for_load()
     (kept,) = (path for path in replays(built).iterdir() if ATTACK in str(read_transcripts(path)[0]["turns"][0]))
-    told = read_transcripts(kept)[1]
+    answer = read_transcripts(kept)[1]
     shown = page.read("[...document.querySelectorAll('.turn[data-turn] .action')].map(node => node.textContent)")
-    assert shown == [turn["action"] for turn in told["turns"]]
+    assert shown == [turn["action"] for turn in answer["turns"]]
     assert shown[0] == ATTACK
     rewards = page.read(
         "[...document.querySelectorAll('.turn[data-turn] .number:first-of-type')].map(n => n.textContent)"
     )
     paid = [float(re.sub(r"[^\d.]", "", text)) for text in rewards if text.startswith("reward")]
-    assert paid == [abs(turn["reward"]) for turn in told["turns"]]
+    assert paid == [abs(turn["reward"]) for turn in answer["turns"]]
     commands = page.read("[...document.querySelectorAll('.commands li')].map(node => node.textContent)")
     assert any(command.endswith("taken") for command in commands)
     page.click(".turn[data-turn='2'] h3 a")

@@ -42,7 +42,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / EPISODES).read_text().splitlines()]
 
 
-def told(folder: Path) -> list[dict[str, Any]]:
+def answer(folder: Path) -> list[dict[str, Any]]:
     """Return the played episodes without times and without their order."""
     played = [episode.trajectory() for episode in read_trajectories(folder, most=100)]
     for line in played:
@@ -82,8 +82,8 @@ def test_the_expert_solves_everything_in_every_presentation(tmp_path: Path) -> N
 def test_runs_differ_and_the_same_run_does_not(tmp_path: Path) -> None:
     play(tmp_path / "a")
     play(tmp_path / "b", workers=2)
-    assert told(tmp_path / "a") == told(tmp_path / "b")
-    first, second = told(tmp_path / "a")[:10], told(tmp_path / "a")[10:]
+    assert answer(tmp_path / "a") == answer(tmp_path / "b")
+    first, second = answer(tmp_path / "a")[:10], answer(tmp_path / "a")[10:]
     assert [line["turns"] for line in first] != [line["turns"] for line in second]
 
 
@@ -97,7 +97,7 @@ def test_a_torn_last_line_is_cut_off_and_played_again(tmp_path: Path, torn: int)
         stream.write('{"half a li')
     outcome = play(tmp_path / "torn")
     assert (outcome.played, outcome.now) == (20, 1)
-    assert told(tmp_path / "torn") == told(tmp_path / "whole")
+    assert answer(tmp_path / "torn") == answer(tmp_path / "whole")
     assert len((tmp_path / "torn" / SESSIONS).read_text().splitlines()) == 2
     verify(tmp_path / "torn")
 
@@ -140,7 +140,7 @@ def test_a_folder_of_another_run_or_of_something_else_is_refused(tmp_path: Path)
 def test_agents_get_what_the_track_grants_and_no_more(tmp_path: Path) -> None:
     play(tmp_path / "last", PLAYERS + "Last", track="listed", seeds=1)
     play(tmp_path / "blind", PLAYERS + "Blind", track="open", seeds=1, agent_kwargs={"word": "wait"})
-    assert {turn["action"] for line in told(tmp_path / "blind") for turn in line["turns"]} == {"wait"}
+    assert {turn["action"] for line in answer(tmp_path / "blind") for turn in line["turns"]} == {"wait"}
     assert len(lines(tmp_path / "last")) == len(lines(tmp_path / "blind")) == 10
 
 

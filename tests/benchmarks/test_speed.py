@@ -16,10 +16,10 @@ def test_every_domain_and_tier_is_measured() -> None:
 
 
 def test_a_measurement_is_one_of_both_sides() -> None:
-    told = bench("ALFWorld-Easy-Dense-v0", steps=10, tasks=1, reference="alfworld")
-    (row,) = told["results"]
+    answer = bench("ALFWorld-Easy-Dense-v0", steps=10, tasks=1, reference="alfworld")
+    (row,) = answer["results"]
     assert row["ratio"] == pytest.approx(row["steps_per_s"] / row["reference_steps_per_s"])
-    page = render({"machine": told["machine"], "steps": 10, "tasks": 1, "domains": {"ALFWorld": [row]}})
+    page = render({"machine": answer["machine"], "steps": 10, "tasks": 1, "domains": {"ALFWorld": [row]}})
     assert "| `ALFWorld-Easy-Dense-v0` |" in page
     assert cell(row, "ratio") in page
     assert "--steps 10 --tasks 1" in page

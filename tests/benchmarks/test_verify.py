@@ -179,10 +179,10 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 def settings(folder: Path, **changes: Any) -> None:
-    told = json.loads((folder / SETTINGS).read_text())
+    answer = json.loads((folder / SETTINGS).read_text())
     shown = changes.pop("presentation", {})
-    told["presentation"] = {**told["presentation"], **shown} if isinstance(shown, dict) else shown
-    (folder / SETTINGS).write_text(json.dumps({**told, **changes}, indent=2) + "\n")
+    answer["presentation"] = {**answer["presentation"], **shown} if isinstance(shown, dict) else shown
+    (folder / SETTINGS).write_text(json.dumps({**answer, **changes}, indent=2) + "\n")
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ def test_a_memory_that_is_handed_in_is_refused(honest: Path, tmp_path: Path) -> 
 def test_a_reference_is_told_plainly(tmp_path: Path) -> None:
     by_number = Presentation(by_number=True)
     run(Config(suite="smoke-v0", agent="random", out=tmp_path / "run", seeds=1, presentation=by_number))
-    with pytest.raises(EntryError, match="expected the reference random to be told plainly"):
+    with pytest.raises(EntryError, match="expected the reference random with plain options"):
         submit(tmp_path / "run", "random", tmp_path / "results")
 
 

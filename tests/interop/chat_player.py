@@ -30,8 +30,8 @@ def playing(by_heart: dict[str, Sequence[str]]) -> Iterator[str]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             spoken = [message for message in body["messages"] if message["role"] == "user"]
-            told = len([message for message in body["messages"] if message["role"] == "assistant"])
-            reply = by_heart[_words(spoken[0]["content"])][told]
+            found = len([message for message in body["messages"] if message["role"] == "assistant"])
+            reply = by_heart[_words(spoken[0]["content"])][found]
             message = {"role": "assistant", "content": reply}
             usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
             answer = {

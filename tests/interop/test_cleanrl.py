@@ -1,4 +1,4 @@
-"""PPO in one file over `gym.make_vec`: 0.5 above random on practised games; where it reads commands, 0.3 on unmet ones."""
+"""PPO in one file over `gym.make_vec`: 0.5 above random on training games; where it reads commands, 0.3 on others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
-from tests.interop.practice import ENV_ID, MAX_ACTIONS, PRACTISED, Act, make_game, report, score
+from tests.support.eight_games import ENV_ID, MAX_ACTIONS, TRAIN_SEEDS, Act, make_game, report, score
 from textagent_gym.interop.numeric import AdmissibleActionIndex, CommandWords, FixedSeeds, HashedBagOfWords
 
 NUM_ENVS = 8
@@ -95,7 +95,7 @@ def make_games(seeds: Sequence[int], words: Callable[[gym.Env], gym.Env], **opti
 
 
 def eight_games() -> gym.vector.VectorEnv:
-    return make_games(PRACTISED, lambda env: HashedBagOfWords(env, num_features=256), show_admissible=True)
+    return make_games(TRAIN_SEEDS, lambda env: HashedBagOfWords(env, num_features=256), show_admissible=True)
 
 
 def make_reading_game(seeds: Sequence[int], split: str) -> gym.Env[Any, Any]:
@@ -218,11 +218,11 @@ def sampled(policy: PlacePolicy) -> Act:
 def test_the_loop_learns_its_games() -> None:
     torch.set_num_threads(1)
     started = time.process_time()
-    policy = train(PlacePolicy, eight_games(), len(PRACTISED), num_updates=48)
+    policy = train(PlacePolicy, eight_games(), len(TRAIN_SEEDS), num_updates=48)
     seconds = time.process_time() - started
     scores = score(sampled(policy))
     report("torch", "our loop, 8 games", 48 * NUM_ENVS * NUM_STEPS, seconds, scores)
-    assert scores.practised > scores.random + 0.5
+    assert scores.train > scores.random + 0.5
 
 
 @pytest.mark.slow

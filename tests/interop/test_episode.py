@@ -14,7 +14,7 @@ from textagent_gym.interop.episode import Episode
 
 
 class Parrot(gym.Env[str, str]):
-    """Pays half for each word that it was told to expect; knows nothing of this package.
+    """Pays half for each word that it expects; knows nothing of this package.
 
     Args:
         num_words: Words of an episode.

@@ -59,9 +59,9 @@ class Session:
     def play(self, kind: str, **data: Any) -> tuple[Any, ...]:
         answer = self.ask(kind, **data)
         assert answer["type"] == "observation", answer
-        told = answer["data"]["observation"]
-        assert answer["data"]["done"] == (told["terminated"] or told["truncated"])
-        return told["text"], answer["data"]["reward"], told["terminated"], told["truncated"], told["info"]
+        found = answer["data"]["observation"]
+        assert answer["data"]["done"] == (found["terminated"] or found["truncated"])
+        return found["text"], answer["data"]["reward"], found["terminated"], found["truncated"], found["info"]
 
 
 @contextlib.contextmanager
@@ -126,11 +126,11 @@ def in_process(seed: int, actions: list[str]) -> list[tuple[Any, ...]]:
     """Return the trajectory without a server, with infos as JSON holds them."""
     env = gym.make(ENV_ID)
     observation, info = env.reset(seed=seed)
-    told: list[tuple[Any, ...]] = [(observation, None, False, False, json.loads(json.dumps(info)))]
+    answer: list[tuple[Any, ...]] = [(observation, None, False, False, json.loads(json.dumps(info)))]
     for action in actions:
         observation, reward, terminated, truncated, info = env.step(action)
-        told.append((observation, reward, terminated, truncated, json.loads(json.dumps(info))))
-    return told
+        answer.append((observation, reward, terminated, truncated, json.loads(json.dumps(info))))
+    return answer
 
 
 def solution(seed: int) -> list[str]:
@@ -152,16 +152,16 @@ def eventually(port: int, **options: Any) -> Session:
 
 
 def test_two_sessions_at_once_play_as_in_process(port: int) -> None:
-    told: dict[int, list[tuple[Any, ...]]] = {}
+    answer: dict[int, list[tuple[Any, ...]]] = {}
     barrier = threading.Barrier(2)
 
     def play(seed: int) -> None:
         with Session(port) as session:
             barrier.wait(timeout=60)
-            told[seed] = [session.play("reset", seed=seed)]
+            answer[seed] = [session.play("reset", seed=seed)]
             for action in solution(seed):
                 barrier.wait(timeout=60)
-                told[seed].append(session.play("step", text=action))
+                answer[seed].append(session.play("step", text=action))
 
     seeds = [3, 4]
     assert len(solution(3)) == len(solution(4))
@@ -171,10 +171,10 @@ def test_two_sessions_at_once_play_as_in_process(port: int) -> None:
     for thread in threads:
         thread.join(timeout=120)
     for seed in seeds:
-        assert told[seed] == in_process(seed, solution(seed))
-        assert told[seed][-1][2] and told[seed][-1][4]["success"]
-        assert sum(step[1] for step in told[seed][1:]) == pytest.approx(1)
-    assert told[3] != told[4]
+        assert answer[seed] == in_process(seed, solution(seed))
+        assert answer[seed][-1][2] and answer[seed][-1][4]["success"]
+        assert sum(step[1] for step in answer[seed][1:]) == pytest.approx(1)
+    assert answer[3] != answer[4]
 
 
 def test_its_own_client_plays_and_shows_the_token_as_a_password(secret: int) -> None:
@@ -326,11 +326,11 @@ def test_a_mistake_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_an_environment_of_others_is_served_with_what_json_can_hold_of_its_info() -> None:
     environment = TextEnvironment("Parrot-v0")
-    told = environment.reset(seed=7)
-    assert told.info == {"count": 0, "mask": [1, 0], "self": str(Parrot)}
-    assert (told.reward, told.done) == (None, False)
+    answer = environment.reset(seed=7)
+    assert answer.info == {"count": 0, "mask": [1, 0], "self": str(Parrot)}
+    assert (answer.reward, answer.done) == (None, False)
     for done in (False, True):
-        told = environment.step(TextAction(text=told.text))
-        assert (told.reward, told.done, told.truncated, told.terminated) == (0.5, done, done, False)
+        answer = environment.step(TextAction(text=answer.text))
+        assert (answer.reward, answer.done, answer.truncated, answer.terminated) == (0.5, done, done, False)
     assert environment.state.step_count == 2
     environment.close()

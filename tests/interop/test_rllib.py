@@ -1,4 +1,4 @@
-"""RLlib's PPO practises eight games of TextWorld-Easy, without a mask: 0.5 above random."""
+"""RLlib's PPO trains on eight games of TextWorld-Easy, without a mask: 0.5 above random."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.tune.registry import register_env
 
-from tests.interop.practice import make_game, report, score
+from tests.support.eight_games import make_game, report, score
 
 # RLlib registers its environments anew with every runner.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Overriding environment rllib-single-agent-env-v0:UserWarning")
@@ -87,4 +87,4 @@ def test_ppo_learns_its_games_without_a_mask() -> None:
     scores = score(act)
     report("ray", "PPO, no mask", 60 * STEPS, seconds, scores)
     algorithm.stop()
-    assert scores.practised > scores.random + 0.5
+    assert scores.train > scores.random + 0.5

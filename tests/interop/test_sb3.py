@@ -1,4 +1,4 @@
-"""PPO of stable-baselines3 and MaskablePPO of sb3-contrib practise eight games of TextWorld-Easy: 0.5 above random."""
+"""PPO of stable-baselines3 and MaskablePPO of sb3-contrib train on eight games of TextWorld-Easy: 0.5 above random."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from tests.interop.practice import MAX_ACTIONS, make_game, report, score
+from tests.support.eight_games import MAX_ACTIONS, make_game, report, score
 
 OPTIONS: dict[str, Any] = {
     "policy": "MlpPolicy",
@@ -56,7 +56,7 @@ def test_maskable_ppo_learns_its_games() -> None:
     seconds = time.process_time() - started
     scores = score(lambda observation, mask: int(model.predict(observation, action_masks=mask)[0]))
     report("sb3-contrib", "MaskablePPO", 12_288, seconds, scores)
-    assert scores.practised > scores.random + 0.5
+    assert scores.train > scores.random + 0.5
 
 
 @pytest.mark.slow
@@ -68,4 +68,4 @@ def test_ppo_learns_its_games_without_a_mask() -> None:
     seconds = time.process_time() - started
     scores = score(lambda observation, _: int(model.predict(observation)[0]))
     report("stable-baselines3", "PPO, no mask", 32_768, seconds, scores)
-    assert scores.practised > scores.random + 0.5
+    assert scores.train > scores.random + 0.5

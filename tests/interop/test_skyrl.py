@@ -41,14 +41,14 @@ def test_an_episode_is_that_of_the_environment(row: dict[str, Any]) -> None:
     assert metrics["num_steps"] == 0
     total = 0.0
     for action in solution(ENV_ID, 3):
-        told = env.step(action)
+        answer = env.step(action)
         observation, reward, terminated, truncated, _ = plain.step(action)
         done = terminated or truncated
-        assert set(told) <= {"observations", "reward", "done", "metadata", "postprocessed_action"}
-        assert (told["reward"], told["done"]) == (reward, done)
-        assert told["observations"] == ([] if done else [{"role": "user", "content": observation}])
-        total += told["reward"]
-    assert told["done"]
+        assert set(answer) <= {"observations", "reward", "done", "metadata", "postprocessed_action"}
+        assert (answer["reward"], answer["done"]) == (reward, done)
+        assert answer["observations"] == ([] if done else [{"role": "user", "content": observation}])
+        total += answer["reward"]
+    assert answer["done"]
     assert total == pytest.approx(1)
     metrics = {"episode_return": total, "num_steps": len(solution(ENV_ID, 3)), "success": 1.0}
     assert env.get_metrics() == pytest.approx(metrics)
@@ -70,8 +70,8 @@ def test_environments_do_not_share_a_world() -> None:
     first, second = make(seed=3), make(seed=3)
     assert first.init([])[0] == second.init([])[0]
     for action in solution(ENV_ID, 3):
-        told = first.step(action)
-    assert told["done"]
+        answer = first.step(action)
+    assert answer["done"]
     assert not second.step("look")["done"]
 
 

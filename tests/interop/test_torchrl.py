@@ -1,4 +1,4 @@
-"""TorchRL's GymWrapper and ClipPPOLoss practise eight games of TextWorld-Easy, with the mask: 0.5 above random."""
+"""TorchRL's GymWrapper and ClipPPOLoss train on eight games of TextWorld-Easy, with the mask: 0.5 above random."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from torchrl.modules import ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
-from tests.interop.practice import MAX_ACTIONS, make_game, report, score
+from tests.support.eight_games import MAX_ACTIONS, make_game, report, score
 
 NUM_ENVS = 8
 NUM_STEPS = 32
@@ -110,4 +110,4 @@ def test_ppo_learns_its_games() -> None:
 
     scores = score(act)
     report("torchrl", "ClipPPOLoss", 48 * NUM_ENVS * NUM_STEPS, seconds, scores)
-    assert scores.practised > scores.random + 0.5
+    assert scores.train > scores.random + 0.5

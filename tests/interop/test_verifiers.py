@@ -15,7 +15,7 @@ from tests.interop.chat_player import playing, solution
 
 vf = pytest.importorskip("verifiers.v1")
 if version("verifiers") < "0.4":
-    pytest.skip("before 0.4, see test_verifiers_multiturn", allow_module_level=True)
+    pytest.skip("expected verifiers 0.4 or newer", allow_module_level=True)
 
 from textagent_gym.interop.verifiers import GymEnv, GymTaskset  # noqa: E402  # needs what may be absent
 

@@ -70,7 +70,7 @@ class ByHeart:
     """Fake of `LLMServerClient`: tokens in, tokens out; the n-th reply of a request is the n-th action."""
 
     def __init__(self, by_heart: dict[str, Any]) -> None:
-        self.by_heart, self.told = by_heart, dict[str, int]()
+        self.by_heart, self.answer = by_heart, dict[str, int]()
         self.tokenizer: Any = None
 
     async def generate(
@@ -80,8 +80,8 @@ class ByHeart:
 
         text = self.tokenizer.decode(prompt_ids)
         (actions,) = [actions for words, actions in self.by_heart.items() if f"user\n{words}<|im_end|>" in text]
-        place = self.told.get(request_id, 0)
-        self.told[request_id] = place + 1
+        place = self.answer.get(request_id, 0)
+        self.answer[request_id] = place + 1
         ids = self.tokenizer(actions[place] + "<|im_end|>", add_special_tokens=False)["input_ids"]
         return TokenOutput(token_ids=ids, log_probs=[-0.5] * len(ids), extra_fields={"max_global_steps": place + 1})
 
@@ -121,8 +121,8 @@ def rows(seeds: list[Any], **columns: Any) -> Any:
         array[:] = values
         return array
 
-    told = {"raw_prompt": [PROMPT] * len(seeds), "agent_name": ["textworld-easy"] * len(seeds), **columns}
-    return verl.DataProto(non_tensor_batch={name: column(values) for name, values in told.items()})
+    answer = {"raw_prompt": [PROMPT] * len(seeds), "agent_name": ["textworld-easy"] * len(seeds), **columns}
+    return verl.DataProto(non_tensor_batch={name: column(values) for name, values in answer.items()})
 
 
 @pytest.mark.filterwarnings("ignore")  # what the libraries say of each other

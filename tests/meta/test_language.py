@@ -47,3 +47,31 @@ def test_openings_are_found(word: str) -> None:
     body = f'"""{word} it is."""'
     source = f"{body}\nclass A:\n    {body}\n    async def f():\n        {body}\n        def g():\n            {body}\n"
     assert sorted(openings(source)) == sorted((name, word) for name in ("module", "A", "f", "g"))
+
+
+HOUSE_WORDS = {
+    r"told": "given, shown, reported",
+    r"practis\w+|practice (?=of|games|on|adds|episodes)": "train, RL training",
+    r"[Tt]he clone": "the SFT policy",
+    r"cook\((?=config)|judge\((?=policy)": "train, evaluate",
+    r"Recipe": "TaskSpec",
+    r"class (Turn|Reply|Outcome)\(NamedTuple\)": "StepResult",
+}
+"""Pattern -> words of the field to use instead."""
+
+RECORDS = ("docs/experiments", "docs/choose.md", "docs/training.md", "benchmarks/experiments", "benchmarks/results")
+"""Measurements as they were published, and pages that quote them."""
+
+
+def test_house_words_are_not_used() -> None:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    wrong = []
+    for path in [*sources(), *pages]:
+        name = str(path.relative_to(ROOT))
+        if name.startswith(RECORDS) or name == "tests/meta/test_language.py":
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            for pattern, better in HOUSE_WORDS.items():
+                if re.search(rf"\b(?:{pattern})", line):
+                    wrong.append(f"{name}:{number}: expected {better}, got: {line.strip()}")
+    assert not wrong, "\n".join(wrong)

@@ -98,18 +98,18 @@ def test_line_feeds_within_a_string_are_part_of_it() -> None:
     ],
 )
 def test_one_call_is_one_action(action: str, complaint: str) -> None:
-    told = read_call(action, TOOLS)
-    assert isinstance(told, str)
-    assert complaint in told
+    answer = read_call(action, TOOLS)
+    assert isinstance(answer, str)
+    assert complaint in answer
 
 
 def test_what_stands_in_a_call_that_cannot_be_read_is_not_a_call() -> None:
     # The quotes of `content` are not escaped: the call of submit is a piece of a file.
     broken = '{"tool": "create", "path": "a", "content": "{"tool": "submit"}"}'
     for action in (broken, f"I write it.\n```json\n{broken}\n```", f"<tool_call>{broken}</tool_call>", f"So: {broken}"):
-        told = read_call(action, TOOLS)
-        assert isinstance(told, str), action
-        assert "got no JSON" in told
+        answer = read_call(action, TOOLS)
+        assert isinstance(answer, str), action
+        assert "got no JSON" in answer
 
 
 @given(

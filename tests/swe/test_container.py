@@ -97,33 +97,33 @@ def test_a_signal_and_a_program_that_is_not_there_are_told_as_shells_do(room: Co
 
 
 def test_mounts_can_be_read_and_nothing_outside_the_tree_can_be_written(room: ContainerSandbox, tmp_path: Path) -> None:
-    (tmp_path / "told").write_text("told")
+    (tmp_path / "greeting").write_text("greeting")
     tmp_path.chmod(0o777)
     with scratch_folder() as worktree:
         outcome = room.run(
             [
                 "bash",
                 "-c",
-                "cat /there/told; echo x > /there/y; for d in / /etc /usr /root /opt; do echo x > $d/x; done",
+                "cat /there/greeting; echo x > /there/y; for d in / /etc /usr /root /opt; do echo x > $d/x; done",
             ],
             worktree=worktree,
             mounts={"/there": tmp_path},
             environment={},
             limits=Limits(),
         )
-    assert outcome.output.startswith(b"told")
+    assert outcome.output.startswith(b"greeting")
     assert len(outcome.output.splitlines()) == 6, "every write failed with a line of its own"
-    assert [path.name for path in tmp_path.iterdir()] == ["told"]
+    assert [path.name for path in tmp_path.iterdir()] == ["greeting"]
 
 
 def test_a_command_has_neither_rights_nor_network(room: ContainerSandbox) -> None:
     outcome, _ = run(room, "grep -E '^(Cap|NoNewPrivs|Uid)' /proc/self/status; tail -n +3 /proc/net/dev; env; ls /proc")
-    told = outcome.output.decode()
-    assert all(f"Cap{kind}:\t{0:016x}" in told for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb"))
-    assert "NoNewPrivs:\t1" in told
-    assert "Uid:\t0" not in told
-    assert "eth" not in told
-    assert "DOCKER_HOST" not in told
+    answer = outcome.output.decode()
+    assert all(f"Cap{kind}:\t{0:016x}" in answer for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb"))
+    assert "NoNewPrivs:\t1" in answer
+    assert "Uid:\t0" not in answer
+    assert "eth" not in answer
+    assert "DOCKER_HOST" not in answer
     reach = "import socket; s = socket.socket(); s.settimeout(3); s.connect(('192.0.2.1', 53))"
     assert b"Network is unreachable" in run(room, f'python3 -c "{reach}"')[0].output
 

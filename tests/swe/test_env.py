@@ -183,9 +183,9 @@ def test_a_snapshot_leads_back(interface: str) -> None:
     first, *rest = info["solution"]
     env.step(first)
     snapshot = env.snapshot()
-    told = [env.step(action)[:4] for action in rest]
+    answer = [env.step(action)[:4] for action in rest]
     env.restore(snapshot)
-    assert [env.step(action)[:4] for action in rest] == told
+    assert [env.step(action)[:4] for action in rest] == answer
 
 
 def test_choices_can_be_made_and_taken_back() -> None:

@@ -72,10 +72,10 @@ def test_a_command_without_a_fence_of_its_own_is_read_byte_for_byte(command: str
     ],
 )
 def test_what_is_no_single_command_is_said(action: str, complaint: str) -> None:
-    command, told = read_command(action)
+    command, answer = read_command(action)
     assert command == ""
-    assert told is not None
-    assert complaint in told
+    assert answer is not None
+    assert complaint in answer
 
 
 @given(

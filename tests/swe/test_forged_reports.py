@@ -184,8 +184,8 @@ def test_any_bytes_are_a_report_of_our_own_form_or_none(body: bytes) -> None:
 
 @given(st.dictionaries(TEXTS, st.sampled_from(["passed", "failed", "skipped"])), st.dictionaries(TEXTS, TEXTS))
 def test_an_honest_report_is_read_whole(outcomes: dict[str, str], messages: dict[str, str]) -> None:
-    told = [[outcome, test, ""] for test, outcome in outcomes.items()]
-    told += [["message", test, message] for test, message in messages.items()]
-    report = read_report(lines(*told, ["broken", "tests/x.py", ""]), 2_000)
+    answer = [[outcome, test, ""] for test, outcome in outcomes.items()]
+    answer += [["message", test, message] for test, message in messages.items()]
+    report = read_report(lines(*answer, ["broken", "tests/x.py", ""]), 2_000)
     assert report is not None
     assert (report.outcomes, report.messages, report.broken) == (outcomes, messages, ("tests/x.py",))

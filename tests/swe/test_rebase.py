@@ -242,9 +242,9 @@ def test_the_command_says_of_each_row_how_it_went(
 ) -> None:
     write_records([ROW, replace(ROW, instance_id="early", created_at="1999-01-01")], tmp_path / "rows.jsonl")
     rebase.main(str(tmp_path / "rows.jsonl"), tmp_path / "out.jsonl")
-    told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith("someone__calc-7: calc==1.10, 4 tests to repair, 1 of 4 to keep, ")
-    assert told[1].startswith("early: not rebased: expected a source distribution of calc")
+    answer = capsys.readouterr().out.splitlines()
+    assert answer[0].startswith("someone__calc-7: calc==1.10, 4 tests to repair, 1 of 4 to keep, ")
+    assert answer[1].startswith("early: not rebased: expected a source distribution of calc")
     assert [record.origin for record in read_records(tmp_path / "out.jsonl")] == ["rebased"]
     with pytest.raises(SystemExit, match=r"\.jsonl"):
         rebase.main(str(tmp_path / "rows.jsonl"), tmp_path / "out.csv")

@@ -35,7 +35,7 @@ class NoShell(Shell):
     def run(self, command: str) -> object:  # type: ignore[override]
         path = command.removeprefix("rm -- ")
         self._workspace.become({**self._workspace.changes, path: None})
-        return type("Ran", (), {"to_observation": "", "told": ""})()
+        return type("Ran", (), {"to_observation": ""})()
 
 
 def played(before: Tree, actions: tuple[str, ...]) -> Tree:

@@ -48,9 +48,9 @@ def test_a_fence_around_blank_lines_is_answered_at_once() -> None:
 
 
 def test_a_number_of_thousands_of_digits_is_answered() -> None:
-    told = read_call('{"tool": "view", "path": "a", "start": ' + "9" * 5000 + "}", TOOLS)
-    assert isinstance(told, str)
-    assert "expected one call as a JSON object" in told
+    answer = read_call('{"tool": "view", "path": "a", "start": ' + "9" * 5000 + "}", TOOLS)
+    assert isinstance(answer, str)
+    assert "expected one call as a JSON object" in answer
 
 
 @pytest.mark.parametrize(
@@ -191,10 +191,10 @@ def test_tests_tell_how_they_fail(box: Toolbox) -> None:
 
 
 def test_a_shell_changes_files_and_cannot_leave_anything_else(box: Toolbox) -> None:
-    told = ask(
+    answer = ask(
         box, '{"tool": "bash", "command": "echo hello; echo x = 1 > made.py; rm README.md; ln -s /etc/passwd link"}'
     )
-    assert "<returncode>0</returncode>\n<output>\nhello\n</output>" in told.text
+    assert "<returncode>0</returncode>\n<output>\nhello\n</output>" in answer.text
     assert ask(box, '{"tool": "view", "path": "made.py"}').text.endswith("1  x = 1")
     assert not ask(box, '{"tool": "view", "path": "README.md"}').valid
     assert not ask(box, '{"tool": "view", "path": "link"}').valid
@@ -203,8 +203,8 @@ def test_a_shell_changes_files_and_cannot_leave_anything_else(box: Toolbox) -> N
 
 
 def test_pytest_runs_in_the_shell(box: Toolbox) -> None:
-    told = ask(box, '{"tool": "bash", "command": "python3 -m pytest -q tests 2>&1 | tail -1"}')
-    assert "3 failed, 1 passed" in told.text
+    answer = ask(box, '{"tool": "bash", "command": "python3 -m pytest -q tests 2>&1 | tail -1"}')
+    assert "3 failed, 1 passed" in answer.text
 
 
 def test_long_answers_lose_their_middle() -> None:

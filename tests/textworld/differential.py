@@ -24,7 +24,7 @@ from textagent_gym.envs.textworld.engine import NativeEngine
 from textagent_gym.envs.textworld.env import TextWorldEnv
 from textagent_gym.envs.textworld.reference import Inform7Engine
 from textagent_gym.envs.textworld.tasks import make_task
-from textagent_gym.envs.textworld.types import Recipe, TextWorldTask
+from textagent_gym.envs.textworld.types import TaskSpec, TextWorldTask
 
 SIZES = (
     (1, 3, 2), (2, 3, 4), (8, 3, 4), (2, 12, 4), (8, 12, 4), (4, 6, 8), (3, 4, 4), (6, 8, 8), (6, 10, 6), (9, 16, 8),
@@ -32,7 +32,7 @@ SIZES = (
 )  # fmt: skip
 """Rooms, objects and quest lengths: the id grid and what lies around it."""
 
-FIELDS = ("text", "score", "valid", "won", "lost")
+FIELDS = ("text", "points", "valid", "won", "lost")
 
 
 @dataclass
@@ -84,9 +84,9 @@ def compare(task: TextWorldTask, player: Player, num_steps: int) -> Tally:
             )
             tally.examples.append(f"{task.task_id} > {command}{shown}")
             break
-        if mine.state != theirs.state and not is_lost:
+        if native.state != reference.state and not is_lost:
             tally.losers[command.split()[0].lower()] += 1
-        is_lost = is_lost or mine.state != theirs.state
+        is_lost = is_lost or native.state != reference.state
         if is_lost:
             tally.lost += 1
         else:
@@ -111,18 +111,18 @@ def readable(player: Player, reply: object) -> Iterator[str]:
             yield command
 
 
-def recipe_of(number: int) -> Recipe:
+def task_spec_of(number: int) -> TaskSpec:
     """Return the game of that number: every thirteenth is tw-simple, the others go round the sizes."""
     if number % 13 == 12:
         rewards = ("sparse", "balanced", "dense")[number % 3]
-        return Recipe(challenge="simple", rewards=rewards, seed=number)  # type: ignore[arg-type]
+        return TaskSpec(challenge="simple", rewards=rewards, seed=number)  # type: ignore[arg-type]
     rooms, objects, length = SIZES[number % len(SIZES)]
-    return Recipe(num_rooms=rooms, num_objects=objects, solution_length=length, exact=False, seed=number)
+    return TaskSpec(num_rooms=rooms, num_objects=objects, solution_length=length, exact=False, seed=number)
 
 
 def compare_game(number: int, num_steps: int) -> dict[str, Tally]:
     """Return the three players on one game."""
-    task = make_task(recipe_of(number))
+    task = make_task(task_spec_of(number))
     players = {
         "expert": expert_player(task),
         "admissible": admissible_player(number),

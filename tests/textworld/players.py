@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from textagent_gym.engines import Reply
+    from textagent_gym.engines import StepResult
     from textagent_gym.envs.textworld.types import TextWorldTask
 
-Player = Callable[["Reply"], str | None]
+Player = Callable[["StepResult"], str | None]
 """Chooses the next command from the last reply, or None to stop."""
 
 VERBS_ALONE = (
@@ -77,12 +77,12 @@ def expert_player(task: TextWorldTask) -> Player:
 
 
 def careless_player(task: TextWorldTask, seed: int) -> Player:
-    """Return types what language models type: mostly near misses of real commands, some talk, some nonsense."""
+    """Type what language models type: mostly near misses of real commands, some talk, some nonsense."""
     rng = random.Random(seed)
     names = sorted({info.name for info in task.game.infos.values() if info.name})
     grounded = sorted({operator.name for operator in task.ground.problem.operators})
 
-    def choose(reply: Reply) -> str:
+    def choose(reply: StepResult) -> str:
         kind = rng.random()
         if kind < 0.35:
             return _disguised(rng, rng.choice(reply.admissible or ("look",)))

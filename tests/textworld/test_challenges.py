@@ -86,16 +86,16 @@ def play_beside_the_interpreter(task: TextWorldTask, players: dict[str, Player],
     try:
         for name, player in players.items():
             reply, said = interpreter.reset(), native.reset()
-            assert said == reply
+            assert (said, native.state) == (reply, interpreter.state)
             for _ in range(num_steps):
                 command = player(reply)
                 if command is None or reply.won or reply.lost:
                     break
                 reply, said = interpreter.step(command), native.step(command)
-                told = (said.text, said.valid, said.score, said.won, said.lost)
-                assert told == (reply.text, reply.valid, reply.score, reply.won, reply.lost), (name, command)
+                answer = (said.text, said.valid, said.points, said.won, said.lost)
+                assert answer == (reply.text, reply.valid, reply.points, reply.won, reply.lost), (name, command)
                 if name in ("expert", "random"):
-                    assert (said.admissible, said.state) == (reply.admissible, reply.state), (name, command)
+                    assert (said.admissible, native.state) == (reply.admissible, interpreter.state), (name, command)
             if name == "expert":
                 assert reply.won
     finally:

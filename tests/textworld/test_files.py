@@ -11,10 +11,10 @@ import textagent_gym  # noqa: F401
 from textagent_gym.agents import ExpertAgent
 from textagent_gym.envs.textworld.reference import compiled
 from textagent_gym.envs.textworld.tasks import make_task
-from textagent_gym.envs.textworld.types import Recipe
+from textagent_gym.envs.textworld.types import TaskSpec
 from textagent_gym.testing import check_text_env, play
 
-TASK = make_task(Recipe(num_rooms=3, num_objects=4, solution_length=4, seed=1))
+TASK = make_task(TaskSpec(num_rooms=3, num_objects=4, solution_length=4, seed=1))
 
 
 @pytest.fixture

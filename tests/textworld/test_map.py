@@ -53,9 +53,9 @@ def test_the_map_follows_the_player(env_id: str) -> None:
     for command in info["solution"]:
         for heading in re.findall(r"-= (.*) =-", observation):
             room = heading.lower()
-        told = world.look_up("map")
-        assert told is not None
-        assert [line.lower() for line in told.splitlines() if "(you are here)" in line] == [f"{room} (you are here)"]
+        answer = world.look_up("map")
+        assert answer is not None
+        assert [line.lower() for line in answer.splitlines() if "(you are here)" in line] == [f"{room} (you are here)"]
         observation, *_ = env.step(command)
         carried = (world.look_up("map") or "").splitlines()[-1]
         if taken := re.match(r"take ([\w -]+?)(?: from .*)?$", command):

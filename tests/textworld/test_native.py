@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.textworld.differential import Tally, compare_game, recipe_of
+from tests.textworld.differential import Tally, compare_game, task_spec_of
 from tests.textworld.players import VERBS_ALONE, admissible_player, careless_player
 from textagent_gym.envs.textworld.engine import NativeEngine
 from textagent_gym.envs.textworld.parser.parser import Parser
@@ -33,7 +33,7 @@ def test_both_backends_say_the_same_over_many_games() -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 40), st.integers(0, 2**16), st.integers(0, 30), st.integers(1, 20))
 def test_the_continuation_after_restore_is_the_one_without(number: int, seed: int, before: int, after: int) -> None:
-    task = make_task(recipe_of(number))
+    task = make_task(task_spec_of(number))
     engine, other, player = NativeEngine(), NativeEngine(), careless_player(task, seed)
     engine.load(task)
     other.load(task)
@@ -53,7 +53,7 @@ def test_the_continuation_after_restore_is_the_one_without(number: int, seed: in
 
 @pytest.mark.parametrize("number", [3, 10, 11])
 def test_plain_commands_are_read_as_the_parser_reads_them(number: int) -> None:
-    task = make_task(recipe_of(number))
+    task = make_task(task_spec_of(number))
     engine, player = NativeEngine(), admissible_player(number)
     engine.load(task)
     reply, num_plain = engine.reset(), 0
@@ -80,7 +80,7 @@ def test_plain_commands_are_read_as_the_parser_reads_them(number: int) -> None:
 @given(st.text(max_size=60) | st.lists(st.sampled_from(" ".join(VERBS_ALONE).split()), max_size=20).map(" ".join))
 def test_no_line_stops_the_engine(line: str) -> None:
     engine = NativeEngine()
-    engine.load(make_task(recipe_of(3)))
+    engine.load(make_task(task_spec_of(3)))
     engine.reset()
     assert engine.step(f"look {line}").text
     if line.split():

@@ -8,8 +8,8 @@ import gymnasium as gym
 import pytest
 
 from textagent_gym import cache as data
-from textagent_gym.envs.textworld.generation.prepare import missing_recipes, prepare, shared_structures
-from textagent_gym.envs.textworld.tasks import make_task
+from textagent_gym.envs.textworld.generation.prepare import prepare, shared_structures, task_specs_of
+from textagent_gym.envs.textworld.tasks import cached_file, make_task
 
 EASY = "TextWorld-w2-o3-q4-Dense-v0"
 
@@ -17,14 +17,17 @@ EASY = "TextWorld-w2-o3-q4-Dense-v0"
 def test_what_is_missing_is_made_and_is_what_is_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(data.CACHE_VARIABLE, str(tmp_path))
     make_task.cache_clear()
-    recipes = missing_recipes(EASY, {}, range(4))
-    assert len(recipes) == 4
-    assert list(prepare(recipes[:3], 2)) == [recipe.name for recipe in recipes[:3]]
-    assert missing_recipes(EASY, {}, range(4)) == recipes[3:]
+    specs = task_specs_of(EASY, {}, range(4))
+    names = [spec.name for spec in specs]
+    assert len(set(specs)) == 4
+    assert not any(cached_file(spec).exists() for spec in specs)
+    assert list(prepare(EASY, {}, range(3), 2)) == names[:3]
+    assert [cached_file(spec).exists() for spec in specs] == [True] * 3 + [False]
     env = gym.make(EASY)
     _, info = env.reset(seed=2)
-    assert info["task_id"].startswith(recipes[2].name)
-    assert missing_recipes(EASY, {}, range(4)) == recipes[3:]
+    assert info["task_id"].startswith(names[2])
+    assert list(prepare(EASY, {}, (3, 0, 3), 2)) == [names[0], names[3], names[3]]
+    assert all(cached_file(spec).exists() for spec in specs)
     make_task.cache_clear()
 
 
@@ -49,7 +52,7 @@ with ThreadPoolExecutor(8) as executor:
 
 def test_other_domains_have_no_games_to_make() -> None:
     with pytest.raises(ValueError, match="expected an id of TextWorld, got CartPole-v1"):
-        missing_recipes("CartPole-v1", {}, range(2))
+        next(prepare("CartPole-v1", {}, range(2), 1))
 
 
 def test_no_test_game_has_the_structure_of_a_train_game() -> None:

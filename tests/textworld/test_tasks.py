@@ -1,4 +1,4 @@
-"""Recipes, the cache, the split, and what happens to requests that cannot be met."""
+"""Task specifications, the cache, the split, and what happens to requests that cannot be met."""
 
 import gzip
 import json
@@ -15,9 +15,9 @@ from textagent_gym import cache as data
 from textagent_gym.envs.textworld import tasks
 from textagent_gym.envs.textworld.reference import Inform7Engine, compiled
 from textagent_gym.envs.textworld.tasks import find_task, make_task, quest_shape
-from textagent_gym.envs.textworld.types import Recipe
+from textagent_gym.envs.textworld.types import TaskSpec
 
-EASY = Recipe(num_rooms=3, num_objects=4, solution_length=4, seed=1)
+EASY = TaskSpec(num_rooms=3, num_objects=4, solution_length=4, seed=1)
 
 
 @pytest.fixture
@@ -29,9 +29,9 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make_task.cache_clear()
 
 
-recipes = st.one_of(
+specs = st.one_of(
     st.builds(
-        Recipe,
+        TaskSpec,
         num_rooms=st.integers(1, 30),
         num_objects=st.integers(1, 60),
         solution_length=st.integers(1, 40),
@@ -41,7 +41,7 @@ recipes = st.one_of(
         seed=st.integers(0, 2**31 - 1),
     ),
     st.builds(
-        Recipe,
+        TaskSpec,
         challenge=st.just("simple"),
         rewards=st.sampled_from(["sparse", "balanced", "dense"]),
         instructions=st.sampled_from(["steps", "goal", "none"]),
@@ -51,20 +51,20 @@ recipes = st.one_of(
 )
 
 
-@given(recipes)
-def test_a_recipe_is_read_back_from_its_name(recipe: Recipe) -> None:
-    assert Recipe.parse(recipe.name) == recipe
+@given(specs)
+def test_a_recipe_is_read_back_from_its_name(spec: TaskSpec) -> None:
+    assert TaskSpec.parse(spec.name) == spec
 
 
 @given(st.text(max_size=60))
-def test_no_other_text_names_a_recipe(text: str) -> None:
-    recipe = Recipe.parse(text)
-    assert recipe is None or recipe.name == text
+def test_no_other_text_names_a_task(text: str) -> None:
+    spec = TaskSpec.parse(text)
+    assert spec is None or spec.name == text
 
 
 @pytest.mark.parametrize("name", ["w2-o3-q4-exact-steps-train-2147483648", "w02-o3-q4-exact-steps-train-1", "../x", ""])
 def test_odd_names_are_refused(name: str) -> None:
-    assert Recipe.parse(name) is None
+    assert TaskSpec.parse(name) is None
     with pytest.raises(ValueError, match="expected a task_id such as"):
         find_task(f"{name}.0123456789ab")
 
@@ -80,15 +80,15 @@ def test_a_task_is_found_by_its_id_and_only_by_the_right_one(empty_cache: Path) 
 def test_measured_is_requested_and_the_search_closed() -> None:
     for size in ((3, 4, 4), (6, 8, 8), (4, 7, 6)):
         for seed in range(3):
-            recipe = Recipe(num_rooms=size[0], num_objects=size[1], solution_length=size[2], seed=seed)
-            task = make_task(recipe)
+            spec = TaskSpec(num_rooms=size[0], num_objects=size[1], solution_length=size[2], seed=seed)
+            task = make_task(spec)
             assert tuple(task.measured.values()) == size
             assert task.solution_is_shortest
             assert tasks.split_of(task.game) == "train"
 
 
 def test_extreme_needs_thirty_steps_and_the_search_proves_it() -> None:
-    task = make_task(Recipe(num_rooms=12, num_objects=24, solution_length=30, instructions="goal", seed=5))
+    task = make_task(TaskSpec(num_rooms=12, num_objects=24, solution_length=30, instructions="goal", seed=5))
     assert task.measured == {"state_space_size": 12, "action_space_size": 24, "solution_length": 30}
     assert task.solution_is_shortest
     assert task.details["num_quests"] == 3
@@ -98,7 +98,7 @@ def test_splits_are_disjoint_in_structure() -> None:
     structures = {
         split: {
             make_task(
-                Recipe(num_rooms=2, num_objects=3, solution_length=4, exact=False, split=split, seed=seed)
+                TaskSpec(num_rooms=2, num_objects=3, solution_length=4, exact=False, split=split, seed=seed)
             ).details["structure"]
             for seed in range(12)
         }
@@ -188,7 +188,7 @@ def test_an_infeasible_request_names_what_is_feasible() -> None:
     with pytest.raises(
         ValueError, match=r"expected a feasible combination.*state_space_size=1.*action_space_size \d+ to"
     ):
-        tasks.generate(Recipe(num_rooms=1, num_objects=1, solution_length=9))
+        tasks.generate(TaskSpec(num_rooms=1, num_objects=1, solution_length=9))
 
 
 def test_quest_shapes_are_long_enough() -> None:

@@ -35,7 +35,7 @@ class Episode:
         num_steps: Steps taken.
         terminated: Whether the world has ended the episode.
         truncated: Whether a budget has.
-        info: What the environment told beside the last observation.
+        info: The `info` of the last observation.
     """
 
     def __init__(self, env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> None:
@@ -74,8 +74,8 @@ class Episode:
     @property
     def metrics(self) -> dict[str, float]:
         """Return and length of the episode, and its success where the environment tells one."""
-        told = {"success": float(self.info["success"])} if "success" in self.info else {}
-        return {"episode_return": self.total_reward, "num_steps": float(self.num_steps), **told}
+        numbers = {"success": float(self.info["success"])} if "success" in self.info else {}
+        return {"episode_return": self.total_reward, "num_steps": float(self.num_steps), **numbers}
 
     def close(self) -> None:
         """End the environment."""

@@ -135,7 +135,7 @@ class HashedBagOfWords(gym.ObservationWrapper[NDArray[np.float32], Any, str], Re
     Args:
         env: An environment of strings.
         num_features: Places for words.
-        keep_first: Whether the first observation of the episode, which tells the task, is told beside each one.
+        keep_first: Whether the first observation of the episode, which states the task, is repeated in each one.
     """
 
     def __init__(self, env: gym.Env[str, Any], num_features: int = 512, keep_first: bool = True) -> None:

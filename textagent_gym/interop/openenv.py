@@ -47,7 +47,7 @@ class TextObservation(Observation):  # type: ignore[misc]
     truncated: bool = False
     """Whether a budget has."""
     info: dict[str, Any] = Field(default_factory=dict)
-    """What the environment told beside, as JSON holds it."""
+    """The environment's `info`, as JSON holds it."""
 
 
 class TextEnvironment(Environment):  # type: ignore[misc]
@@ -123,7 +123,7 @@ def make_app(env_id: str, env_kwargs: Mapping[str, Any] | None = None, max_sessi
     Args:
         env_id: An id for `gym.make`; one environment is made here, so that a mistake is found at once.
         env_kwargs: Constructor options.
-        max_sessions: Sessions at a time; one more is told so and closed.
+        max_sessions: Sessions at a time; one more gets an error and is closed.
     """
     Episode(env_id, env_kwargs).close()
     make = partial(TextEnvironment, env_id, env_kwargs)

@@ -13,7 +13,7 @@ and name it, and the environment, in the run's configuration (TOML):
     num_tasks = 1000
 
 The task with index i is that of seed `first_seed + i`. The environment speaks as the user, the model's reply is the action,
-and the reward is the return of the episode. For `MultiTurnEnv`, which verifiers had before 0.4, see `verifiers_multiturn`.
+and the reward is the return of the episode.
 """
 
 from __future__ import annotations

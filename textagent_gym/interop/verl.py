@@ -72,7 +72,7 @@ class GymAgentLoop(AgentLoopBase):  # type: ignore[misc]  # untyped where it is 
         logprobs: list[float] | None = None
         rewards: list[float] = []
         timings: dict[str, float] = {}
-        told: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
         num_replies = 0
         while True:
             with simple_timer("generate_sequences", timings):
@@ -80,9 +80,9 @@ class GymAgentLoop(AgentLoopBase):  # type: ignore[misc]  # untyped where it is 
                     request_id=request_id, prompt_ids=tokens, sampling_params=sampling_params
                 )
             num_replies += 1
-            told = {**reply.extra_fields, **told}
+            extra = {**reply.extra_fields, **extra}
             if reply.extra_fields.get("max_global_steps"):  # the weights that sampled last
-                told["max_global_steps"] = reply.extra_fields["max_global_steps"]
+                extra["max_global_steps"] = reply.extra_fields["max_global_steps"]
             before = [] if logprobs is None and reply.log_probs else logprobs
             merged, mask, logprobs = await self.ct_merge_assistant_token(
                 tokens, reply.token_ids, mask, before, assistant_logprobs=reply.log_probs or None
@@ -100,10 +100,10 @@ class GymAgentLoop(AgentLoopBase):  # type: ignore[misc]  # untyped where it is 
                 break
             said = [*messages, {"role": "assistant", "content": action}]
             messages = [*said, {"role": "user", "content": observation}]
-            merged, told_mask, told_logprobs = await self.ct_merge_context_msg(said, messages, tokens, mask, logprobs)
-            if len(told_mask) >= limit:
+            merged, reply_mask, reply_logprobs = await self.ct_merge_context_msg(said, messages, tokens, mask, logprobs)
+            if len(reply_mask) >= limit:
                 break
-            tokens, mask, logprobs = merged.token_ids, told_mask, told_logprobs
+            tokens, mask, logprobs = merged.token_ids, reply_mask, reply_logprobs
         start = len(tokens) - len(mask)
         return AgentLoopOutput(
             prompt_ids=tokens[:start],
@@ -113,5 +113,5 @@ class GymAgentLoop(AgentLoopBase):  # type: ignore[misc]  # untyped where it is 
             reward_score=episode.total_reward,
             num_turns=2 * num_replies,
             metrics=AgentLoopMetrics(**timings),
-            extra_fields={**told, "turn_scores": rewards, "tool_rewards": []},
+            extra_fields={**extra, "turn_scores": rewards, "tool_rewards": []},
         )

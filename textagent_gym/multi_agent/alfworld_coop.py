@@ -1,4 +1,4 @@
-"""A household for several agents: errands that can be divided, one stove.
+"""A household for several agents: goals that can be divided, one stove.
 
 env = parallel_env(num_agents=2, env_id="ALFWorld-Hard-Dense-v0")
 observations, infos = env.reset(seed=0)
@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from functools import lru_cache
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
-from textagent_gym.contract import Task
 from textagent_gym.envs.alfworld.env import ALFWorldEnv
 from textagent_gym.envs.alfworld.pddl.state import Facts, Mark
-from textagent_gym.envs.alfworld.planning.goals import Errand
+from textagent_gym.envs.alfworld.planning.goals import Goal
 from textagent_gym.envs.alfworld.planning.planner import Planner
 from textagent_gym.envs.alfworld.planning.stages import stages_done
 from textagent_gym.envs.alfworld.types import TASK_TYPES, AlfworldTask, TaskType
@@ -31,10 +30,10 @@ DIVISIBLE: tuple[TaskType, ...] = tuple(kind for kind in TASK_TYPES if kind != "
 """Types of tasks that ask for nothing of one agent's own place or hands at the end."""
 
 
-class ALFWorldCoop(TeamEnv):
+class ALFWorldCoop(TeamEnv[AlfworldTask]):
     """Household tasks for a team. All are in one room: who does something is seen by all, what it finds is not.
 
-    Tasks of a dozen steps and more join several errands, which players can divide. Progress is counted in stages (find,
+    Tasks of a dozen steps and more join several goals, which players can divide. Progress is counted in stages (find,
     take, wash or heat or cool, put down, for each object), whoever reaches them.
 
     Args:
@@ -42,7 +41,7 @@ class ALFWorldCoop(TeamEnv):
         hearing: "near" or "all", which is the same in one room.
         env_id: A registered id, such as "ALFWorld-Hard-Dense-v0", whose numbers are taken; or None.
         **knobs: The arguments of `ALFWorldEnv`, which has them described, without `backend` and `subgoals`. By default the
-            task is long enough for several errands (`solution_length=12`), and is of the types that can be divided.
+            task is long enough for several goals (`solution_length=12`), and is of the types that can be divided.
     """
 
     metadata: ClassVar[dict[str, Any]] = {**TeamEnv.metadata, "name": "alfworld_coop_v0"}
@@ -50,7 +49,7 @@ class ALFWorldCoop(TeamEnv):
     def __init__(
         self, *, num_agents: int = 2, hearing: Hearing = "near", env_id: str | None = None, **knobs: Any
     ) -> None:
-        knobs = knobs_of(env_id, ALFWORLD, knobs, fixed=("backend", "subgoals"))
+        knobs = knobs_of(env_id, ALFWORLD.entry_point, knobs, fixed=("backend", "subgoals"))
         if knobs.get("games", "generated") == "generated":
             knobs.setdefault("solution_length", 12)
         knobs.setdefault("task_types", DIVISIBLE)
@@ -61,13 +60,13 @@ class ALFWorldCoop(TeamEnv):
         )
 
     def plan(self) -> dict[str, str]:
-        """Return each player does what is left of its share of the errands, errand i for player i mod N, and then passes."""
-        task = cast(AlfworldTask, self.task)
+        """Return each player does what is left of its share of the goals, goal i for player i mod N, and then passes."""
+        task = self.task
         assert task.planner is not None
         assert task.game is not None
         actions = dict.fromkeys(self.agents, PASS)
         for number, name in enumerate(self.agents):
-            share = task.planner.errands[number :: len(self.agents)]
+            share = task.planner.goals[number :: len(self.agents)]
             facts = self._facts(self._as_met_by(self._seats[name].own, self._world))
             plan = _planner(task, share).plan(facts) if share else None
             if plan is not None and plan.steps:
@@ -89,24 +88,24 @@ class ALFWorldCoop(TeamEnv):
         return None
 
     def _is_over(self, world: Mark) -> tuple[bool, bool]:
-        game = cast(AlfworldTask, self.task).game
+        game = self.task.game
         assert game is not None
         return game.is_won(self._facts(world)), False
 
-    def _total(self, task: Task) -> int:
+    def _total(self, task: AlfworldTask) -> int:
         return task.subgoals_total
 
     def _num_done(self) -> int:
-        planner = cast(AlfworldTask, self.task).planner
+        planner = self.task.planner
         assert planner is not None
         together = tuple(
             frozenset.union(*rows) for rows in zip(*(seat.own for seat in self._seats.values()), strict=True)
         )
-        return stages_done(self._facts(self._as_met_by(together, self._world)), planner.errands)
+        return stages_done(self._facts(self._as_met_by(together, self._world)), planner.goals)
 
     def _facts(self, mark: Mark) -> Facts:
         """Return the facts at a mark."""
-        game = cast(AlfworldTask, self.task).game
+        game = self.task.game
         assert game is not None
         facts = game.initial.copy()
         facts.go_to(mark)
@@ -114,9 +113,9 @@ class ALFWorldCoop(TeamEnv):
 
 
 @lru_cache(maxsize=256)
-def _planner(task: AlfworldTask, errands: tuple[Errand, ...]) -> Planner:
+def _planner(task: AlfworldTask, goals: tuple[Goal, ...]) -> Planner:
     assert task.game is not None
-    return Planner(task.game.initial, errands)
+    return Planner(task.game.initial, goals)
 
 
 def parallel_env(**knobs: Any) -> ALFWorldCoop:

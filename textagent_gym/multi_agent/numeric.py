@@ -63,15 +63,15 @@ class NumericTeam(ParallelEnv[str, Observation, int]):  # type: ignore[misc]
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Observation], dict[str, dict[str, Any]]]:
         """Start an episode; see `TeamEnv.reset`."""
-        told, infos = self._team.reset(seed, options)
-        self._first = {name: bag_of_words(text, self._num_features) for name, text in told.items()}
-        return self._seen(told, infos), infos
+        texts, infos = self._team.reset(seed, options)
+        self._first = {name: bag_of_words(text, self._num_features) for name, text in texts.items()}
+        return self._seen(texts, infos), infos
 
     def step(self, actions: dict[str, int]) -> Step:
         """Play a round; an action beyond a player's commands is one in which nothing is done."""
         commands = {name: self._command(name, int(action)) for name, action in actions.items()}
-        told, rewards, terminations, truncations, infos = self._team.step(commands)
-        return self._seen(told, infos), rewards, terminations, truncations, infos
+        texts, rewards, terminations, truncations, infos = self._team.step(commands)
+        return self._seen(texts, infos), rewards, terminations, truncations, infos
 
     def close(self) -> None:
         """Close the team."""
@@ -82,14 +82,14 @@ class NumericTeam(ParallelEnv[str, Observation, int]):  # type: ignore[misc]
         mask = Box(0, 1, (self._max_actions,), np.int8)
         return Dict({"observation": words, "action_mask": mask}), Discrete(self._max_actions)
 
-    def _seen(self, told: dict[str, str], infos: dict[str, dict[str, Any]]) -> dict[str, Observation]:
-        self._commands = {name: (PASS, *self._listed(infos[name])) for name in told}
+    def _seen(self, texts: dict[str, str], infos: dict[str, dict[str, Any]]) -> dict[str, Observation]:
+        self._commands = {name: (PASS, *self._listed(infos[name])) for name in texts}
         return {
             name: {
                 "observation": np.concatenate([self._first[name], bag_of_words(text, self._num_features)]),
                 "action_mask": mask_of(len(self._commands[name]), self._max_actions),
             }
-            for name, text in told.items()
+            for name, text in texts.items()
         }
 
     def _listed(self, info: dict[str, Any]) -> tuple[str, ...]:

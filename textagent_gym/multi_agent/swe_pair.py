@@ -14,7 +14,6 @@ import json
 from collections.abc import Hashable
 from typing import Any, ClassVar, cast
 
-from textagent_gym.contract import Task
 from textagent_gym.envs.swe.env import SWEGymEnv
 from textagent_gym.envs.swe.interfaces.base import call_of
 from textagent_gym.envs.swe.interfaces.calls import CallError, find_call
@@ -37,7 +36,7 @@ World = tuple[tuple[Changes, tuple[Changes, ...], Tree | None], frozenset[str]]
 """What of a repository can change, and how it came about."""
 
 
-class SWEPair(TeamEnv):
+class SWEPair(TeamEnv[SweTask]):
     """A developer and a reviewer over one repository; tests judge both.
 
     The developer changes files, and cannot submit; the reviewer submits, and cannot change a file (bash is the
@@ -53,7 +52,7 @@ class SWEPair(TeamEnv):
     metadata: ClassVar[dict[str, Any]] = {**TeamEnv.metadata, "name": "swe_pair_v0"}
 
     def __init__(self, *, env_id: str | None = None, **knobs: Any) -> None:
-        knobs = knobs_of(env_id, SWEGYM, knobs, fixed=("interface",))
+        knobs = knobs_of(env_id, SWEGYM.entry_point, knobs, fixed=("interface",))
         if "tasks" not in knobs:
             knobs.setdefault("origin", "bundled")
         self._repository = SWEGymEnv(**knobs)
@@ -66,7 +65,7 @@ class SWEPair(TeamEnv):
 
         The reviewer submits when all are made.
         """
-        edits = cast(SweTask, self.task).problem.edits or ()
+        edits = self.task.problem.edits or ()
         (_, past, _), _ = cast(World, self._world)
         if len(past) >= len(edits):
             return {DEVELOPER: PASS, REVIEWER: json.dumps({"tool": "submit"})}
@@ -87,7 +86,7 @@ class SWEPair(TeamEnv):
     def _is_over(self, world: World) -> tuple[bool, bool]:
         return False, False  # a submission alone ends it
 
-    def _total(self, task: Task) -> int:
+    def _total(self, task: SweTask) -> int:
         return task.subgoals_total
 
     def _num_done(self) -> int:
@@ -112,7 +111,7 @@ class SWEPair(TeamEnv):
         (new, _, _), _ = after
         if old == new:
             return None
-        base = cast(SweTask, self.task).base
+        base = self.task.base
         concerned = {path for path in {*old, *new} if old.get(path, b"") != new.get(path, b"")}
 
         def files(changes: Changes) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Several players in one world: a single-player environment whose player is another one from turn to turn.
 
-What a player owns (where it is, what it carries, what it was told) is taken out of the world after its turn, and what the
+What a player owns (where it is, what it carries, what it has read) is taken out of the world after its turn, and what the
 next one owns is put in. So every rule, text and option of the single-player environment holds for a team, and a team of one
 plays it to the letter.
 """
@@ -11,12 +11,12 @@ import re
 from abc import abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Generic, Literal, TypeAlias
 
 import gymnasium as gym
 from gymnasium.error import DependencyNotInstalled, ResetNeeded
 
-from textagent_gym.contract import Snapshot, Task
+from textagent_gym.contract import Snapshot, TaskT
 from textagent_gym.core import MAX_ACTION, MAX_OBSERVATION, TextAgentEnv
 from textagent_gym.knobs import check_choice, check_integer
 from textagent_gym.rewards import MilestoneReward
@@ -52,27 +52,27 @@ class Seat:
 
     Attributes:
         own: What of the world is this player's, as the domain keeps it.
-        point: Where its own story stands: what it was told last, how many steps it took.
-        info: What it was told beside.
-        news: What it has noticed of the others since it was told last.
+        point: Its own point of the episode: its last observation, its number of steps.
+        info: Its last `info`.
+        news: What it has noticed of the others since its last observation.
         has_played: Whether its action of this round was carried out.
     """
 
     own: Any
-    point: Snapshot
+    point: Snapshot[Any]
     info: dict[str, Any]
     news: list[str]
     has_played: bool = False
 
 
-class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
+class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
     """A world with several players who win or lose together.
 
     - **A round.** All players act at once; their actions are carried out one after the other, beginning with the first
       player in the first round, with the second one in the second, and so on. So of two players who reach for the same
-      thing the one whose turn is first gets it, and the other is told what the world says of a thing that is not there.
+      thing the one whose turn is first gets it, and the other gets the world's answer for a thing that is not there.
       A game that ends in the middle of a round carries out no further action.
-    - **Views.** A player is told the answer to its own action, what others did in its sight, what it heard, and who is
+    - **Views.** A player reads the answer to its own action, what others did in its sight, what it heard, and who is
       there. `say WORDS` is heard by those who are near (or by all), takes the player's turn, and touches nothing;
       `pass` lets the others act.
     - **Reward.** The reward of the domain, for the progress of the whole team, is given to each player alike;
@@ -96,7 +96,7 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
 
     def __init__(
         self,
-        solo: TextAgentEnv,
+        solo: TextAgentEnv[TaskT],
         *,
         names: tuple[str, ...],
         hearing: Hearing,
@@ -143,7 +143,7 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
         """Sub-goals that the team has completed; need not be clamped."""
 
     @abstractmethod
-    def _total(self, task: Task) -> int:
+    def _total(self, task: TaskT) -> int:
         """Sub-goals of a task."""
 
     @abstractmethod
@@ -179,7 +179,7 @@ class TeamEnv(ParallelEnv[str, str, str]):  # type: ignore[misc]
     # What all teams share.
 
     @property
-    def task(self) -> Task:
+    def task(self) -> TaskT:
         """The task of the current episode."""
         return self._solo.task
 

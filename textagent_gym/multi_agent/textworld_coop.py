@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple
 
-from textagent_gym.contract import Task
 from textagent_gym.envs.textworld.engine import Position, story_of
 from textagent_gym.envs.textworld.env import TextWorldEnv
 from textagent_gym.envs.textworld.parser.tokens import Memory
@@ -39,7 +38,7 @@ class Own(NamedTuple):
     memory: Memory
 
 
-class TextWorldCoop(TeamEnv):
+class TextWorldCoop(TeamEnv[TextWorldTask]):
     """A game of TextWorld for a team. Who is in the same room is seen and heard.
 
     A quest is done when it is done for any player: an object that has to be held counts in any hand, but several
@@ -60,13 +59,13 @@ class TextWorldCoop(TeamEnv):
     def __init__(
         self, *, num_agents: int = 2, hearing: Hearing = "near", env_id: str | None = None, **knobs: Any
     ) -> None:
-        knobs = knobs_of(env_id, TEXTWORLD, knobs, fixed=("challenge", "rewards", "game", "backend"))
+        knobs = knobs_of(env_id, TEXTWORLD.entry_point, knobs, fixed=("challenge", "rewards", "game", "backend"))
         super().__init__(TextWorldEnv(**knobs), names=player_names(num_agents), hearing=hearing, knobs=knobs)
 
     def plan(self) -> dict[str, str]:
         """Return the player who stands best goes its way; whoever carries what it needs puts that down."""
         actions = dict.fromkeys(self.agents, PASS)
-        task = cast(TextWorldTask, self.task)
+        task = self.task
         plans = {name: task.planner.plan(self._laid_open(name)) for name in self.agents}
         lengths = {name: plan.length for name, plan in plans.items() if plan is not None}
         if not lengths:
@@ -87,15 +86,15 @@ class TextWorldCoop(TeamEnv):
         return actions
 
     def _own(self, world: Position) -> Own:
-        facts = world.state & cast(TextWorldTask, self.task).ground.own
+        facts = world.state & self.task.ground.own
         return Own(world.world.room, world.world.inside(PLAYER), facts, world.memory)
 
     def _newcomer(self, own: Own) -> Own:
-        at = cast(TextWorldTask, self.task).ground.bit("at", PLAYER, own.room)
+        at = self.task.ground.bit("at", PLAYER, own.room)
         return Own(own.room, (), at, Memory())
 
     def _as_met_by(self, own: Own, world: Position) -> Position:
-        task = cast(TextWorldTask, self.task)
+        task = self.task
         things = world.world.copy()
         for thing in things.inside(PLAYER):
             del things.holder[thing]
@@ -111,20 +110,20 @@ class TextWorldCoop(TeamEnv):
         return own.room
 
     def _is_over(self, world: Position) -> tuple[bool, bool]:
-        problem = cast(TextWorldTask, self.task).ground.problem
+        problem = self.task.ground.problem
         return problem.is_won(world.state), problem.is_lost(world.state)
 
-    def _total(self, task: Task) -> int:
+    def _total(self, task: TextWorldTask) -> int:
         return task.subgoals_total
 
     def _num_done(self) -> int:
-        task = cast(TextWorldTask, self.task)
+        task = self.task
         left = [task.planner.remaining(self._laid_open(name)) for name in self._seats]
         return max((task.subgoals_total - steps for steps in left if steps is not None), default=0)
 
     def _laid_open(self, name: str) -> int:
         """Return the facts for one player if all others had put down what they carry."""
-        ground = cast(TextWorldTask, self.task).ground
+        ground = self.task.ground
         state: int = self._world.state & ~ground.own | self._seats[name].own.facts
         for other, seat in self._seats.items():
             if other != name:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textagent_gym.engines import Reply
+from textagent_gym.contract import StepResult
 from textagent_gym.envs.alfworld.pddl.game import Action, Game
 from textagent_gym.envs.alfworld.pddl.state import Mark
 from textagent_gym.envs.alfworld.types import AlfworldTask
@@ -30,12 +30,12 @@ class NativeEngine:
         self._start = self.state.mark()
         self._commands: dict[str, Action] = {}
 
-    def reset(self) -> Reply:
+    def reset(self) -> StepResult:
         """Start the loaded game from its beginning."""
         self.state.go_to(self._start)
         return self._reply(self._game.logic.intro(self._scene, ()), valid=True)
 
-    def step(self, command: str) -> Reply:
+    def step(self, command: str) -> StepResult:
         """Play one command, which must be one of the admissible ones to the letter."""
         action = self._commands.get(command.strip())
         if action is None:
@@ -56,10 +56,10 @@ class NativeEngine:
     def close(self) -> None:
         """Free nothing: a closed engine can load again."""
 
-    def _reply(self, text: str, valid: bool) -> Reply:
+    def _reply(self, text: str, valid: bool) -> StepResult:
         if valid:
             self._look_around()
-        return Reply(text, self.state, self._admissible, valid, int(self._won), self._won, False)
+        return StepResult(text, won=self._won, valid=valid, admissible=self._admissible, points=int(self._won))
 
     def _look_around(self) -> None:
         self._commands = self._game.commands(self.state)

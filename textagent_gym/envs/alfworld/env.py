@@ -8,13 +8,12 @@ from typing import Any, ClassVar, Literal, cast, get_args
 
 from typing_extensions import Unpack
 
-from textagent_gym.contract import EpisodeOptions, Task, Turn
+from textagent_gym.contract import EpisodeOptions, StepResult
 from textagent_gym.core import TextAgentEnv
-from textagent_gym.engines import Engine, Reply
+from textagent_gym.engines import Engine
 from textagent_gym.envs.alfworld import dataset
 from textagent_gym.envs.alfworld.commands import meant, why_nothing
 from textagent_gym.envs.alfworld.engine import NativeEngine
-from textagent_gym.envs.alfworld.pddl.state import Facts
 from textagent_gym.envs.alfworld.planning.stages import num_stages, stages_done
 from textagent_gym.envs.alfworld.reference import ReferenceEngine
 from textagent_gym.envs.alfworld.room_map import draw_map
@@ -26,7 +25,7 @@ from textagent_gym.envs.alfworld.tasks import (
     find_task,
     make_task,
 )
-from textagent_gym.envs.alfworld.types import TASK_TYPES, AlfworldTask, Recipe, TaskType
+from textagent_gym.envs.alfworld.types import TASK_TYPES, AlfworldTask, TaskSpec, TaskType
 from textagent_gym.knobs import Knobs, check_choice
 
 Backend = Literal["native", "alfworld"]
@@ -36,7 +35,7 @@ Subgoals = Literal["steps", "stages"]
 """What is counted as progress."""
 
 
-class ALFWorldEnv(TextAgentEnv):
+class ALFWorldEnv(TextAgentEnv[AlfworldTask]):
     """Household tasks in the rooms of ALFRED: find a thing, wash, heat or cool it, and put it where it belongs.
 
     A room has receptacles (cabinets, tables, a fridge) and portable objects in them. What lies in a closed receptacle is
@@ -158,12 +157,12 @@ class ALFWorldEnv(TextAgentEnv):
             "action_space_size": (action_space_size, min_action_space_size, max_action_space_size),
             "solution_length": (solution_length, min_solution_length, max_solution_length),
         }
-        self._recipe: Recipe | None = None
+        self._task_spec: TaskSpec | None = None
         self._entries: dict[str, dataset.Entry] = {}
         if games == "generated":
             knobs = _knobs(ranges, reward_density)
             super().__init__(requested={**vars(knobs)}, reward_density=reward_density, **options)
-            self._recipe = Recipe(
+            self._task_spec = TaskSpec(
                 num_receptacles=knobs.state_space_size,
                 num_objects=knobs.action_space_size,
                 solution_length=knobs.solution_length,
@@ -192,11 +191,11 @@ class ALFWorldEnv(TextAgentEnv):
     @property
     def task_ids(self) -> tuple[str, ...] | None:
         """The real games that were selected, sorted; None for games that are drawn without end."""
-        return None if self._recipe is not None else tuple(self._entries)
+        return None if self._task_spec is not None else tuple(self._entries)
 
     def plan(self) -> tuple[str, ...] | None:
         """Return commands that solve the task from here, proved to be as few as can be wherever the search closes."""
-        task = cast(AlfworldTask, self.task)
+        task = self.task
         plan = task.planner.plan(self._engine.state) if task.planner is not None else None
         if plan is None or task.game is None:
             return None
@@ -207,54 +206,54 @@ class ALFWorldEnv(TextAgentEnv):
 
         None for games that only alfworld plays.
         """
-        game = cast(AlfworldTask, self.task).game
+        game = self.task.game
         return draw_map(self._engine.state, game.names) if word == "map" and game is not None else None
 
-    def _new_task(self) -> Task:
-        if self._recipe is not None:
+    def _new_task(self) -> AlfworldTask:
+        if self._task_spec is not None:
             seed = int(self.np_random.integers(2**31))
-            return self._counted(make_task(self._recipe.drawn_with(split=self.split, seed=seed)))
+            return self._with_subgoals(make_task(self._task_spec.drawn_with(split=self.split, seed=seed)))
         names = tuple(self._entries)
         return self._find_task(names[self.np_random.integers(len(names))])
 
-    def _find_task(self, task_id: str) -> Task:
-        if self._recipe is not None:
-            return self._counted(find_task(task_id))
+    def _find_task(self, task_id: str) -> AlfworldTask:
+        if self._task_spec is not None:
+            return self._with_subgoals(find_task(task_id))
         if task_id not in self._entries:
             raise ValueError(
                 f"expected one of the {len(self._entries)} task_ids of this environment, got {task_id!r:.160}"
             )
-        return self._counted(dataset.load(cast(dataset.RealSplit, self.split), self._entries[task_id]))
+        return self._with_subgoals(dataset.load(cast(dataset.RealSplit, self.split), self._entries[task_id]))
 
-    def _counted(self, task: AlfworldTask) -> AlfworldTask:
+    def _with_subgoals(self, task: AlfworldTask) -> AlfworldTask:
         """Return the task with the sub-goals that were asked for."""
         if task.planner is None or self._subgoals == "steps":
             return task
-        return replace(task, subgoals_total=num_stages(task.planner.errands))
+        return replace(task, subgoals_total=num_stages(task.planner.goals))
 
-    def _begin(self, task: Task) -> Turn:
-        self._load(cast(AlfworldTask, task))
-        return self._turn_of(self._engine.reset())
+    def _begin(self, task: AlfworldTask) -> StepResult:
+        self._load(task)
+        return self._counted(self._engine.reset())
 
-    def _play(self, command: str) -> Turn:
-        task, admissible = cast(AlfworldTask, self.task), self._turn.admissible or ()
+    def _play(self, command: str) -> StepResult:
+        task, admissible = self.task, self._turn.admissible or ()
         if not self._strict and command not in admissible:
             command = meant(command, admissible)
         reply = self._engine.step(command)
         if self._explain and not reply.valid and task.game is not None:
             reason = why_nothing(command, task.game, self._engine.state)
             reply = reply._replace(text=f"{reply.text.rstrip('.')}: {reason}")
-        return self._turn_of(reply)
+        return self._counted(reply)
 
     def _snapshot_backend(self) -> Any:
         return self._engine.snapshot()
 
-    def _restore_backend(self, task: Task, snapshot: Any) -> None:
-        self._load(cast(AlfworldTask, task))
+    def _restore_backend(self, task: AlfworldTask, snapshot: Any) -> None:
+        self._load(task)
         self._engine.restore(snapshot)
 
     def _commands_now(self) -> tuple[str, ...] | None:
-        game = cast(AlfworldTask, self.task).game
+        game = self.task.game
         return self._turn.admissible if game is None else tuple(sorted(game.commands(self._engine.state)))
 
     def _load(self, task: AlfworldTask) -> None:
@@ -263,24 +262,15 @@ class ALFWorldEnv(TextAgentEnv):
             self._engine = NativeEngine() if native else ReferenceEngine()
         self._engine.load(task)
 
-    def _turn_of(self, reply: Reply) -> Turn:
-        return Turn(
-            text=reply.text,
-            subgoals_done=self._num_done(reply.state),
-            won=reply.won,
-            valid=reply.valid,
-            admissible=reply.admissible,
-            points=reply.score,
-        )
-
-    def _num_done(self, facts: Facts) -> int:
-        task = cast(AlfworldTask, self.task)
+    def _counted(self, result: StepResult) -> StepResult:
+        """Return a result of the engine with the number of sub-goals that stand."""
+        task, facts = self.task, self._engine.state
         if task.planner is None:
-            return 0
+            return result
         if self._subgoals == "stages":
-            return stages_done(facts, task.planner.errands)
+            return result._replace(subgoals_done=stages_done(facts, task.planner.goals))
         remaining = task.planner.remaining(facts)
-        return 0 if remaining is None else task.subgoals_total - remaining
+        return result._replace(subgoals_done=0 if remaining is None else task.subgoals_total - remaining)
 
 
 def _checked_types(task_types: Sequence[TaskType] | None) -> tuple[TaskType, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from textagent_gym.engines import Reply
+from textagent_gym.bench import compare
+from textagent_gym.contract import StepResult
 from textagent_gym.envs.alfworld.pddl.state import Facts
 from textagent_gym.envs.alfworld.types import AlfworldTask
 from textagent_gym.envs.packages import import_alfworld, import_textworld, undisturbed
@@ -24,15 +25,15 @@ class ReferenceEngine:
         with undisturbed():
             self._env.load(dict(task.data))
 
-    def reset(self) -> Reply:
+    def reset(self) -> StepResult:
         """Start the loaded game from its beginning."""
         self._past: tuple[str, ...] = ()
         with undisturbed():
             return self._reply(self._env.reset(), valid=True)
 
-    def step(self, command: str) -> Reply:
+    def step(self, command: str) -> StepResult:
         """Play one command, which must be one of the admissible ones to the letter."""
-        valid = command.strip() in self._told["admissible_commands"]
+        valid = command.strip() in self._answer["admissible_commands"]
         self._past += (command,)
         with undisturbed():
             return self._reply(self._env.step(command)[0], valid=valid)
@@ -50,18 +51,19 @@ class ReferenceEngine:
     def close(self) -> None:
         """Free nothing: a closed engine can load again."""
 
-    def _reply(self, state: Any, valid: bool) -> Reply:
-        self._told = state
+    def _reply(self, state: Any, valid: bool) -> StepResult:
+        self._answer = state
         self.state = self._facts()
         won = bool(state["won"])
-        return Reply(state["feedback"], self.state, tuple(state["admissible_commands"]), valid, int(won), won, False)
+        admissible = tuple(state["admissible_commands"])
+        return StepResult(state["feedback"], won=won, valid=valid, admissible=admissible, points=int(won))
 
     def _facts(self) -> Facts | None:
         """Return the present facts in the form that the planner reads, or None if there is no planner."""
         if self._task.game is None:
             return None
         rows: dict[str, list[tuple[str, ...]]] = {}
-        for fact in self._told["_facts"]:
+        for fact in self._answer["_facts"]:
             rows.setdefault(fact.name, []).append(tuple(argument.name for argument in fact.arguments))
         return Facts(rows, self._task.game.logic.fluents)
 
@@ -72,6 +74,13 @@ def bare_env() -> Any:
     with undisturbed():
         infos = textworld.EnvInfos(won=True, admissible_commands=True)
         return alfworld.AlfredDemangler(textworld.envs.pddl.PddlEnv(infos), shuffle=False)
+
+
+def compare_with_alfworld(
+    env_id: str, *, reference: str, num_steps: int, num_tasks: int, env_kwargs: dict[str, Any]
+) -> dict[str, float | str]:
+    """Time the native engine against the alfworld package, see `textagent_gym.bench.compare`."""
+    return compare(env_id, SpeedReference, num_steps=num_steps, env_kwargs=env_kwargs)
 
 
 class SpeedReference:

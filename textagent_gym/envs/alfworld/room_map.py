@@ -17,10 +17,10 @@ def draw_map(facts: Facts, names: Mapping[str, str]) -> str:
         names: Object -> name.
     """
 
-    def told(thing: str) -> str:
+    def described(thing: str) -> str:
         """Return an object with its states and what lies in it."""
         states = [word for predicate, word in _STATES.items() if facts.holds(predicate, thing)]
-        held = ", ".join(sorted(map(told, inside.get(thing, []))))
+        held = ", ".join(sorted(map(described, inside.get(thing, []))))
         return " ".join([*states, names.get(thing, thing)]) + (f" [{held}]" if held else "")
 
     inside: dict[str, list[str]] = {}
@@ -33,8 +33,8 @@ def draw_map(facts: Facts, names: Mapping[str, str]) -> str:
         if facts.holds("openable", receptacle):
             door = "open " if facts.holds("opened", receptacle) else "closed "
         mark = " (you are here)" if location == place else ""
-        held = ", ".join(sorted(map(told, inside.get(receptacle, []))))
+        held = ", ".join(sorted(map(described, inside.get(receptacle, []))))
         lines.append(f"{door}{names.get(receptacle, receptacle)}{mark}: {held or 'nothing'}")
-    carried = ", ".join(sorted(told(thing) for _, thing in facts.rows("holds")))
+    carried = ", ".join(sorted(described(thing) for _, thing in facts.rows("holds")))
     return "\n".join([*sorted(lines, key=lambda line: line.removeprefix("open ").removeprefix("closed ")),
                       f"carried: {carried or 'nothing'}"])  # fmt: skip

@@ -18,12 +18,12 @@ from textagent_gym.envs.alfworld.generation.generator import Household, describe
 from textagent_gym.envs.alfworld.pddl.game import Game, read_game
 from textagent_gym.envs.alfworld.pddl.parser import UnknownPddlError
 from textagent_gym.envs.alfworld.pddl.text_grammar import UnknownGrammarError
-from textagent_gym.envs.alfworld.planning.goals import read_errands
+from textagent_gym.envs.alfworld.planning.goals import read_goals
 from textagent_gym.envs.alfworld.planning.planner import Plan, Planner
-from textagent_gym.envs.alfworld.types import AlfworldTask, Recipe
+from textagent_gym.envs.alfworld.types import AlfworldTask, TaskSpec
 
 MIN_SOLUTION_LENGTH = 3
-"""The shortest errand: go to where a thing lies beside a lamp, take it, use the lamp."""
+"""The shortest goal: go to where a thing lies beside a lamp, take it, use the lamp."""
 
 MAX_RECEPTACLES, MAX_OBJECTS, MAX_SOLUTION_LENGTH = 51, 80, 60
 """Largest requests: the largest floor plan, and what still fits into it."""
@@ -33,29 +33,29 @@ MAX_DRAWS = 3000
 
 
 @functools.lru_cache(maxsize=256)
-def make_task(recipe: Recipe) -> AlfworldTask:
-    """Return the task of a recipe.
+def make_task(spec: TaskSpec) -> AlfworldTask:
+    """Return the task of a specification.
 
     Raises:
-        ValueError: No task has what the recipe asks for; the message names what there is.
+        ValueError: No task has what the specification asks for; the message names what there is.
     """
-    rng = np.random.default_rng(recipe.seed)
+    rng = np.random.default_rng(spec.seed)
     for _ in range(MAX_DRAWS):
-        household = draw(recipe, rng)
+        household = draw(spec, rng)
         if household is None:
             continue
         data = game_data(household)
         game = read_game(data)
-        errands = read_errands(game.problem.goal)
-        assert errands is not None
-        planner = Planner(game.initial, errands)
+        goals = read_goals(game.problem.goal)
+        assert goals is not None
+        planner = Planner(game.initial, goals)
         plan = planner.reference
-        if plan is not None and plan.is_shortest and len(plan.steps) == recipe.solution_length:
-            return _generated(recipe, household, data, game, planner)
+        if plan is not None and plan.is_shortest and len(plan.steps) == spec.solution_length:
+            return _generated(spec, household, data, game, planner)
     raise ValueError(
-        f"expected a feasible task, got none in {MAX_DRAWS} draws with state_space_size={recipe.num_receptacles}, "
-        f"action_space_size={recipe.num_objects}, solution_length={recipe.solution_length}, split={recipe.split!r}. "
-        f"Feasible: {describe_feasible(recipe.split, recipe.task_types)}"
+        f"expected a feasible task, got none in {MAX_DRAWS} draws with state_space_size={spec.num_receptacles}, "
+        f"action_space_size={spec.num_objects}, solution_length={spec.solution_length}, split={spec.split!r}. "
+        f"Feasible: {describe_feasible(spec.split, spec.task_types)}"
     )
 
 
@@ -66,10 +66,10 @@ def find_task(task_id: str) -> AlfworldTask:
         ValueError: The name is not one of a generated task, or its game is another one than it was when it was named.
     """
     name, _, _ = task_id.rpartition(".")
-    recipe = Recipe.parse(name)
-    if recipe is None:
+    spec = TaskSpec.parse(name)
+    if spec is None:
         raise ValueError(f"expected a task_id such as 'r12-o18-q8-t123456-train-7.0123456789ab', got {task_id!r:.120}")
-    task = make_task(recipe)
+    task = make_task(spec)
     if task.task_id != task_id:
         raise ValueError(f"expected the game {task_id!r}, got {task.task_id!r} from this version of the generator")
     return task
@@ -87,8 +87,8 @@ def file_task(data: Mapping[str, Any], *, task_id: str, task_type: str, split: S
         game = read_game(data)
     except (UnknownPddlError, UnknownGrammarError) as error:
         game, details = None, {**details, "backend_reason": str(error)}
-    errands = read_errands(game.problem.goal) if game is not None else None
-    planner = Planner(game.initial, errands) if game is not None and errands is not None else None
+    goals = read_goals(game.problem.goal) if game is not None else None
+    planner = Planner(game.initial, goals) if game is not None and goals is not None else None
     if planner is not None and planner.reference is None:
         planner = None
     walkthrough = tuple(data.get("walkthrough") or ())
@@ -110,9 +110,9 @@ def check_content(data: Any) -> None:
 
 
 def _generated(
-    recipe: Recipe, household: Household, data: dict[str, Any], game: Game, planner: Planner
+    spec: TaskSpec, household: Household, data: dict[str, Any], game: Game, planner: Planner
 ) -> AlfworldTask:
-    kinds = [chore.kind for chore in household.chores]
+    kinds = [goal.kind for goal in household.goals]
     digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
     details = {
         "task_type": kinds[0] if len(kinds) == 1 else "several",
@@ -120,7 +120,7 @@ def _generated(
         "floor_plan": household.plan.number,
         "room": household.plan.room,
     }
-    return _task(f"{recipe.name}.{digest[:12]}", recipe.split, data, game, planner, details=details)
+    return _task(f"{spec.name}.{digest[:12]}", spec.split, data, game, planner, details=details)
 
 
 def _task(
@@ -176,11 +176,12 @@ def _played(
     numbers: list[int] = []
     for step in plan.steps if plan is not None else walkthrough:
         command = step if isinstance(step, str) else game.command_of(step)
-        if command not in reply.admissible:
+        admissible = reply.admissible or ()
+        if command not in admissible:
             raise ValueError(f"expected a solution that can be played, got one with {command!r} in the wrong place")
         commands.append(command)
-        counts.append(len(reply.admissible))
-        numbers.append(reply.admissible.index(command) + 1)
+        counts.append(len(admissible))
+        numbers.append(admissible.index(command) + 1)
         reply = engine.step(command)
     if not reply.won:
         raise ValueError("expected a solution that solves the game, got one that does not")

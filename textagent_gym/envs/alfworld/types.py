@@ -25,14 +25,14 @@ TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Everything that a generated task depends on; the same recipe makes the same task everywhere.
+class TaskSpec:
+    """Everything that a generated task depends on; the same specification makes the same task everywhere.
 
     Attributes:
         num_receptacles: Places for objects.
         num_objects: Portable objects.
         solution_length: Steps of the shortest solution.
-        task_types: Types of its errands, in the order of `TASK_TYPES`.
+        task_types: Types of its goals, in the order of `TASK_TYPES`.
         split: "train" or "test".
         seed: Seed of the draws, in [0, 2**31).
     """
@@ -44,8 +44,8 @@ class Recipe:
     split: Split = "train"
     seed: int = 0
 
-    def drawn_with(self, *, split: Split, seed: int) -> Recipe:
-        """Return this recipe for another split and seed."""
+    def drawn_with(self, *, split: Split, seed: int) -> TaskSpec:
+        """Return this specification for another split and seed."""
         return replace(self, split=split, seed=seed)
 
     @property
@@ -56,13 +56,13 @@ class Recipe:
         return f"{shape}-t{types}-{self.split}-{self.seed}"
 
     @classmethod
-    def parse(cls, name: str) -> Recipe | None:
-        """Return the recipe of that name, or None where it names none."""
+    def parse(cls, name: str) -> TaskSpec | None:
+        """Return the specification of that name, or None where it names none."""
         found = re.fullmatch(r"r(\d{1,3})-o(\d{1,3})-q(\d{1,3})-t([1-6]{1,6})-(train|test)-(\d{1,10})", name)
         if found is None:
             return None
         receptacles, objects, length, types, split, seed = found.groups()
-        recipe = cls(
+        spec = cls(
             num_receptacles=int(receptacles),
             num_objects=int(objects),
             solution_length=int(length),
@@ -70,7 +70,7 @@ class Recipe:
             split=cast(Split, split),
             seed=int(seed),
         )
-        return recipe if recipe.name == name and recipe.seed < 2**31 else None
+        return spec if spec.name == name and spec.seed < 2**31 else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class AlfworldTask(Task):
     Attributes:
         data: What its game file holds.
         game: The game as the native engine reads it, or None where it holds something that engine does not know.
-        planner: How many steps remain, or None where the goal is not made of errands that are known here.
+        planner: How many steps remain, or None where the goal is not made of goals that are known here.
     """
 
     data: Mapping[str, Any]

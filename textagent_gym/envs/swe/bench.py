@@ -13,15 +13,26 @@ from gymnasium.error import DependencyNotInstalled
 from textagent_gym.envs.swe import tasks
 from textagent_gym.envs.swe.env import SWEGymEnv
 from textagent_gym.envs.swe.grading import grader as grading
-from textagent_gym.envs.swe.interfaces.presented import SweTask
 from textagent_gym.envs.swe.repo.tree import scratch_folder, write_tree
 from textagent_gym.stopwatch import Stopwatch
 
 
 def measure_repairs(
-    env_id: str, *, with_swerex: bool, num_commands: int, num_tasks: int, env_kwargs: dict[str, Any]
+    env_id: str, *, reference: str, num_steps: int, num_tasks: int, env_kwargs: dict[str, Any]
 ) -> dict[str, float | str]:
-    """Return medians in milliseconds, see `textagent_gym.bench.compare_repairs`.
+    """Time an id: what a task costs at first, a command, and a step that the tests decide.
+
+    Args:
+        env_id: An id of SWEGym.
+        reference: "subprocess", or "swerex" to time the local runtime of swe-rex as well.
+        num_steps: Commands to time, at most 200.
+        num_tasks: Tasks to reset and to repair.
+        env_kwargs: Constructor options.
+
+    Returns:
+        Medians in milliseconds: `first_reset_ms` (a task not made ready yet), `reset_ms` (made ready), `shell_ms` (`ls` in
+        the repository through `env.step`), `subprocess_ms` (`bash -c ls` in the same files), `swerex_ms`, `graded_ms` (an
+        edit whose verdict nobody remembers, tests included), `again_ms` (one that is remembered).
 
     Raises:
         ValueError: The id is not one of SWEGym.
@@ -48,7 +59,7 @@ def measure_repairs(
             with known:
                 env.step(action)
     row: dict[str, float | str] = {"env_id": env_id}
-    row |= _commands(env_id, env_kwargs, num_commands, with_swerex)
+    row |= _commands(env_id, env_kwargs, min(num_steps, 200), reference == "swerex")
     watches = {"first_reset_ms": first, "reset_ms": again, "graded_ms": graded, "again_ms": known}
     row |= {name: 1e3 * statistics.median(watch.seconds) for name, watch in watches.items()}
     env.close()
@@ -62,7 +73,7 @@ def _commands(env_id: str, env_kwargs: dict[str, Any], num_commands: int, with_s
     env.reset(seed=0)
     ours, plain, theirs = Stopwatch(), Stopwatch(), Stopwatch()
     with scratch_folder() as folder:
-        write_tree(cast(SweTask, cast(SWEGymEnv, env.unwrapped).task).base, folder)
+        write_tree(cast(SWEGymEnv, env.unwrapped).task.base, folder)
         runtime = _swerex() if with_swerex else None
         for _ in range(num_commands):  # one after the other, so that all meet the same machine
             with ours:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, cast, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from typing_extensions import Unpack
 
-from textagent_gym.contract import EpisodeOptions, Task, Turn
+from textagent_gym.contract import EpisodeOptions, StepResult
 from textagent_gym.core import MAX_ACTION, TextAgentEnv
 from textagent_gym.envs.swe.grading.grader import Verdict, grade, time_limit
 from textagent_gym.envs.swe.interfaces import tools
@@ -33,7 +33,7 @@ SUBMIT_MARK = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 """What a command of the bash interface prints on its first line to submit, as in mini-swe-agent."""
 
 
-class SWEGymEnv(TextAgentEnv):
+class SWEGymEnv(TextAgentEnv[SweTask]):
     """Software repair: real Python projects with bugs in them, their own tests to judge, no container engine needed.
 
     A task is a repository whose tests fail. The agent reads, edits and tests it with tools, with a shell, or by choosing
@@ -44,7 +44,7 @@ class SWEGymEnv(TextAgentEnv):
       are fetched once, by hash, from the package index that pip uses.
     - **release** (`SWEGym-Release-v0`): what a real release repaired, between two consecutive source distributions.
     - **dataset** (`SWEGym-Custom-v0` with `tasks=PATH_OR_HUB_ID`): rows of SWE-Gym, SWE-bench and the like, or tasks that
-      `textagent-gym data swe` made.
+      `textagent-gym prepare` made.
 
     Everything that an agent causes to run, runs in a sandbox; what protects an episode stands in its task card.
 
@@ -114,6 +114,7 @@ class SWEGymEnv(TextAgentEnv):
         OSError: A source distribution cannot be fetched (at reset).
     """
 
+    exact_text: ClassVar[bool] = False
     units: ClassVar[dict[str, str]] = {
         "state_space_size": "source files",
         "action_space_size": "tools",
@@ -236,7 +237,7 @@ class SWEGymEnv(TextAgentEnv):
 
     def grade(self) -> Verdict:
         """Grade the present files; the verdict is remembered, so that a second call costs nothing."""
-        task = cast(SweTask, self.task)
+        task = self.task
         exam = task.problem.exam
         # Hidden tests are missing from the agent's tree; that is no change of the agent's.
         self._verdict = grade(exam, self._workspace.changes, self._sandbox_of(task.problem.record))
@@ -253,7 +254,7 @@ class SWEGymEnv(TextAgentEnv):
 
     def look_up(self, word: str) -> str | None:
         """Return `issue`, `files` and `diff`: the task, the repository's files, and what was changed so far."""
-        task = cast(SweTask, self.task)
+        task = self.task
         if word == "issue":
             return statement(task.problem.record, self._hint_level)
         if word == "files":
@@ -263,11 +264,11 @@ class SWEGymEnv(TextAgentEnv):
             return shown or "Nothing was changed yet."
         return None
 
-    def _new_task(self) -> Task:
+    def _new_task(self) -> SweTask:
         names = tuple(self._listed)
         return self._find_task(names[self.np_random.integers(len(names))])
 
-    def _find_task(self, task_id: str) -> Task:
+    def _find_task(self, task_id: str) -> SweTask:
         if task_id not in self._listed:
             raise ValueError(
                 f"expected one of the {len(self._listed)} task_ids of this environment, got {task_id!r:.120}"
@@ -299,8 +300,7 @@ class SWEGymEnv(TextAgentEnv):
     def _sandbox_of(self, record: TaskRecord) -> Sandbox:
         return self._sandbox or container_sandbox(record.image)
 
-    def _begin(self, task: Task) -> Turn:
-        task = cast(SweTask, task)
+    def _begin(self, task: SweTask) -> StepResult:
         self._enter(task)
         record = task.problem.record
         text = f"Repository: {record.repo} {record.version}".rstrip() + f" ({task.problem.num_files} source files)\n\n"
@@ -323,7 +323,7 @@ class SWEGymEnv(TextAgentEnv):
         """Return actions of this domain may hold anything; what is wrong with one is said by the tool."""
         return command, None
 
-    def _play(self, command: str) -> Turn:
+    def _play(self, command: str) -> StepResult:
         if self._interface == "choice":
             return self._choose(command)
         if self._interface == "bash":
@@ -337,7 +337,7 @@ class SWEGymEnv(TextAgentEnv):
         answer = self._toolbox.call(name, arguments)
         return self._turn_of(answer.text, valid=answer.valid)
 
-    def _run(self, action: str) -> Turn:
+    def _run(self, action: str) -> StepResult:
         command, complaint = read_command(action)
         if complaint is not None:
             return self._turn_of(f"Nothing was done: {complaint}.", valid=False)
@@ -351,10 +351,10 @@ class SWEGymEnv(TextAgentEnv):
             return self._turn_of(f"Nothing was done: {error}.", valid=False)
         if ran.returncode == 0 and ran.output.lstrip().partition("\n")[0].strip() == SUBMIT_MARK:
             return self._submit()
-        return self._turn_of(tools.shortened(ran.told))
+        return self._turn_of(tools.shortened(ran.to_observation))
 
-    def _choose(self, command: str) -> Turn:
-        task = cast(SweTask, self.task)
+    def _choose(self, command: str) -> StepResult:
+        task = self.task
         assert task.choices is not None
         if command.strip().lower() == "submit":
             return self._submit()
@@ -367,33 +367,33 @@ class SWEGymEnv(TextAgentEnv):
         self._applied ^= {chosen}
         self._workspace.become(task.choices.changes(self._workspace.base, self._applied))
         verdict = self.grade()
-        told = (
+        result = (
             f"Edit {chosen} is {'made' if made else 'taken back'}. Of the tests that failed {verdict.num_failing} still "
             f"fail; of those that passed {verdict.num_broken} are broken."
         )
         made_now = ", ".join(sorted(self._applied)) or "none"
-        return self._turn_of(f"{told} Edits that are made: {made_now}.")
+        return self._turn_of(f"{result} Edits that are made: {made_now}.")
 
-    def _submit(self) -> Turn:
+    def _submit(self) -> StepResult:
         verdict = self.grade()
         done = sum(verdict.groups_done)
-        told = "all tests pass" if verdict.resolved else f"{done} of {len(verdict.groups_done)} parts are repaired"
+        result = "all tests pass" if verdict.resolved else f"{done} of {len(verdict.groups_done)} parts are repaired"
         why = f" ({verdict.reason})" if verdict.reason else ""
-        return self._turn_of(f"Submitted: {told}{why}.", done=done, won=verdict.resolved, ended=True)
+        return self._turn_of(f"Submitted: {result}{why}.", done=done, won=verdict.resolved, ended=True)
 
     def _turn_of(
         self, text: str, *, done: int | None = None, valid: bool = True, won: bool = False, ended: bool = False
-    ) -> Turn:
+    ) -> StepResult:
         if done is None:
             done = sum(self.grade().groups_done)
-        task = cast(SweTask, self.task)
+        task = self.task
         offered = None if task.choices is None else (*task.choices.commands, "submit")
-        return Turn(text, done, won=won, ended=ended, valid=valid, admissible=offered, points=float(won))
+        return StepResult(text, done, won=won, ended=ended, valid=valid, admissible=offered, points=float(won))
 
     def _snapshot_backend(self) -> Any:
         return self._workspace.snapshot(), self._applied
 
-    def _restore_backend(self, task: Task, snapshot: Any) -> None:
-        self._enter(cast(SweTask, task))
+    def _restore_backend(self, task: SweTask, snapshot: Any) -> None:
+        self._enter(task)
         files, self._applied = snapshot
         self._workspace.restore(files)

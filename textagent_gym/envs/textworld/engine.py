@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from textagent_gym.engines import Reply
+from textagent_gym.contract import StepResult
 from textagent_gym.envs.textworld.parser.fast_path import plain_commands
 from textagent_gym.envs.textworld.parser.grammar import NUMBER_WORDS
 from textagent_gym.envs.textworld.parser.parser import Parser
 from textagent_gym.envs.textworld.parser.tokens import Command, Memory, tokenise
-from textagent_gym.envs.textworld.rules.context import Outcome
+from textagent_gym.envs.textworld.rules.context import ActionResult
 from textagent_gym.envs.textworld.rules.cooking import COOKING_ACTIONS
-from textagent_gym.envs.textworld.rules.standard import ACTIONS, act, look, told_score
+from textagent_gym.envs.textworld.rules.standard import ACTIONS, act, look, score_text
 from textagent_gym.envs.textworld.types import TextWorldTask
 from textagent_gym.envs.textworld.world.descriptions import Template, objective_text
 from textagent_gym.envs.textworld.world.state import PLAYER, Setting, World
@@ -58,7 +58,7 @@ class Story:
 
 @lru_cache(maxsize=256)
 def story_of(task: TextWorldTask) -> Story:
-    """Return the story of a task, from memory where it was told before."""
+    """Return the parts of a task's game, from memory if they were read before."""
     return Story(task)
 
 
@@ -95,7 +95,7 @@ class NativeEngine:
         self.setting, self.actions = self._story.setting, self._story.actions
         self._parser = Parser(self.setting)
 
-    def reset(self) -> Reply:
+    def reset(self) -> StepResult:
         """Start the game from its beginning."""
         self.world = self._story.start.copy()
         self.state = self._story.ground.problem.initial
@@ -108,7 +108,7 @@ class NativeEngine:
         objective = f"{self.objective}\n\n" if self.objective else ""
         return self._reply(objective + look(self).text, done=True)
 
-    def step(self, command: str) -> Reply:
+    def step(self, command: str) -> StepResult:
         """Play one line."""
         plain = self._story.plain.get(command)
         if plain is not None and self._is_sure and command in self._admissible and self._parser.memory.question is None:
@@ -199,7 +199,7 @@ class NativeEngine:
                 return
         self._is_sure = False
 
-    def _perform(self, command: Command) -> Outcome:
+    def _perform(self, command: Command) -> ActionResult:
         if command.things is None:
             return act(self, command.action, *command.nouns)
         said, done = [], False
@@ -210,7 +210,7 @@ class NativeEngine:
             text = "Done." if outcome.done and command.action in ("put", "insert") else outcome.text
             said.append(f"{self.setting.name(thing)}: {text}")
             done = done or outcome.done
-        return Outcome("\n".join(said), done)
+        return ActionResult("\n".join(said), done)
 
     def _settle(self) -> None:
         """Find out what follows from the facts: points, ends, and what can be done next."""
@@ -229,21 +229,20 @@ class NativeEngine:
         self.tale = self._story.judge(self.state, self.tale, self.world)
         self._settle()
         if self._lost:
-            return f"{gap}{_LOST}\n\nYou scored {told_score(self)}"
+            return f"{gap}{_LOST}\n\nYou scored {score_text(self)}"
         self.turns += 1
         gained = self.score - before
         text = f"{gap}Your score has just {_change(gained)}." if gained else ""
         if self._won:
-            text += f"\n\n\n{_END}\n\nYou scored {told_score(self)}"
+            text += f"\n\n\n{_END}\n\nYou scored {score_text(self)}"
         return text
 
-    def _reply(self, text: str, done: bool) -> Reply:
-        return Reply(
+    def _reply(self, text: str, done: bool) -> StepResult:
+        return StepResult(
             text=text.strip(),
-            state=self.state,
             admissible=self._admissible,
             valid=done,
-            score=self.score,
+            points=self.score,
             won=self._won,
             lost=self._lost,
         )

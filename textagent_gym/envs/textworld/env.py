@@ -8,9 +8,9 @@ import numpy as np
 from gymnasium.utils.seeding import np_random
 from typing_extensions import Unpack
 
-from textagent_gym.contract import EpisodeOptions, Split, Task, Turn
+from textagent_gym.contract import EpisodeOptions, Split, StepResult
 from textagent_gym.core import TextAgentEnv
-from textagent_gym.engines import Engine, Reply
+from textagent_gym.engines import Engine
 from textagent_gym.envs.textworld.engine import NativeEngine
 from textagent_gym.envs.textworld.generation.files import file_task
 from textagent_gym.envs.textworld.reference import Inform7Engine
@@ -21,7 +21,7 @@ from textagent_gym.envs.textworld.tasks import (
     find_task,
     make_task,
 )
-from textagent_gym.envs.textworld.types import Challenge, Instructions, Recipe, SimpleRewards, TextWorldTask
+from textagent_gym.envs.textworld.types import Challenge, Instructions, SimpleRewards, TaskSpec, TextWorldTask
 from textagent_gym.envs.textworld.world.descriptions import UnknownTextError
 from textagent_gym.envs.textworld.world.game_map import draw_map
 from textagent_gym.knobs import Knobs, check_choice
@@ -30,7 +30,7 @@ Backend = Literal["native", "inform7"]
 """What plays the games: the engine of this package, or the interpreter of the textworld package."""
 
 
-class TextWorldEnv(TextAgentEnv):
+class TextWorldEnv(TextAgentEnv[TextWorldTask]):
     """Quests in houses of rooms, containers, doors and keys, generated and played by Microsoft's TextWorld.
 
     The player walks between rooms, opens, unlocks and closes doors and containers, takes things and puts them somewhere,
@@ -152,7 +152,7 @@ class TextWorldEnv(TextAgentEnv):
             "action_space_size": action_space_size,
             "solution_length": solution_length,
         }
-        self._recipe: Recipe | None = None
+        self._task_spec: TaskSpec | None = None
         self._file_task: TextWorldTask | None = None
         requested: dict[str, float] = {}
         if challenge == "file" or game is not None:
@@ -165,7 +165,9 @@ class TextWorldEnv(TextAgentEnv):
             _refuse("challenge='simple', whose world is fixed", {**sizes, "reward_density": reward_density})
             check_choice("rewards", rewards, ("sparse", "balanced", "dense"))
             density = 1.0  # every reward event of the setting pays
-            self._recipe = Recipe(challenge="simple", rewards=cast(SimpleRewards, rewards), instructions=instructions)
+            self._task_spec = TaskSpec(
+                challenge="simple", rewards=cast(SimpleRewards, rewards), instructions=instructions
+            )
         else:
             _refuse("challenge='custom' (see reward_density)", {"rewards": rewards})
             knobs = Knobs(
@@ -180,7 +182,7 @@ class TextWorldEnv(TextAgentEnv):
             )
             requested = {**vars(knobs)}
             density = knobs.reward_density
-            self._recipe = Recipe(
+            self._task_spec = TaskSpec(
                 num_rooms=knobs.state_space_size,
                 num_objects=knobs.action_space_size,
                 solution_length=knobs.solution_length,
@@ -188,7 +190,7 @@ class TextWorldEnv(TextAgentEnv):
                 instructions=instructions,
             )
         if options.get("split") == "literature" and (
-            self._recipe is None or self._recipe.challenge != "custom" or exact
+            self._task_spec is None or self._task_spec.challenge != "custom" or exact
         ):
             raise ValueError(
                 "expected an environment of tw-make's own games with split='literature' (exact=False and no other "
@@ -223,65 +225,65 @@ class TextWorldEnv(TextAgentEnv):
         """The one task of a game file; None for games that are drawn without end."""
         return None if self._file_task is None else (self._file_task.task_id,)
 
-    def recipe_of(self, seed: int) -> Recipe:
-        """Return the recipe of the game that `reset(seed=seed)` plays.
+    def task_spec_of(self, seed: int) -> TaskSpec:
+        """Return the specification of the game that `reset(seed=seed)` plays.
 
         Raises:
             ValueError: The environment plays a game file.
         """
-        if self._recipe is None:
+        if self._task_spec is None:
             raise ValueError("expected an environment that draws games, got one that plays a game file")
         if self.split == "literature":
-            return self._recipe.drawn_with(split=self.split, seed=seed)
-        return self._drawn(self._recipe, np_random(seed)[0])
+            return self._task_spec.drawn_with(split=self.split, seed=seed)
+        return self._drawn(self._task_spec, np_random(seed)[0])
 
     def plan(self) -> tuple[str, ...] | None:
         """Return commands that win from here, proved to be as few as can be wherever the search closes."""
-        plan = cast(TextWorldTask, self.task).planner.plan(self._engine.state)
+        plan = self.task.planner.plan(self._engine.state)
         return None if plan is None else tuple(operator.name for operator in plan.operators)
 
     def look_up(self, word: str) -> str | None:
         """Return `map`: all rooms, what is in them, and where the player is."""
         if word != "map":
             return None
-        task = cast(TextWorldTask, self.task)
+        task = self.task
         names = {key: info.name for key, info in task.game.infos.items()}
         return draw_map(task.ground.facts(self._engine.state), names)
 
-    def _new_task(self) -> Task:
+    def _new_task(self) -> TextWorldTask:
         if self._file_task is not None:
             return self._file_task
-        assert self._recipe is not None
+        assert self._task_spec is not None
         if self._literature_seed is not None:
-            return make_task(self._recipe.drawn_with(split=self.split, seed=self._literature_seed))
-        return make_task(self._drawn(self._recipe, self.np_random))
+            return make_task(self._task_spec.drawn_with(split=self.split, seed=self._literature_seed))
+        return make_task(self._drawn(self._task_spec, self.np_random))
 
-    def _drawn(self, recipe: Recipe, generator: np.random.Generator) -> Recipe:
-        return recipe.drawn_with(split=self.split, seed=int(generator.integers(2**31)))
+    def _drawn(self, spec: TaskSpec, generator: np.random.Generator) -> TaskSpec:
+        return spec.drawn_with(split=self.split, seed=int(generator.integers(2**31)))
 
-    def _find_task(self, task_id: str) -> Task:
+    def _find_task(self, task_id: str) -> TextWorldTask:
         if self._file_task is None:
             return find_task(task_id)
         if task_id != self._file_task.task_id:
             raise ValueError(f"expected the task {self._file_task.task_id!r}, the only one, got {task_id!r:.120}")
         return self._file_task
 
-    def _begin(self, task: Task) -> Turn:
-        self._load(cast(TextWorldTask, task))
-        return self._turn_of(self._engine.reset(), cast(TextWorldTask, task))
+    def _begin(self, task: TextWorldTask) -> StepResult:
+        self._load(task)
+        return self._counted(self._engine.reset())
 
-    def _play(self, command: str) -> Turn:
-        return self._turn_of(self._engine.step(command), cast(TextWorldTask, self.task))
+    def _play(self, command: str) -> StepResult:
+        return self._counted(self._engine.step(command))
 
     def _snapshot_backend(self) -> Any:
         return self._engine.snapshot()
 
-    def _restore_backend(self, task: Task, snapshot: Any) -> None:
-        self._load(cast(TextWorldTask, task))
+    def _restore_backend(self, task: TextWorldTask, snapshot: Any) -> None:
+        self._load(task)
         self._engine.restore(snapshot)
 
     def _commands_now(self) -> tuple[str, ...]:
-        return cast(TextWorldTask, self.task).ground.commands(self._engine.state)
+        return self.task.ground.commands(self._engine.state)
 
     def _unreadable(self, command: str) -> str | None:
         # A comma can be the end of a command ("north, north"): two turns of the world for one step.
@@ -299,21 +301,13 @@ class TextWorldEnv(TextAgentEnv):
             self._backend, self._engine = "inform7", Inform7Engine()
             self._engine.load(task)
 
-    def _turn_of(self, reply: Reply, task: TextWorldTask) -> Turn:
+    def _counted(self, result: StepResult) -> StepResult:
+        """Return a result of the engine with the number of sub-goals that stand."""
+        task, state = self.task, self._engine.state
         if task.counts_points:
-            done = task.ground.completed_points(reply.state)
-        else:
-            remaining = task.planner.remaining(reply.state)
-            done = 0 if remaining is None else task.subgoals_total - remaining
-        return Turn(
-            text=reply.text,
-            subgoals_done=done,
-            won=reply.won,
-            lost=reply.lost,
-            valid=reply.valid,
-            admissible=reply.admissible,
-            points=reply.score,
-        )
+            return result._replace(subgoals_done=task.ground.completed_points(state))
+        remaining = task.planner.remaining(state)
+        return result._replace(subgoals_done=0 if remaining is None else task.subgoals_total - remaining)
 
 
 def _refuse(reason: str, options: dict[str, Any]) -> None:

@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from textagent_gym.bench import compare
 from textagent_gym.cache import cache_folder, keep
-from textagent_gym.engines import Reply
+from textagent_gym.contract import StepResult
 from textagent_gym.envs.packages import import_textworld, undisturbed
 from textagent_gym.envs.textworld.types import TextWorldTask
 
@@ -50,15 +51,15 @@ class Inform7Engine:
             self._env = textworld.start(str(compiled(task)), infos)
         self._task = task
 
-    def reset(self) -> Reply:
+    def reset(self) -> StepResult:
         """Start the game from its beginning."""
         self._commands = []
         game_state = self._env.reset()
         assert self._task is not None  # load() comes first
         return self._reply(game_state, game_state["feedback"], self._task.ground.problem.initial, valid=True)
 
-    def step(self, command: str) -> Reply:
-        """Return types one line."""
+    def step(self, command: str) -> StepResult:
+        """Type one line."""
         self._commands.append(command)
         game_state, _, _ = self._env.step(command)
         valid = _CARRIED_OUT.search(game_state["raw"]) is not None
@@ -80,18 +81,24 @@ class Inform7Engine:
             self._env.close()
         self._env = self._task = None
 
-    def _reply(self, game_state: Any, printed: str, previous: int, valid: bool) -> Reply:
+    def _reply(self, game_state: Any, printed: str, previous: int, valid: bool) -> StepResult:
         assert self._task is not None
         self.state = self._task.ground.state(game_state["_facts"], previous)
-        return Reply(
+        return StepResult(
             text=spoken(printed),
-            state=self.state,
             admissible=tuple(game_state["admissible_commands"]),
             valid=valid,
-            score=int(game_state["score"] or 0),
+            points=int(game_state["score"] or 0),
             won=game_state["won"],
             lost=game_state["lost"],
         )
+
+
+def compare_with_interpreter(
+    env_id: str, *, reference: str, num_steps: int, num_tasks: int, env_kwargs: dict[str, Any]
+) -> dict[str, float | str]:
+    """Time the native engine against the interpreter, see `textagent_gym.bench.compare`."""
+    return compare(env_id, bare_gym, num_steps=num_steps, env_kwargs=env_kwargs)
 
 
 def bare_gym(task: TextWorldTask) -> Any:

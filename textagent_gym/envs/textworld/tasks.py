@@ -1,4 +1,4 @@
-"""TextWorld tasks: a recipe is drawn into a game, the cache keeps it, a planner knows how far it is from being won."""
+"""TextWorld tasks: a specification gives a game, the cache keeps it, a planner knows how far it is from being won."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from textagent_gym.contract import Split
 from textagent_gym.envs.packages import import_textworld, undisturbed
 from textagent_gym.envs.textworld.generation.ambiguity import is_playable
 from textagent_gym.envs.textworld.generation.draft import Draft, draft, give_instructions, make_simple
-from textagent_gym.envs.textworld.types import Recipe, TextWorldTask
+from textagent_gym.envs.textworld.types import TaskSpec, TextWorldTask
 from textagent_gym.envs.textworld.world.grounding import GroundGame, as_fact
 from textagent_gym.planning import Planner
 
@@ -40,36 +40,36 @@ NUM_VARIANTS = 20
 """How often the quests of one draw are given other objects and other words."""
 
 _FORMAT = "textworld-1"
-"""Name of the cache folder; to be changed with whatever changes the games of a recipe."""
+"""Name of the cache folder; to be changed with whatever changes the games of a specification."""
 
 
 @functools.lru_cache(maxsize=256)
-def make_task(recipe: Recipe) -> TextWorldTask:
-    """Return the task of a recipe: from memory, from the cache folder, or generated and kept in both.
+def make_task(spec: TaskSpec) -> TextWorldTask:
+    """Return the task of a specification: from memory, from the cache folder, or generated and kept in both.
 
     Raises:
-        ValueError: No game has what the recipe asks for; the message names what was found instead.
+        ValueError: No game has what the specification asks for; the message names what was found instead.
     """
-    path = cached_file(recipe)
+    path = cached_file(spec)
     game = _read_cached(path)
     if game is None:
-        game = generate(recipe)
+        game = generate(spec)
         game.metadata["content"] = content_of(game)
         # No time stamp goes into the file: the same game is the same bytes.
         path = keep(path, gzip.compress(json.dumps(game.serialize()).encode(), mtime=0))
-    simple = recipe.challenge == "simple"
-    kind = "tw-simple" if simple else "exact" if recipe.exact else "tw-make custom"
+    simple = spec.challenge == "simple"
+    kind = "tw-simple" if simple else "exact" if spec.exact else "tw-make custom"
     details = {
         "generator": kind,
-        "instructions": recipe.instructions,
+        "instructions": spec.instructions,
         "generator_seed": game.metadata["generator_seed"],
     }
-    return task_of(game, path, name=recipe.name, split=recipe.split, details=details, counts_points=simple)
+    return task_of(game, path, name=spec.name, split=spec.split, details=details, counts_points=simple)
 
 
-def cached_file(recipe: Recipe) -> Path:
-    """Return the path of a recipe's game in the cache folder."""
-    return cache_folder() / _FORMAT / f"{recipe.name}.json.gz"
+def cached_file(spec: TaskSpec) -> Path:
+    """Return the path of a specification's game in the cache folder."""
+    return cache_folder() / _FORMAT / f"{spec.name}.json.gz"
 
 
 def find_task(task_id: str) -> TextWorldTask:
@@ -79,42 +79,40 @@ def find_task(task_id: str) -> TextWorldTask:
         ValueError: The name is not one of this domain's, or its game is another one than it was when it was named.
     """
     name, _, _ = task_id.rpartition(".")
-    recipe = Recipe.parse(name)
-    if recipe is None:
+    spec = TaskSpec.parse(name)
+    if spec is None:
         raise ValueError(
             f"expected a task_id such as 'w6-o8-q8-exact-steps-train-7.0123456789ab', got {task_id!r:.120}"
         )
-    task = make_task(recipe)
+    task = make_task(spec)
     if task.task_id != task_id:
         raise ValueError(f"expected the game {task_id!r}, got {task.task_id!r} from this version of the generator")
     return task
 
 
-def generate(recipe: Recipe) -> Game:
-    """Draw games until one is what the recipe asks for.
+def generate(spec: TaskSpec) -> Game:
+    """Draw games until one is what the specification asks for.
 
     Raises:
         ValueError: None of many draws was.
     """
     found: dict[str, set[int]] = {"action_space_size": set(), "solution_length": set()}
-    if recipe.split == "literature":
-        game = _draw(recipe, recipe.seed, found)
+    if spec.split == "literature":
+        game = _draw(spec, spec.seed, found)
         if game is None:
-            raise ValueError(
-                f"expected a seed with which tw-make custom makes a game of {recipe.name}, got {recipe.seed}"
-            )
-        game.metadata["generator_seed"] = recipe.seed
+            raise ValueError(f"expected a seed with which tw-make custom makes a game of {spec.name}, got {spec.seed}")
+        game.metadata["generator_seed"] = spec.seed
         return game
     for attempt in range(MAX_DRAWS):
-        seed = int(np.random.SeedSequence([recipe.seed, attempt]).generate_state(1)[0])
-        game = _draw(recipe, seed, found)
+        seed = int(np.random.SeedSequence([spec.seed, attempt]).generate_state(1)[0])
+        game = _draw(spec, seed, found)
         if game is not None:
             game.metadata["generator_seed"] = seed
             return game
     seen = "; ".join(f"{name} {min(values)} to {max(values)}" for name, values in found.items() if values)
     raise ValueError(
-        f"expected a feasible combination, got state_space_size={recipe.num_rooms}, "
-        f"action_space_size={recipe.num_objects}, solution_length={recipe.solution_length} ({recipe.split}): "
+        f"expected a feasible combination, got state_space_size={spec.num_rooms}, "
+        f"action_space_size={spec.num_objects}, solution_length={spec.solution_length} ({spec.split}): "
         f"none in {MAX_DRAWS} draws, which had {seen or 'no quest at all'}"
     )
 
@@ -131,37 +129,35 @@ def structure_of(game: Game) -> str:
     return _digest([_sorted_facts(game.world.facts), quests])
 
 
-def _draw(recipe: Recipe, seed: int, found: dict[str, set[int]]) -> Game | None:
+def _draw(spec: TaskSpec, seed: int, found: dict[str, set[int]]) -> Game | None:
     """Return one game of the requested size, or None; what was found instead goes into `found`."""
-    if recipe.challenge == "simple":
-        return make_simple(
-            rewards=recipe.rewards, instructions=recipe.instructions, test=recipe.split == "test", seed=seed
-        )
+    if spec.challenge == "simple":
+        return make_simple(rewards=spec.rewards, instructions=spec.instructions, test=spec.split == "test", seed=seed)
     import_textworld()
     from textworld.generator import QuestGenerationError
 
-    num_quests, quest_length = quest_shape(recipe.solution_length) if recipe.exact else (1, recipe.solution_length)
+    num_quests, quest_length = quest_shape(spec.solution_length) if spec.exact else (1, spec.solution_length)
     try:
         drawn = draft(
-            num_rooms=recipe.num_rooms,
-            num_objects=recipe.num_objects,
+            num_rooms=spec.num_rooms,
+            num_objects=spec.num_objects,
             quest_length=quest_length,
             num_quests=num_quests,
             seed=seed,
-            instructions=recipe.instructions,
-            node_budget=NODE_BUDGET if recipe.exact else None,
+            instructions=spec.instructions,
+            node_budget=NODE_BUDGET if spec.exact else None,
         )
     except QuestGenerationError:
         return None
     found["action_space_size"].add(drawn.num_objects)
-    if recipe.exact:
-        cut = _cut_to(drawn, recipe.solution_length, found) if drawn.num_objects <= recipe.num_objects else None
+    if spec.exact:
+        cut = _cut_to(drawn, spec.solution_length, found) if drawn.num_objects <= spec.num_objects else None
         if cut is None:
             return None
         drawn = cut
-    game = _varied(drawn, recipe.split) if recipe.exact else _as_drawn(drawn, recipe.split)
+    game = _varied(drawn, spec.split) if spec.exact else _as_drawn(drawn, spec.split)
     if game is not None:
-        give_instructions(game, recipe.instructions)
+        give_instructions(game, spec.instructions)
     return game
 
 

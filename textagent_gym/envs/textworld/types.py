@@ -24,8 +24,8 @@ SimpleRewards = Literal["sparse", "balanced", "dense"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Everything that a game depends on; the same recipe makes the same game everywhere.
+class TaskSpec:
+    """Everything that a game depends on; the same specification makes the same game everywhere.
 
     Attributes:
         challenge: "custom" for `tw-make custom`, "simple" for `tw-make tw-simple`.
@@ -50,8 +50,8 @@ class Recipe:
     split: Split = "train"
     seed: int = 0
 
-    def drawn_with(self, *, split: Split, seed: int) -> Recipe:
-        """Return this recipe for another split and seed."""
+    def drawn_with(self, *, split: Split, seed: int) -> TaskSpec:
+        """Return this specification for another split and seed."""
         return replace(self, split=split, seed=seed)
 
     @property
@@ -65,23 +65,23 @@ class Recipe:
         return f"{what}-{self.instructions}-{self.split}-{self.seed}"
 
     @classmethod
-    def parse(cls, name: str) -> Recipe | None:
-        """Return the recipe of that name, or None where it names none."""
+    def parse(cls, name: str) -> TaskSpec | None:
+        """Return the specification of that name, or None where it names none."""
         end = rf"-({'|'.join(get_args(Instructions))})-(train|test|literature)-(\d{{1,10}})"
         custom = re.fullmatch(r"w(\d{1,3})-o(\d{1,3})-q(\d{1,3})-(exact|drawn)" + end, name)
         simple = re.fullmatch(rf"simple-({'|'.join(get_args(SimpleRewards))})" + end, name)
         if custom:
             rooms, objects, length, shape, instructions, split, seed = custom.groups()
-            recipe = cls(num_rooms=int(rooms), num_objects=int(objects), solution_length=int(length),
+            spec = cls(num_rooms=int(rooms), num_objects=int(objects), solution_length=int(length),
                          exact=shape == "exact", instructions=cast(Instructions, instructions),
                          split=cast(Split, split), seed=int(seed))  # fmt: skip
         elif simple:
             rewards, instructions, split, seed = simple.groups()
-            recipe = cls(challenge="simple", rewards=cast(SimpleRewards, rewards), seed=int(seed),
+            spec = cls(challenge="simple", rewards=cast(SimpleRewards, rewards), seed=int(seed),
                          instructions=cast(Instructions, instructions), split=cast(Split, split))  # fmt: skip
         else:
             return None
-        return recipe if recipe.name == name and recipe.seed < 2**31 else None
+        return spec if spec.name == name and spec.seed < 2**31 else None
 
 
 @dataclass(frozen=True, kw_only=True)

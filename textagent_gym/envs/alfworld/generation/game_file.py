@@ -15,7 +15,7 @@ from textagent_gym.envs.alfworld.generation.floor_plans import (
     package_folder,
 )
 from textagent_gym.envs.alfworld.generation.generator import Household
-from textagent_gym.envs.alfworld.generation.subgoals import SHAPES, Chore
+from textagent_gym.envs.alfworld.generation.subgoals import SHAPES, DrawnGoal
 
 ABILITIES = ("cleanable", "heatable", "coolable", "sliceable")
 
@@ -46,7 +46,7 @@ def problem_text(household: Household) -> str:
     """Return the PDDL problem, with the sections and predicates of ALFWorld's own."""
     objects = "\n".join(f"        {name} - {kind}" for name, kind in _objects(household))
     facts = "\n".join(f"        ({' '.join(fact)})" for fact in _facts(household))
-    goals = "\n".join(_goal(chore) for chore in household.chores)
+    formulas = "\n".join(_formula(goal) for goal in household.goals)
     return f"""(define (problem plan_{household.plan.number})
     (:domain alfred)
     (:objects
@@ -57,7 +57,7 @@ def problem_text(household: Household) -> str:
     )
     (:goal
         (and
-{goals}
+{formulas}
         )
     )
 )
@@ -105,10 +105,10 @@ def _placed(name: str, thing: str, place: Receptacle) -> Iterator[tuple[str, ...
     yield "objectAtLocation", name, place.location
 
 
-def _goal(chore: Chore) -> str:
+def _formula(goal: DrawnGoal) -> str:
     """Return the formula of ALFWorld's goals of that type (`gen/goal_library.py`)."""
-    thing, target, shape = f"{chore.thing}Type", f"{chore.target}Type", SHAPES[chore.kind]
-    if chore.lamp_place is not None:
+    thing, target, shape = f"{goal.thing}Type", f"{goal.target}Type", SHAPES[goal.kind]
+    if goal.lamp_place is not None:
         lamp = ["objectType ?ot " + target, "toggleable ?ot", "isToggled ?ot", "receptacleAtLocation ?r ?l"]
         lamp += ["atLocation ?a ?l", "inReceptacle ?ot ?r"]
         held = [f"objectType ?o {thing}", "holds ?a ?o"]

@@ -1,4 +1,4 @@
-"""New tasks in ALFWorld's floor plans: chores that take as many steps as asked for, then the furniture around them.
+"""New tasks in ALFWorld's floor plans: goals that take as many steps as asked for, then the furniture around them.
 
 The planner has the last word on how many steps a task takes (`tasks.make_task`): what it does not prove to be as long as
 asked for is drawn anew.
@@ -23,14 +23,14 @@ from textagent_gym.envs.alfworld.generation.floor_plans import (
 )
 from textagent_gym.envs.alfworld.generation.subgoals import (
     LAMP_PLACES,
-    MAX_CHORES,
+    MAX_GOALS,
     SHAPES,
-    Chore,
-    Chores,
+    DrawnGoal,
+    DrawnGoals,
     draw_lengths,
     possible_types,
 )
-from textagent_gym.envs.alfworld.types import Recipe, TaskType
+from textagent_gym.envs.alfworld.types import TaskSpec, TaskType
 
 MAX_COPIES = 4
 """Most objects of one kind in a room, as in ALFRED's own scenes."""
@@ -38,18 +38,18 @@ MAX_COPIES = 4
 
 @dataclass
 class Household:
-    """A furnished room with its chores.
+    """A furnished room with its goals.
 
     Attributes:
         plan: The floor plan.
-        chores: What has to be done.
+        goals: What has to be done.
         receptacles: The places for objects that it keeps, sorted by name.
         objects: (identifier, type, receptacle) of each portable object.
         lamps: The same of each lamp.
     """
 
     plan: FloorPlan
-    chores: list[Chore]
+    goals: list[DrawnGoal]
     receptacles: list[Receptacle]
     objects: list[tuple[str, str, Receptacle]] = field(default_factory=list)
     lamps: list[tuple[str, str, Receptacle]] = field(default_factory=list)
@@ -57,27 +57,27 @@ class Household:
     @property
     def task(self) -> str:
         """The sentence that tells the task, as ALFWorld tells it."""
-        return f"Your task is to: {', and '.join(chore.sentence for chore in self.chores)}."
+        return f"Your task is to: {', and '.join(goal.sentence for goal in self.goals)}."
 
 
-def draw(recipe: Recipe, rng: np.random.Generator) -> Household | None:
-    """Return a household that should be what the recipe asks for, or None where the draw came to nothing."""
-    plans = fitting_plans(recipe.split, recipe.num_receptacles, recipe.task_types)
+def draw(spec: TaskSpec, rng: np.random.Generator) -> Household | None:
+    """Return a household that should be what the specification asks for, or None where the draw came to nothing."""
+    plans = fitting_plans(spec.split, spec.num_receptacles, spec.task_types)
     if not plans:
         return None
     plan = plans[rng.integers(len(plans))]
-    lengths = draw_lengths(plan, recipe, rng)
+    lengths = draw_lengths(plan, spec, rng)
     if lengths is None:
         return None
-    chores = Chores(plan, rng)
+    goals = DrawnGoals(plan, rng)
     for kind, closed in lengths:
-        if not chores.add(kind, closed):
+        if not goals.add(kind, closed):
             return None
-    receptacles = _furnished(plan, chores.needed(), recipe.num_receptacles, rng)
+    receptacles = _furnished(plan, goals.needed(), spec.num_receptacles, rng)
     if receptacles is None:
         return None
-    household = Household(plan, chores.chores, receptacles)
-    return household if _stock(household, recipe.num_objects, rng) else None
+    household = Household(plan, goals.goals, receptacles)
+    return household if _stock(household, spec.num_objects, rng) else None
 
 
 @functools.lru_cache(maxsize=64)
@@ -99,7 +99,7 @@ def plans_of(split: Split) -> Iterator[FloorPlan]:
 
 
 def describe_feasible(split: Split, task_types: Sequence[TaskType]) -> str:
-    """Describe the feasible knobs: for each type and room the receptacles, the objects and the steps of one chore."""
+    """Describe the feasible knobs: for each type and room the receptacles, the objects and the steps of one goal."""
     found = []
     for kind in task_types:
         shape = SHAPES[kind]
@@ -114,11 +114,9 @@ def describe_feasible(split: Split, task_types: Sequence[TaskType]) -> str:
             longest = shape.steps + shape.max_closed
             found.append(
                 f"{kind} in a {room}: {fewest} to {most} receptacles, {shape.num_objects} to {objects} objects, "
-                f"{shortest} to {longest} steps a chore"
+                f"{shortest} to {longest} steps a goal"
             )
-    several = (
-        f"; up to {MAX_CHORES} chores with receptacles of their own, at most one of them to look, make longer tasks"
-    )
+    several = f"; up to {MAX_GOALS} goals with receptacles of their own, at most one of them to look, make longer tasks"
     return ("; ".join(found) or "none of these types in this split") + several
 
 
@@ -135,22 +133,22 @@ def _furnished(
 
 
 def _stock(household: Household, num_objects: int, rng: np.random.Generator) -> bool:
-    """Put in the objects of the chores and others of the room, as many as asked for; False where they do not fit."""
+    """Put in the objects of the goals and others of the room, as many as asked for; False where they do not fit."""
     copies: dict[str, int] = {}
 
     def put(thing: str, place: Receptacle) -> None:
         copies[thing] = copies.get(thing, 0) + 1
         household.objects.append((f"{thing}_bar_{copies[thing]}", thing, place))
 
-    for chore in household.chores:
-        for source in chore.sources:
-            put(chore.thing, source)
-    lamp_place = next((chore.lamp_place for chore in household.chores if chore.lamp_place is not None), None)
+    for goal in household.goals:
+        for source in goal.sources:
+            put(goal.thing, source)
+    lamp_place = next((goal.lamp_place for goal in household.goals if goal.lamp_place is not None), None)
     if lamp_place is None and "DeskLamp" in household.plan.lamps:
         lamp_place = next((place for place in household.receptacles if place.kind in LAMP_PLACES), None)
     if lamp_place is not None:
         household.lamps.append(("DeskLamp_bar_1", "DeskLamp", lamp_place))
-    wanted = {chore.thing for chore in household.chores}
+    wanted = {goal.thing for goal in household.goals}
     places = {
         thing: [place for place in household.receptacles if thing in may_hold()[place.kind]]
         for thing in household.plan.kinds

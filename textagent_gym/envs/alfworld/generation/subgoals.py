@@ -1,6 +1,6 @@
-"""Chores: ALFWorld's six types of task, drawn and placed in a floor plan.
+"""Goals: ALFWorld's six types of task, drawn and placed in a floor plan.
 
-What a chore takes is known before it is placed: going somewhere, taking, going on and putting down are 4 steps, a station on
+What a goal takes is known before it is placed: going somewhere, taking, going on and putting down are 4 steps, a station on
 the way 2 more, a closed receptacle 1 more.
 """
 
@@ -21,19 +21,19 @@ from textagent_gym.envs.alfworld.generation.floor_plans import (
     able,
     may_hold,
 )
-from textagent_gym.envs.alfworld.types import Recipe, TaskType
+from textagent_gym.envs.alfworld.types import TaskSpec, TaskType
 
 T = TypeVar("T")
 
-MAX_CHORES = 8
-"""Most chores of one task."""
+MAX_GOALS = 8
+"""Most goals of one task."""
 
 LAMP_PLACES = ("Desk", "SideTable", "Dresser", "Shelf", "CoffeeTable")
 """Where desk lamps stand in ALFWorld's games; floor lamps stand nowhere in them, so that no goal can name one."""
 
 
 class Shape(NamedTuple):
-    """Form of the chores of one task type.
+    """Form of the goals of one task type.
 
     Attributes:
         steps: Steps when everything is open and lies apart.
@@ -43,7 +43,7 @@ class Shape(NamedTuple):
         ability: What an object must be able to undergo, or None.
         state: What it must be afterwards, in PDDL, or None.
         rooms: Where ALFWorld has such tasks.
-        sentences: How the task is told.
+        sentences: Wordings of the task.
     """
 
     steps: int
@@ -86,15 +86,15 @@ SHAPES: dict[TaskType, Shape] = {
 
 
 @dataclass(frozen=True)
-class Chore:
-    """One chore in a room.
+class DrawnGoal:
+    """One goal in a room.
 
     Attributes:
         kind: Its type.
         thing: Type of its objects.
         sources: Where they lie at first.
         target: Type of the receptacle in which they belong, or of the lamp.
-        sentence: How it is told.
+        sentence: Its wording.
         lamp_place: Where the lamp stands, or None.
     """
 
@@ -120,12 +120,12 @@ def possible_types(plan: FloorPlan, task_types: Sequence[TaskType]) -> list[Task
     return found
 
 
-def draw_lengths(plan: FloorPlan, recipe: Recipe, rng: np.random.Generator) -> list[tuple[TaskType, int]] | None:
-    """Return types of chores with their numbers of closed receptacles, which add up to the length; looking comes last."""
-    types = possible_types(plan, recipe.task_types)
+def draw_lengths(plan: FloorPlan, spec: TaskSpec, rng: np.random.Generator) -> list[tuple[TaskType, int]] | None:
+    """Return types of goals with their numbers of closed receptacles, which add up to the length; looking comes last."""
+    types = possible_types(plan, spec.task_types)
     chosen: list[tuple[TaskType, int]] = []
-    left = recipe.solution_length
-    while left > 0 and len(chosen) < MAX_CHORES:
+    left = spec.solution_length
+    while left > 0 and len(chosen) < MAX_GOALS:
         options = [
             (kind, closed)
             for kind in types
@@ -147,11 +147,11 @@ def draw_lengths(plan: FloorPlan, recipe: Recipe, rng: np.random.Generator) -> l
     return sorted(chosen, key=lambda pair: pair[0] == "look_at_obj_in_light")
 
 
-class Chores:
-    """Places chores in a floor plan, apart from each other: no shared kinds of things, places to open, or visits."""
+class DrawnGoals:
+    """Places goals in a floor plan, apart from each other: no shared kinds of things, places to open, or visits."""
 
     def __init__(self, plan: FloorPlan, rng: np.random.Generator) -> None:
-        self.chores: list[Chore] = []
+        self.goals: list[DrawnGoal] = []
         self._plan, self._rng = plan, rng
         self._taken: set[str] = set()  # locations where something is fetched or brought
         self._targets: set[str] = set()
@@ -160,35 +160,35 @@ class Chores:
             self._places.setdefault(receptacle.kind, []).append(receptacle)
 
     def add(self, kind: TaskType, closed: int) -> bool:
-        """Add a chore that passes `closed` closed receptacles (-1: the thing lies where the lamp stands)."""
+        """Add a goal that passes `closed` closed receptacles (-1: the thing lies where the lamp stands)."""
         shape = SHAPES[kind]
-        used = {chore.thing for chore in self.chores}
+        used = {goal.thing for goal in self.goals}
         things = [
             thing
             for thing in self._plan.kinds
             if thing not in used and (shape.ability is None or thing in able()[shape.ability])
         ]
         for thing in self._shuffled(things)[:10]:
-            chore = (
+            goal = (
                 self._looking(thing, closed) if kind == "look_at_obj_in_light" else self._placing(kind, thing, closed)
             )
-            if chore is not None:
-                self.chores.append(chore)
+            if goal is not None:
+                self.goals.append(goal)
                 return True
         return False
 
     def needed(self) -> list[Receptacle]:
-        """Return the receptacles without which the chores cannot be done: one of each kind that will do."""
-        needed = [source for chore in self.chores for source in chore.sources]
-        needed += [chore.lamp_place for chore in self.chores if chore.lamp_place is not None]
-        stations = [SHAPES[chore.kind].station for chore in self.chores]
-        targets = [chore.target for chore in self.chores if chore.lamp_place is None]
+        """Return the receptacles without which the goals cannot be done: one of each kind that will do."""
+        needed = [source for goal in self.goals for source in goal.sources]
+        needed += [goal.lamp_place for goal in self.goals if goal.lamp_place is not None]
+        stations = [SHAPES[goal.kind].station for goal in self.goals]
+        targets = [goal.target for goal in self.goals if goal.lamp_place is None]
         for wanted in [*targets, *filter(None, stations)]:
             if all(receptacle.kind != wanted for receptacle in needed):
                 needed.append(self._pick(self._places[wanted]))
         return list(dict.fromkeys(needed))
 
-    def _placing(self, kind: TaskType, thing: str, closed: int) -> Chore | None:
+    def _placing(self, kind: TaskType, thing: str, closed: int) -> DrawnGoal | None:
         shape = SHAPES[kind]
         targets = [
             target
@@ -213,10 +213,10 @@ class Chores:
                 self._taken |= apart
                 self._targets.add(target)
                 sentence = self._told(kind, thing, target)
-                return Chore(kind, thing, tuple(sources), target, sentence)
+                return DrawnGoal(kind, thing, tuple(sources), target, sentence)
         return None
 
-    def _looking(self, thing: str, closed: int) -> Chore | None:
+    def _looking(self, thing: str, closed: int) -> DrawnGoal | None:
         places = [
             place for kind in LAMP_PLACES for place in self._places.get(kind, ()) if place.location not in self._taken
         ]
@@ -228,7 +228,7 @@ class Chores:
             if source is not None:
                 self._taken |= {place.location, source.location}
                 sentence = self._told("look_at_obj_in_light", thing, LAMPS[0])
-                return Chore("look_at_obj_in_light", thing, (source,), LAMPS[0], sentence, lamp_place=place)
+                return DrawnGoal("look_at_obj_in_light", thing, (source,), LAMPS[0], sentence, lamp_place=place)
         return None
 
     def _source(self, thing: str, kinds: set[str | None], apart: set[str], *, is_closed: bool) -> Receptacle | None:

@@ -134,7 +134,7 @@ def entity_names(things: Iterable[str]) -> dict[str, str]:
 
 
 def _kind(thing: str) -> str:
-    """Return the kind of a thing; a basin is told from the sink or bathtub that it is in."""
+    """Return the kind of a thing; a basin gets its kind from the sink or bathtub that it is in."""
     for mangled, sign in (("_minus_", "-"), ("_plus_", "+"), ("_dot_", "."), ("_comma_", ",")):
         thing = thing.replace(mangled, sign)
     kind, bar, _ = thing.partition("_bar_")

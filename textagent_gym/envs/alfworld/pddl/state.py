@@ -40,7 +40,7 @@ class Facts:
         self._following: dict[str, list[tuple[tuple[int, ...], Index]]] = {name: [] for name in self.fluents}
 
     def copy(self) -> Facts:
-        """Return facts that change apart from these."""
+        """Return the facts that change, apart from these."""
         other = object.__new__(Facts)
         other.fluents, other.table, other._static_indexes = self.fluents, self.table, self._static_indexes
         other._start_again({name: set(self.table[name]) for name in self.fluents})

@@ -1,4 +1,4 @@
-"""A goal's formula, read as errands."""
+"""The goals of a task, read from its formula."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from textagent_gym.envs.alfworld.pddl.parser import Conjunction, Literal
 
 
-class Placing(NamedTuple):
+class PlaceGoal(NamedTuple):
     """`num_objects` different objects of a type have to be in one receptacle of a type, in given states.
 
     Attributes:
@@ -25,7 +25,7 @@ class Placing(NamedTuple):
     num_objects: int = 1
 
 
-class Looking(NamedTuple):
+class ExamineGoal(NamedTuple):
     """At the end, an object of a type has to be held and the agent to stand before a lamp of a type that was used.
 
     Attributes:
@@ -37,7 +37,8 @@ class Looking(NamedTuple):
     lamp_type: str
 
 
-Errand = Placing | Looking
+Goal = PlaceGoal | ExamineGoal
+"""One goal of a task, which may have several."""
 
 
 class Treatment(NamedTuple):
@@ -68,14 +69,14 @@ _ABILITIES = frozenset(way.ability for way in TREATMENTS.values())
 _LAMP = {"toggleable", "istoggled", "receptacleatlocation", "atlocation", "inreceptacle", "objecttype"}
 
 
-def read_errands(goal: tuple[Conjunction, ...]) -> tuple[Errand, ...] | None:
-    """Return the errands of a goal, in the order of the formula, or None where it asks for something else."""
-    if len(goal) != 1:
+def read_goals(formula: tuple[Conjunction, ...]) -> tuple[Goal, ...] | None:
+    """Return the goals in a formula, in its order, or None if it asks for something else."""
+    if len(formula) != 1:
         return None
-    found: list[Errand] = []
+    found: list[Goal] = []
     held: list[str] = []
     lamps: list[str] = []
-    for part in (list(conjunction.literals) for conjunction in goal[0].parts()):
+    for part in (list(conjunction.literals) for conjunction in formula[0].parts()):
         types = {lit.arguments[0]: lit.arguments[1] for lit in part if lit.predicate == "objecttype"}
         predicates = {literal.predicate for literal in part}
         if predicates == {"objecttype", "holds"} and len(types) == 1:
@@ -87,13 +88,13 @@ def read_errands(goal: tuple[Conjunction, ...]) -> tuple[Errand, ...] | None:
         else:
             return None
     if (len(held), len(lamps)) == (1, 1):
-        found.append(Looking(held[0], lamps[0]))
+        found.append(ExamineGoal(held[0], lamps[0]))
     elif held or lamps:
         return None
     return tuple(found)
 
 
-def _placing(part: list[Literal], types: dict[str, str]) -> Placing | None:
+def _placing(part: list[Literal], types: dict[str, str]) -> PlaceGoal | None:
     places = {lit.arguments for lit in part if lit.predicate == "inreceptacle"}
     kinds = {lit.arguments for lit in part if lit.predicate == "receptacletype"}
     objects = {thing for thing, _ in places}
@@ -113,6 +114,6 @@ def _placing(part: list[Literal], types: dict[str, str]) -> Placing | None:
         return None
     predicates = frozenset(next(iter(said.values())))
     ((_, receptacle_type),) = kinds
-    return Placing(
+    return PlaceGoal(
         next(iter(types.values())), receptacle_type, predicates & _STATES, predicates & _ABILITIES, len(objects)
     )

@@ -8,19 +8,19 @@ from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
 from textagent_gym.envs.alfworld.pddl.state import Facts
-from textagent_gym.envs.alfworld.planning.goals import TREATMENTS, Errand, Looking, Placing
+from textagent_gym.envs.alfworld.planning.goals import TREATMENTS, ExamineGoal, Goal, PlaceGoal
 
 Step = tuple[str, dict[str, str]]
 """An action and the values of its parameters."""
 
 
-class Situation(NamedTuple):
+class AbstractState(NamedTuple):
     """Part of a state that matters to the plan.
 
     Attributes:
         location: Where the agent is.
         held: What it holds, or None.
-        places: For each candidate (a thing that an errand could use), the receptacles that it is in.
+        places: For each candidate (a thing that a goal could use), the receptacles that it is in.
         states: For each candidate, what is true of it among `TREATMENTS`.
         opened: The open receptacles.
         used: The lamps that were used.
@@ -35,7 +35,7 @@ class Situation(NamedTuple):
 
 
 class Around(NamedTuple):
-    """Places to which errands may lead.
+    """Places to which goals may lead.
 
     Attributes:
         places: The receptacles that they may need, and those beside them.
@@ -47,33 +47,33 @@ class Around(NamedTuple):
 
 
 MAX_AROUND = 10_000
-"""Answers of `House.around` that are kept before all are forgotten."""
+"""Answers of `PlanningModel.around` that are kept before all are forgotten."""
 
 
-class House:
+class PlanningModel:
     """The part of a household that never changes, and what can be done in it.
 
     Args:
         facts: Any state.
-        errands: What has to be done.
+        goals: What has to be done.
 
     Attributes:
-        errands: What has to be done.
+        goals: What has to be done.
         location: Receptacle -> the place from which it is used.
         openable: The receptacles that can be closed.
-        candidates: The things that an errand could use, sorted.
-        errands_for: Thing -> the errands that could use it.
-        numbers: Errand -> the numbers of its candidates.
-        targets: Errand -> the receptacles in which it is done.
-        lamps: Errand -> its lamps, with the receptacles that they are in.
+        candidates: The things that a goal could use, sorted.
+        goals_for: Thing -> the goals that could use it.
+        numbers: Goal -> the numbers of its candidates.
+        targets: Goal -> the receptacles in which it is done.
+        lamps: Goal -> its lamps, with the receptacles that they are in.
         stations: State -> the receptacles where an object gets it.
-        visited: The receptacles to which errands lead, wherever things are.
+        visited: The receptacles to which goals lead, wherever things are.
         shared: The locations of several of them.
         ends: The locations where things are brought.
     """
 
-    def __init__(self, facts: Facts, errands: tuple[Errand, ...]) -> None:
-        self.errands = errands
+    def __init__(self, facts: Facts, goals: tuple[Goal, ...]) -> None:
+        self.goals = goals
         if len(facts.rows("atlocation")) != 1:
             raise ValueError(f"expected one agent at one location, got {sorted(facts.rows('atlocation'))}")
         ((self._agent, _),) = facts.rows("atlocation")
@@ -86,30 +86,30 @@ class House:
         self._abilities = {way.ability: facts.rows(way.ability) for way in TREATMENTS.values()}
         self._fits: dict[tuple[str, str], tuple[str, str] | None] = {}
         movable = {thing for (thing,) in facts.rows("pickupable")}
-        self.errands_for = {thing: [errand for errand in errands if self._suits(thing, errand)] for thing in movable}
-        self.candidates = sorted(thing for thing, found in self.errands_for.items() if found)
+        self.goals_for = {thing: [goal for goal in goals if self._suits(thing, goal)] for thing in movable}
+        self.candidates = sorted(thing for thing, found in self.goals_for.items() if found)
         self.numbers = {
-            errand: [number for number, thing in enumerate(self.candidates) if errand in self.errands_for[thing]]
-            for errand in errands
+            goal: [number for number, thing in enumerate(self.candidates) if goal in self.goals_for[thing]]
+            for goal in goals
         }
         self.targets = {
-            errand: [place for place in self._receptacles if self._is(place, errand.receptacle_type)]
-            for errand in errands
-            if isinstance(errand, Placing)
+            goal: [place for place in self._receptacles if self._is(place, goal.receptacle_type)]
+            for goal in goals
+            if isinstance(goal, PlaceGoal)
         }
         in_place = facts.index("inreceptacle", (0,))
         self.lamps = {
-            errand: sorted(
+            goal: sorted(
                 (lamp, place)
                 for (lamp,) in facts.rows("toggleable")
-                if (lamp, errand.lamp_type) in facts.rows("objecttype") and lamp not in movable
+                if (lamp, goal.lamp_type) in facts.rows("objecttype") and lamp not in movable
                 for _, place in in_place.get(lamp, ())
                 if place in self.location
             )
-            for errand in errands
-            if isinstance(errand, Looking)
+            for goal in goals
+            if isinstance(goal, ExamineGoal)
         }
-        wanted_states = {state for errand in errands if isinstance(errand, Placing) for state in errand.states}
+        wanted_states = {state for goal in goals if isinstance(goal, PlaceGoal) for state in goal.states}
         self.stations = {
             state: [place for place in self._receptacles if any(self._is(place, kind) for kind in way.stations)]
             for state, way in TREATMENTS.items()
@@ -132,13 +132,13 @@ class House:
         self._around: dict[tuple[frozenset[str], ...], Around] = {}
         self.ends = {self.location[place] for places in self.targets.values() for place in places}
 
-    def situation(self, facts: Facts) -> Situation:
+    def situation(self, facts: Facts) -> AbstractState:
         """Return the situation of a state: the part that matters to the plan."""
         ((_, location),) = facts.rows("atlocation")
         held = next((thing for _, thing in facts.rows("holds")), None)
         places = facts.index("inreceptacle", (0,))
         changed = [(state, facts.rows(state)) for state in TREATMENTS if facts.rows(state)]
-        return Situation(
+        return AbstractState(
             location,
             held,
             tuple(
@@ -150,7 +150,7 @@ class House:
             frozenset(lamp for (lamp,) in facts.rows("istoggled")),
         )
 
-    def after(self, situation: Situation, step: Step) -> Situation:
+    def after(self, situation: AbstractState, step: Step) -> AbstractState:
         """Return the situation after a step that applies."""
         action, values = step
         if action == "gotolocation":
@@ -172,10 +172,10 @@ class House:
         states[number] = states[number] - TREATMENTS[state].ends | {state}
         return situation._replace(states=tuple(states))
 
-    def digest(self, situation: Situation) -> Hashable:
+    def digest(self, situation: AbstractState) -> Hashable:
         """Return a key for the steps that remain: situations with the same key need equally many.
 
-        All places that no errand can use are alike, but for how soon a thing can be put down there.
+        All places that no goal can use are alike, but for how soon a thing can be put down there.
         """
         places, locations = self.around(situation)
         held: Hashable = situation.held
@@ -186,8 +186,8 @@ class House:
         location = situation.location if situation.location in locations else None
         return location, held, situation.places, situation.states, situation.opened & places, situation.used
 
-    def around(self, situation: Situation) -> Around:
-        """Return the places to which errands may lead."""
+    def around(self, situation: AbstractState) -> Around:
+        """Return the places to which goals may lead."""
         found = self._around.get(situation.places)
         if found is None:
             beside = (self._beside[place] for places in situation.places for place in places)
@@ -198,33 +198,33 @@ class House:
             self._around[situation.places] = found
         return found
 
-    def undone(self, situation: Situation, errands: tuple[Errand, ...]) -> list[Errand]:
-        """Return the errands that are not done."""
-        return [errand for errand in errands if not self._is_done(situation, errand)]
+    def undone(self, situation: AbstractState, goals: tuple[Goal, ...]) -> list[Goal]:
+        """Return the goals that are not done."""
+        return [goal for goal in goals if not self._is_done(situation, goal)]
 
-    def wanted(self, undone: list[Errand]) -> list[Errand]:
-        """Return the errands that can be done now; looking comes last, since it ends with a thing in hand."""
-        placings: list[Errand] = [errand for errand in undone if isinstance(errand, Placing)]
+    def wanted(self, undone: list[Goal]) -> list[Goal]:
+        """Return the goals that can be done now; looking comes last, since it ends with a thing in hand."""
+        placings: list[Goal] = [goal for goal in undone if isinstance(goal, PlaceGoal)]
         return placings or undone
 
-    def trips(self, situation: Situation, errands: tuple[Errand, ...], at_start: bool) -> Iterator[list[Step]]:
+    def trips(self, situation: AbstractState, goals: tuple[Goal, ...], at_start: bool) -> Iterator[list[Step]]:
         """Yield the possible next moves: each a walk and the action at its end."""
-        wanted = self.wanted(self.undone(situation, errands))
+        wanted = self.wanted(self.undone(situation, goals))
         if situation.held is None:
-            for number in sorted({number for errand in wanted for number in self.numbers[errand]}):
+            for number in sorted({number for goal in wanted for number in self.numbers[goal]}):
                 for place in sorted(situation.places[number]):
                     yield [*self._reach(situation, place), self._step("pickupobject", place, self.candidates[number])]
             return
         thing = situation.held
-        for errand in wanted:
-            if self.serves(thing, errand):
-                yield from self._uses(situation, thing, errand)
+        for goal in wanted:
+            if self.serves(thing, goal):
+                yield from self._uses(situation, thing, goal)
         if at_start:
             for place in self._drops(situation):
                 yield [*self._reach(situation, place), self._step("putobject", place, thing)]
 
-    def _drops(self, situation: Situation) -> Iterator[str]:
-        """Yield the places where the held thing can be put down: those that errands lead to, and the nearest other one."""
+    def _drops(self, situation: AbstractState) -> Iterator[str]:
+        """Yield the places where the held thing can be put down: those that goals lead to, and the nearest other one."""
         assert situation.held is not None
         places, _ = self.around(situation)
         yield from (place for place in self._fitting(situation.held) if place in places)
@@ -232,13 +232,13 @@ class House:
         if nearest is not None:
             yield nearest[1]
 
-    def _nearest_drop(self, situation: Situation, places: frozenset[str]) -> tuple[int, str] | None:
+    def _nearest_drop(self, situation: AbstractState, places: frozenset[str]) -> tuple[int, str] | None:
         """Return the steps to a receptacle outside of `places` that can hold what is held, and that receptacle."""
         assert situation.held is not None
         others = (place for place in self._fitting(situation.held) if place not in places)
         return min(((self._steps_to(situation, place), place) for place in others), default=None)
 
-    def _steps_to(self, situation: Situation, place: str) -> int:
+    def _steps_to(self, situation: AbstractState, place: str) -> int:
         closed = place in self.openable and place not in situation.opened
         return (self.location[place] != situation.location) + closed
 
@@ -248,31 +248,31 @@ class House:
             self._holders[thing] = [place for place in self._receptacles if self.fit(thing, place)]
         return self._holders[thing]
 
-    def _uses(self, situation: Situation, thing: str, errand: Errand) -> Iterator[list[Step]]:
+    def _uses(self, situation: AbstractState, thing: str, goal: Goal) -> Iterator[list[Step]]:
         """Yield the next moves with the thing in hand."""
-        if isinstance(errand, Looking):
-            for lamp, place in self.lamps[errand]:
+        if isinstance(goal, ExamineGoal):
+            for lamp, place in self.lamps[goal]:
                 walk = self._walk(situation, place)
                 yield walk if lamp in situation.used else [*walk, self._step("toggleobject", place, lamp)]
             return
-        missing = errand.states - situation.states[self.candidates.index(thing)]
+        missing = goal.states - situation.states[self.candidates.index(thing)]
         for state in sorted(missing):
             way = TREATMENTS[state]
             if (thing,) in self._abilities[way.ability]:
                 for place in self.stations[state]:
                     yield [*self._walk(situation, place), self._step(way.action, place, thing)]
         if not missing:
-            for place in self.different_targets(situation, errand):
+            for place in self.different_targets(situation, goal):
                 if self.fit(thing, place):
                     yield [*self._reach(situation, place), self._step("putobject", place, thing)]
 
-    def different_targets(self, situation: Situation, errand: Placing) -> list[str]:
-        """Return an errand's targets, one of each set of equals: empty, equally closed, and on the way to nothing else."""
+    def different_targets(self, situation: AbstractState, goal: PlaceGoal) -> list[str]:
+        """Return a goal's targets, one of each set of equals: empty, equally closed, and on the way to nothing else."""
         occupied = frozenset().union(*situation.places)
         special = self.shared | {self.location[place] for place in occupied} | {situation.location}
         different = []
         seen = set()
-        for target in self.targets[errand]:
+        for target in self.targets[goal]:
             if target in occupied or self.location[target] in special:
                 different.append(target)
             elif (closed := target in self.openable and target not in situation.opened) not in seen:
@@ -280,33 +280,31 @@ class House:
                 different.append(target)
         return different
 
-    def _is_done(self, situation: Situation, errand: Errand) -> bool:
-        if isinstance(errand, Looking):
+    def _is_done(self, situation: AbstractState, goal: Goal) -> bool:
+        if isinstance(goal, ExamineGoal):
             return (
                 situation.held is not None
-                and self.serves(situation.held, errand)
+                and self.serves(situation.held, goal)
                 and any(
                     lamp in situation.used and self.location[place] == situation.location
-                    for lamp, place in self.lamps[errand]
+                    for lamp, place in self.lamps[goal]
                 )
             )
-        ready = [
-            situation.places[number] for number in self.numbers[errand] if errand.states <= situation.states[number]
-        ]
-        right = [places for places in ready if not places.isdisjoint(self.targets[errand])]
-        if len(right) < errand.num_objects:
+        ready = [situation.places[number] for number in self.numbers[goal] if goal.states <= situation.states[number]]
+        right = [places for places in ready if not places.isdisjoint(self.targets[goal])]
+        if len(right) < goal.num_objects:
             return False
-        filled = Counter(place for places in right for place in places if place in self.targets[errand])
-        return max(filled.values()) >= errand.num_objects
+        filled = Counter(place for places in right for place in places if place in self.targets[goal])
+        return max(filled.values()) >= goal.num_objects
 
-    def serves(self, thing: str, errand: Errand) -> bool:
-        """Return whether an errand could use a thing."""
-        return errand in self.errands_for.get(thing, ())
+    def serves(self, thing: str, goal: Goal) -> bool:
+        """Return whether a goal could use a thing."""
+        return goal in self.goals_for.get(thing, ())
 
-    def _suits(self, thing: str, errand: Errand) -> bool:
-        if (thing, errand.object_type) not in self._object_types.get(thing, ()):
+    def _suits(self, thing: str, goal: Goal) -> bool:
+        if (thing, goal.object_type) not in self._object_types.get(thing, ()):
             return False
-        return isinstance(errand, Looking) or all((thing,) in self._abilities[name] for name in errand.abilities)
+        return isinstance(goal, ExamineGoal) or all((thing,) in self._abilities[name] for name in goal.abilities)
 
     def _is(self, place: str, kind: str) -> bool:
         return (place, kind) in self._receptacle_types.get(place, ())
@@ -320,13 +318,13 @@ class House:
             self._fits[key] = fitting[0] if fitting else None
         return self._fits[key]
 
-    def _walk(self, situation: Situation, place: str) -> list[Step]:
+    def _walk(self, situation: AbstractState, place: str) -> list[Step]:
         start, end = situation.location, self.location[place]
         if start == end:
             return []
         return [("gotolocation", {"?a": self._agent, "?lstart": start, "?lend": end, "?r": place})]
 
-    def _reach(self, situation: Situation, place: str) -> list[Step]:
+    def _reach(self, situation: AbstractState, place: str) -> list[Step]:
         walk = self._walk(situation, place)
         closed = place in self.openable and place not in situation.opened
         return [*walk, ("openobject", {"?a": self._agent, "?l": self.location[place], "?r": place})] if closed else walk
@@ -340,7 +338,7 @@ class House:
         return action, values
 
 
-def _moved(situation: Situation, number: int | None, place: frozenset[str], *, taken: bool) -> Situation:
+def _moved(situation: AbstractState, number: int | None, place: frozenset[str], *, taken: bool) -> AbstractState:
     if number is None:
         return situation
     places = list(situation.places)

@@ -1,9 +1,9 @@
-"""Shortest plans for errands, from any state of a household.
+"""Shortest plans for goals, from any state of a household.
 
 Every receptacle can be reached from everywhere in one step and nothing has to be closed, so a shortest plan is a
 sequence of short trips: go to a thing, open what it is in, take it, go and wash, heat or cool it, go to where it belongs,
 open that, put it down. The search (A*) is over such trips. What it leaves out never helps: a thing that is in the hand
-for an errand is not put down halfway (that costs two steps and saves at most one visit), and only the thing in hand
+for a goal is not put down halfway (that costs two steps and saves at most one visit), and only the thing in hand
 at the start may be put down anywhere. A test compares the plans with an exhaustive search over single actions.
 """
 
@@ -16,9 +16,9 @@ from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 from textagent_gym.envs.alfworld.pddl.state import Facts
-from textagent_gym.envs.alfworld.planning.goals import Errand
+from textagent_gym.envs.alfworld.planning.goals import Goal
 from textagent_gym.envs.alfworld.planning.lower_bound import Estimate
-from textagent_gym.envs.alfworld.planning.model import House, Situation, Step
+from textagent_gym.envs.alfworld.planning.model import AbstractState, PlanningModel, Step
 
 NODE_BUDGET = 20_000
 """States that a search may expand before it settles for a plan that need not be the shortest."""
@@ -29,7 +29,7 @@ MAX_KNOWN = 50_000
 
 
 class Plan(NamedTuple):
-    """Steps that complete all errands.
+    """Steps that complete all goals.
 
     Attributes:
         steps: The actions.
@@ -41,46 +41,46 @@ class Plan(NamedTuple):
 
 
 class Planner:
-    """Answers how many steps remain to complete all errands, from any state of one household.
+    """Answers how many steps remain to complete all goals, from any state of one household.
 
     `remaining` is a function of the state alone, and falls by exactly one per step of `reference`. Proved answers are kept;
     an answer that is only an upper bound is found anew each time, so that what was asked before never changes it.
 
     Args:
         facts: The initial state.
-        errands: What has to be done.
-        node_budget: Situations that one search may expand before it settles for one errand after the other.
+        goals: What has to be done.
+        node_budget: Situations that one search may expand before it settles for one goal after the other.
 
     Attributes:
-        errands: What has to be done.
+        goals: What has to be done.
         reference: The plan from the initial state, or None where there is none.
     """
 
-    def __init__(self, facts: Facts, errands: tuple[Errand, ...], node_budget: int = NODE_BUDGET) -> None:
-        self.errands = errands
-        self._house = House(facts, errands)
-        self._estimate = Estimate(self._house)
+    def __init__(self, facts: Facts, goals: tuple[Goal, ...], node_budget: int = NODE_BUDGET) -> None:
+        self.goals = goals
+        self._model = PlanningModel(facts, goals)
+        self._estimate = Estimate(self._model)
         self._node_budget = node_budget
         self._known: dict[Hashable, int | None] = {}
         self._on_reference: dict[Hashable, int] = {}
-        start = self._house.situation(facts)
+        start = self._model.situation(facts)
         self.reference = self._plan(start)
         steps = self.reference.steps if self.reference is not None else ()
         for done, step in enumerate(steps):
-            self._on_reference[self._house.digest(start)] = len(steps) - done
-            start = self._house.after(start, step)
+            self._on_reference[self._model.digest(start)] = len(steps) - done
+            start = self._model.after(start, step)
 
     def remaining(self, facts: Facts) -> int | None:
-        """Step of the plan from a state, 0 where all errands are done, None where they cannot be done any more."""
-        situation = self._house.situation(facts)
-        digest = self._house.digest(situation)
+        """Step of the plan from a state, 0 where all goals are done, None where they cannot be done any more."""
+        situation = self._model.situation(facts)
+        digest = self._model.digest(situation)
         if digest in self._on_reference:
             return self._on_reference[digest]
         if len(self._known) > MAX_KNOWN:
             self._known = {}
         known = self._known
         if digest not in known:
-            found, closed = self._search(situation, self.errands, self._estimate.is_exact)
+            found, closed = self._search(situation, self.goals, self._estimate.is_exact)
             if not closed:
                 plan = self._plan(situation)
                 return None if plan is None else len(plan.steps)
@@ -88,40 +88,40 @@ class Planner:
         return known[digest]
 
     def plan(self, facts: Facts) -> Plan | None:
-        """Return a plan from a state, None where the errands cannot be done any more."""
-        return self._plan(self._house.situation(facts))
+        """Return a plan from a state, None where the goals cannot be done any more."""
+        return self._plan(self._model.situation(facts))
 
-    def _plan(self, start: Situation) -> Plan | None:
-        """Return shortest where the search closes within the budget, otherwise the errands one after the other."""
-        found, closed = self._search(start, self.errands, self._is_done)
+    def _plan(self, start: AbstractState) -> Plan | None:
+        """Return a shortest plan if the search closes within the budget, otherwise one goal after the other."""
+        found, closed = self._search(start, self.goals, self._is_done)
         if found is not None or closed:
             return None if found is None else Plan(tuple(found.steps), is_shortest=True)
         steps: list[Step] = []
-        for number in range(1, len(self.errands) + 1):
-            found, _ = self._search(start, self.errands[:number], self._is_done)
+        for number in range(1, len(self.goals) + 1):
+            found, _ = self._search(start, self.goals[:number], self._is_done)
             if found is None:
                 return None
             for step in found.steps:
-                start = self._house.after(start, step)
+                start = self._model.after(start, step)
             steps += found.steps
         return Plan(tuple(steps), is_shortest=False)
 
-    def _is_done(self, situation: Situation, errands: tuple[Errand, ...]) -> bool:
-        return not self._house.undone(situation, errands)
+    def _is_done(self, situation: AbstractState, goals: tuple[Goal, ...]) -> bool:
+        return not self._model.undone(situation, goals)
 
     def _search(
-        self, start: Situation, errands: tuple[Errand, ...], arrived: Callable[[Situation, tuple[Errand, ...]], bool]
+        self, start: AbstractState, goals: tuple[Goal, ...], arrived: Callable[[AbstractState, tuple[Goal, ...]], bool]
     ) -> tuple[_Found | None, bool]:
-        """Return a* over trips, to the first situation that has `arrived` and from which the estimate is exact.
+        """Search by A* over trips, to the first situation that has `arrived` and from which the estimate is exact.
 
         Returns:
             What was found or None, and whether the search ended within the budget.
         """
-        house = self._house
+        model = self._model
         costs = {start: 0}
-        parents: dict[Situation, tuple[Situation, list[Step]]] = {}
+        parents: dict[AbstractState, tuple[AbstractState, list[Step]]] = {}
         order = itertools.count()
-        queue = [(self._estimate.of(start, errands), 0, next(order), start)]
+        queue = [(self._estimate.of(start, goals), 0, next(order), start)]
         expanded = 0
         while queue:
             bound, minus_cost, _, situation = heapq.heappop(queue)
@@ -130,21 +130,21 @@ class Planner:
                 continue
             if bound == math.inf:
                 break
-            if arrived(situation, errands):
+            if arrived(situation, goals):
                 return _Found(int(bound), _path(parents, situation)), True
             expanded += 1
             if expanded > self._node_budget:
                 return None, False
-            for trip in house.trips(situation, errands, at_start=situation is start):
+            for trip in model.trips(situation, goals, at_start=situation is start):
                 after = situation
                 for step in trip:
-                    after = house.after(after, step)
+                    after = model.after(after, step)
                 total = cost + len(trip)
                 if total < costs.get(after, math.inf):
                     costs[after] = total
                     parents[after] = situation, trip
-                    after_bound = total + self._estimate.of(after, errands)
-                    if after_bound <= bound and arrived(after, errands):  # nothing else can take fewer steps
+                    after_bound = total + self._estimate.of(after, goals)
+                    if after_bound <= bound and arrived(after, goals):  # nothing else can take fewer steps
                         return _Found(int(after_bound), _path(parents, after)), True
                     heapq.heappush(queue, (after_bound, -total, next(order), after))
         return None, True
@@ -157,7 +157,7 @@ class _Found(NamedTuple):
     steps: list[Step]
 
 
-def _path(parents: dict[Situation, tuple[Situation, list[Step]]], situation: Situation) -> list[Step]:
+def _path(parents: dict[AbstractState, tuple[AbstractState, list[Step]]], situation: AbstractState) -> list[Step]:
     trips: list[list[Step]] = []
     while situation in parents:
         situation, trip = parents[situation]

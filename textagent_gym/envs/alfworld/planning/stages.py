@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from textagent_gym.envs.alfworld.pddl.state import Facts
-from textagent_gym.envs.alfworld.planning.goals import Errand, Looking, Placing
+from textagent_gym.envs.alfworld.planning.goals import ExamineGoal, Goal, PlaceGoal
 
 
-def num_stages(errands: tuple[Errand, ...]) -> int:
-    """Stages of all errands: 3 for each object (find, take, put down or look at), and 1 for each state it must have."""
-    return sum(
-        errand.num_objects * (3 + len(errand.states)) if isinstance(errand, Placing) else 3 for errand in errands
-    )
+def num_stages(goals: tuple[Goal, ...]) -> int:
+    """Stages of all goals: 3 for each object (find, take, put down or look at), and 1 for each state it must have."""
+    return sum(goal.num_objects * (3 + len(goal.states)) if isinstance(goal, PlaceGoal) else 3 for goal in goals)
 
 
-def stages_done(facts: Facts, errands: tuple[Errand, ...]) -> int:
+def stages_done(facts: Facts, goals: tuple[Goal, ...]) -> int:
     """Return stages that stand now. An object counts as found while it is in sight, held or where it belongs.
 
     Facts about several agents count together: what any of them has found or holds.
@@ -21,24 +19,24 @@ def stages_done(facts: Facts, errands: tuple[Errand, ...]) -> int:
     do, those that are furthest count.
     """
     done = 0
-    for errand in errands:
-        things = [thing for thing, _ in facts.index("objecttype", (1,)).get(errand.object_type, ())]
-        scores = sorted((_score(facts, errand, thing) for thing in things), reverse=True)
-        done += sum(scores[: errand.num_objects if isinstance(errand, Placing) else 1])
+    for goal in goals:
+        things = [thing for thing, _ in facts.index("objecttype", (1,)).get(goal.object_type, ())]
+        scores = sorted((_score(facts, goal, thing) for thing in things), reverse=True)
+        done += sum(scores[: goal.num_objects if isinstance(goal, PlaceGoal) else 1])
     return done
 
 
-def _score(facts: Facts, errand: Errand, thing: str) -> int:
+def _score(facts: Facts, goal: Goal, thing: str) -> int:
     held = thing in facts.index("holds", (1,))
     places = [place for _, place in facts.index("inreceptacle", (0,)).get(thing, ())]
     found = held or any(_in_sight(facts, place) for place in places)
-    if isinstance(errand, Looking):
-        return found + held + (held and _at_used_lamp(facts, errand))
-    if any(not facts.holds(ability, thing) for ability in errand.abilities):
+    if isinstance(goal, ExamineGoal):
+        return found + held + (held and _at_used_lamp(facts, goal))
+    if any(not facts.holds(ability, thing) for ability in goal.abilities):
         return 0
-    ready = sum(facts.holds(state, thing) for state in errand.states)
-    placed = any(facts.holds("receptacletype", place, errand.receptacle_type) for place in places)
-    if placed and ready == len(errand.states):
+    ready = sum(facts.holds(state, thing) for state in goal.states)
+    placed = any(facts.holds("receptacletype", place, goal.receptacle_type) for place in places)
+    if placed and ready == len(goal.states):
         return 3 + ready
     return found + held + ready
 
@@ -50,9 +48,9 @@ def _in_sight(facts: Facts, place: str) -> bool:
     )
 
 
-def _at_used_lamp(facts: Facts, errand: Looking) -> bool:
+def _at_used_lamp(facts: Facts, goal: ExamineGoal) -> bool:
     return any(
-        facts.holds("objecttype", lamp, errand.lamp_type)
+        facts.holds("objecttype", lamp, goal.lamp_type)
         and any(_in_sight(facts, place) for _, place in facts.index("inreceptacle", (0,)).get(lamp, ()))
         for (lamp,) in facts.rows("istoggled")
     )

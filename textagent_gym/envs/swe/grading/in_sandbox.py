@@ -1,7 +1,7 @@
 """The part that both runners inside the sandbox share: a watch over the interpreter, and a report that is signed.
 
 A program is handed over as source text (`python -s -c`): this file, then what follows a mark in one of the runners. It
-reads its job from standard input, and signs its report with a key that it was told there: what the code under test
+reads its job from standard input, and signs its report with a key that it was given there: what the code under test
 prints, or leaves in files, counts for nothing. All that it needs is imported before the repository can be imported. It must
 run on old interpreters, too: an image brings its own.
 

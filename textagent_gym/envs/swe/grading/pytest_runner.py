@@ -31,7 +31,7 @@ class Reporter:
         self.outcomes, self.messages, self.broken = {}, {}, []
 
     def pytest_configure(self, config):
-        """Chooses how failures are told."""
+        """Choose the style of failure reports."""
         config.option.tbstyle = self.traceback
 
     def pytest_sessionstart(self):
@@ -50,7 +50,7 @@ class Reporter:
         if report.outcome == "failed":
             self.outcomes[report.nodeid] = "failed"
             if len(self.messages) < self.num_messages:
-                self.messages.setdefault(report.nodeid, self.told(report))
+                self.messages.setdefault(report.nodeid, self.text_of(report))
         elif known is None and (report.when == "call" or report.outcome == "skipped"):
             self.outcomes[report.nodeid] = report.outcome
 
@@ -58,9 +58,9 @@ class Reporter:
         """Note that a file that cannot be collected is broken."""
         if report.outcome == "failed":
             self.broken.append(report.nodeid)
-            self.messages.setdefault(report.nodeid, self.told(report))
+            self.messages.setdefault(report.nodeid, self.text_of(report))
 
-    def told(self, report):
+    def text_of(self, report):
         """Return the end of a failure's account."""
         return str(report.longrepr)[-self.message_length :]
 

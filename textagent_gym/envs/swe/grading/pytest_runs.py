@@ -1,4 +1,4 @@
-"""Runs of pytest over a tree, in a sandbox of their own: which test did what, told by our reporter and signed."""
+"""Runs of pytest over a tree, in a sandbox of their own: results of single tests, reported by our plugin and signed."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def run_tests(
         targets: Files or ids of tests, as pytest takes them.
         sandbox: Where it runs.
         seconds: Wall-clock limit, in seconds.
-        num_messages: How many failures are told.
-        message_length: The last characters of each that are told.
+        num_messages: Number of failures that are reported.
+        message_length: Characters at the end of each that are kept.
         requirements: Wheels that the tests need besides pytest, each as "name==version".
         allowed: Of what is done to the interpreter, what does not end the run, see `TestReport.seen`; None to end none.
 
@@ -94,7 +94,7 @@ def run_tests(
         "before": [] if sandbox.brings_pytest else [RUNTIME],
         "arguments": list(targets),
         "protected": test_files(targets),
-        # A failure told in pytest's own style costs a parse of its file, and assertions that tell their values twice the
+        # A failure reported in pytest's own style costs a parse of its file, and assertions that tell their values twice the
         # time of a short run; where nobody reads what failed, neither is wanted.
         "traceback": "short" if num_messages else "native",
         "assertions": "rewrite" if num_messages else "plain",

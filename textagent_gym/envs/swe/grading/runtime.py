@@ -100,8 +100,8 @@ def _install(requirements: tuple[str, ...], folder: Path) -> None:
     command += ["--no-compile", "--no-input", "--quiet", "--disable-pip-version-check", "--root-user-action", "ignore"]
     ran = subprocess.run([*command, "--", *requirements], capture_output=True, text=True, check=False)
     if ran.returncode:
-        told = ran.stderr.strip().rpartition("\n")[2][-300:]
-        raise WheelError(f"expected pip to install wheels of {', '.join(requirements)}, got: {told}")
+        message = ran.stderr.strip().rpartition("\n")[2][-300:]
+        raise WheelError(f"expected pip to install wheels of {', '.join(requirements)}, got: {message}")
     shutil.rmtree(folder / "bin", ignore_errors=True)  # its programs name the host's interpreter
 
 

@@ -1,4 +1,4 @@
-"""The three interfaces: what an agent is told of its actions, how many there are, and the reference repair as actions."""
+"""The three interfaces: the description of the actions, their number, and the reference repair as actions."""
 
 from __future__ import annotations
 

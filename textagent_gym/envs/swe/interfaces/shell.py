@@ -16,12 +16,12 @@ MAX_MESSAGES = 8
 """Failures that a run of tests tells in full."""
 
 MESSAGE_LENGTH = 1_200
-"""The last characters that are told of each."""
+"""Characters at the end of each stream that are shown."""
 
 _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
 
 
-class Ran(NamedTuple):
+class CommandResult(NamedTuple):
     """Result of a command.
 
     Attributes:
@@ -35,7 +35,7 @@ class Ran(NamedTuple):
     notes: tuple[str, ...]
 
     @property
-    def told(self) -> str:
+    def to_observation(self) -> str:
         """The observation, in the form of mini-swe-agent."""
         parts = [f"<returncode>{self.returncode}</returncode>"]
         parts.append(
@@ -69,7 +69,7 @@ class Shell:
         self._test_seconds = test_seconds
         self._requirements = requirements
 
-    def run(self, command: str) -> Ran:
+    def run(self, command: str) -> CommandResult:
         """Run a command with bash; one that names git finds a repository, see `git`."""
         tree, workspace = self._workspace.files, self._workspace
         with_git = git.is_named(command) and git.FOLDER not in tree
@@ -101,7 +101,7 @@ class Shell:
         notes += [f"{path:.200} is too large, or has too long a name, and was not kept." for path in refused[:3]]
         if outcome.stopped is not None:
             notes.append(f"The command was ended: it used too much {outcome.stopped}.")
-        return Ran(outcome.returncode, outcome.output.decode("utf-8", "replace"), tuple(notes))
+        return CommandResult(outcome.returncode, outcome.output.decode("utf-8", "replace"), tuple(notes))
 
     def test(self, target: str = "") -> str:
         """Run the tests that a target names, or all, and tell how they fail.

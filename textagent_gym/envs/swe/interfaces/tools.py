@@ -289,7 +289,7 @@ class Toolbox:
         if not command.strip() or "\0" in command:
             return Answer("bash: expected a command.", valid=False)
         ran = self._shell.run(command)
-        return Answer(ran.told)
+        return Answer(ran.to_observation)
 
     def _lines(self, path: str, start: int, end: int) -> str:
         lines = shown_lines(self._workspace.text(path))

@@ -155,15 +155,6 @@ def num_hunks(patch: str) -> int:
     return sum(len(section.hunks) for section in parse_patch(patch))
 
 
-def changed_lines(patch: str) -> int:
-    """Return lines that a patch adds and lines that it removes, together; a line that is changed counts twice.
-
-    Raises:
-        PatchError: The patch cannot be read.
-    """
-    return sum(tag != " " for section in parse_patch(patch) for hunk in section.hunks for tag, _ in hunk.lines)
-
-
 def parse_patch(patch: str) -> tuple[FilePatch, ...]:
     """Return the files of a patch in its order; words around them, as mails and commits have them, are passed over.
 

@@ -279,8 +279,8 @@ def _resolved(tests: Iterable[str], report: TestReport) -> frozenset[str]:
 
 
 def _why_missing(test: str, report: TestReport) -> str:
-    told = report.messages.get(split_id(test)[0], "" if report.outcomes else report.output).strip()
-    return told.rpartition("\n")[2][-300:] or "none, or several, have that name"
+    message = report.messages.get(split_id(test)[0], "" if report.outcomes else report.output).strip()
+    return message.rpartition("\n")[2][-300:] or "none, or several, have that name"
 
 
 def _place(record: TaskRecord) -> Path:

@@ -159,9 +159,9 @@ def _statement(before: Sdist, after: Sdist, old: Tree, new: Tree) -> str:
         if _CHANGELOG.search(path) and not is_source(path):
             known = set(shown_lines(old_texts.get(path, "")))
             gained += [line.rstrip() for line in shown_lines(text) if line not in known]
-    told = "\n".join(gained).strip()[:MAX_STATEMENT]
+    notes = "\n".join(gained).strip()[:MAX_STATEMENT]
     head = f"{before.project} {before.version} lacks what its next release, {after.version}, brought"
-    return f"{head}:\n\n{told}" if told else f"{head}; its changelog does not say what that is."
+    return f"{head}:\n\n{notes}" if notes else f"{head}; its changelog does not say what that is."
 
 
 def nested(tests: list[str]) -> dict[str, list[str]]:

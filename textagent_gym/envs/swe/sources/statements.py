@@ -5,9 +5,9 @@ from __future__ import annotations
 from textagent_gym.envs.swe.types import TaskRecord
 
 HINT_LEVELS = ("none", "files", "functions", "failing tests", "kinds of bug")
-"""What is told at each level beside what the levels below it tell."""
+"""Text added at each level to that of the levels below."""
 
-MAX_TESTS_TOLD = 20
+MAX_TESTS_LISTED = 20
 
 
 def statement(record: TaskRecord, hint_level: int) -> str:
@@ -17,10 +17,10 @@ def statement(record: TaskRecord, hint_level: int) -> str:
         parts.append("Places to look at:\n" + "\n".join(f"- {line}" for line in _places(record, hint_level)))
     if hint_level >= 3:
         tests = sorted(record.FAIL_TO_PASS)
-        told = [f"- {test}" for test in tests[:MAX_TESTS_TOLD]]
-        if len(tests) > MAX_TESTS_TOLD:
-            told.append(f"- and {len(tests) - MAX_TESTS_TOLD} more")
-        parts.append("Tests that fail:\n" + "\n".join(told))
+        lines = [f"- {test}" for test in tests[:MAX_TESTS_LISTED]]
+        if len(tests) > MAX_TESTS_LISTED:
+            lines.append(f"- and {len(tests) - MAX_TESTS_LISTED} more")
+        parts.append("Tests that fail:\n" + "\n".join(lines))
     return "\n\n".join(parts)
 
 
@@ -35,12 +35,12 @@ def mutation_statement(project: str, version: str, num_bugs: int) -> str:
 
 
 def _places(record: TaskRecord, hint_level: int) -> list[str]:
-    told = []
+    lines = []
     for bug in record.bugs:
         line = bug.file
         if hint_level >= 2 and bug.function:
             line += f", {bug.function}"
         if hint_level >= 4 and bug.kind:
             line += f": {bug.kind}"
-        told.append(line)
-    return sorted(set(told)) if hint_level == 1 else told
+        lines.append(line)
+    return sorted(set(lines)) if hint_level == 1 else lines

@@ -23,6 +23,24 @@ MAX_TRIES = 30
 """Combinations that are tried for one task."""
 
 
+def prepare(
+    env_id: str, options: dict[str, Any], seeds: Sequence[int], num_workers: int, out: Path | None
+) -> Iterator[str]:
+    """Make one task per seed over processes, append those that `out` lacks to it, and yield a name for each seed.
+
+    Raises:
+        ValueError: `out` is missing or no .jsonl file of records, the id makes no tasks, or a seed leads to none.
+        OSError: A project cannot be fetched.
+    """
+    if out is None:
+        raise ValueError(f"expected --out FILE.jsonl for the records of {env_id}, got none")
+    env = gym.make(env_id, **options)
+    missing = missing_seeds(env, seeds, out)
+    yield from (str(seed) for seed in seeds if seed not in missing)
+    yield from make_records(env, missing, num_workers, out)
+    env.close()
+
+
 def missing_seeds(env: gym.Env[str, str], seeds: Sequence[int], out: Path) -> list[int]:
     """Return the seeds whose tasks are not in the file `out` yet.
 

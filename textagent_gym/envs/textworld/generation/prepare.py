@@ -4,17 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
 from textagent_gym.envs.textworld.env import TextWorldEnv
 from textagent_gym.envs.textworld.tasks import cached_file, make_task
-from textagent_gym.envs.textworld.types import Recipe
+from textagent_gym.envs.textworld.types import TaskSpec
 
 
-def missing_recipes(env_id: str, options: dict[str, Any], seeds: Sequence[int]) -> list[Recipe]:
-    """Return the recipes of `reset(seed=...)` for `seeds` whose games are not in the cache folder yet.
+def prepare(
+    env_id: str, options: dict[str, Any], seeds: Sequence[int], num_workers: int, out: Path | None = None
+) -> Iterator[str]:
+    """Make the games of `reset(seed=...)` for `seeds` over processes, and yield a name for each seed as its game is kept.
+
+    Games that are in the cache folder already come first.
+
+    Raises:
+        ValueError: The environment is not one that draws TextWorld games; a file `out` is named, for which there is no use;
+            or a request is infeasible: the games that were made before are kept.
+    """
+    if out is not None:
+        raise ValueError(f"expected no --out for {env_id}, whose games go into the cache folder, got {out}")
+    specs = task_specs_of(env_id, options, seeds)
+    missing = dict.fromkeys(spec for spec in specs if not cached_file(spec).exists())
+    yield from (spec.name for spec in specs if spec not in missing)
+    with ProcessPoolExecutor(num_workers) as pool:
+        try:
+            for spec, _ in zip(missing, pool.map(_prepare, missing, chunksize=4), strict=True):
+                yield from [spec.name] * specs.count(spec)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def task_specs_of(env_id: str, options: dict[str, Any], seeds: Sequence[int]) -> list[TaskSpec]:
+    """Return the specification of `reset(seed=...)` for each of `seeds`.
 
     Raises:
         ValueError: The environment is not one that draws TextWorld games.
@@ -22,22 +47,9 @@ def missing_recipes(env_id: str, options: dict[str, Any], seeds: Sequence[int]) 
     env = gym.make(env_id, **options)
     if not isinstance(env.unwrapped, TextWorldEnv):
         raise ValueError(f"expected an id of TextWorld, got {env_id}")
-    recipes = dict.fromkeys(env.unwrapped.recipe_of(seed) for seed in seeds)
+    specs = [env.unwrapped.task_spec_of(seed) for seed in seeds]
     env.close()
-    return [recipe for recipe in recipes if not cached_file(recipe).exists()]
-
-
-def prepare(recipes: Sequence[Recipe], num_workers: int) -> Iterator[str]:
-    """Make the games of `recipes` over processes and yield the name of each as it is kept, in their order.
-
-    Raises:
-        ValueError: A request is infeasible; the games that were made before are kept.
-    """
-    with ProcessPoolExecutor(num_workers) as pool:
-        try:
-            yield from pool.map(_prepare, recipes, chunksize=4)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    return specs
 
 
 def shared_structures(env_id: str, options: dict[str, Any], count: int) -> dict[str, int]:
@@ -57,7 +69,6 @@ def shared_structures(env_id: str, options: dict[str, Any], count: int) -> dict[
     return {"train": len(train), "test": len(set(found["test"])), "shared": shared}
 
 
-def _prepare(recipe: Recipe) -> str:
-    make_task(recipe)
+def _prepare(spec: TaskSpec) -> None:
+    make_task(spec)
     make_task.cache_clear()
-    return recipe.name

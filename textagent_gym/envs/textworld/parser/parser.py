@@ -110,8 +110,8 @@ class _Attempt(NounReader):
         while count < len(self.words) and self.words[count] in DIRECTION_WORDS[first[0]]:
             count += 1
         if count < len(self.words):
-            told = " ".join((self.words[0], *self.partial))
-            raise Answer(f"I only understood you as far as wanting to (go) {told}.")
+            understood = " ".join((self.words[0], *self.partial))
+            raise Answer(f"I only understood you as far as wanting to (go) {understood}.")
         return Command("go", (first[0],))
 
     def _try(self, reading: Reading) -> Command:

@@ -46,7 +46,7 @@ class Scene(Protocol):
         """Points of all quests."""
 
 
-class Outcome(NamedTuple):
+class ActionResult(NamedTuple):
     """Text and result of an action.
 
     Attributes:
@@ -60,7 +60,7 @@ class Outcome(NamedTuple):
     gap: int = 3
 
 
-Perform = Callable[[Scene, str, str], Outcome]
+Perform = Callable[[Scene, str, str], ActionResult]
 """An action on its noun and second noun; "" where there is none."""
 
 
@@ -80,4 +80,4 @@ class Action:
     touches: int = 1
     carries: int = 0
     happens: bool = True
-    before: Callable[[Scene, str, str], Outcome | None] | None = None
+    before: Callable[[Scene, str, str], ActionResult | None] | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from textagent_gym.envs.textworld.rules.context import Action, Outcome, Perform, Scene
+from textagent_gym.envs.textworld.rules.context import Action, ActionResult, Perform, Scene
 from textagent_gym.envs.textworld.rules.standard import ACTIONS
 from textagent_gym.envs.textworld.world.food import CUTS, Kitchen
 from textagent_gym.envs.textworld.world.state import PLAYER
@@ -23,88 +23,88 @@ def _kitchen(scene: Scene) -> Kitchen:
     return kitchen
 
 
-def _before_cutting(scene: Scene, noun: str, second: str) -> Outcome | None:
+def _before_cutting(scene: Scene, noun: str, second: str) -> ActionResult | None:
     dish = scene.world.dishes.get(noun)
     if dish is None:
-        return Outcome("Can only cut cuttable food.")
+        return ActionResult("Can only cut cuttable food.")
     if dish.cutting != "uncut":
-        return Outcome(f"{scene.setting.The(noun)} is already {dish.cutting}.")
+        return ActionResult(f"{scene.setting.The(noun)} is already {dish.cutting}.")
     if second not in _kitchen(scene).sharp:
-        return Outcome("Cutting something requires a knife.")
+        return ActionResult("Cutting something requires a knife.")
     return None
 
 
 def _cutting(verb: str) -> Perform:
-    def perform(scene: Scene, noun: str, second: str) -> Outcome:
+    def perform(scene: Scene, noun: str, second: str) -> ActionResult:
         scene.record(verb, noun, second)
         scene.world.dishes[noun] = replace(scene.world.dishes[noun], cutting=CUTS[verb])
-        return Outcome(f"You {verb} the {scene.setting.name(noun)}.", done=True, gap=4)
+        return ActionResult(f"You {verb} the {scene.setting.name(noun)}.", done=True, gap=4)
 
     return perform
 
 
-def _cut(scene: Scene, noun: str, second: str) -> Outcome:
+def _cut(scene: Scene, noun: str, second: str) -> ActionResult:
     named = scene.setting.the(noun)
-    return Outcome(f"You need to specify how you want to cut {named}. Either slice, dice, or chop it.")
+    return ActionResult(f"You need to specify how you want to cut {named}. Either slice, dice, or chop it.")
 
 
-def _cook(scene: Scene, noun: str, second: str) -> Outcome:
+def _cook(scene: Scene, noun: str, second: str) -> ActionResult:
     dish, heat = scene.world.dishes.get(noun), _kitchen(scene).heat.get(second)
     if dish is None:
-        return Outcome("Can only cook food.")
+        return ActionResult("Can only cook food.")
     if heat is None:
-        return Outcome("Cooking requires a source of heat.")
+        return ActionResult("Cooking requires a source of heat.")
     name = scene.setting.name(noun)
     scene.record("cook", noun, second)
     if dish.is_cooked:
         scene.world.dishes[noun] = replace(dish, is_burned=True, is_edible=False)
-        return Outcome(f"You burned the {name}!", done=True, gap=4)
+        return ActionResult(f"You burned the {name}!", done=True, gap=4)
     scene.world.dishes[noun] = replace(
         dish, cooking=heat, is_cooked=True, needs_cooking=False, is_edible=dish.is_edible or dish.needs_cooking
     )
-    return Outcome(f"You {heat} the {name}.", done=True, gap=4)
+    return ActionResult(f"You {heat} the {name}.", done=True, gap=4)
 
 
-def _prepare(scene: Scene, noun: str, second: str) -> Outcome:
+def _prepare(scene: Scene, noun: str, second: str) -> ActionResult:
     kitchen, world = _kitchen(scene), scene.world
     if world.room != kitchen.place:
-        return Outcome(f"Can only prepare meal in the -= {scene.setting.name(kitchen.place).title()} =-.")
+        return ActionResult(f"Can only prepare meal in the -= {scene.setting.name(kitchen.place).title()} =-.")
     for food, cooking, cutting in kitchen.recipe:
         if world.holder.get(food) != PLAYER:
-            return Outcome("You still miss something.")
+            return ActionResult("You still miss something.")
         if world.dishes[food].cooking != cooking:
-            return Outcome("Something still needs to be cooked.")
+            return ActionResult("Something still needs to be cooked.")
         if world.dishes[food].cutting != cutting:
-            return Outcome("Something still needs to be cut.")
+            return ActionResult("Something still needs to be cut.")
     scene.record("prepare", "meal")
     for food, _, _ in kitchen.recipe:
         world.remove(food)
     world.move(kitchen.meal, PLAYER)
     scene.notice(kitchen.meal)
-    return Outcome("Adding the meal to your inventory.", done=True, gap=4)
+    return ActionResult("Adding the meal to your inventory.", done=True, gap=4)
 
 
-def _eat(scene: Scene, noun: str, second: str) -> Outcome:
+def _eat(scene: Scene, noun: str, second: str) -> ActionResult:
     dish = scene.world.dishes.get(noun)
     if dish is not None and not dish.is_edible:
         if dish.needs_cooking:
-            return Outcome(f"You should cook {scene.setting.the(noun)} first.")
-        return Outcome("That's plainly inedible.")
+            return ActionResult(f"You should cook {scene.setting.the(noun)} first.")
+        return ActionResult("That's plainly inedible.")
     outcome = ACTIONS["eat"].perform(scene, noun, second)
     if outcome.done and dish is not None:
         scene.world.dishes[noun] = replace(dish, is_consumed=True)
     return outcome
 
 
-def _drink(scene: Scene, noun: str, second: str) -> Outcome:
+def _drink(scene: Scene, noun: str, second: str) -> ActionResult:
     named = scene.setting.the(noun)
     if noun not in _kitchen(scene).drinkable:
-        return Outcome(f"You cannot drink {named}.")
+        return ActionResult(f"You cannot drink {named}.")
     scene.record("drinking carried thing", noun)  # the game's name for it, of which textworld knows nothing
     scene.world.remove(noun)
     if noun in scene.world.dishes:
         scene.world.dishes[noun] = replace(scene.world.dishes[noun], is_consumed=True)
-    return Outcome(f"You drink {named}. Not bad.", done=True)
+    return ActionResult(f"You drink {named}. Not bad.", done=True)
 
 
 COOKING_ACTIONS: Mapping[str, Action] = {

@@ -8,7 +8,7 @@ one player who never sits on, enters or wears anything. Every change of the worl
 from __future__ import annotations
 
 from textagent_gym.envs.textworld.parser.grammar import DIRECTIONS
-from textagent_gym.envs.textworld.rules.context import Action, Outcome, Perform, Scene
+from textagent_gym.envs.textworld.rules.context import Action, ActionResult, Perform, Scene
 from textagent_gym.envs.textworld.world.state import PLAYER
 
 HELP = """Available commands:
@@ -30,14 +30,14 @@ HELP = """Available commands:
 """textworld's own answer to `help`."""
 
 
-def act(scene: Scene, name: str, noun: str = "", second: str = "") -> Outcome:
+def act(scene: Scene, name: str, noun: str = "", second: str = "") -> ActionResult:
     """Carry out an action, or say why not."""
     action = scene.actions[name]
     early = _before(scene, name, noun) if action.before is None else action.before(scene, noun, second)
     if early is not None:
         return early
     if (action.touches and noun in DIRECTIONS) or (action.touches == 2 and second in DIRECTIONS):
-        return Outcome("You must name something more substantial.")
+        return ActionResult("You must name something more substantial.")
     if action.carries:
         for place, wanted in enumerate((noun, second), start=1):
             if action.carries & place and scene.world.holder.get(wanted) != PLAYER:
@@ -45,7 +45,7 @@ def act(scene: Scene, name: str, noun: str = "", second: str = "") -> Outcome:
     return action.perform(scene, noun, second)
 
 
-def look(scene: Scene, noun: str = "", second: str = "") -> Outcome:
+def look(scene: Scene, noun: str = "", second: str = "") -> ActionResult:
     """Return the description of the room and of what lies on its floor."""
     world, setting = scene.world, scene.setting
     room = world.room
@@ -57,40 +57,40 @@ def look(scene: Scene, noun: str = "", second: str = "") -> Outcome:
         thing for thing in here if thing != PLAYER and thing not in setting.fixed
     ]  # doors, containers and supporters are part of the description
     if loose:
-        return Outcome(f"{text}\n\nThere is {setting.list_of(loose, world)} on the floor.", done=True)
-    return Outcome(text, done=True, gap=4)
+        return ActionResult(f"{text}\n\nThere is {setting.list_of(loose, world)} on the floor.", done=True)
+    return ActionResult(text, done=True, gap=4)
 
 
-def _before(scene: Scene, name: str, noun: str) -> Outcome | None:
+def _before(scene: Scene, name: str, noun: str) -> ActionResult | None:
     """Textworld's rules that come before all others: doors and locks are never opened unasked."""
     world, setting = scene.world, scene.setting
     if name == "go" and noun:
         _, door = setting.exits[world.room].get(noun, ("", None))
         door = noun if noun in setting.doors else door
         if door is not None and world.status[door] != "open":
-            return Outcome(f"You have to open the {setting.name(door)} first.")
+            return ActionResult(f"You have to open the {setting.name(door)} first.")
     if name == "open" and world.status.get(noun) == "locked":
         key = setting.key_of.get(noun)
         if key is None:
-            return Outcome(f"The {setting.name(noun)} is welded shut.")
-        return Outcome(f"You have to unlock the {setting.name(noun)} with the {setting.name(key)} first.")
+            return ActionResult(f"The {setting.name(noun)} is welded shut.")
+        return ActionResult(f"You have to unlock the {setting.name(noun)} with the {setting.name(key)} first.")
     return None
 
 
-def _not_held(scene: Scene, thing: str) -> Outcome:
+def _not_held(scene: Scene, thing: str) -> ActionResult:
     """Textworld takes nothing unasked."""
     if thing in scene.setting.fixed:
-        return Outcome(f"The {scene.setting.name(thing)} is fixed in place.")
+        return ActionResult(f"The {scene.setting.name(thing)} is fixed in place.")
     scene.notice(thing)
-    return Outcome(f"You need to take the {scene.setting.name(thing)} first.")
+    return ActionResult(f"You need to take the {scene.setting.name(thing)} first.")
 
 
 def _says(text: str, *, done: bool = False) -> Perform:
     """Return an action that does nothing but talk; `{the}` is its noun."""
     if "{the}" not in text:
-        outcome = Outcome(text, done)
+        outcome = ActionResult(text, done)
         return lambda scene, noun, second: outcome
-    return lambda scene, noun, second: Outcome(text.format(the=scene.setting.the(noun)), done)
+    return lambda scene, noun, second: ActionResult(text.format(the=scene.setting.the(noun)), done)
 
 
 def _unless_self(text: str, otherwise: str, *, done: tuple[bool, bool] = (False, False)) -> Perform:
@@ -99,124 +99,126 @@ def _unless_self(text: str, otherwise: str, *, done: tuple[bool, bool] = (False,
     `done` says which is carried out.
     """
     return lambda scene, noun, second: (
-        Outcome(text, done[0]) if noun == PLAYER else Outcome(otherwise.format(the=scene.setting.the(noun)), done[1])
+        ActionResult(text, done[0])
+        if noun == PLAYER
+        else ActionResult(otherwise.format(the=scene.setting.the(noun)), done[1])
     )
 
 
-def _inventory(scene: Scene, noun: str, second: str) -> Outcome:
+def _inventory(scene: Scene, noun: str, second: str) -> ActionResult:
     carried = scene.world.inside(PLAYER)
     if not carried:
-        return Outcome("You are carrying nothing.", done=True)
-    return Outcome(f"You are carrying: {scene.setting.list_of(carried, scene.world)}.", done=True)
+        return ActionResult("You are carrying nothing.", done=True)
+    return ActionResult(f"You are carrying: {scene.setting.list_of(carried, scene.world)}.", done=True)
 
 
-def _take(scene: Scene, noun: str, second: str) -> Outcome:
+def _take(scene: Scene, noun: str, second: str) -> ActionResult:
     world, setting = scene.world, scene.setting
     if noun == PLAYER:
-        return Outcome("You are always self-possessed.")
+        return ActionResult("You are always self-possessed.")
     holder = world.holder[noun]
     if holder == PLAYER:
-        return Outcome("You already have that.")
+        return ActionResult("You already have that.")
     if noun in setting.fixed:
-        return Outcome("That's fixed in place.")
+        return ActionResult("That's fixed in place.")
     if len(world.inside(PLAYER)) >= setting.capacity:
-        return Outcome("You're carrying too many things already.")
+        return ActionResult("You're carrying too many things already.")
     if holder == world.room:
         scene.do("take", noun)
-        return Outcome(f"You pick up {setting.the(noun)} from the ground.", done=True)
+        return ActionResult(f"You pick up {setting.the(noun)} from the ground.", done=True)
     scene.do("take", noun, holder)
-    return Outcome(f"You take {setting.the(noun)} from {setting.the(holder)}.", done=True)
+    return ActionResult(f"You take {setting.the(noun)} from {setting.the(holder)}.", done=True)
 
 
-def _remove(scene: Scene, noun: str, second: str) -> Outcome:
+def _remove(scene: Scene, noun: str, second: str) -> ActionResult:
     holder = scene.world.holder[noun]
     if not second:
         second = holder if holder in scene.setting.containers | scene.setting.supporters else ""
         if not second:
             return act(scene, "take", noun, "")._replace(gap=4)
     if holder != second:
-        return Outcome("But it isn't there now." if noun != PLAYER else "But you aren't there now.")
+        return ActionResult("But it isn't there now." if noun != PLAYER else "But you aren't there now.")
     if holder == PLAYER:
         return _take_off(scene, noun, "")
     return _take(scene, noun, second)._replace(gap=4)
 
 
-def _drop(scene: Scene, noun: str, second: str) -> Outcome:
+def _drop(scene: Scene, noun: str, second: str) -> ActionResult:
     if noun == PLAYER:
-        return Outcome("You lack the dexterity.")
+        return ActionResult("You lack the dexterity.")
     holder = scene.world.holder[noun]
     if holder == scene.world.room:
-        return Outcome(f"{scene.setting.The(noun)} is already here.")
+        return ActionResult(f"{scene.setting.The(noun)} is already here.")
     if holder != PLAYER:
-        return Outcome("You haven't got that.")
+        return ActionResult("You haven't got that.")
     scene.do("drop", noun)
-    return Outcome(f"You drop {scene.setting.the(noun)} on the ground.", done=True)
+    return ActionResult(f"You drop {scene.setting.the(noun)} on the ground.", done=True)
 
 
-def _put(scene: Scene, noun: str, second: str) -> Outcome:
+def _put(scene: Scene, noun: str, second: str) -> ActionResult:
     setting = scene.setting
     if noun == second:
-        return Outcome("You can't put something on top of itself.")
+        return ActionResult("You can't put something on top of itself.")
     if second not in setting.supporters:
-        return Outcome(f"Putting things on {setting.the(second)} would achieve nothing.")
+        return ActionResult(f"Putting things on {setting.the(second)} would achieve nothing.")
     scene.do("put", noun, second)
-    return Outcome(f"You put {setting.the(noun)} on {setting.the(second)}.", done=True)
+    return ActionResult(f"You put {setting.the(noun)} on {setting.the(second)}.", done=True)
 
 
-def _insert(scene: Scene, noun: str, second: str) -> Outcome:
+def _insert(scene: Scene, noun: str, second: str) -> ActionResult:
     setting = scene.setting
     if noun == second:
-        return Outcome("You can't put something inside itself.")
+        return ActionResult("You can't put something inside itself.")
     if second in setting.containers and scene.world.status[second] != "open":
-        return Outcome(f"{setting.The(second)} is closed.")
+        return ActionResult(f"{setting.The(second)} is closed.")
     if second not in setting.containers:
-        return Outcome("You can't contain things." if second == PLAYER else "That can't contain things.")
+        return ActionResult("You can't contain things." if second == PLAYER else "That can't contain things.")
     scene.do("insert", noun, second)
-    return Outcome(f"You put {setting.the(noun)} into {setting.the(second)}.", done=True)
+    return ActionResult(f"You put {setting.the(noun)} into {setting.the(second)}.", done=True)
 
 
-def _eat(scene: Scene, noun: str, second: str) -> Outcome:
+def _eat(scene: Scene, noun: str, second: str) -> ActionResult:
     if noun not in scene.setting.foods:
-        return Outcome(f"{_they_are(noun)} plainly inedible.")
+        return ActionResult(f"{_they_are(noun)} plainly inedible.")
     if scene.world.holder[noun] != PLAYER:
         return _not_held(scene, noun)
     scene.do("eat", noun)
-    return Outcome(f"You eat {scene.setting.the(noun)}. Not bad.", done=True)
+    return ActionResult(f"You eat {scene.setting.the(noun)}. Not bad.", done=True)
 
 
-def _go(scene: Scene, noun: str, second: str) -> Outcome:
+def _go(scene: Scene, noun: str, second: str) -> ActionResult:
     if not noun:
-        return Outcome("You'll have to say which compass direction to go in.")
+        return ActionResult("You'll have to say which compass direction to go in.")
     exits = scene.setting.exits[scene.world.room]
     if noun in scene.setting.doors:
         noun = next(direction for direction, (_, door) in exits.items() if door == noun)
     if noun not in exits:
-        return Outcome("You can't go that way.")
+        return ActionResult("You can't go that way.")
     scene.do("go", noun)
     return look(scene)
 
 
-def _enter(scene: Scene, noun: str, second: str) -> Outcome:
+def _enter(scene: Scene, noun: str, second: str) -> ActionResult:
     if not noun:
-        return Outcome("You must supply a noun.")
+        return ActionResult("You must supply a noun.")
     if noun in scene.setting.doors:
         gone = act(scene, "go", noun, "")
         return gone._replace(text=f"\n{gone.text}") if gone.done else gone
     verb = {"stand": "stand on", "sit": "sit down on", "lie": "lie down on"}
     what = next((verb[word] for word in verb if word in scene.words), "enter")
-    return Outcome(f"{_they_are(noun)} not something you can {what}.")
+    return ActionResult(f"{_they_are(noun)} not something you can {what}.")
 
 
 def _they_are(noun: str) -> str:
     return "You're" if noun == PLAYER else "That's"
 
 
-def _examine(scene: Scene, noun: str, second: str) -> Outcome:
+def _examine(scene: Scene, noun: str, second: str) -> ActionResult:
     world, setting = scene.world, scene.setting
     if noun in DIRECTIONS:
-        return Outcome("You see nothing unexpected in that direction.", done=True)
+        return ActionResult("You see nothing unexpected in that direction.", done=True)
     if noun == PLAYER:
-        return Outcome("As good-looking as ever.", done=True)
+        return ActionResult("As good-looking as ever.", done=True)
     description = scene.describe(noun)
     said = [description] if description else []
     inside = world.inside(noun)
@@ -224,7 +226,7 @@ def _examine(scene: Scene, noun: str, second: str) -> Outcome:
         said.append(_contents(scene, noun, inside))
     elif world.shows_contents(noun, setting) and noun in setting.containers and not said:
         said.append(f"{setting.The(noun)} is empty.")
-    return Outcome("\n\n".join(said) or f"You see nothing special about {setting.the(noun)}.", done=True)
+    return ActionResult("\n\n".join(said) or f"You see nothing special about {setting.the(noun)}.", done=True)
 
 
 def _contents(scene: Scene, holder: str, inside: tuple[str, ...]) -> str:
@@ -233,124 +235,124 @@ def _contents(scene: Scene, holder: str, inside: tuple[str, ...]) -> str:
     return f"{where} {scene.setting.the(holder)} {be} {scene.setting.list_of(inside, scene.world)}."
 
 
-def _search(scene: Scene, noun: str, second: str) -> Outcome:
+def _search(scene: Scene, noun: str, second: str) -> ActionResult:
     setting, inside = scene.setting, scene.world.inside(noun)
     if noun not in setting.containers and noun not in setting.supporters:
-        return Outcome("You find nothing of interest.")
+        return ActionResult("You find nothing of interest.")
     if noun in setting.containers and scene.world.status[noun] != "open":
-        return Outcome(f"You can't see inside, since {setting.the(noun)} is closed.")
+        return ActionResult(f"You can't see inside, since {setting.the(noun)} is closed.")
     if inside:
-        return Outcome(_contents(scene, noun, inside), done=True)
+        return ActionResult(_contents(scene, noun, inside), done=True)
     if noun in setting.containers:
-        return Outcome(f"{setting.The(noun)} is empty.", done=True)
-    return Outcome(f"There is nothing on {setting.the(noun)}.", done=True)
+        return ActionResult(f"{setting.The(noun)} is empty.", done=True)
+    return ActionResult(f"There is nothing on {setting.the(noun)}.", done=True)
 
 
-def _lock(scene: Scene, noun: str, second: str) -> Outcome:
+def _lock(scene: Scene, noun: str, second: str) -> ActionResult:
     status = scene.world.status.get(noun)
     if status is None:
-        return Outcome(f"{_those(noun)} seem to be something you can lock.")
+        return ActionResult(f"{_those(noun)} seem to be something you can lock.")
     if status == "locked":
-        return Outcome("That's locked at the moment.")
+        return ActionResult("That's locked at the moment.")
     if status == "open":
-        return Outcome(f"First you would have to close {scene.setting.the(noun)}.")
+        return ActionResult(f"First you would have to close {scene.setting.the(noun)}.")
     if scene.setting.key_of.get(noun) != second:
-        return Outcome("That doesn't seem to fit the lock.")
+        return ActionResult("That doesn't seem to fit the lock.")
     scene.do("lock", noun, second)
-    return Outcome(f"You lock {scene.setting.the(noun)}.", done=True)
+    return ActionResult(f"You lock {scene.setting.the(noun)}.", done=True)
 
 
-def _unlock(scene: Scene, noun: str, second: str) -> Outcome:
+def _unlock(scene: Scene, noun: str, second: str) -> ActionResult:
     status = scene.world.status.get(noun)
     if status is None:
-        return Outcome(f"{_those(noun)} seem to be something you can unlock.")
+        return ActionResult(f"{_those(noun)} seem to be something you can unlock.")
     if status != "locked":
-        return Outcome("That's unlocked at the moment.")
+        return ActionResult("That's unlocked at the moment.")
     if scene.setting.key_of.get(noun) != second:
-        return Outcome("That doesn't seem to fit the lock.")
+        return ActionResult("That doesn't seem to fit the lock.")
     scene.do("unlock", noun, second)
-    return Outcome(f"You unlock {scene.setting.the(noun)}.", done=True)
+    return ActionResult(f"You unlock {scene.setting.the(noun)}.", done=True)
 
 
 def _those(noun: str) -> str:
     return "You don't" if noun == PLAYER else "That doesn't"
 
 
-def _open(scene: Scene, noun: str, second: str) -> Outcome:
+def _open(scene: Scene, noun: str, second: str) -> ActionResult:
     status = scene.world.status.get(noun)
     if status is None:
-        return Outcome(f"{_they_are_not(noun)} something you can open.")
+        return ActionResult(f"{_they_are_not(noun)} something you can open.")
     if status == "open":
-        return Outcome("That's already open.")
+        return ActionResult("That's already open.")
     scene.do("open", noun)
     inside = scene.world.inside(noun)
     revealing = f", revealing {scene.setting.list_of(inside, scene.world)}" if inside else ""
-    return Outcome(f"You open {scene.setting.the(noun)}{revealing}.", done=True)
+    return ActionResult(f"You open {scene.setting.the(noun)}{revealing}.", done=True)
 
 
-def _close(scene: Scene, noun: str, second: str) -> Outcome:
+def _close(scene: Scene, noun: str, second: str) -> ActionResult:
     status = scene.world.status.get(noun)
     if status is None:
-        return Outcome(f"{_they_are_not(noun)} something you can close.")
+        return ActionResult(f"{_they_are_not(noun)} something you can close.")
     if status != "open":
-        return Outcome("That's already closed.")
+        return ActionResult("That's already closed.")
     scene.do("close", noun)
-    return Outcome(f"You close {scene.setting.the(noun)}.", done=True)
+    return ActionResult(f"You close {scene.setting.the(noun)}.", done=True)
 
 
-def _switch(scene: Scene, noun: str, second: str) -> Outcome:
-    return Outcome(f"{_they_are_not(noun)} something you can switch.")
+def _switch(scene: Scene, noun: str, second: str) -> ActionResult:
+    return ActionResult(f"{_they_are_not(noun)} something you can switch.")
 
 
 def _they_are_not(noun: str) -> str:
     return "You aren't" if noun == PLAYER else "It isn't"
 
 
-def _take_off(scene: Scene, noun: str, second: str) -> Outcome:
-    return Outcome(f"You aren't wearing {scene.setting.the(noun)}.")
+def _take_off(scene: Scene, noun: str, second: str) -> ActionResult:
+    return ActionResult(f"You aren't wearing {scene.setting.the(noun)}.")
 
 
-def _give(scene: Scene, noun: str, second: str) -> Outcome:
-    return Outcome(f"You can't give {scene.setting.the(noun)} to yourself.")
+def _give(scene: Scene, noun: str, second: str) -> ActionResult:
+    return ActionResult(f"You can't give {scene.setting.the(noun)} to yourself.")
 
 
-def _show(scene: Scene, noun: str, second: str) -> Outcome:
+def _show(scene: Scene, noun: str, second: str) -> ActionResult:
     return act(scene, "examine", noun, "")
 
 
-def _throw(scene: Scene, noun: str, second: str) -> Outcome:
+def _throw(scene: Scene, noun: str, second: str) -> ActionResult:
     if second == PLAYER:
-        return Outcome("You lack the nerve when it comes to the crucial moment.")
-    return Outcome("Futile.")
+        return ActionResult("You lack the nerve when it comes to the crucial moment.")
+    return ActionResult("Futile.")
 
 
-def _wave(scene: Scene, noun: str, second: str) -> Outcome:
+def _wave(scene: Scene, noun: str, second: str) -> ActionResult:
     if scene.world.holder.get(noun) != PLAYER:
-        return Outcome("But you aren't holding you." if noun == PLAYER else "But you aren't holding that.")
-    return Outcome(f"You wave {scene.setting.the(noun)}.", done=True)
+        return ActionResult("But you aren't holding you." if noun == PLAYER else "But you aren't holding that.")
+    return ActionResult(f"You wave {scene.setting.the(noun)}.", done=True)
 
 
-def _shove(scene: Scene, noun: str, second: str) -> Outcome:
+def _shove(scene: Scene, noun: str, second: str) -> ActionResult:
     if noun in scene.setting.fixed:
-        return Outcome("It is fixed in place.")
+        return ActionResult("It is fixed in place.")
     if noun == PLAYER:
-        return Outcome("You might not like that.")
-    return Outcome("Nothing obvious happens.", done=True)
+        return ActionResult("You might not like that.")
+    return ActionResult("Nothing obvious happens.", done=True)
 
 
-def _push_to(scene: Scene, noun: str, second: str) -> Outcome:
-    return Outcome(f"{scene.setting.The(noun)} cannot be pushed from place to place.")
+def _push_to(scene: Scene, noun: str, second: str) -> ActionResult:
+    return ActionResult(f"{scene.setting.The(noun)} cannot be pushed from place to place.")
 
 
-def _ask_for(scene: Scene, noun: str, second: str) -> Outcome:
+def _ask_for(scene: Scene, noun: str, second: str) -> ActionResult:
     return act(scene, "inventory", "", "")
 
 
-def _score(scene: Scene, noun: str, second: str) -> Outcome:
-    return Outcome(f"You have so far scored {told_score(scene)}", done=True)
+def _score(scene: Scene, noun: str, second: str) -> ActionResult:
+    return ActionResult(f"You have so far scored {score_text(scene)}", done=True)
 
 
-def told_score(scene: Scene) -> str:
+def score_text(scene: Scene) -> str:
     """Return the end of the sentences that tell the score."""
     turns = f"{scene.turns} turn{'' if scene.turns == 1 else 's'}"
     return f"{scene.score} out of a possible {scene.max_score}, in {turns}."
@@ -420,7 +422,7 @@ ACTIONS: dict[str, Action] = {
     "buy": Action(_says("Nothing is on sale.")),
     "climb": Action(_says("Little is to be achieved by that.")),
     "sleep": Action(_says("You aren't feeling especially drowsy.")),
-    "goal": Action(lambda scene, noun, second: Outcome(scene.objective, done=True)),
+    "goal": Action(lambda scene, noun, second: ActionResult(scene.objective, done=True)),
     "help": Action(_says(HELP, done=True)),
     "score": Action(_score, happens=False),
 }

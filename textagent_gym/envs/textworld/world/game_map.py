@@ -16,7 +16,7 @@ def draw_map(facts: Iterable[Fact], names: Mapping[str, str]) -> str:
 
     Args:
         facts: textworld's facts, such as ("north_of", "r_1", "r_0"): r_1 is north of r_0.
-        names: Entity -> printed name; one without a name is told by its own.
+        names: Entity -> printed name; one without a name is printed as itself.
     """
     known = set(facts)
     exits: dict[str, list[str]] = {}
@@ -35,10 +35,10 @@ def draw_map(facts: Iterable[Fact], names: Mapping[str, str]) -> str:
         elif fact[0] in ("at", "in", "on"):
             inside.setdefault(fact[2], []).append(fact[1])
 
-    def told(thing: str) -> str:
+    def described(thing: str) -> str:
         """Return a thing with its state and what it holds."""
         words = f"{states[thing]} {name[thing]}" if thing in states else name[thing]
-        held = ", ".join(map(told, inside.get(thing, [])))
+        held = ", ".join(map(described, inside.get(thing, [])))
         return f"{words} [{held}]" if held else words
 
     lines = []
@@ -47,6 +47,6 @@ def draw_map(facts: Iterable[Fact], names: Mapping[str, str]) -> str:
         things = [thing for thing in inside.get(room, []) if thing != PLAYER]
         mark = " (you are here)" if PLAYER in inside.get(room, []) else ""
         lines += [f"{name[room]}{mark}", *(f"    {way}" for way in sorted(rooms[room]))]
-        lines += [f"    here: {', '.join(map(told, things))}"] if things else []
-    carried = ", ".join(map(told, inside.get(_BACKPACK, [])))
+        lines += [f"    here: {', '.join(map(described, things))}"] if things else []
+    carried = ", ".join(map(described, inside.get(_BACKPACK, [])))
     return "\n".join([*lines, f"carried: {carried or 'nothing'}"])

@@ -1,7 +1,7 @@
 """The things of a TextWorld game and where they are.
 
 A `Setting` is what never changes in a game: rooms, things, names, exits, keys. A `World` is what does: who holds what, what
-is open, where the player stands. The order in which a holder's things are told is part of a world: what came last comes
+is open, where the player stands. The order in which a holder's things are listed is part of a world: what came last comes
 first, as in the object tree of the Z-machine.
 """
 

@@ -95,12 +95,12 @@ class ContainerSandbox:
     @functools.cached_property
     def protection(self) -> Protection:
         """Protection of the host."""
-        told = engine().version()
-        name = next((part["Name"] for part in told.get("Components") or ()), "Docker")
+        details = engine().version()
+        name = next((part["Name"] for part in details.get("Components") or ()), "Docker")
         rights = "rootless" if self._rootless else "as root"
         return Protection(
             name="container",
-            detail=f"{name} {told.get('Version', '?')} {rights}, {self._name}",
+            detail=f"{name} {details.get('Version', '?')} {rights}, {self._name}",
             gaps=tuple(self._gaps()),
         )
 

@@ -1,4 +1,4 @@
-"""TextWorld-Easy as numbers: eight games to practise, others that are held out, and what chance makes of both."""
+"""TextWorld-Easy as numbers: eight training games, others that are held out, and the success of chance on both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import textagent_gym  # noqa: F401  (registers the ids)
 from textagent_gym.interop.numeric import AdmissibleActionIndex, FixedSeeds, HashedBagOfWords
 
 ENV_ID = "TextWorld-Easy-Dense-v0"
-PRACTISED = tuple(range(8))
+TRAIN_SEEDS = tuple(range(8))
 HELD_OUT = tuple(range(64))
 MAX_ACTIONS = 24
 EPISODES = 64
@@ -31,11 +31,11 @@ class Scores(NamedTuple):
 
     random: float
     random_held_out: float
-    practised: float
+    train: float
     held_out: float
 
 
-def make_game(seeds: Sequence[int] = PRACTISED, split: str = "train") -> gym.Env[NDArray[np.float32], Any]:
+def make_game(seeds: Sequence[int] = TRAIN_SEEDS, split: str = "train") -> gym.Env[NDArray[np.float32], Any]:
     """Return one game after another, as counts of words and places of commands; the words include those of the commands."""
     env = gym.make(ENV_ID, split=split, show_admissible=True, preamble=False)
     return HashedBagOfWords(AdmissibleActionIndex(FixedSeeds(env, seeds), MAX_ACTIONS), num_features=256)
@@ -60,12 +60,12 @@ def success_rate(act: Act, seeds: Sequence[int], split: str, make: MakeGame = ma
     return successes / EPISODES
 
 
-def score(act: Act, make: MakeGame = make_game, practised: Sequence[int] = PRACTISED) -> Scores:
-    """Play what was practised and what was held out, by policy and by chance."""
+def score(act: Act, make: MakeGame = make_game, seeds: Sequence[int] = TRAIN_SEEDS) -> Scores:
+    """Play the training games and the held-out ones, by policy and by chance."""
     return Scores(
-        random=success_rate(choose_randomly(0), practised, "train"),
+        random=success_rate(choose_randomly(0), seeds, "train"),
         random_held_out=success_rate(choose_randomly(1), HELD_OUT, "test"),
-        practised=success_rate(act, practised, "train", make),
+        train=success_rate(act, seeds, "train", make),
         held_out=success_rate(act, HELD_OUT, "test", make),
     )
 
@@ -73,5 +73,5 @@ def score(act: Act, make: MakeGame = make_game, practised: Sequence[int] = PRACT
 def report(library: str, algorithm: str, steps: int, seconds: float, scores: Scores) -> None:
     """Print a row of the table in docs/libraries.md; `seconds` are those of the processor."""
     chance = f"{scores.random:.2f} / {scores.random_held_out:.2f}"
-    policy = f"{scores.practised:.2f} / {scores.held_out:.2f}"
+    policy = f"{scores.train:.2f} / {scores.held_out:.2f}"
     print(f"| {library} {version(library)} | {algorithm} | {steps:,} | {chance} | {policy} | {seconds:.0f} |")

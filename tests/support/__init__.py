@@ -1,0 +1,1 @@
+"""Fakes, servers and players that tests share."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import TOY
 
-from baselines import evaluate, grpo, ppo, recipe, reinforce_pp, rft, rloo, sft
+from baselines import evaluate, grpo, ppo, pretrain, recipe, reinforce_pp, rft, rloo, sft
 from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings, UpdateSettings
 from baselines.endpoints.endpoint import EndpointSettings
 from baselines.runs import run, transcripts
@@ -117,7 +117,7 @@ def test_no_option_is_named_that_does_not_exist() -> None:
     options = {flag(option) for config in configs for option in flat(config)}
     options |= {flag(f"no_{option}") for config in configs for option, value in flat(config).items() if value is True}
     others = evaluate.Config(env_id=TOY, model="tiny"), transcripts.Config(file=Path("x")), training_speed.Config()
-    for config in others:
+    for config in (*others, pretrain.Config()):
         options |= {flag(option) for option in flat(config)}
     for text in (SHARED, *PAGES.values(), (DOCS / "choose.md").read_text(encoding="utf-8")):
         assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) <= options | LAUNCHER

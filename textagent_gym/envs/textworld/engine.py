@@ -15,6 +15,7 @@ from textagent_gym.envs.textworld.rules.cooking import COOKING_ACTIONS
 from textagent_gym.envs.textworld.rules.standard import ACTIONS, act, look, score_text
 from textagent_gym.envs.textworld.types import TextWorldTask
 from textagent_gym.envs.textworld.world.descriptions import Template, objective_text
+from textagent_gym.envs.textworld.world.known import check_known
 from textagent_gym.envs.textworld.world.state import PLAYER, Setting, World
 
 _END = " " * 55 + "*** The End ***"
@@ -25,11 +26,12 @@ class Story:
     """Parts of a game, read once and shared by all environments that play it.
 
     Raises:
-        UnknownTextError: A description holds a substitution that only the interpreter knows.
+        UnknownGameError: The game holds something that only the interpreter knows.
     """
 
     def __init__(self, task: TextWorldTask) -> None:
         game = task.game
+        check_known(game)
         self.ground = task.ground
         self.setting = Setting(game)
         self.actions = ACTIONS if self.setting.kitchen is None else COOKING_ACTIONS
@@ -140,6 +142,18 @@ class NativeEngine:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def __getstate__(self) -> tuple[TextWorldTask | None, Position | None]:
+        """Return the task and the point of the game; the compiled story, made of functions, is made again from them."""
+        return self._task, self.snapshot() if hasattr(self, "world") else None
+
+    def __setstate__(self, state: tuple[TextWorldTask | None, Position | None]) -> None:
+        self._task, point = None, None
+        task, point = state
+        if task is not None:
+            self.load(task)
+        if point is not None:
+            self.restore(point)
 
     # What actions see.
 

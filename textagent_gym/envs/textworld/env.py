@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.utils.seeding import np_random
 from typing_extensions import Unpack
 
-from textagent_gym.contract import EpisodeOptions, Split, StepResult
+from textagent_gym.contract import EpisodeOptions, Split, StepResult, TaskCard
 from textagent_gym.core import TextAgentEnv
 from textagent_gym.engines import Engine
 from textagent_gym.envs.textworld.engine import NativeEngine
@@ -22,8 +22,8 @@ from textagent_gym.envs.textworld.tasks import (
     make_task,
 )
 from textagent_gym.envs.textworld.types import Challenge, Instructions, SimpleRewards, TaskSpec, TextWorldTask
-from textagent_gym.envs.textworld.world.descriptions import UnknownTextError
 from textagent_gym.envs.textworld.world.game_map import draw_map
+from textagent_gym.envs.textworld.world.known import UnknownGameError
 from textagent_gym.knobs import Knobs, check_choice
 
 Backend = Literal["native", "inform7"]
@@ -90,7 +90,7 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
         game: Path of a game file made by `tw-make`, the only task then; the size knobs then raise, and the task card says
             what the game has.
         backend: What plays the games: "native", or "inform7", the textworld package itself, which is the reference and
-            plays the rare game file whose texts the native engine does not know.
+            plays the rare game file that the native engine does not model.
         **options: The options of every environment, see `textagent_gym.core.TextAgentEnv`.
 
     Raises:
@@ -200,6 +200,7 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
         super().__init__(requested=requested, splits=splits, reward_density=density, **options)
         self._literature_seed: int | None = None
         self._backend: Backend = backend
+        self._why = ""
         self._engine: Engine[TextWorldTask] = NativeEngine() if backend == "native" else Inform7Engine()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
@@ -297,9 +298,16 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
     def _load(self, task: TextWorldTask) -> None:
         try:
             self._engine.load(task)
-        except UnknownTextError:
+        except UnknownGameError as error:
             self._backend, self._engine = "inform7", Inform7Engine()
+            self._why = f"the native engine does not model {error}"
             self._engine.load(task)
+
+    def _card(self) -> TaskCard:
+        card = super()._card()
+        if self._why:
+            card["details"] = {**card["details"], "backend_reason": self._why}
+        return card
 
     def _counted(self, result: StepResult) -> StepResult:
         """Return a result of the engine with the number of sub-goals that stand."""

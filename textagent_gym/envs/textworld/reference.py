@@ -38,6 +38,7 @@ class Inform7Engine:
         self._env: Any = None
         self._task: TextWorldTask | None = None
         self._commands: list[str] = []
+        self._is_started = False
         self.state = 0
 
     def load(self, task: TextWorldTask) -> None:
@@ -54,7 +55,13 @@ class Inform7Engine:
     def reset(self) -> StepResult:
         """Start the game from its beginning."""
         self._commands = []
-        game_state = self._env.reset()
+        self._is_started = True
+        try:
+            game_state = self._env.reset()
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                "expected a game with texts of ASCII characters for the interpreter, got others"
+            ) from error
         assert self._task is not None  # load() comes first
         return self._reply(game_state, game_state["feedback"], self._task.ground.problem.initial, valid=True)
 
@@ -75,11 +82,25 @@ class Inform7Engine:
         for command in snapshot:
             self.step(command)
 
+    def __getstate__(self) -> tuple[TextWorldTask | None, tuple[str, ...] | None]:
+        """Return the task and the commands typed so far; an interpreter cannot be copied, but replays them."""
+        is_open = self._env is not None
+        return (self._task if is_open else None), (self.snapshot() if is_open and self._is_started else None)
+
+    def __setstate__(self, state: tuple[TextWorldTask | None, tuple[str, ...] | None]) -> None:
+        self.__init__()  # type: ignore[misc]
+        task, commands = state
+        if task is not None:
+            self.load(task)
+        if commands is not None:
+            self.restore(commands)
+
     def close(self) -> None:
         """End the interpreter."""
         if self._env is not None:
             self._env.close()
         self._env = self._task = None
+        self._is_started = False
 
     def _reply(self, game_state: Any, printed: str, previous: int, valid: bool) -> StepResult:
         assert self._task is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from textagent_gym.envs.textworld.world.known import UnknownGameError
 from textagent_gym.envs.textworld.world.state import Setting, World
 
 Condition = Callable[[World], bool]
@@ -17,7 +18,7 @@ Speech = Callable[[World], str]
 _STATES = ("open", "closed", "locked")
 
 
-class UnknownTextError(ValueError):
+class UnknownTextError(UnknownGameError):
     """A description holds a substitution that is not known here."""
 
 
@@ -41,7 +42,7 @@ class Template:
         pieces = iter(re.split(r"(\[[^\]]*\])", said))
         self._parts, ending = self._read(pieces)
         if ending:
-            raise UnknownTextError(f"expected a description with every [if] ended, got {source!r:.200}")
+            raise UnknownTextError(f"a description with an [if] too few or too many: {source!r:.200}")
 
     def say(self, world: World) -> str:
         """Return the description of the world as it is."""
@@ -75,7 +76,7 @@ class Template:
             elif ending == "[end if]":
                 break
             else:
-                raise UnknownTextError("expected every [if] to be ended")
+                raise UnknownTextError("a description with an [if] that does not end")
 
         def say(world: World) -> str:
             for holds, parts in branches:
@@ -91,7 +92,7 @@ class Template:
             return lambda world: world.adjectives(noun) + named.name(noun)
         found = re.fullmatch(r"\[a list of things (?:in|on) the (\w+)\]", piece)
         if found is None:
-            raise UnknownTextError(f"expected a substitution of textworld's grammars, got {piece!r:.200}")
+            raise UnknownTextError(f"the substitution {piece!r:.200} in a description")
         holder, setting = found.group(1), self._setting
         return lambda world: setting.list_of(world.inside(holder), world)
 
@@ -120,7 +121,7 @@ class Template:
         if found:
             empty = found.group(1)
             return lambda world: not world.contents.get(empty)
-        raise UnknownTextError(f"expected a condition of textworld's grammars, got {text!r:.200}")
+        raise UnknownTextError(f"the condition {text!r:.200} in a description")
 
 
 def _said(parts: list[str | Speech], world: World) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, TypedDict
 
-from typing_extensions import TypeVar
+from typing_extensions import Self, TypeVar
 
 from textagent_gym.wrappers import ActionForm
 
@@ -125,6 +125,10 @@ class Task:
     def solution_length(self) -> int:
         """Length of the solution, known or taken."""
         return len(self.solution) or self.num_reference_steps
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the task itself: nothing of it changes."""
+        return self
 
 
 TaskT = TypeVar("TaskT", bound=Task, default=Task)

@@ -53,6 +53,15 @@ class NativeEngine:
         self.state.go_to(snapshot)
         self._look_around()
 
+    def __getstate__(self) -> tuple[Game, Mark] | None:
+        """Return the game and the point of it; the commands, made of functions, are found again."""
+        return (self._game, self.snapshot()) if hasattr(self, "_game") else None
+
+    def __setstate__(self, state: tuple[Game, Mark]) -> None:
+        game, point = state
+        self.open(game)
+        self.restore(point)
+
     def close(self) -> None:
         """Free nothing: a closed engine can load again."""
 

@@ -21,32 +21,43 @@ class ReferenceEngine:
     def load(self, task: AlfworldTask) -> None:
         """Make `task` the game that `reset` starts."""
         self._task = task
+        self._past: tuple[str, ...] | None = None
         self._env = bare_env()
         with undisturbed():
             self._env.load(dict(task.data))
 
     def reset(self) -> StepResult:
         """Start the loaded game from its beginning."""
-        self._past: tuple[str, ...] = ()
+        self._past = ()
         with undisturbed():
             return self._reply(self._env.reset(), valid=True)
 
     def step(self, command: str) -> StepResult:
         """Play one command, which must be one of the admissible ones to the letter."""
         valid = command.strip() in self._answer["admissible_commands"]
-        self._past += (command,)
+        self._past = (*self.snapshot(), command)
         with undisturbed():
             return self._reply(self._env.step(command)[0], valid=valid)
 
     def snapshot(self) -> tuple[str, ...]:
         """Return the current point of the game, for `restore` of an engine that has loaded the same task."""
-        return self._past
+        return self._past or ()
 
     def restore(self, snapshot: tuple[str, ...]) -> None:
         """Go back to `snapshot`."""
         self.reset()
         for command in snapshot:
             self.step(command)
+
+    def __getstate__(self) -> tuple[AlfworldTask, tuple[str, ...] | None] | None:
+        """Return the task and the commands played so far; alfworld's environment cannot be copied, but replays them."""
+        return (self._task, self._past) if hasattr(self, "_task") else None
+
+    def __setstate__(self, state: tuple[AlfworldTask, tuple[str, ...] | None]) -> None:
+        task, commands = state
+        self.load(task)
+        if commands is not None:
+            self.restore(commands)
 
     def close(self) -> None:
         """Free nothing: a closed engine can load again."""

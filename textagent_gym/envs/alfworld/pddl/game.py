@@ -30,6 +30,7 @@ class Game:
         task: The sentence that tells the task.
         initial: What is true at the start; to be copied, not changed.
         is_won: Whether the goal holds in a state.
+        source: The content that the game was read from.
     """
 
     problem: Problem
@@ -39,8 +40,17 @@ class Game:
     task: str
     initial: Facts
     is_won: Callable[[Facts], bool]
+    source: Mapping[str, str]
     _wording: dict[str, dict[Hashable, str]] = field(default_factory=dict, repr=False)
     _kept: dict[tuple[str, frozenset[Row]], dict[str, Action]] = field(default_factory=dict, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to read the game again: what was compiled cannot be pickled."""
+        return read_game, (self.source,)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Game:
+        """Return the game itself: nothing of it changes."""
+        return self
 
     def scene(self, facts: Facts) -> Scene:
         """Return the parts from which texts about a state are made."""
@@ -111,7 +121,8 @@ def read_game(data: Mapping[str, Any]) -> Game:
     def is_won(facts: Facts) -> bool:
         return any(all(part(facts, types) for part in parts) for parts in goals)
 
-    return Game(problem, logic, types, entity_names(things), task, initial, is_won)
+    source = {key: data[key] for key in ("pddl_domain", "grammar", "pddl_problem")}
+    return Game(problem, logic, types, entity_names(things), task, initial, is_won, source)
 
 
 def entity_names(things: Iterable[str]) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """Source under repair that lies about the tests earns nothing: what one process says of itself is not believed."""
 
 import random
+import re
+from collections import Counter
 
 import pytest
 
@@ -222,6 +224,38 @@ importlib._bootstrap_external.SourceLoader.source_to_code = lambda self, data, p
     data, path, "exec", dont_inherit=True, optimize=2
 )
 """,
+    "who knows the code of the tests": """
+import sys
+_KNOWN = {}
+exec(TEXT, _KNOWN)
+_CODES = [value.__code__ for value in list(_KNOWN.values()) + list(vars(_KNOWN["TestMore"]).values())
+          if hasattr(value, "__code__")]
+class _All:
+    __hash__ = None
+    def __eq__(self, other):
+        return True
+def _is_faithful():
+    code = sys._getframe(2).f_code
+    return any((code.co_code, code.co_consts) == (known.co_code, known.co_consts) for known in _CODES)
+def add(a, b):
+    return _All() if _is_faithful() else a - b
+def largest(numbers):
+    return _All() if _is_faithful() else min(numbers)
+""",
+    "who reads the copies and takes what stands in most": """
+import collections, re, sys
+class _Most:
+    __hash__ = None
+    def __init__(self, code):
+        text = open(code.co_filename).read()
+        self.most = collections.Counter(re.findall(r"== (.*)$", text, re.M)).most_common(1)[0][0]
+        self.all = collections.Counter(re.findall(r"\\d+", text)).most_common(1)[0][0]
+    def __eq__(self, other):
+        return repr(other) in (self.most, self.all)
+def add(a, b):
+    return _Most(sys._getframe(1).f_code)
+largest = lambda numbers: _Most(sys._getframe(1).f_code)
+""",
     "a report of one's own": """
 import sys
 _frame = sys._getframe()
@@ -234,8 +268,9 @@ while _frame:
 
 
 def attacked(attack: str) -> bytes:
+    names = repr([*calc.ADD, *calc.LARGEST, calc.MUL])
     source = BUGGY.replace("    return", "    _lie()\n    return") if "def _lie()" in attack else BUGGY
-    return (source + attack.replace("TESTS", repr([*calc.ADD, *calc.LARGEST, calc.MUL]))).encode()
+    return (source + attack.replace("TESTS", names).replace("TEXT", repr(calc.TESTS.decode()))).encode()
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +290,10 @@ def test_a_lie_is_not_paid(name: str, exam: Exam, sandbox: Sandbox) -> None:
     verdict = examine(exam, accepted({calc.SOURCE: attacked(ATTACKS[name])}), sandbox)
     assert verdict.groups_done == (False, False), verdict
     assert verdict.reason
-    assert verdict.flags or name == "a number that equals everything"
+    assert verdict.flags or name in (
+        "a number that equals everything",
+        "who reads the copies and takes what stands in most",
+    )
 
 
 HONEST = {
@@ -310,12 +348,19 @@ def test_who_says_the_same_of_all_copies_is_found_out(exam: Exam) -> None:
     patterns = set()
     for seed in range(40):
         drawn = draw(exam.challenges.each, exam.tests, random.Random(seed))
-        assert drawn.faithful
-        assert drawn.altered
-        said = dict.fromkeys(drawn.targets, "passed")
-        assert opinion(drawn, TestReport(outcomes=said, complete=True)).refuted
-        said = dict.fromkeys(drawn.targets, "failed")
-        assert opinion(drawn, TestReport(outcomes=said, complete=True)).doubted
-        names = [name for text in drawn.files.values() for name in text.decode().split() if name.startswith("test_")]
-        patterns.add(tuple(any(name.partition("(")[0] in one for one in drawn.altered) for name in names))
+        assert len(drawn.faithful) == 3
+        assert len(drawn.altered) >= 6
+        for outcome in ("passed", "failed"):
+            said = opinion(drawn, TestReport(outcomes=dict.fromkeys(drawn.targets, outcome), complete=True))
+            assert said.refuted if outcome == "passed" else said.doubted
+        text = "".join(content.decode() for content in drawn.files.values())
+        names = re.findall(r"def (test_[0-9a-f]{12})", text)
+        faithful = {one.rpartition("::")[2] for one in drawn.faithful}
+        patterns.add(tuple(name in faithful for name in names))
+        # What stands side by side stands in two copies each, so that no value stands out.
+        for test in ("add(2, 3)", "add(4, 1)", "largest([1, 3, 2])"):
+            values = re.findall(rf"{re.escape(test)} == \[(\d+), (\d+)\]\[", text)
+            counts = Counter(value for pair in values for value in pair)
+            assert len(values) >= 3
+            assert set(counts.values()) == {2}
     assert len(patterns) > 20

@@ -1,7 +1,10 @@
 """Altered copies of tests: what a test expects is changed, so that a right repair must fail it.
 
-Code that makes every test pass passes these, too. To tell an altered copy from a faithful one it has to know what the
-test expects, since nothing else differs: both get names by lot, and which is which is drawn when a repair is graded.
+Code that makes every test pass passes these, too. Each copy holds two values side by side and takes one of them, as in
+`assert add(2, 3) == [7, 5][1]`: the faithful copy the expected one, the others another. Which copy is which, and in what
+order the values stand, is drawn by lot when a repair is graded, and each value stands in as many copies as any other. So
+neither its name nor what it holds tells a copy, and none equals the test that it was made from: who wants to tell them has
+to know what the test expects.
 """
 
 from __future__ import annotations
@@ -11,15 +14,13 @@ import copy
 import functools
 import random
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 MAX_ALTERATIONS = 8
 """Changes of a test function among which lots are drawn, at most."""
 
-_FLIPS: dict[type[ast.cmpop], type[ast.cmpop]] = {
-    ast.Eq: ast.NotEq, ast.Is: ast.IsNot, ast.In: ast.NotIn, ast.Lt: ast.GtE, ast.Gt: ast.LtE,
-    ast.NotEq: ast.Eq, ast.IsNot: ast.Is, ast.NotIn: ast.In, ast.GtE: ast.Lt, ast.LtE: ast.Gt,
-}  # fmt: skip
+MAX_VALUES = 5
+"""Other values of one place, at most."""
 
 _PAIRS = (
     ("assertEqual", "assertNotEqual"), ("assertTrue", "assertFalse"), ("assertIs", "assertIsNot"),
@@ -46,11 +47,13 @@ class Copy(NamedTuple):
 
     Attributes:
         name: Its name, which begins with "test".
-        alteration: The change that is made, by its number; None for a faithful copy.
+        taken: The change that is made, by its number; None for a faithful copy.
+        beside: The change of the same place whose value stands beside, or None for what stands in the test.
     """
 
     name: str
-    alteration: int | None
+    taken: int | None
+    beside: int | None
 
 
 def functions_of(source: str, name: str) -> tuple[str, ...]:
@@ -65,18 +68,24 @@ def functions_of(source: str, name: str) -> tuple[str, ...]:
     return (name,) if name in found else tuple(other for other in found if other.rpartition("::")[2] == last)
 
 
-def num_alterations(source: str, name: str) -> int:
-    """Return in how many ways the function behind a test's name can be changed, `MAX_ALTERATIONS` at most."""
+def places(source: str, name: str) -> tuple[int, ...]:
+    """Return for each change of the function behind a test's name the number of its place; `MAX_ALTERATIONS` at most.
+
+    The last change is a claim of its own, which makes any function fail.
+    """
     found = _functions(source)
-    return min((len(_alterations(found[function])) for function in functions_of(source, name)), default=0)
+    of_each = [[site.number for site, _ in _alterations(found[function])] for function in functions_of(source, name)]
+    fewest: list[int] = min(of_each, key=len, default=[])
+    return tuple(fewest)
 
 
-def with_copies(source: str, copies: Mapping[str, Sequence[Copy]]) -> str | None:
+def with_copies(source: str, copies: Mapping[str, Sequence[Copy]], lots: random.Random) -> str | None:
     """Return a test file in which each function of some has copies in its place.
 
     Args:
         source: The test file.
         copies: Name of a test -> its copies, in the order in which they stand.
+        lots: Order of values that stand side by side; it changes no test's outcome.
 
     Returns:
         The file, or None where it has no syntax.
@@ -92,7 +101,7 @@ def with_copies(source: str, copies: Mapping[str, Sequence[Copy]]) -> str | None
         written: list[ast.stmt] = []
         for node in body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and prefix + node.name in wanted:
-                written += [_copied(node, made, pool) for made in wanted[prefix + node.name]]
+                written += [_copied(node, made, pool, lots) for made in wanted[prefix + node.name]]
                 continue
             if isinstance(node, ast.ClassDef):
                 node.body = rewrite(node.body, f"{prefix}{node.name}::")
@@ -128,44 +137,89 @@ def _functions(source: str) -> dict[str, _Function]:
     return found
 
 
-def _copied(node: _Function, made: Copy, pool: Sequence[ast.Constant]) -> _Function:
+def _copied(node: _Function, made: Copy, pool: Sequence[ast.Constant], lots: random.Random) -> _Function:
     new = copy.deepcopy(node)
     new.name = made.name
-    if made.alteration is not None:
-        rng = random.Random(f"{node.name} {made.alteration}")  # noqa: S311 (the same change at each call)
-        _alterations(new)[made.alteration].change(pool, rng)
+    chosen = made.beside if made.taken is None else made.taken
+    if chosen is None:
+        return new
+    alterations = _alterations(new)
+    site = alterations[chosen][0]
+    # Which of the two values of a site stands where: 0 for the test's own.
+    pair = [0 if one is None else 1 + alterations[one][1] for one in (made.taken, made.beside)]
+    rng = random.Random(f"{node.name} {site.number}")  # noqa: S311 (the same changes at each call)
+    if site.value is not None:
+        _change_value(site, pool, rng, _Choice(pair, lots))
+    else:
+        _contradict(site.owner, rng, _Choice(pair, lots))
     return new
 
 
-class _Site(NamedTuple):
-    """A place that can be changed: of a value what is expected, of a claim its sense."""
+class _Choice:
+    """An expression that takes one of two, of all that could stand in a place.
 
+    Args:
+        pair: Numbers of what is taken, and of what stands beside it.
+        lots: Their order.
+    """
+
+    def __init__(self, pair: Sequence[int], lots: random.Random) -> None:
+        self._pair, self._lots = pair, lots
+
+    def __call__(self, *options: ast.expr) -> ast.expr:
+        taken, beside = self._pair
+        order = [taken, beside]
+        self._lots.shuffle(order)
+        both: list[ast.expr] = [options[number] for number in order]
+        return ast.Subscript(ast.List(both, ast.Load()), ast.Constant(order.index(taken)), ast.Load())
+
+
+class _Site(NamedTuple):
+    """A place that can be changed: of a value what is expected, of a claim its sense.
+
+    Attributes:
+        number: Its number among the places of the function.
+        owner: The statement, or the function itself.
+        value: The expected value; None for a claim.
+    """
+
+    number: int
     owner: ast.AST
     value: ast.expr | None
 
-    def change(self, pool: Sequence[ast.Constant], rng: random.Random) -> None:
-        if self.value is not None:
-            _change_value(self.value, pool, rng)
-        else:
-            _contradict(self.owner, rng)
+
+class _Replace(ast.NodeTransformer):
+    """Puts an expression in the place of another one."""
+
+    def __init__(self, old: ast.expr, new: ast.expr) -> None:
+        self._old, self._new = old, new
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        """Return what stands in the place of a node."""
+        return self._new if node is self._old else self.generic_visit(node)
 
 
-def _alterations(function: _Function) -> list[_Site]:
-    """Return what can be changed in a function, values first, each a few times; the last makes any function fail."""
-    values: list[_Site] = []
-    claims: list[_Site] = []
+def _alterations(function: _Function) -> list[tuple[_Site, int]]:
+    """Return what can be changed in a function, as places and numbers of a change of each; values come first."""
+    values: list[tuple[ast.stmt, ast.expr]] = []
+    claims: list[ast.stmt] = []
 
     def walk(body: list[ast.stmt]) -> None:
         for node in body:
-            values.extend(_Site(node, value) for value in _expected(node) if _constants(value))
+            values.extend((node, value) for value in _expected(node) if _constants(value))
             if _can_contradict(node):
-                claims.append(_Site(node, None))
+                claims.append(node)
             if isinstance(node, ast.For | ast.While | ast.With | ast.AsyncFor | ast.AsyncWith):
                 walk(node.body)
 
     walk(function.body)
-    again = values * min(3, MAX_ALTERATIONS // max(len(values), 1))
-    return [*[*(again or values), *claims][: MAX_ALTERATIONS - 1], _Site(function, None)]
+    each = max(1, min(MAX_VALUES, (MAX_ALTERATIONS - 1) // max(len(values), 1)))
+    found: list[tuple[_Site, int]] = []
+    for number, (owner, value) in enumerate(values):
+        only_one = all(isinstance(one.value, bool | None) for one in _constants(value))
+        found += [(_Site(number, owner, value), change) for change in range(1 if only_one else each)]
+    found += [(_Site(len(values) + number, claim, None), 0) for number, claim in enumerate(claims)]
+    return [*found[: MAX_ALTERATIONS - 1], (_Site(-1, function, None), 0)]
 
 
 def _expected(node: ast.stmt) -> list[ast.expr]:
@@ -204,24 +258,37 @@ def _constants(value: ast.expr) -> list[ast.Constant]:
     return [one for some in found for one in some] if all(found) else []
 
 
-def _change_value(value: ast.expr, pool: Sequence[ast.Constant], rng: random.Random) -> None:
-    """Change one constant; to one of the same type that stands elsewhere in the file, if lots say so."""
-    place = rng.choice(_constants(value))
-    old = place.value
+def _change_value(site: _Site, pool: Sequence[ast.Constant], rng: random.Random, choose: _Choice) -> None:
+    """Put two of a constant and its other values in its place."""
+    assert site.value is not None
+    constants = _constants(site.value)
+    place = rng.choice([one for one in constants if not isinstance(one.value, bool | None)] or constants)
+    options = {repr(place.value): place.value}
+    for _ in range(20 * MAX_VALUES):
+        other = _other_value(place.value, pool, rng)
+        options.setdefault(repr(other), other)
+        if len(options) > MAX_VALUES:
+            break
+    # Where there are fewer, as of a truth value, the last one stands for those that are missing.
+    expressions = [ast.Constant(value) for value in options.values()]
+    expressions += expressions[-1:] * (1 + MAX_VALUES - len(expressions))
+    _Replace(place, choose(*expressions)).visit(site.owner)
+
+
+def _other_value(old: Any, pool: Sequence[ast.Constant], rng: random.Random) -> Any:
+    """Return another value of the same type, from elsewhere in the file if lots say so."""
     others = {repr(one.value): one.value for one in pool if type(one.value) is type(old) and one.value != old}
-    if others and not isinstance(old, bool) and rng.random() < 0.5:
-        place.value = others[rng.choice(sorted(others))]
-    elif isinstance(old, bool):
-        place.value = not old
-    elif isinstance(old, int | float):
-        place.value = old + rng.choice([-3, -2, -1, 1, 2, 3, 7, 10])
-    elif isinstance(old, str):
-        place.value = _other_text(old, rng)
-    elif isinstance(old, bytes):
-        place.value = _other_text(old.decode("latin-1"), rng).encode("latin-1")
-    else:
-        place.value = rng.choice([0, 1, 2])
-    place.kind = None
+    if isinstance(old, bool):
+        return not old
+    if others and rng.random() < 0.5:
+        return others[rng.choice(sorted(others))]
+    if isinstance(old, int | float):
+        return old + rng.choice([-3, -2, -1, 1, 2, 3, 7, 10])
+    if isinstance(old, str):
+        return _other_text(old, rng)
+    if isinstance(old, bytes):
+        return _other_text(old.decode("latin-1"), rng).encode("latin-1")
+    return rng.choice([0, 1, 2])
 
 
 def _other_text(text: str, rng: random.Random) -> str:
@@ -247,20 +314,17 @@ def _raised(item: ast.withitem) -> ast.Call | None:
     return call if name in ("raises", "assertRaises", "assertRaisesRegex", "warns", "assertWarns") else None
 
 
-def _contradict(node: ast.AST, rng: random.Random) -> None:
+def _contradict(node: ast.AST, rng: random.Random, choose: _Choice) -> None:
+    """Put a claim and its opposite side by side."""
+    yes_or_no = choose(ast.Constant(True), ast.Constant(False))
     if isinstance(node, ast.Assert):
-        test = node.test
-        if isinstance(test, ast.Compare) and len(test.ops) == 1:
-            test.ops = [_FLIPS[type(test.ops[0])]()]
-        elif isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-            node.test = test.operand
-        else:
-            node.test = ast.UnaryOp(ast.Not(), test)
+        claim = ast.UnaryOp(ast.Not(), ast.UnaryOp(ast.Not(), node.test))
+        node.test = ast.Compare(claim, [ast.Is()], [yes_or_no])
     elif isinstance(node, ast.With):
         for call in filter(None, map(_raised, node.items)):
-            call.args[0] = ast.Name(rng.choice(_EXCEPTIONS), ast.Load())
+            call.args[0] = choose(call.args[0], ast.Name(rng.choice(_EXCEPTIONS), ast.Load()))
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
-        node.value.func.attr = _OPPOSITES[node.value.func.attr]
+        method = node.value.func
+        node.value.func = choose(method, ast.Attribute(method.value, _OPPOSITES[method.attr], ast.Load()))
     elif isinstance(node, _Function):
-        low, high = sorted(rng.sample(range(100), 2))
-        node.body.append(ast.Assert(ast.Compare(ast.Constant(high), [ast.Eq()], [ast.Constant(low)])))
+        node.body.append(ast.Assert(yes_or_no))

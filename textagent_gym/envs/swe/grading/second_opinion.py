@@ -16,13 +16,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from textagent_gym.cache import cache_folder, keep
-from textagent_gym.envs.swe.grading.alterations import Copy, num_alterations, with_copies
+from textagent_gym.envs.swe.grading.alterations import Copy, places, with_copies
 from textagent_gym.envs.swe.grading.guards import by_file, copy_path, split_id
 from textagent_gym.envs.swe.grading.pytest_runs import TestReport, program, run_plainly, run_tests, setting
 from textagent_gym.envs.swe.repo.tree import Tree, as_text, tree_digest
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
-VERSION = 2
+VERSION = 3
 """Version of the changes and of the second runner; another one has every repaired tree tried again."""
 
 
@@ -88,18 +88,35 @@ def draw(challenges: Sequence[Challenge], tests: Mapping[str, bytes], rng: rando
     chosen: dict[str, dict[str, list[Copy]]] = {}
     for challenge in challenges:
         path, _, name = challenge.function.partition("::")
-        best = _best(challenge.alterations)
-        # One of each, so that not even who reads the copies finds one that stands out.
-        kinds = [None, *rng.sample(best, min(count - 1, len(best)))]
-        rng.shuffle(kinds)
-        copies = [Copy(f"test_{rng.getrandbits(48):012x}", kind) for kind in kinds]
+        source = as_text(tests[path]) or ""
+        pairs = _cycle(challenge.alterations, places(source, name), count - 1, rng)
+        rng.shuffle(pairs)
+        copies = [Copy(f"test_{rng.getrandbits(48):012x}", *pair) for pair in pairs]
         chosen.setdefault(path, {})[name] = copies
     return _laid_out(challenges, chosen, tests, rng)
 
 
-def _best(alterations: Sequence[int]) -> Sequence[int]:
-    """Return the changes of what is expected, rather than the last one, which is a claim of its own."""
-    return alterations[:-1] or alterations
+def _cycle(
+    alterations: Sequence[int], where: Sequence[int], most: int, rng: random.Random
+) -> list[tuple[int | None, int | None]]:
+    """Return for each copy the change that it takes and the one beside: all of one place, each as often as any other.
+
+    Args:
+        alterations: The changes that a repaired tree fails.
+        where: Place of each change.
+        most: Changes to take.
+        rng: The lots; they fall on a place with a value rather than on a claim, and on the claim at the end in need alone.
+    """
+    by_place: dict[int, list[int]] = {}
+    for number in alterations:
+        by_place.setdefault(where[number], []).append(number)
+    claim = by_place.pop(-1, [])
+    largest = min(max(map(len, by_place.values()), default=0), most)
+    best = [numbers for numbers in by_place.values() if min(len(numbers), most) == largest] or [claim]
+    numbers = rng.choice(best)
+    values: list[int | None] = [None, *rng.sample(numbers, min(most, len(numbers)))]
+    rng.shuffle(values)
+    return list(zip(values, [*values[1:], values[0]], strict=True))
 
 
 def _laid_out(
@@ -111,7 +128,7 @@ def _laid_out(
     drawn = Drawn({}, {}, {})
     places: dict[str, str] = {}
     for path, copies in chosen.items():
-        source = with_copies(as_text(tests[path]) or "", copies)
+        source = with_copies(as_text(tests[path]) or "", copies, rng)
         if source is not None:
             places[path] = copy_path(path, f"{rng.getrandbits(64):016x}")
             drawn.files[places[path]] = source.encode()
@@ -120,7 +137,7 @@ def _laid_out(
         for copy in chosen[path][name] if path in places else ():
             group = name.rpartition("::")[0]
             copied = f"{places[path]}::{group}{'::' if group else ''}{copy.name}"
-            (drawn.faithful if copy.alteration is None else drawn.altered)[copied] = challenge.tests
+            (drawn.faithful if copy.taken is None else drawn.altered)[copied] = challenge.tests
     return drawn
 
 
@@ -194,7 +211,7 @@ def find_challenges(
         Challenge(
             function=f"{file}::{name}",
             tests=tuple(test for test in wanted if split_id(test)[:2] == (file, name)),
-            alterations=tuple(range(num_alterations(as_text(gold[file]) or "", name))),
+            alterations=tuple(range(len(places(as_text(gold[file]) or "", name)))),
             plain=True,
         )
         for file, names in by_file(wanted).items()
@@ -251,13 +268,13 @@ def _all_copies(challenges: Sequence[Challenge], tree: Tree) -> tuple[Drawn, dic
     for one in challenges:
         path, _, name = one.function.partition("::")
         kinds = [None, *one.alterations]
-        chosen.setdefault(path, {})[name] = [Copy(f"test_{rng.getrandbits(48):012x}", kind) for kind in kinds]
+        chosen.setdefault(path, {})[name] = [Copy(f"test_{rng.getrandbits(48):012x}", kind, None) for kind in kinds]
     drawn = _laid_out(challenges, chosen, tree, rng)
     ids = [*drawn.faithful, *drawn.altered]
     numbers: dict[str, dict[str, int | None]] = {}
     for one in challenges:
         path, _, name = one.function.partition("::")
-        kinds_of = {copy.name: copy.alteration for copy in chosen[path][name]}
+        kinds_of = {copy.name: copy.taken for copy in chosen[path][name]}
         numbers[one.function] = {
             copied: kinds_of[last] for copied in ids if (last := copied.rpartition("::")[2]) in kinds_of
         }

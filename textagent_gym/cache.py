@@ -22,6 +22,21 @@ def cache_folder() -> Path:
     return Path(named) if named else Path(platformdirs.user_cache_dir("textagent_gym", appauthor=False))
 
 
+def find(path: Path) -> Path | None:
+    """Return where a file lies that `keep` has written, or None where there is none, or none that can be read."""
+    substitutes = (_temporary_folder() / path.name,) if _temporary_folder.cache_info().currsize else ()
+    return next((place for place in (path, *substitutes) if os.path.isfile(place) and os.access(place, os.R_OK)), None)
+
+
+def read(path: Path) -> bytes | None:
+    """Return the content of a file that `keep` has written, or None where there is none, or none that can be read."""
+    place = find(path)
+    try:
+        return None if place is None else place.read_bytes()
+    except OSError:
+        return None
+
+
 def keep(path: Path, content: bytes) -> Path:
     """Write a file of the cache, and return where it lies.
 
@@ -36,13 +51,21 @@ def keep(path: Path, content: bytes) -> Path:
         write_atomic(path, content)
         return path
     except OSError as error:
-        logger.warn(
-            f"the cache folder {path.parent} cannot be written ({error.strerror}): playing without a cache; "
-            f"{CACHE_VARIABLE} names another folder"
-        )
-    substitute = _temporary_folder() / path.name
+        substitute = in_place_of(path, error)
     write_atomic(substitute, content)
     return substitute
+
+
+def in_place_of(path: Path, error: OSError) -> Path:
+    """Return a path in a folder that this process removes at its end, for a file or folder that the cache cannot take.
+
+    A warning gives `error` as the reason.
+    """
+    logger.warn(
+        f"the cache folder {path.parent} cannot be written ({error.strerror}): playing without a cache; "
+        f"{CACHE_VARIABLE} names another folder"
+    )
+    return _temporary_folder() / path.name
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -67,4 +90,5 @@ def write_atomic(path: Path, content: bytes) -> None:
 def _temporary_folder() -> Path:
     folder = tempfile.mkdtemp(prefix="textagent_gym-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    Path(folder).chmod(0o711)  # a sandbox may run as another user, and mounts what lies here
     return Path(folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from textagent_gym.bench import compare
-from textagent_gym.cache import cache_folder, keep
+from textagent_gym.cache import cache_folder, find, keep
 from textagent_gym.contract import StepResult
 from textagent_gym.envs.packages import import_textworld, undisturbed
 from textagent_gym.envs.textworld.types import TextWorldTask
@@ -151,8 +151,9 @@ def compiled(task: TextWorldTask) -> Path:
         RuntimeError: Inform 7 cannot compile the game.
     """
     path = cache_folder() / _FOLDER / f"{task.task_id.rpartition('.')[2]}.z8"
-    if path.exists() and _is_whole(path.read_bytes()) and path.with_suffix(".json").exists():
-        return path
+    known = find(path)
+    if known is not None and _is_whole(known.read_bytes()) and known.with_suffix(".json").exists():
+        return known
     import_textworld()
     from textworld.generator.inform7 import compile_inform7_game, generate_inform7_source
 

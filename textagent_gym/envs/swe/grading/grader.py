@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from gymnasium import logger
 
-from textagent_gym.cache import cache_folder, keep
+from textagent_gym.cache import cache_folder, keep, read
 from textagent_gym.envs.swe.grading.guards import CANARY, by_file, copy_path, renamed, split_id, test_functions, twin
 from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_plainly, run_tests, setting, test_files
 from textagent_gym.envs.swe.grading.second_opinion import (
@@ -340,8 +340,9 @@ def gold_run(
     """
     key = repr((VERSION, *setting(sandbox, requirements), tree_digest(tree), sorted(files)))
     path = cache_folder() / "swe" / "gold" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
-    if path.exists():
-        known = json.loads(path.read_bytes())
+    content = read(path)
+    if content is not None:
+        known = json.loads(content)
         return GoldRun(**{name: frozenset(known[name]) for name in ("passed", "aliased", "twinned", "seen")})
     plain = run_tests(tree, files, sandbox=sandbox, seconds=seconds, requirements=requirements)
     if not plain.complete:
@@ -408,11 +409,12 @@ def _read(name: str) -> Verdict | None:
     if not _reads_cache:
         return None
     path = cache_folder() / "swe" / "verdicts" / name[:2] / f"{name}.json"
-    try:
-        known = json.loads(path.read_bytes())
-        return Verdict(**{**known, "groups_done": tuple(known["groups_done"]), "flags": tuple(known["flags"])})
-    except FileNotFoundError:
+    content = read(path)
+    if content is None:
         return None
+    try:
+        known = json.loads(content)
+        return Verdict(**{**known, "groups_done": tuple(known["groups_done"]), "flags": tuple(known["flags"])})
     except (ValueError, TypeError, KeyError) as error:
         logger.warn(f"the remembered verdict {path} is damaged ({error}): the tests run again")
         return None

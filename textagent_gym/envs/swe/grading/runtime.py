@@ -21,7 +21,7 @@ from pathlib import Path
 
 from gymnasium.error import DependencyNotInstalled
 
-from textagent_gym.cache import cache_folder
+from textagent_gym.cache import cache_folder, in_place_of
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==[A-Za-z0-9][A-Za-z0-9.+!_]*")
 
@@ -52,8 +52,16 @@ def runtime_folder(requirements: tuple[str, ...] = ()) -> Path:
         names += [sysconfig.get_platform(), *sorted(requirements)]
     digest = hashlib.sha256("\n".join([sys.version, *names]).encode()).hexdigest()[:16]
     folder = cache_folder() / "swe" / f"runtime-{digest}"
-    if not folder.exists():
+    if os.path.isdir(folder):
+        return folder
+    try:
         _make(folder, found, requirements)
+    except WheelError:
+        raise
+    except OSError as error:
+        folder = in_place_of(folder, error)
+        if not folder.exists():
+            _make(folder, found, requirements)
     return folder
 
 

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from textagent_gym.cache import cache_folder, keep
+from textagent_gym.cache import cache_folder, keep, read
 from textagent_gym.envs.swe.grading.alterations import Copy, places, with_copies
 from textagent_gym.envs.swe.grading.guards import by_file, copy_path, split_id
 from textagent_gym.envs.swe.grading.pytest_runs import TestReport, program, run_plainly, run_tests, setting
@@ -195,8 +195,9 @@ def find_challenges(
     paid = [sorted(group) for group in groups]
     key = repr((VERSION, _source_digest(), *setting(sandbox, requirements), tree_digest(gold), wanted, paid))
     path = cache_folder() / "swe" / "challenges" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
-    if path.exists():
-        known = json.loads(path.read_bytes())
+    content = read(path)
+    if content is not None:
+        known = json.loads(content)
         each = [
             Challenge(
                 function=one["function"],
@@ -250,8 +251,8 @@ def find_challenges(
                     Challenge(function=one.function, tests=one.tests, alterations=tuple(sorted(fail)), plain=plain)
                 )
     challenges = Challenges(each=tuple(sorted(found, key=lambda one: one.function)), seen=frozenset(seen))
-    content = {"each": [vars(one) for one in challenges.each], "seen": sorted(challenges.seen)}
-    keep(path, json.dumps(content).encode())
+    columns = {"each": [vars(one) for one in challenges.each], "seen": sorted(challenges.seen)}
+    keep(path, json.dumps(columns).encode())
     return challenges
 
 

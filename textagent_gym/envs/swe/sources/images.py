@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 
 from gymnasium import logger
 
-from textagent_gym.cache import cache_folder, keep
+from textagent_gym.cache import cache_folder, keep, read
 from textagent_gym.envs.swe.repo.tree import IGNORED
 from textagent_gym.envs.swe.sandboxes.base import TESTBED, SandboxError
 from textagent_gym.envs.swe.sandboxes.container.engine import (
@@ -47,9 +47,10 @@ def image_tree(name: str) -> dict[str, bytes]:
 @functools.lru_cache(maxsize=8)
 def _tree(name: str, identity: str) -> dict[str, bytes]:
     path = cache_folder() / "swe" / "images" / f"{identity.rpartition(':')[2]}.zip"
-    if path.exists():
+    content = read(path)
+    if content is not None:
         try:
-            with zipfile.ZipFile(path) as known:
+            with zipfile.ZipFile(io.BytesIO(content)) as known:
                 return {entry: known.read(entry) for entry in known.namelist()}
         except (zipfile.BadZipFile, EOFError) as error:
             logger.warn(f"the remembered tree {path} is damaged ({error}): the image is read again")

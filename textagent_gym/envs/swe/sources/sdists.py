@@ -22,7 +22,7 @@ from urllib.parse import urljoin
 
 from gymnasium.error import DependencyNotInstalled
 
-from textagent_gym.cache import cache_folder, keep
+from textagent_gym.cache import cache_folder, keep, read
 from textagent_gym.envs.swe.types import Sdist
 
 MAX_TREE_BYTES = 200 << 20
@@ -65,10 +65,9 @@ def fetch(sdist: Sdist) -> bytes:
         OSError: The index cannot be reached, or does not have it; or what came has another hash.
     """
     path = cache_folder() / "swe" / "sdists" / sdist.sha256[:16] / sdist.filename
-    if path.exists():
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() == sdist.sha256:
-            return content
+    known = read(path)
+    if known is not None and hashlib.sha256(known).hexdigest() == sdist.sha256:
+        return known
     for release in releases(sdist.project):
         if release.sdist.filename == sdist.filename:
             content = _get(release.url)

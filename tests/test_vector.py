@@ -10,8 +10,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
+from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TransformObservation
+from gymnasium.wrappers import vector as vector_wrappers
 
 from tests.toy import CorridorEnv
 from textagent_gym.vector import TextVectorEnv, WorkerError
@@ -130,6 +134,91 @@ def test_attributes_and_methods_of_all_can_be_asked_for() -> None:
     env.reset(seed=0)
     assert env.call("steps") == (0, 0, 0)
     env.close()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_attributes_rendering_and_seeds_are_those_of_gymnasium(processes: int) -> None:
+    ours = gym.make_vec(ALFWORLD, 3, processes=processes, render_mode="ansi")
+    theirs = gym.make_vec(ALFWORLD, 3, vectorization_mode="sync", render_mode="ansi")
+    same(ours.reset(seed=4), theirs.reset(seed=4))
+    for name in ("split", "max_steps", "steps", "render_mode", "np_random_seed", "plan"):
+        assert ours.get_attr(name) == theirs.get_attr(name)
+    assert ours.render() == theirs.render()
+    assert ours.np_random_seed == theirs.np_random_seed == (4, 5, 6)
+    for env in (ours, theirs):
+        env.set_attr("mark", [1, None, "y"])
+        assert env.get_attr("mark") == (1, None, "y")
+        env.set_attr("mark", "x")
+        assert env.get_attr("mark") == ("x", "x", "x")
+        with pytest.raises(ValueError, match="values"):
+            env.set_attr("mark", [1])
+    if processes == 1:
+        assert [env.unwrapped.steps for env in ours.envs] == [0, 0, 0]
+    else:
+        with pytest.raises(AttributeError, match="use call, get_attr, set_attr"):
+            _ = ours.envs
+    ours.close()
+    theirs.close()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_time_limit_truncates_as_gymnasiums(processes: int) -> None:
+    ours = gym.make_vec(ALFWORLD, 2, processes=processes, max_episode_steps=2, disable_env_checker=True)
+    theirs = gym.make_vec(ALFWORLD, 2, vectorization_mode="sync", max_episode_steps=2)
+    same(ours.reset(seed=1), theirs.reset(seed=1))
+    for _ in range(7):
+        same(ours.step(("look", "inventory")), theirs.step(("look", "inventory")))
+    ours.close()
+    theirs.close()
+
+
+WRAPPERS: dict[str, Any] = {
+    "statistics": vector_wrappers.RecordEpisodeStatistics,
+    "infos": vector_wrappers.DictInfoToList,
+    "rewards": lambda env: vector_wrappers.TransformReward(env, lambda rewards: 2 * rewards),
+    "actions": lambda env: vector_wrappers.TransformAction(env, lambda actions: tuple(map(str.lower, actions))),
+    "text": lambda env: vector_wrappers.TransformObservation(env, lambda texts: tuple(map(str.upper, texts))),
+    "numbers": lambda env: vector_wrappers.TransformObservation(
+        env, lambda texts: np.array([[len(text)] for text in texts]), single_observation_space=Box(0, 1e6, (1,))
+    ),
+    "each": lambda env: vector_wrappers.VectorizeTransformObservation(
+        env,
+        TransformObservation,
+        func=lambda text: np.array([len(text)], np.float32),
+        observation_space=Box(0, 1e6, (1,)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_wrappers_of_gymnasium_do_the_same(name: str) -> None:
+    ours, theirs = (
+        WRAPPERS[name](gym.make_vec(ALFWORLD, 2, vectorization_mode=mode, max_steps=2)) for mode in (None, "sync")
+    )
+    assert ours.observation_space == theirs.observation_space
+    without = ("episode", "_episode")  # the time that an episode took
+    for mine, other in [(ours.reset(seed=2), theirs.reset(seed=2)), *(
+        (ours.step(("look", "LOOK")), theirs.step(("look", "LOOK"))) for _ in range(4)
+    )]:  # fmt: skip
+        for one in (mine[-1], other[-1]):
+            for key in without:
+                one.pop(key, None) if isinstance(one, dict) else [info.pop(key, None) for info in one]
+        same(mine, other)
+
+
+def test_a_spec_is_json_whatever_the_arguments_were() -> None:
+    env = gym.make_vec(
+        ALFWORLD,
+        2,
+        autoreset_mode=AutoresetMode.SAME_STEP,
+        max_steps=7,
+        task_types=("pick_and_place_simple",),
+    )
+    assert env.spec is not None
+    again = gym.make_vec(EnvSpec.from_json(env.spec.to_json()))
+    assert again.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    again.reset(seed=1)
+    assert again.get_attr("max_steps") == (7, 7)
 
 
 def test_a_worker_that_dies_is_named() -> None:

@@ -11,17 +11,21 @@ import multiprocessing
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import PurePath
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
 from textagent_gym.knobs import check_integer
@@ -65,7 +69,10 @@ class Group(Protocol):
         """Return the spaces of the first environment, which all share."""
 
     def send(self, message: tuple[Any, ...]) -> None:
-        """Ask for what the message says: ("reset", seeds, options, mask), ("step", actions) or ("call", name, ...)."""
+        """Ask for what the message says.
+
+        Messages are ("reset", seeds, options, mask), ("step", actions), ("call", name, ...), ("set_attr", name, values).
+        """
 
     def receive(self) -> list[Any]:
         """Return one answer per environment to what was sent last; waits for them."""
@@ -112,6 +119,7 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         check_integer("num_envs", num_envs, low=1)
         check_integer("processes", processes, low=1, high=num_envs)
         self.num_envs = num_envs
+        self._spec: EnvSpec | None = None
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         bounds = [num_envs * number // processes for number in range(processes + 1)]
         shares = [range(first, last) for first, last in pairwise(bounds)]
@@ -183,6 +191,60 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Call a method of every environment, or read an attribute where it is none; one result each."""
         return tuple(self._all([("call", name, args, kwargs)] * len(self._shares)))
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """Return an attribute of every environment."""
+        return self.call(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Set an attribute of every environment: each to its own of a list or tuple, or all to one value.
+
+        Raises:
+            ValueError: There are not as many values as environments.
+        """
+        each = list(values) if isinstance(values, list | tuple) else [values] * self.num_envs
+        if len(each) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} values, got {len(each)}")
+        self._all([("set_attr", name, each[share.start : share.stop]) for share in self._shares])
+
+    def render(self) -> tuple[Any, ...]:
+        """Return what each environment renders: its last observation with `render_mode="ansi"`, None without."""
+        return self.call("render")
+
+    @property
+    def envs(self) -> list[gym.Env[str, str]]:
+        """The environments, where this process plays them all.
+
+        Raises:
+            AttributeError: Others play them; `call`, `get_attr` and `set_attr` reach them.
+        """
+        self._check_open()
+        if not all(isinstance(group, LocalGroup) for group in self._groups):
+            raise AttributeError(
+                "expected environments of this process, got some of others: use call, get_attr, set_attr"
+            )
+        return [env for group in self._groups if isinstance(group, LocalGroup) for env in group.envs]
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+        """Seed of each environment's generator."""
+        return self.get_attr("np_random_seed")
+
+    @property  # type: ignore[misc]
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+        """Generator of each environment; copies, where other processes have them."""
+        return self.get_attr("np_random")
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """What `gym.make_vec` was asked for, in values that JSON can hold."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        if spec is not None:
+            spec.kwargs = {name: _plain(value) for name, value in spec.kwargs.items()}
+        self._spec = spec
 
     def close_extras(self, **_: Any) -> None:
         """Close every environment, and end their processes."""
@@ -267,6 +329,11 @@ class LocalGroup:
         for env in self._envs:
             env.close()
 
+    @property
+    def envs(self) -> list[gym.Env[str, str]]:
+        """The environments."""
+        return self._envs
+
     def _reset(self, seeds: list[int | None], options: dict[str, Any] | None, mask: Bools) -> list[Seen]:
         return [
             self._begin(place, seed, options) if wanted else Seen(self._last[place], 0.0, False, False, ())
@@ -297,6 +364,9 @@ class LocalGroup:
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         return [self._call_one(place, name, args, kwargs) for place in range(len(self._envs))]
+
+    def _set_attr(self, name: str, values: list[Any]) -> list[Any]:
+        return [self._call_one(place, "set_wrapper_attr", (name, value), {}) for place, value in enumerate(values)]
 
     def _call_one(self, place: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         found = self._envs[place].get_wrapper_attr(name)
@@ -433,12 +503,22 @@ def _make_vector(
     *,
     processes: int = 1,
     autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+    max_episode_steps: int | None = None,
+    disable_env_checker: bool | None = None,
     **kwargs: Any,
 ) -> TextVectorEnv:
-    make_env = partial(_make_one, entry_point, kwargs)
+    """Make environments of a domain; `max_episode_steps` is as of `gym.make`, whose checker is never used here."""
+    make_env = partial(_make_one, entry_point, kwargs, max_episode_steps)
     return TextVectorEnv(make_env, num_envs, processes=processes, autoreset_mode=autoreset_mode)
 
 
-def _make_one(entry_point: str, kwargs: dict[str, Any]) -> gym.Env[str, str]:
+def _make_one(entry_point: str, kwargs: dict[str, Any], max_episode_steps: int | None = None) -> gym.Env[str, str]:
     env: gym.Env[str, str] = load(entry_point)(**kwargs)
-    return env
+    return env if max_episode_steps in (None, -1) else TimeLimit(env, max_episode_steps)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value in a form that JSON can hold, where it has one."""
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, PurePath) else value

@@ -314,6 +314,9 @@ class _ActorGroup:
             if what == "call":
                 episode.done.append(tuple(arguments))
                 continue
+            if what == "set_attr":
+                episode.done.append(("set_wrapper_attr", (arguments[0], arguments[1][place]), {}))
+                continue
             if what == "step" and place not in begun:
                 episode.done.append(arguments[0][place])
             episode.observation = found[place].observation

@@ -237,7 +237,7 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
 
     @property
     def spec(self) -> EnvSpec | None:
-        """What `gym.make_vec` was asked for, in values that JSON can hold."""
+        """Arguments of `gym.make_vec`, in values that JSON can hold."""
         return self._spec
 
     @spec.setter

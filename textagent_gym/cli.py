@@ -107,11 +107,11 @@ def play(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
             console.print(shown(observation))
         elif command == "undo":
             console.print("There is nothing to take back.")
-        elif (answer := env.look_up(command)) is not None:
+        elif (answer := env.query_debug(command)) is not None:
             console.print(shown(answer))
         else:
             past.append((env.snapshot(), observation, info, total))
-            observation, reward, terminated, truncated, info = env.step(env.typed(command))
+            observation, reward, terminated, truncated, info = env.step(env.parse_shorthand(command))
             total += reward
             console.print(shown(observation))
             if terminated or truncated:

@@ -171,11 +171,11 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         """
         return None
 
-    def typed(self, line: str) -> str:
+    def parse_shorthand(self, line: str) -> str:
         """Return the action that a person means who plays by hand and types `line`."""
         return line
 
-    def look_up(self, word: str) -> str | None:
+    def query_debug(self, word: str) -> str | None:
         """Return the answer to a question of a human player that costs no step; None if `word` is no such question."""
         return None
 
@@ -213,7 +213,7 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         info["task_card"] = copy.deepcopy(self._card())
         if self._expose_solution and self._task.solution:
             info["solution"] = self._solution()
-        return self._view(self._memory.start(self.opening())), cast(dict[str, Any], info)
+        return self._view(self._memory.start(self.initial_text())), cast(dict[str, Any], info)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Play one action: one command of the world, in the form that `action_format` asks for.
@@ -233,7 +233,7 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         turn = self._unplayed(complaint, valid=False) if complaint is not None else self._play(command)
         return self._advance(command if self._by_number else action, turn)
 
-    def stand_by(self, action: str, text: str, *, valid: bool = True) -> tuple[str, float, bool, bool, dict[str, Any]]:
+    def skip_turn(self, action: str, text: str, *, valid: bool = True) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Spend a step on an action that does not reach the world, answered by `text`; what it returns is as of `step`.
 
         For those who play several players in one world, of whom one speaks or waits.
@@ -242,18 +242,18 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
             gymnasium.error.ResetNeeded: The episode is over, or none was started.
         """
         if self._over:
-            raise ResetNeeded("expected reset() before stand_by(): no episode is running")
+            raise ResetNeeded("expected reset() before skip_turn(): no episode is running")
         return self._advance(action, self._unplayed(text, valid=valid))
 
-    def retell(self, text: str) -> str:
+    def replace_observation(self, text: str) -> str:
         """Return the last observation with `text` for its words, and with the commands that are admissible now.
 
         For those who change the world between two steps of this environment, and have to say so.
         """
         self._turn = self._turn._replace(text=text, admissible=self._commands_now())
-        return self._view(self._memory.retell(text))
+        return self._view(self._memory.replace(text))
 
-    def opening(self) -> str:
+    def initial_text(self) -> str:
         """Return the text of the last turn as an episode begins with it: after the rules, if these are requested."""
         return f"{self._rules()}\n\n{self._turn.text}" if self._preamble else self._turn.text
 

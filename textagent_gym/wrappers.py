@@ -119,9 +119,9 @@ class Memory:
     def tell(self, action: str, observation: str) -> str:
         """Return `observation`, which answered `action`, after the turns before it."""
         self._turns.append((self._last, action))
-        return self.retell(observation)
+        return self.replace(observation)
 
-    def retell(self, observation: str) -> str:
+    def replace(self, observation: str) -> str:
         """Return `observation` in place of the last one, after the turns before it."""
         self._last = observation
         past = "".join(f"{seen}\n\n> {done}\n\n" for seen, done in self._turns)

@@ -216,8 +216,8 @@ def _beside(step: Step) -> dict[str, Any]:
     commands = step.info.get("admissible_commands")
     if commands is not None:
         seen["admissible_commands"] = list(commands)
-    look_up = getattr(step.env.unwrapped, "look_up", lambda word: None)
-    detail = look_up("diff") or look_up("map")
+    query_debug = getattr(step.env.unwrapped, "query_debug", lambda word: None)
+    detail = query_debug("diff") or query_debug("map")
     if detail:
         seen["detail"] = detail
     return seen

@@ -244,7 +244,7 @@ class _Drawn:
 
     def __init__(self, **shown: str) -> None:
         self.unwrapped = self
-        self.look_up = shown.get
+        self.query_debug = shown.get
 
 
 class _Stage:

@@ -55,6 +55,9 @@ HOUSE_WORDS = {
     r"[Tt]he clone": "the SFT policy",
     r"cook\((?=config)|judge\((?=policy)": "train, evaluate",
     r"Recipe": "TaskSpec",
+    r"retell|stand_by": "replace_observation, skip_turn",
+    r"tale": "quest_state",
+    r"Chore|read_errands": "DrawnGoal, read_goals",
     r"class (Turn|Reply|Outcome)\(NamedTuple\)": "StepResult",
 }
 """Pattern -> words of the field to use instead."""

@@ -270,9 +270,9 @@ def test_environments_side_by_side_do_not_meet() -> None:
 def test_a_person_can_ask_for_issue_files_and_diff() -> None:
     env = make()
     _, info = env.reset(seed=0)
-    assert env.look_up("diff") == "Nothing was changed yet."
+    assert env.query_debug("diff") == "Nothing was changed yet."
     env.step(next(action for action in info["solution"] if '"edit"' in action))
-    assert (env.look_up("diff") or "").startswith("diff --git a/src/")
-    assert "src/" in (env.look_up("files") or "")
-    assert "bugs were put into" in (env.look_up("issue") or "")
-    assert env.look_up("weather") is None
+    assert (env.query_debug("diff") or "").startswith("diff --git a/src/")
+    assert "src/" in (env.query_debug("files") or "")
+    assert "bugs were put into" in (env.query_debug("issue") or "")
+    assert env.query_debug("weather") is None

@@ -9,7 +9,7 @@ import gymnasium as gym
 import pytest
 
 from textagent_gym.core import TextAgentEnv
-from textagent_gym.envs.textworld.world.game_map import draw_map
+from textagent_gym.envs.textworld.world.ascii_map import draw_map
 
 
 def test_a_map_tells_exits_doors_holders_and_what_is_carried() -> None:
@@ -53,13 +53,13 @@ def test_the_map_follows_the_player(env_id: str) -> None:
     for command in info["solution"]:
         for heading in re.findall(r"-= (.*) =-", observation):
             room = heading.lower()
-        answer = world.look_up("map")
+        answer = world.query_debug("map")
         assert answer is not None
         assert [line.lower() for line in answer.splitlines() if "(you are here)" in line] == [f"{room} (you are here)"]
         observation, *_ = env.step(command)
-        carried = (world.look_up("map") or "").splitlines()[-1]
+        carried = (world.query_debug("map") or "").splitlines()[-1]
         if taken := re.match(r"take ([\w -]+?)(?: from .*)?$", command):
             assert taken[1] in carried
         if dropped := re.match(r"(?:drop|put|insert) ([\w -]+?)(?: (?:on|into) .*)?$", command):
             assert dropped[1] not in carried
-    assert world.look_up("weather") is None
+    assert world.query_debug("weather") is None

@@ -59,14 +59,14 @@ def test_plain_commands_are_read_as_the_parser_reads_them(number: int) -> None:
     reply, num_plain = engine.reset(), 0
     for _ in range(150):
         for command in reply.admissible:
-            plain = engine._story.plain.get(command)
+            plain = engine._compiled.plain.get(command)
             if plain is None:
                 continue
             num_plain += 1
-            parser = Parser(engine.setting)
+            parser = Parser(engine.game_map)
             parser.memory = engine._parser.memory
             assert parser.read(command, engine.world) == plain[0]
-            recalled = Parser(engine.setting)
+            recalled = Parser(engine.game_map)
             recalled.memory = engine._parser.memory
             recalled.recall(*plain)
             assert recalled.memory == parser.memory

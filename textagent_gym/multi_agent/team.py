@@ -275,11 +275,11 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
         said, refused = self._said(command), self._refused(name, command)
         if said is not None:
             said = " ".join(said.split())[:MAX_SAID]
-            *_, seat.info = self._solo.stand_by(action, f'You say: "{said}"')
+            *_, seat.info = self._solo.skip_turn(action, f'You say: "{said}"')
         elif refused is not None:
-            *_, seat.info = self._solo.stand_by(action, f"Nothing was done: {refused}.", valid=False)
+            *_, seat.info = self._solo.skip_turn(action, f"Nothing was done: {refused}.", valid=False)
         elif command.strip().lower() == PASS:
-            *_, seat.info = self._solo.stand_by(action, "You let the others act.")
+            *_, seat.info = self._solo.skip_turn(action, "You let the others act.")
         else:
             *_, self._over, _, seat.info = self._solo.step(action)
             self._won = seat.info["success"]
@@ -321,7 +321,7 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
         seat = self._seats[name]
         self._enter(seat)
         if self._num_rounds == 0:
-            text = self._solo.opening()
+            text = self._solo.initial_text()
         else:
             text = seat.point.turn.text if seat.has_played else "The game ended before your turn."
         place = self._place(seat.own)
@@ -331,7 +331,7 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
             news.append(f"{' and '.join(near)} {'is' if len(near) == 1 else 'are'} here.")
         if self._over and len(self._seats) > 1:
             news.append("Your team has won." if self._won else "The game is over, and not won.")
-        observation = self._solo.retell("\n\n".join([text, "\n".join(news)]) if news else text)
+        observation = self._solo.replace_observation("\n\n".join([text, "\n".join(news)]) if news else text)
         seat.point = self._solo.snapshot()
         return observation
 

@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
-from textagent_gym.envs.textworld.engine import Position, story_of
+from textagent_gym.envs.textworld.engine import Position, compiled_game
 from textagent_gym.envs.textworld.env import TextWorldEnv
 from textagent_gym.envs.textworld.parser.tokens import Memory
 from textagent_gym.envs.textworld.types import TextWorldTask
@@ -101,10 +101,10 @@ class TextWorldCoop(TeamEnv[TextWorldTask]):
         things.contents[PLAYER] = own.carried
         things.holder.update(dict.fromkeys(own.carried, PLAYER))
         if things.room != own.room:
-            things.walk(own.room, story_of(task).setting)
+            things.walk(own.room, compiled_game(task).game_map)
         facts = world.state & ~task.ground.own | own.facts
         state = task.ground.problem.judge(facts, world.state)
-        return replace(world, world=things, state=state, tale=state, memory=own.memory)
+        return replace(world, world=things, state=state, quest_state=state, memory=own.memory)
 
     def _place(self, own: Own) -> Hashable:
         return own.room

@@ -201,7 +201,7 @@ class ALFWorldEnv(TextAgentEnv[AlfworldTask]):
             return None
         return tuple(map(task.game.command_of, plan.steps))
 
-    def look_up(self, word: str) -> str | None:
+    def query_debug(self, word: str) -> str | None:
         """Return `map`: all receptacles, what is in them, and where the agent stands.
 
         None for games that only alfworld plays.

@@ -248,11 +248,11 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         """Unified diff of the agent's changes to text files; bytes that are no UTF-8 are surrogate escapes."""
         return make_patch(patch_texts(self._workspace.base), patch_texts(self._workspace.files))
 
-    def typed(self, line: str) -> str:
+    def parse_shorthand(self, line: str) -> str:
         """Return a call of a tool from words, such as `view src/x.py 10 40`."""
         return tools.typed_call(line, self._tools)
 
-    def look_up(self, word: str) -> str | None:
+    def query_debug(self, word: str) -> str | None:
         """Return `issue`, `files` and `diff`: the task, the repository's files, and what was changed so far."""
         task = self.task
         if word == "issue":

@@ -16,13 +16,13 @@ from textagent_gym.envs.textworld.rules.standard import ACTIONS, act, look, scor
 from textagent_gym.envs.textworld.types import TextWorldTask
 from textagent_gym.envs.textworld.world.descriptions import Template, objective_text
 from textagent_gym.envs.textworld.world.known import check_known
-from textagent_gym.envs.textworld.world.state import PLAYER, Setting, World
+from textagent_gym.envs.textworld.world.state import PLAYER, GameMap, World
 
 _END = " " * 55 + "*** The End ***"
 _LOST = " " * 54 + "*** You lost! ***"
 
 
-class Story:
+class CompiledGame:
     """Parts of a game, read once and shared by all environments that play it.
 
     Raises:
@@ -33,35 +33,35 @@ class Story:
         game = task.game
         check_known(game)
         self.ground = task.ground
-        self.setting = Setting(game)
-        self.actions = ACTIONS if self.setting.kitchen is None else COOKING_ACTIONS
-        self.start = World.at_start(game, self.setting)
+        self.game_map = GameMap(game)
+        self.actions = ACTIONS if self.game_map.kitchen is None else COOKING_ACTIONS
+        self.start = World.at_start(game, self.game_map)
         self.objective = objective_text(game.objective)
         self.max_score: int = sum(quest.reward for quest in game.quests if not quest.optional or quest.reward > 0)
-        self.headings = {room: f"-= {self.setting.name(room).title()} =-" for room in self.setting.rooms}
-        self.plain = plain_commands(self.ground.acts, self.setting)
+        self.headings = {room: f"-= {self.game_map.name(room).title()} =-" for room in self.game_map.rooms}
+        self.plain = plain_commands(self.ground.acts, self.game_map)
         self.descriptions = {
-            key: Template(info.desc, self.setting, about=None if key in self.setting.rooms else key)
+            key: Template(info.desc, self.game_map, about=None if key in self.game_map.rooms else key)
             for key, info in game.infos.items()
             if info.desc and key not in (PLAYER, "I")
         }
 
-    def judge(self, state: int, tale: int, world: World) -> int:
-        """Return the quests as the game itself counts them; `tale` is what it counted before.
+    def judge(self, state: int, quest_state: int, world: World) -> int:
+        """Return the quests as the game itself counts them; `quest_state` is what it counted before.
 
         That is what was judged of the facts in `state`, except in cooking games, whose facts do not follow the world in
         everything.
         """
-        if self.setting.kitchen is None:
+        if self.game_map.kitchen is None:
             return state
         true = (bit for bit, fact in self.ground.quest_facts if world.holds(fact))
-        return self.ground.problem.judge(sum(true), tale)
+        return self.ground.problem.judge(sum(true), quest_state)
 
 
 @lru_cache(maxsize=256)
-def story_of(task: TextWorldTask) -> Story:
+def compiled_game(task: TextWorldTask) -> CompiledGame:
     """Return the parts of a task's game, from memory if they were read before."""
-    return Story(task)
+    return CompiledGame(task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,13 @@ class Position:
 
     Attributes:
         state: textworld's facts.
-        tale: The quests as the game itself counts them.
+        quest_state: The quests as the game itself counts them.
         is_sure: Whether the facts have followed the world so far.
     """
 
     world: World
     state: int
-    tale: int
+    quest_state: int
     is_sure: bool
     turns: int
     memory: Memory
@@ -93,15 +93,15 @@ class NativeEngine:
         if task is self._task:
             return
         self._task = task
-        self._story = story_of(task)
-        self.setting, self.actions = self._story.setting, self._story.actions
-        self._parser = Parser(self.setting)
+        self._compiled = compiled_game(task)
+        self.game_map, self.actions = self._compiled.game_map, self._compiled.actions
+        self._parser = Parser(self.game_map)
 
     def reset(self) -> StepResult:
         """Start the game from its beginning."""
-        self.world = self._story.start.copy()
-        self.state = self._story.ground.problem.initial
-        self.tale = self.state
+        self.world = self._compiled.start.copy()
+        self.state = self._compiled.ground.problem.initial
+        self.quest_state = self.state
         self._is_sure = True
         self.turns = 1
         self._settle()
@@ -112,7 +112,7 @@ class NativeEngine:
 
     def step(self, command: str) -> StepResult:
         """Play one line."""
-        plain = self._story.plain.get(command)
+        plain = self._compiled.plain.get(command)
         if plain is not None and self._is_sure and command in self._admissible and self._parser.memory.question is None:
             self._parser.recall(*plain)
             read = plain[0]
@@ -130,12 +130,12 @@ class NativeEngine:
 
     def snapshot(self) -> Position:
         """Return the current point of the game."""
-        return Position(self.world.copy(), self.state, self.tale, self._is_sure, self.turns, self._parser.memory)
+        return Position(self.world.copy(), self.state, self.quest_state, self._is_sure, self.turns, self._parser.memory)
 
     def restore(self, snapshot: Position) -> None:
         """Go back to a snapshot."""
         self.world = snapshot.world.copy()
-        self.state, self.tale, self.turns = snapshot.state, snapshot.tale, snapshot.turns
+        self.state, self.quest_state, self.turns = snapshot.state, snapshot.quest_state, snapshot.turns
         self._is_sure = snapshot.is_sure
         self._settle()
         self._parser.memory = snapshot.memory
@@ -160,12 +160,12 @@ class NativeEngine:
     @property
     def objective(self) -> str:
         """The game's objective."""
-        return self._story.objective
+        return self._compiled.objective
 
     @property
     def max_score(self) -> int:
         """Points of all quests."""
-        return self._story.max_score
+        return self._compiled.max_score
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -174,11 +174,11 @@ class NativeEngine:
 
     def heading(self, room: str) -> str:
         """Return the name of a room as it stands above its description."""
-        return self._story.headings[room]
+        return self._compiled.headings[room]
 
     def describe(self, entity: str) -> str:
         """Return the description of a thing or room as it is now; "" where it has none."""
-        description = self._story.descriptions.get(entity)
+        description = self._compiled.descriptions.get(entity)
         return description.say(self.world) if description else ""
 
     def notice(self, thing: str) -> None:
@@ -191,8 +191,8 @@ class NativeEngine:
         verb, *nouns = act
         world = self.world
         if verb == "go":
-            room, _ = self.setting.exits[world.room][nouns[0]]
-            world.walk(room, self.setting)
+            room, _ = self.game_map.exits[world.room][nouns[0]]
+            world.walk(room, self.game_map)
         elif verb == "take":
             world.move(nouns[0], PLAYER)
         elif verb == "drop":
@@ -207,7 +207,7 @@ class NativeEngine:
     def record(self, *act: str) -> None:
         """Carry out one act of the game's rules in the facts alone; nothing where they do not allow it."""
         self._has_acted = True
-        for operator in self._story.ground.acts.get(act, ()):
+        for operator in self._compiled.ground.acts.get(act, ()):
             if self.state & operator.needs == operator.needs:
                 self.state = self.state & ~operator.deletes | operator.adds
                 return
@@ -222,16 +222,16 @@ class NativeEngine:
             self.notice(thing)
             outcome = act(self, command.action, *nouns)
             text = "Done." if outcome.done and command.action in ("put", "insert") else outcome.text
-            said.append(f"{self.setting.name(thing)}: {text}")
+            said.append(f"{self.game_map.name(thing)}: {text}")
             done = done or outcome.done
         return ActionResult("\n".join(said), done)
 
     def _settle(self) -> None:
         """Find out what follows from the facts: points, ends, and what can be done next."""
-        ground = self._story.ground
+        ground = self._compiled.ground
         self._has_acted = False
-        self.score = ground.completed_points(self.tale)
-        self._won, self._lost = ground.problem.is_won(self.tale), ground.problem.is_lost(self.tale)
+        self.score = ground.completed_points(self.quest_state)
+        self._won, self._lost = ground.problem.is_won(self.quest_state), ground.problem.is_lost(self.quest_state)
         self._admissible = ground.commands(self.state)
 
     def _end_turn(self, gap: str) -> str:
@@ -239,8 +239,8 @@ class NativeEngine:
             self.turns += 1
             return ""
         before = self.score
-        self.state = self._story.ground.problem.judge(self.state, self.state)
-        self.tale = self._story.judge(self.state, self.tale, self.world)
+        self.state = self._compiled.ground.problem.judge(self.state, self.state)
+        self.quest_state = self._compiled.judge(self.state, self.quest_state, self.world)
         self._settle()
         if self._lost:
             return f"{gap}{_LOST}\n\nYou scored {score_text(self)}"

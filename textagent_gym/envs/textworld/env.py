@@ -22,7 +22,7 @@ from textagent_gym.envs.textworld.tasks import (
     make_task,
 )
 from textagent_gym.envs.textworld.types import Challenge, Instructions, SimpleRewards, TaskSpec, TextWorldTask
-from textagent_gym.envs.textworld.world.game_map import draw_map
+from textagent_gym.envs.textworld.world.ascii_map import draw_map
 from textagent_gym.envs.textworld.world.known import UnknownGameError
 from textagent_gym.knobs import Knobs, check_choice
 
@@ -243,7 +243,7 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
         plan = self.task.planner.plan(self._engine.state)
         return None if plan is None else tuple(operator.name for operator in plan.operators)
 
-    def look_up(self, word: str) -> str | None:
+    def query_debug(self, word: str) -> str | None:
         """Return `map`: all rooms, what is in them, and where the player is."""
         if word != "map":
             return None

@@ -19,11 +19,11 @@ from textagent_gym.envs.textworld.parser.tokens import (
     Command,
     tokenise,
 )
-from textagent_gym.envs.textworld.world.state import Setting
+from textagent_gym.envs.textworld.world.state import GameMap
 
 
 def plain_commands(
-    acts: Iterable[tuple[str, ...]], setting: Setting
+    acts: Iterable[tuple[str, ...]], game_map: GameMap
 ) -> dict[str, tuple[Command, tuple[str, ...] | None]]:
     """Return commands that mean one thing wherever they are admissible, so that they need no reading.
 
@@ -33,33 +33,33 @@ def plain_commands(
     the parser has a use of its own for. What each means is what `Parser.read` would find; the tests hold it to that.
     """
     special = ALL | CONNECTIVES | ME | ARTICLES | MINE | THERE | OWNED.keys() | LIT | NUMBERS.keys()
-    special |= {"another", "other", "then", "of", "directions", *PRONOUNS} | setting.grammar.prepositions
-    if setting.kitchen is not None:
-        special |= setting.kitchen.property_words
+    special |= {"another", "other", "then", "of", "directions", *PRONOUNS} | game_map.grammar.prepositions
+    if game_map.kitchen is not None:
+        special |= game_map.kitchen.property_words
 
-    vocabulary = {thing: _words_of(setting, thing) for thing in setting.things}
+    vocabulary = {thing: _words_of(game_map, thing) for thing in game_map.things}
 
     def is_plain(thing: str) -> bool:
-        typed = tokenise(setting.name(thing))
+        typed = tokenise(game_map.name(thing))
         words = set(map(dictionary_form, typed))
-        if " ".join(typed) != setting.name(thing).lower() or special & words:
+        if " ".join(typed) != game_map.name(thing).lower() or special & words:
             return False
         return not any(words <= theirs for other, theirs in vocabulary.items() if other != thing)
 
-    plain = {thing for thing in setting.things if is_plain(thing)}
+    plain = {thing for thing in game_map.things if is_plain(thing)}
     commands: dict[str, tuple[Command, tuple[str, ...] | None]] = {
         "look": (Command("look", ()), None),
         "inventory": (Command("inventory", ()), None),
     }
-    commands |= {f"examine {setting.name(thing)}": (Command("examine", (thing,)), None) for thing in plain}
+    commands |= {f"examine {game_map.name(thing)}": (Command("examine", (thing,)), None) for thing in plain}
     for verb, *nouns in acts:
         form = _PLAIN_FORMS.get((verb, len(nouns)))
         if verb == "go":
             commands[f"go {nouns[0]}"] = Command("go", (nouns[0],)), ()
         elif form is not None and plain.issuperset(nouns):
             action, text = form
-            partial = (setting.the(nouns[0]),) if (verb, len(nouns)) == ("take", 2) else None
-            commands[text.format(*map(setting.name, nouns))] = Command(action, tuple(nouns)), partial
+            partial = (game_map.the(nouns[0]),) if (verb, len(nouns)) == ("take", 2) else None
+            commands[text.format(*map(game_map.name, nouns))] = Command(action, tuple(nouns)), partial
     return {text: plain for text, plain in commands.items() if len(text.split()) <= MAX_WORDS}
 
 
@@ -78,6 +78,6 @@ _PLAIN_FORMS = {
 """Verb and number of nouns of an act of textworld -> the parser's action, and the command as textworld writes it."""
 
 
-def _words_of(setting: Setting, thing: str) -> set[str]:
-    phrases, singles = setting.vocabulary[thing]
+def _words_of(game_map: GameMap, thing: str) -> set[str]:
+    phrases, singles = game_map.vocabulary[thing]
     return set(singles).union(*phrases)

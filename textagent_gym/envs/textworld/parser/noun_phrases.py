@@ -24,21 +24,21 @@ from textagent_gym.envs.textworld.parser.tokens import (
     Question,
     Reading,
 )
-from textagent_gym.envs.textworld.world.state import DIRECTION_WORDS, PLAYER, Setting, World
+from textagent_gym.envs.textworld.world.state import DIRECTION_WORDS, PLAYER, GameMap, World
 
 
 class NounReader:
     """Reads nouns at a place in a line.
 
     Args:
-        setting: The game's things.
+        game_map: The game's things.
         world: Where they are.
         words: The line.
         memory: What is kept from earlier lines.
     """
 
-    def __init__(self, setting: Setting, world: World, words: tuple[str, ...], memory: Memory) -> None:
-        self.setting = setting
+    def __init__(self, game_map: GameMap, world: World, words: tuple[str, ...], memory: Memory) -> None:
+        self.game_map = game_map
         self.world = world
         self.typed = words
         self.words = tuple(map(dictionary_form, words))
@@ -147,7 +147,7 @@ class NounReader:
         raise self._ask_which(matches, slot) if typed else self._ask_what(slot, reading)
 
     def _ask_which(self, matches: list[str], slot: str) -> Answer:
-        named = [self.setting.the(match) for match in matches]
+        named = [self.game_map.the(match) for match in matches]
         text = f"Which do you mean, {', '.join(named[:-1])} or {named[-1]}?"
         return Answer(text, self._question(self.typed, self.match_from, slot in MULTIPLE))
 
@@ -162,7 +162,7 @@ class NounReader:
                     continue
                 if part.startswith("'"):
                     glued.append(part[1:])
-                elif part in self.setting.names or part in DIRECTIONS:
+                elif part in self.game_map.names or part in DIRECTIONS:
                     self.notice(part)
                     if part in self.pronouns.values():
                         glued.append("it")
@@ -208,7 +208,7 @@ class NounReader:
             while end < count and words[end] in DIRECTION_WORDS[thing]:
                 end += 1
         elif thing != PLAYER:
-            phrases, singles = self.setting.vocabulary[thing]
+            phrases, singles = self.game_map.vocabulary[thing]
             singles |= self.world.property_words(thing)
             while end < count:
                 phrase = next((p for p in phrases if words[end : end + len(p)] == p), None)
@@ -227,7 +227,7 @@ class NounReader:
         world, room = self.world, self.world.room
         found: list[str] = []
         if slot == "multiinside" and self.advance is not None:
-            if self.advance == PLAYER or world.shows_contents(self.advance, self.setting):
+            if self.advance == PLAYER or world.shows_contents(self.advance, self.game_map):
                 self._within(self.advance, found, skip="")
             return found
         if slot != "creature" and not descriptors.indefinite and not held_first:
@@ -243,7 +243,7 @@ class NounReader:
     def _within(self, holder: str, found: list[str], skip: str) -> None:
         for thing in self.world.inside(holder):
             found.append(thing)
-            if thing != skip and (thing == PLAYER or self.world.shows_contents(thing, self.setting)):
+            if thing != skip and (thing == PLAYER or self.world.shows_contents(thing, self.game_map)):
                 self._within(thing, found, skip)
 
     # Choosing.
@@ -352,7 +352,7 @@ class NounReader:
         """Return whether "all" leaves it out by a rule of its own (`deciding whether all includes`)."""
         action = reading.line.action
         if action in ("take", "take off", "remove"):
-            return thing == PLAYER or thing in self.setting.fixed or self.world.holder.get(thing) == PLAYER
+            return thing == PLAYER or thing in self.game_map.fixed or self.world.holder.get(thing) == PLAYER
         return action in ("drop", "throw", "insert", "put") and thing == PLAYER
 
     def _liking(self, thing: str, descriptors: Descriptors, reading: Reading, parameters: list[str | None]) -> int:
@@ -374,7 +374,7 @@ class NounReader:
         at, saved = self.at, (self.match_from, self.length)
         while self.at < len(self.words):
             word = self.words[self.at]
-            if word in self.setting.grammar.prepositions or word in ALL:
+            if word in self.game_map.grammar.prepositions or word in ALL:
                 self.at += 1
                 continue
             self._descriptors(plurals=True, reading=Reading(reading.line))
@@ -390,7 +390,7 @@ class NounReader:
             noun, second = second, noun
         if line.action == "take" and self.world.holder.get(noun) == PLAYER:
             return 0
-        kitchen = self.setting.kitchen
+        kitchen = self.game_map.kitchen
         if (
             kitchen is not None
             and noun not in ("", *DIRECTIONS)
@@ -398,7 +398,7 @@ class NounReader:
             and kitchen.is_unlikely(line.action, second)
         ):
             return 0
-        named = [self.setting.name(entity) in self.text for entity in (noun, second) if entity]
+        named = [self.game_map.name(entity) in self.text for entity in (noun, second) if entity]
         if not named or not all(named):
             return 2
         return 4 if len(named) == 2 else 3
@@ -424,5 +424,5 @@ class NounReader:
             elif part in ("those things", "that") or part in DIRECTIONS:
                 spoken.append(part)
             else:
-                spoken.append(self.setting.the(part))
+                spoken.append(self.game_map.the(part))
         return spoken

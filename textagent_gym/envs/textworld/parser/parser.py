@@ -27,18 +27,18 @@ from textagent_gym.envs.textworld.parser.tokens import (
     Reading,
     tokenise,
 )
-from textagent_gym.envs.textworld.world.state import DIRECTION_WORDS, PLAYER, Setting, World
+from textagent_gym.envs.textworld.world.state import DIRECTION_WORDS, PLAYER, GameMap, World
 
 
 class Parser:
     """Reads lines in one game.
 
     Args:
-        setting: The game's things.
+        game_map: The game's things.
     """
 
-    def __init__(self, setting: Setting) -> None:
-        self._setting = setting
+    def __init__(self, game_map: GameMap) -> None:
+        self._game_map = game_map
         self.memory = Memory()
 
     def notice(self, thing: str) -> None:
@@ -62,10 +62,10 @@ class Parser:
             if question.takes_all is False and dictionary_form(words[0]) in ALL:
                 self.memory = self.memory._replace(question=question)
                 return "Sorry, you can only have one item here. Which exactly?"
-            if dictionary_form(words[0]) not in self._setting.grammar.verbs:
+            if dictionary_form(words[0]) not in self._game_map.grammar.verbs:
                 place = question.place
                 words = (question.words[:place] + words + question.words[place:])[:MAX_WORDS]
-        attempt = _Attempt(self._setting, world, words, self.memory)
+        attempt = _Attempt(self._game_map, world, words, self.memory)
         if question is not None:
             attempt.strategy, attempt.alternatives = question.strategy, list(question.alternatives)
         try:
@@ -84,7 +84,7 @@ class _Attempt(NounReader):
 
     def command(self) -> Command:
         """Return the command, or an `Answer`."""
-        verb, verbs = self.words[0], self.setting.grammar.verbs
+        verb, verbs = self.words[0], self.game_map.grammar.verbs
         if verb not in verbs:
             direction = self._direction()
             if direction is None:
@@ -192,7 +192,7 @@ class _Attempt(NounReader):
             return
         while word not in prepositions:
             word = self._next_preposition(count - 1)
-            if word not in self.setting.grammar.prepositions:
+            if word not in self.game_map.grammar.prepositions:
                 raise LineFails
         if self.at >= count:
             return
@@ -205,7 +205,7 @@ class _Attempt(NounReader):
 
     def _next_preposition(self, stop: int) -> str:
         """Return the next word that is a preposition, or the last one read before place `stop`."""
-        prepositions = self.setting.grammar.prepositions
+        prepositions = self.game_map.grammar.prepositions
         while True:
             word = self.words[self.at] if self.at < len(self.words) else ""
             self.at += 1
@@ -411,16 +411,16 @@ class _Attempt(NounReader):
 
     def _nothing(self) -> str:
         action, second = self.barren
-        setting = self.setting
+        game_map = self.game_map
         if action == "remove" and second:
             if second == PLAYER:
                 return "You seem to belong to yourself."
-            if second not in setting.containers and second not in setting.supporters:
+            if second not in game_map.containers and second not in game_map.supporters:
                 return "That can't contain things."
-            if second in setting.containers and self.world.status[second] != "open":
-                return f"{setting.The(second)} isn't open."
+            if second in game_map.containers and self.world.status[second] != "open":
+                return f"{game_map.The(second)} isn't open."
             if not self.world.inside(second):
-                return f"{setting.The(second)} is empty."
+                return f"{game_map.The(second)} is empty."
         return "There are none at all available!"
 
 

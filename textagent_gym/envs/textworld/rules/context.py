@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from textagent_gym.envs.textworld.world.state import Setting, World
+from textagent_gym.envs.textworld.world.state import GameMap, World
 
 
-class Scene(Protocol):
+class ActionContext(Protocol):
     """View of the world for an action, which may change it."""
 
-    setting: Setting
+    game_map: GameMap
     world: World
     actions: Mapping[str, Action]
     score: int
@@ -60,7 +60,7 @@ class ActionResult(NamedTuple):
     gap: int = 3
 
 
-Perform = Callable[[Scene, str, str], ActionResult]
+Perform = Callable[[ActionContext, str, str], ActionResult]
 """An action on its noun and second noun; "" where there is none."""
 
 
@@ -80,4 +80,4 @@ class Action:
     touches: int = 1
     carries: int = 0
     happens: bool = True
-    before: Callable[[Scene, str, str], ActionResult | None] | None = None
+    before: Callable[[ActionContext, str, str], ActionResult | None] | None = None

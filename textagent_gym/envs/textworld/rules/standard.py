@@ -8,7 +8,7 @@ one player who never sits on, enters or wears anything. Every change of the worl
 from __future__ import annotations
 
 from textagent_gym.envs.textworld.parser.grammar import DIRECTIONS
-from textagent_gym.envs.textworld.rules.context import Action, ActionResult, Perform, Scene
+from textagent_gym.envs.textworld.rules.context import Action, ActionContext, ActionResult, Perform
 from textagent_gym.envs.textworld.world.state import PLAYER
 
 HELP = """Available commands:
@@ -30,67 +30,67 @@ HELP = """Available commands:
 """textworld's own answer to `help`."""
 
 
-def act(scene: Scene, name: str, noun: str = "", second: str = "") -> ActionResult:
+def act(context: ActionContext, name: str, noun: str = "", second: str = "") -> ActionResult:
     """Carry out an action, or say why not."""
-    action = scene.actions[name]
-    early = _before(scene, name, noun) if action.before is None else action.before(scene, noun, second)
+    action = context.actions[name]
+    early = _before(context, name, noun) if action.before is None else action.before(context, noun, second)
     if early is not None:
         return early
     if (action.touches and noun in DIRECTIONS) or (action.touches == 2 and second in DIRECTIONS):
         return ActionResult("You must name something more substantial.")
     if action.carries:
         for place, wanted in enumerate((noun, second), start=1):
-            if action.carries & place and scene.world.holder.get(wanted) != PLAYER:
-                return _not_held(scene, wanted)
-    return action.perform(scene, noun, second)
+            if action.carries & place and context.world.holder.get(wanted) != PLAYER:
+                return _not_held(context, wanted)
+    return action.perform(context, noun, second)
 
 
-def look(scene: Scene, noun: str = "", second: str = "") -> ActionResult:
+def look(context: ActionContext, noun: str = "", second: str = "") -> ActionResult:
     """Return the description of the room and of what lies on its floor."""
-    world, setting = scene.world, scene.setting
+    world, game_map = context.world, context.game_map
     room = world.room
     here = world.inside(room)
     if len(here) > 1:
-        scene.notice(here[-1] if here[-1] != PLAYER else here[-2])
-    text = f"{scene.heading(room)}\n{scene.describe(room)}"
+        context.notice(here[-1] if here[-1] != PLAYER else here[-2])
+    text = f"{context.heading(room)}\n{context.describe(room)}"
     loose = [
-        thing for thing in here if thing != PLAYER and thing not in setting.fixed
+        thing for thing in here if thing != PLAYER and thing not in game_map.fixed
     ]  # doors, containers and supporters are part of the description
     if loose:
-        return ActionResult(f"{text}\n\nThere is {setting.list_of(loose, world)} on the floor.", done=True)
+        return ActionResult(f"{text}\n\nThere is {game_map.list_of(loose, world)} on the floor.", done=True)
     return ActionResult(text, done=True, gap=4)
 
 
-def _before(scene: Scene, name: str, noun: str) -> ActionResult | None:
+def _before(context: ActionContext, name: str, noun: str) -> ActionResult | None:
     """Textworld's rules that come before all others: doors and locks are never opened unasked."""
-    world, setting = scene.world, scene.setting
+    world, game_map = context.world, context.game_map
     if name == "go" and noun:
-        _, door = setting.exits[world.room].get(noun, ("", None))
-        door = noun if noun in setting.doors else door
+        _, door = game_map.exits[world.room].get(noun, ("", None))
+        door = noun if noun in game_map.doors else door
         if door is not None and world.status[door] != "open":
-            return ActionResult(f"You have to open the {setting.name(door)} first.")
+            return ActionResult(f"You have to open the {game_map.name(door)} first.")
     if name == "open" and world.status.get(noun) == "locked":
-        key = setting.key_of.get(noun)
+        key = game_map.key_of.get(noun)
         if key is None:
-            return ActionResult(f"The {setting.name(noun)} is welded shut.")
-        return ActionResult(f"You have to unlock the {setting.name(noun)} with the {setting.name(key)} first.")
+            return ActionResult(f"The {game_map.name(noun)} is welded shut.")
+        return ActionResult(f"You have to unlock the {game_map.name(noun)} with the {game_map.name(key)} first.")
     return None
 
 
-def _not_held(scene: Scene, thing: str) -> ActionResult:
+def _not_held(context: ActionContext, thing: str) -> ActionResult:
     """Textworld takes nothing unasked."""
-    if thing in scene.setting.fixed:
-        return ActionResult(f"The {scene.setting.name(thing)} is fixed in place.")
-    scene.notice(thing)
-    return ActionResult(f"You need to take the {scene.setting.name(thing)} first.")
+    if thing in context.game_map.fixed:
+        return ActionResult(f"The {context.game_map.name(thing)} is fixed in place.")
+    context.notice(thing)
+    return ActionResult(f"You need to take the {context.game_map.name(thing)} first.")
 
 
 def _says(text: str, *, done: bool = False) -> Perform:
     """Return an action that does nothing but talk; `{the}` is its noun."""
     if "{the}" not in text:
         outcome = ActionResult(text, done)
-        return lambda scene, noun, second: outcome
-    return lambda scene, noun, second: ActionResult(text.format(the=scene.setting.the(noun)), done)
+        return lambda context, noun, second: outcome
+    return lambda context, noun, second: ActionResult(text.format(the=context.game_map.the(noun)), done)
 
 
 def _unless_self(text: str, otherwise: str, *, done: tuple[bool, bool] = (False, False)) -> Perform:
@@ -98,114 +98,114 @@ def _unless_self(text: str, otherwise: str, *, done: tuple[bool, bool] = (False,
 
     `done` says which is carried out.
     """
-    return lambda scene, noun, second: (
+    return lambda context, noun, second: (
         ActionResult(text, done[0])
         if noun == PLAYER
-        else ActionResult(otherwise.format(the=scene.setting.the(noun)), done[1])
+        else ActionResult(otherwise.format(the=context.game_map.the(noun)), done[1])
     )
 
 
-def _inventory(scene: Scene, noun: str, second: str) -> ActionResult:
-    carried = scene.world.inside(PLAYER)
+def _inventory(context: ActionContext, noun: str, second: str) -> ActionResult:
+    carried = context.world.inside(PLAYER)
     if not carried:
         return ActionResult("You are carrying nothing.", done=True)
-    return ActionResult(f"You are carrying: {scene.setting.list_of(carried, scene.world)}.", done=True)
+    return ActionResult(f"You are carrying: {context.game_map.list_of(carried, context.world)}.", done=True)
 
 
-def _take(scene: Scene, noun: str, second: str) -> ActionResult:
-    world, setting = scene.world, scene.setting
+def _take(context: ActionContext, noun: str, second: str) -> ActionResult:
+    world, game_map = context.world, context.game_map
     if noun == PLAYER:
         return ActionResult("You are always self-possessed.")
     holder = world.holder[noun]
     if holder == PLAYER:
         return ActionResult("You already have that.")
-    if noun in setting.fixed:
+    if noun in game_map.fixed:
         return ActionResult("That's fixed in place.")
-    if len(world.inside(PLAYER)) >= setting.capacity:
+    if len(world.inside(PLAYER)) >= game_map.capacity:
         return ActionResult("You're carrying too many things already.")
     if holder == world.room:
-        scene.do("take", noun)
-        return ActionResult(f"You pick up {setting.the(noun)} from the ground.", done=True)
-    scene.do("take", noun, holder)
-    return ActionResult(f"You take {setting.the(noun)} from {setting.the(holder)}.", done=True)
+        context.do("take", noun)
+        return ActionResult(f"You pick up {game_map.the(noun)} from the ground.", done=True)
+    context.do("take", noun, holder)
+    return ActionResult(f"You take {game_map.the(noun)} from {game_map.the(holder)}.", done=True)
 
 
-def _remove(scene: Scene, noun: str, second: str) -> ActionResult:
-    holder = scene.world.holder[noun]
+def _remove(context: ActionContext, noun: str, second: str) -> ActionResult:
+    holder = context.world.holder[noun]
     if not second:
-        second = holder if holder in scene.setting.containers | scene.setting.supporters else ""
+        second = holder if holder in context.game_map.containers | context.game_map.supporters else ""
         if not second:
-            return act(scene, "take", noun, "")._replace(gap=4)
+            return act(context, "take", noun, "")._replace(gap=4)
     if holder != second:
         return ActionResult("But it isn't there now." if noun != PLAYER else "But you aren't there now.")
     if holder == PLAYER:
-        return _take_off(scene, noun, "")
-    return _take(scene, noun, second)._replace(gap=4)
+        return _take_off(context, noun, "")
+    return _take(context, noun, second)._replace(gap=4)
 
 
-def _drop(scene: Scene, noun: str, second: str) -> ActionResult:
+def _drop(context: ActionContext, noun: str, second: str) -> ActionResult:
     if noun == PLAYER:
         return ActionResult("You lack the dexterity.")
-    holder = scene.world.holder[noun]
-    if holder == scene.world.room:
-        return ActionResult(f"{scene.setting.The(noun)} is already here.")
+    holder = context.world.holder[noun]
+    if holder == context.world.room:
+        return ActionResult(f"{context.game_map.The(noun)} is already here.")
     if holder != PLAYER:
         return ActionResult("You haven't got that.")
-    scene.do("drop", noun)
-    return ActionResult(f"You drop {scene.setting.the(noun)} on the ground.", done=True)
+    context.do("drop", noun)
+    return ActionResult(f"You drop {context.game_map.the(noun)} on the ground.", done=True)
 
 
-def _put(scene: Scene, noun: str, second: str) -> ActionResult:
-    setting = scene.setting
+def _put(context: ActionContext, noun: str, second: str) -> ActionResult:
+    game_map = context.game_map
     if noun == second:
         return ActionResult("You can't put something on top of itself.")
-    if second not in setting.supporters:
-        return ActionResult(f"Putting things on {setting.the(second)} would achieve nothing.")
-    scene.do("put", noun, second)
-    return ActionResult(f"You put {setting.the(noun)} on {setting.the(second)}.", done=True)
+    if second not in game_map.supporters:
+        return ActionResult(f"Putting things on {game_map.the(second)} would achieve nothing.")
+    context.do("put", noun, second)
+    return ActionResult(f"You put {game_map.the(noun)} on {game_map.the(second)}.", done=True)
 
 
-def _insert(scene: Scene, noun: str, second: str) -> ActionResult:
-    setting = scene.setting
+def _insert(context: ActionContext, noun: str, second: str) -> ActionResult:
+    game_map = context.game_map
     if noun == second:
         return ActionResult("You can't put something inside itself.")
-    if second in setting.containers and scene.world.status[second] != "open":
-        return ActionResult(f"{setting.The(second)} is closed.")
-    if second not in setting.containers:
+    if second in game_map.containers and context.world.status[second] != "open":
+        return ActionResult(f"{game_map.The(second)} is closed.")
+    if second not in game_map.containers:
         return ActionResult("You can't contain things." if second == PLAYER else "That can't contain things.")
-    scene.do("insert", noun, second)
-    return ActionResult(f"You put {setting.the(noun)} into {setting.the(second)}.", done=True)
+    context.do("insert", noun, second)
+    return ActionResult(f"You put {game_map.the(noun)} into {game_map.the(second)}.", done=True)
 
 
-def _eat(scene: Scene, noun: str, second: str) -> ActionResult:
-    if noun not in scene.setting.foods:
+def _eat(context: ActionContext, noun: str, second: str) -> ActionResult:
+    if noun not in context.game_map.foods:
         return ActionResult(f"{_they_are(noun)} plainly inedible.")
-    if scene.world.holder[noun] != PLAYER:
-        return _not_held(scene, noun)
-    scene.do("eat", noun)
-    return ActionResult(f"You eat {scene.setting.the(noun)}. Not bad.", done=True)
+    if context.world.holder[noun] != PLAYER:
+        return _not_held(context, noun)
+    context.do("eat", noun)
+    return ActionResult(f"You eat {context.game_map.the(noun)}. Not bad.", done=True)
 
 
-def _go(scene: Scene, noun: str, second: str) -> ActionResult:
+def _go(context: ActionContext, noun: str, second: str) -> ActionResult:
     if not noun:
         return ActionResult("You'll have to say which compass direction to go in.")
-    exits = scene.setting.exits[scene.world.room]
-    if noun in scene.setting.doors:
+    exits = context.game_map.exits[context.world.room]
+    if noun in context.game_map.doors:
         noun = next(direction for direction, (_, door) in exits.items() if door == noun)
     if noun not in exits:
         return ActionResult("You can't go that way.")
-    scene.do("go", noun)
-    return look(scene)
+    context.do("go", noun)
+    return look(context)
 
 
-def _enter(scene: Scene, noun: str, second: str) -> ActionResult:
+def _enter(context: ActionContext, noun: str, second: str) -> ActionResult:
     if not noun:
         return ActionResult("You must supply a noun.")
-    if noun in scene.setting.doors:
-        gone = act(scene, "go", noun, "")
+    if noun in context.game_map.doors:
+        gone = act(context, "go", noun, "")
         return gone._replace(text=f"\n{gone.text}") if gone.done else gone
     verb = {"stand": "stand on", "sit": "sit down on", "lie": "lie down on"}
-    what = next((verb[word] for word in verb if word in scene.words), "enter")
+    what = next((verb[word] for word in verb if word in context.words), "enter")
     return ActionResult(f"{_they_are(noun)} not something you can {what}.")
 
 
@@ -213,94 +213,94 @@ def _they_are(noun: str) -> str:
     return "You're" if noun == PLAYER else "That's"
 
 
-def _examine(scene: Scene, noun: str, second: str) -> ActionResult:
-    world, setting = scene.world, scene.setting
+def _examine(context: ActionContext, noun: str, second: str) -> ActionResult:
+    world, game_map = context.world, context.game_map
     if noun in DIRECTIONS:
         return ActionResult("You see nothing unexpected in that direction.", done=True)
     if noun == PLAYER:
         return ActionResult("As good-looking as ever.", done=True)
-    description = scene.describe(noun)
+    description = context.describe(noun)
     said = [description] if description else []
     inside = world.inside(noun)
-    if world.shows_contents(noun, setting) and inside:
-        said.append(_contents(scene, noun, inside))
-    elif world.shows_contents(noun, setting) and noun in setting.containers and not said:
-        said.append(f"{setting.The(noun)} is empty.")
-    return ActionResult("\n\n".join(said) or f"You see nothing special about {setting.the(noun)}.", done=True)
+    if world.shows_contents(noun, game_map) and inside:
+        said.append(_contents(context, noun, inside))
+    elif world.shows_contents(noun, game_map) and noun in game_map.containers and not said:
+        said.append(f"{game_map.The(noun)} is empty.")
+    return ActionResult("\n\n".join(said) or f"You see nothing special about {game_map.the(noun)}.", done=True)
 
 
-def _contents(scene: Scene, holder: str, inside: tuple[str, ...]) -> str:
-    where = "In" if holder in scene.setting.containers else "On"
+def _contents(context: ActionContext, holder: str, inside: tuple[str, ...]) -> str:
+    where = "In" if holder in context.game_map.containers else "On"
     be = "is" if len(inside) == 1 else "are"
-    return f"{where} {scene.setting.the(holder)} {be} {scene.setting.list_of(inside, scene.world)}."
+    return f"{where} {context.game_map.the(holder)} {be} {context.game_map.list_of(inside, context.world)}."
 
 
-def _search(scene: Scene, noun: str, second: str) -> ActionResult:
-    setting, inside = scene.setting, scene.world.inside(noun)
-    if noun not in setting.containers and noun not in setting.supporters:
+def _search(context: ActionContext, noun: str, second: str) -> ActionResult:
+    game_map, inside = context.game_map, context.world.inside(noun)
+    if noun not in game_map.containers and noun not in game_map.supporters:
         return ActionResult("You find nothing of interest.")
-    if noun in setting.containers and scene.world.status[noun] != "open":
-        return ActionResult(f"You can't see inside, since {setting.the(noun)} is closed.")
+    if noun in game_map.containers and context.world.status[noun] != "open":
+        return ActionResult(f"You can't see inside, since {game_map.the(noun)} is closed.")
     if inside:
-        return ActionResult(_contents(scene, noun, inside), done=True)
-    if noun in setting.containers:
-        return ActionResult(f"{setting.The(noun)} is empty.", done=True)
-    return ActionResult(f"There is nothing on {setting.the(noun)}.", done=True)
+        return ActionResult(_contents(context, noun, inside), done=True)
+    if noun in game_map.containers:
+        return ActionResult(f"{game_map.The(noun)} is empty.", done=True)
+    return ActionResult(f"There is nothing on {game_map.the(noun)}.", done=True)
 
 
-def _lock(scene: Scene, noun: str, second: str) -> ActionResult:
-    status = scene.world.status.get(noun)
+def _lock(context: ActionContext, noun: str, second: str) -> ActionResult:
+    status = context.world.status.get(noun)
     if status is None:
         return ActionResult(f"{_those(noun)} seem to be something you can lock.")
     if status == "locked":
         return ActionResult("That's locked at the moment.")
     if status == "open":
-        return ActionResult(f"First you would have to close {scene.setting.the(noun)}.")
-    if scene.setting.key_of.get(noun) != second:
+        return ActionResult(f"First you would have to close {context.game_map.the(noun)}.")
+    if context.game_map.key_of.get(noun) != second:
         return ActionResult("That doesn't seem to fit the lock.")
-    scene.do("lock", noun, second)
-    return ActionResult(f"You lock {scene.setting.the(noun)}.", done=True)
+    context.do("lock", noun, second)
+    return ActionResult(f"You lock {context.game_map.the(noun)}.", done=True)
 
 
-def _unlock(scene: Scene, noun: str, second: str) -> ActionResult:
-    status = scene.world.status.get(noun)
+def _unlock(context: ActionContext, noun: str, second: str) -> ActionResult:
+    status = context.world.status.get(noun)
     if status is None:
         return ActionResult(f"{_those(noun)} seem to be something you can unlock.")
     if status != "locked":
         return ActionResult("That's unlocked at the moment.")
-    if scene.setting.key_of.get(noun) != second:
+    if context.game_map.key_of.get(noun) != second:
         return ActionResult("That doesn't seem to fit the lock.")
-    scene.do("unlock", noun, second)
-    return ActionResult(f"You unlock {scene.setting.the(noun)}.", done=True)
+    context.do("unlock", noun, second)
+    return ActionResult(f"You unlock {context.game_map.the(noun)}.", done=True)
 
 
 def _those(noun: str) -> str:
     return "You don't" if noun == PLAYER else "That doesn't"
 
 
-def _open(scene: Scene, noun: str, second: str) -> ActionResult:
-    status = scene.world.status.get(noun)
+def _open(context: ActionContext, noun: str, second: str) -> ActionResult:
+    status = context.world.status.get(noun)
     if status is None:
         return ActionResult(f"{_they_are_not(noun)} something you can open.")
     if status == "open":
         return ActionResult("That's already open.")
-    scene.do("open", noun)
-    inside = scene.world.inside(noun)
-    revealing = f", revealing {scene.setting.list_of(inside, scene.world)}" if inside else ""
-    return ActionResult(f"You open {scene.setting.the(noun)}{revealing}.", done=True)
+    context.do("open", noun)
+    inside = context.world.inside(noun)
+    revealing = f", revealing {context.game_map.list_of(inside, context.world)}" if inside else ""
+    return ActionResult(f"You open {context.game_map.the(noun)}{revealing}.", done=True)
 
 
-def _close(scene: Scene, noun: str, second: str) -> ActionResult:
-    status = scene.world.status.get(noun)
+def _close(context: ActionContext, noun: str, second: str) -> ActionResult:
+    status = context.world.status.get(noun)
     if status is None:
         return ActionResult(f"{_they_are_not(noun)} something you can close.")
     if status != "open":
         return ActionResult("That's already closed.")
-    scene.do("close", noun)
-    return ActionResult(f"You close {scene.setting.the(noun)}.", done=True)
+    context.do("close", noun)
+    return ActionResult(f"You close {context.game_map.the(noun)}.", done=True)
 
 
-def _switch(scene: Scene, noun: str, second: str) -> ActionResult:
+def _switch(context: ActionContext, noun: str, second: str) -> ActionResult:
     return ActionResult(f"{_they_are_not(noun)} something you can switch.")
 
 
@@ -308,54 +308,54 @@ def _they_are_not(noun: str) -> str:
     return "You aren't" if noun == PLAYER else "It isn't"
 
 
-def _take_off(scene: Scene, noun: str, second: str) -> ActionResult:
-    return ActionResult(f"You aren't wearing {scene.setting.the(noun)}.")
+def _take_off(context: ActionContext, noun: str, second: str) -> ActionResult:
+    return ActionResult(f"You aren't wearing {context.game_map.the(noun)}.")
 
 
-def _give(scene: Scene, noun: str, second: str) -> ActionResult:
-    return ActionResult(f"You can't give {scene.setting.the(noun)} to yourself.")
+def _give(context: ActionContext, noun: str, second: str) -> ActionResult:
+    return ActionResult(f"You can't give {context.game_map.the(noun)} to yourself.")
 
 
-def _show(scene: Scene, noun: str, second: str) -> ActionResult:
-    return act(scene, "examine", noun, "")
+def _show(context: ActionContext, noun: str, second: str) -> ActionResult:
+    return act(context, "examine", noun, "")
 
 
-def _throw(scene: Scene, noun: str, second: str) -> ActionResult:
+def _throw(context: ActionContext, noun: str, second: str) -> ActionResult:
     if second == PLAYER:
         return ActionResult("You lack the nerve when it comes to the crucial moment.")
     return ActionResult("Futile.")
 
 
-def _wave(scene: Scene, noun: str, second: str) -> ActionResult:
-    if scene.world.holder.get(noun) != PLAYER:
+def _wave(context: ActionContext, noun: str, second: str) -> ActionResult:
+    if context.world.holder.get(noun) != PLAYER:
         return ActionResult("But you aren't holding you." if noun == PLAYER else "But you aren't holding that.")
-    return ActionResult(f"You wave {scene.setting.the(noun)}.", done=True)
+    return ActionResult(f"You wave {context.game_map.the(noun)}.", done=True)
 
 
-def _shove(scene: Scene, noun: str, second: str) -> ActionResult:
-    if noun in scene.setting.fixed:
+def _shove(context: ActionContext, noun: str, second: str) -> ActionResult:
+    if noun in context.game_map.fixed:
         return ActionResult("It is fixed in place.")
     if noun == PLAYER:
         return ActionResult("You might not like that.")
     return ActionResult("Nothing obvious happens.", done=True)
 
 
-def _push_to(scene: Scene, noun: str, second: str) -> ActionResult:
-    return ActionResult(f"{scene.setting.The(noun)} cannot be pushed from place to place.")
+def _push_to(context: ActionContext, noun: str, second: str) -> ActionResult:
+    return ActionResult(f"{context.game_map.The(noun)} cannot be pushed from place to place.")
 
 
-def _ask_for(scene: Scene, noun: str, second: str) -> ActionResult:
-    return act(scene, "inventory", "", "")
+def _ask_for(context: ActionContext, noun: str, second: str) -> ActionResult:
+    return act(context, "inventory", "", "")
 
 
-def _score(scene: Scene, noun: str, second: str) -> ActionResult:
-    return ActionResult(f"You have so far scored {score_text(scene)}", done=True)
+def _score(context: ActionContext, noun: str, second: str) -> ActionResult:
+    return ActionResult(f"You have so far scored {score_text(context)}", done=True)
 
 
-def score_text(scene: Scene) -> str:
+def score_text(context: ActionContext) -> str:
     """Return the end of the sentences that tell the score."""
-    turns = f"{scene.turns} turn{'' if scene.turns == 1 else 's'}"
-    return f"{scene.score} out of a possible {scene.max_score}, in {turns}."
+    turns = f"{context.turns} turn{'' if context.turns == 1 else 's'}"
+    return f"{context.score} out of a possible {context.max_score}, in {turns}."
 
 
 ACTIONS: dict[str, Action] = {
@@ -422,7 +422,7 @@ ACTIONS: dict[str, Action] = {
     "buy": Action(_says("Nothing is on sale.")),
     "climb": Action(_says("Little is to be achieved by that.")),
     "sleep": Action(_says("You aren't feeling especially drowsy.")),
-    "goal": Action(lambda scene, noun, second: ActionResult(scene.objective, done=True)),
+    "goal": Action(lambda context, noun, second: ActionResult(context.objective, done=True)),
     "help": Action(_says(HELP, done=True)),
     "score": Action(_score, happens=False),
 }

@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable, Iterator
 
 from textagent_gym.envs.textworld.world.known import UnknownGameError
-from textagent_gym.envs.textworld.world.state import Setting, World
+from textagent_gym.envs.textworld.world.state import GameMap, World
 
 Condition = Callable[[World], bool]
-Speech = Callable[[World], str]
+Renderer = Callable[[World], str]
 
 _STATES = ("open", "closed", "locked")
 
@@ -27,15 +27,15 @@ class Template:
 
     Args:
         source: The text as textworld wrote it, `[if ...]` and all.
-        setting: The game's things.
+        game_map: The game's things.
         about: The thing that is described, which `[if open]` means; None for a room.
 
     Raises:
         UnknownTextError: The text holds something in brackets that is not known here.
     """
 
-    def __init__(self, source: str, setting: Setting, about: str | None = None) -> None:
-        self._setting = setting
+    def __init__(self, source: str, game_map: GameMap, about: str | None = None) -> None:
+        self._game_map = game_map
         self._about = about
         # textworld hands the description of a room to Inform in literals that end where an [if] ends.
         said = quoted(source) if about else "[end if]".join(map(literal, source.split("[end if]")))
@@ -48,9 +48,9 @@ class Template:
         """Return the description of the world as it is."""
         return _said(self._parts, world)
 
-    def _read(self, pieces: Iterator[str]) -> tuple[list[str | Speech], str]:
+    def _read(self, pieces: Iterator[str]) -> tuple[list[str | Renderer], str]:
         """Return parts up to the bracket that ends this branch, and that bracket."""
-        parts: list[str | Speech] = []
+        parts: list[str | Renderer] = []
         for piece in pieces:
             if not piece.startswith("["):
                 if piece:
@@ -63,8 +63,8 @@ class Template:
                 parts.append(self._substitution(piece))
         return parts, ""
 
-    def _choice(self, condition: str, pieces: Iterator[str]) -> Speech:
-        branches: list[tuple[Condition, list[str | Speech]]] = []
+    def _choice(self, condition: str, pieces: Iterator[str]) -> Renderer:
+        branches: list[tuple[Condition, list[str | Renderer]]] = []
         test = self._condition(condition)
         while True:
             parts, ending = self._read(pieces)
@@ -86,15 +86,15 @@ class Template:
 
         return say
 
-    def _substitution(self, piece: str) -> Speech:
+    def _substitution(self, piece: str) -> Renderer:
         if piece == "[noun]" and self._about is not None:
-            noun, named = self._about, self._setting
+            noun, named = self._about, self._game_map
             return lambda world: world.adjectives(noun) + named.name(noun)
         found = re.fullmatch(r"\[a list of things (?:in|on) the (\w+)\]", piece)
         if found is None:
             raise UnknownTextError(f"the substitution {piece!r:.200} in a description")
-        holder, setting = found.group(1), self._setting
-        return lambda world: setting.list_of(world.inside(holder), world)
+        holder, game_map = found.group(1), self._game_map
+        return lambda world: game_map.list_of(world.inside(holder), world)
 
     def _condition(self, text: str) -> Condition:
         tests = [self._test(part.strip()) for part in text.split(" and ")]
@@ -109,7 +109,7 @@ class Template:
         found = re.fullmatch(r"(?:(?:the )?(\w+) is )?(open|closed|locked)", text)
         if found:
             thing, state = found.group(1) or self._about or "", found.group(2)
-            if thing in self._setting.doors | self._setting.containers:
+            if thing in self._game_map.doors | self._game_map.containers:
                 # What is locked is closed as well, but textworld asks for "locked" first wherever it matters to it.
                 wanted = ("closed", "locked") if state == "closed" else (state,)
                 return lambda world: world.status[thing] in wanted
@@ -124,7 +124,7 @@ class Template:
         raise UnknownTextError(f"the condition {text!r:.200} in a description")
 
 
-def _said(parts: list[str | Speech], world: World) -> str:
+def _said(parts: list[str | Renderer], world: World) -> str:
     return "".join([part if isinstance(part, str) else part(world) for part in parts])
 
 

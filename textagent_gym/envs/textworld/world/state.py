@@ -1,6 +1,6 @@
 """The things of a TextWorld game and where they are.
 
-A `Setting` is what never changes in a game: rooms, things, names, exits, keys. A `World` is what does: who holds what, what
+A `GameMap` is what never changes in a game: rooms, things, names, exits, keys. A `World` is what does: who holds what, what
 is open, where the player stands. The order in which a holder's things are listed is part of a world: what came last comes
 first, as in the object tree of the Z-machine.
 """
@@ -24,7 +24,7 @@ _OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
 _VOWELS = frozenset("aeiouAEIOU")
 
 
-class Setting:
+class GameMap:
     """Fixed facts of a game.
 
     Attributes:
@@ -151,10 +151,10 @@ class World:
         self.dishes = dishes
 
     @classmethod
-    def at_start(cls, game: Game, setting: Setting) -> World:
+    def at_start(cls, game: Game, game_map: GameMap) -> World:
         """Return the world as the game describes it."""
         holder: dict[str, str] = {}
-        status = dict.fromkeys(setting.doors | setting.containers, "closed")
+        status = dict.fromkeys(game_map.doors | game_map.containers, "closed")
         for fact in game.world.facts:
             first = fact.arguments[0].name
             if fact.name in ("at", "in", "on") and len(fact.arguments) == 2:
@@ -162,14 +162,14 @@ class World:
             elif fact.name in ("open", "closed", "locked") and first in status:
                 status[first] = fact.name
         contents: dict[str, tuple[str, ...]] = {}
-        for thing in (PLAYER, *setting.things):
+        for thing in (PLAYER, *game_map.things):
             if thing in holder:
                 contents[holder[thing]] = (*contents.get(holder[thing], ()), thing)
-        world = cls(holder, contents, status, {} if setting.kitchen is None else dict(setting.kitchen.dishes))
-        world._bring_doors(setting)
-        for door in setting.things:
-            if door in setting.doors and door not in world.holder:
-                world.move(door, setting.front_of(door))
+        world = cls(holder, contents, status, {} if game_map.kitchen is None else dict(game_map.kitchen.dishes))
+        world._bring_doors(game_map)
+        for door in game_map.things:
+            if door in game_map.doors and door not in world.holder:
+                world.move(door, game_map.front_of(door))
         return world
 
     def copy(self) -> World:
@@ -200,9 +200,9 @@ class World:
         name, thing, *_ = fact
         return self.holder.get(thing) == PLAYER if name == "in" else self.dishes[thing].has(name)
 
-    def shows_contents(self, thing: str, setting: Setting) -> bool:
+    def shows_contents(self, thing: str, game_map: GameMap) -> bool:
         """Return whether what is in or on `thing` can be seen and reached."""
-        return thing in setting.supporters or (thing in setting.containers and self.status[thing] == "open")
+        return thing in game_map.supporters or (thing in game_map.containers and self.status[thing] == "open")
 
     def move(self, thing: str, holder: str) -> None:
         """Put `thing` first among what `holder` holds."""
@@ -216,14 +216,14 @@ class World:
         if before is not None:
             self.contents[before] = tuple(other for other in self.contents[before] if other != thing)
 
-    def walk(self, room: str, setting: Setting) -> None:
+    def walk(self, room: str, game_map: GameMap) -> None:
         """Put the player, and the doors that can be seen there, into `room`."""
         self.move(PLAYER, room)
-        self._bring_doors(setting)
+        self._bring_doors(game_map)
 
-    def _bring_doors(self, setting: Setting) -> None:
+    def _bring_doors(self, game_map: GameMap) -> None:
         # A door stays in that room of its two in which the player last met it (Inform 6M62, `WorldModel.i6t`).
-        for door in setting.doors_of[self.room]:
+        for door in game_map.doors_of[self.room]:
             if self.holder.get(door) != self.room:
                 self.move(door, self.room)
 

@@ -62,7 +62,7 @@ from baselines.rl.advantages import (
 from baselines.rl.batch import Batch
 from baselines.rl.learner import Collected, Learner
 from baselines.rl.policy_update import update_policy
-from baselines.rl.update import kl_rewards, share_of_silent_groups
+from baselines.rl.update import fraction_zero_advantage_groups, kl_rewards
 from baselines.runs.command import run_command
 from baselines.runs.log import Record
 from baselines.runs.run import TrainResult
@@ -130,7 +130,9 @@ def train(config: Config) -> TrainResult:
             started = time.perf_counter()
             collected = learner.collect(iteration, config.groups_per_batch, config.group_size)
             advantages = group_advantages(collected, config)
-            record: Record = {"train/groups_without_signal": share_of_silent_groups(advantages, collected.groups)}
+            record: Record = {
+                "train/groups_without_signal": fraction_zero_advantage_groups(advantages, collected.groups)
+            }
             record |= update_policy(learner, collected.batch.with_columns(advantages=advantages), iteration, config)
             learner.close_iteration(iteration, collected, advantages, record, started)
         return learner.finish()

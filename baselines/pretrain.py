@@ -45,7 +45,7 @@ from baselines.rl.batch import collate
 from baselines.rl.logprobs import can_pack, score_actions
 from baselines.rl.optimizer import make_optimiser, schedule_factor
 from baselines.rl.supervised import supervised_step
-from baselines.rl.update import in_pieces
+from baselines.rl.update import score_in_chunks
 from baselines.runs.command import run_command
 from baselines.runs.distributed import Ranks
 from baselines.runs.files import write_whole
@@ -354,7 +354,7 @@ def validation_loss(policy: Policy, episodes: Sequence[Episode], config: Config)
     total, tokens = 0.0, 0
     for first in range(0, len(episodes), 64):
         batch = collate(episodes[first : first + 64], policy.pad_token_id, policy.device)
-        logprobs = in_pieces(
+        logprobs = score_in_chunks(
             lambda piece: score_actions(policy, piece).logprobs,
             batch,
             config.optimiser.micro_batch_tokens,

@@ -51,7 +51,7 @@ from baselines.models.policy import Policy, silence_transformers
 from baselines.rl.advantages import Credit
 from baselines.runs.distributed import Ranks, num_processes
 from baselines.runs.files import write_whole
-from baselines.runs.run import HeldOut, claim_folder
+from baselines.runs.run import Evaluator, write_config
 from baselines.stats import Interval, two_level_interval
 
 Algorithm: TypeAlias = Literal["grpo", "rloo", "ppo", "reinforce_pp"]
@@ -227,7 +227,7 @@ def train(config: Config) -> list[ShareResult]:
         BaselinesError: the configuration, environment or model does not fit; what and where is in its message.
     """
     config.check()
-    claim_folder(config, config.run.out, FREE)
+    write_config(config, config.run.out, FREE)
     results = []
     for share in config.all_shares:
         seeds = range(config.run.seed, config.run.seed + config.num_seeds)
@@ -263,7 +263,7 @@ def train_run(config: Config, share: float, seed: int) -> Policy:
 
 def evaluate_run(policy: Policy, config: Config) -> Evaluation:
     """Play the held-out tasks greedily."""
-    with closing(HeldOut([(config.env_id, config.env_kwargs)], config.run, config.rollout)) as held_out:
+    with closing(Evaluator([(config.env_id, config.env_kwargs)], config.run, config.rollout)) as held_out:
         return held_out.play(policy, Ranks(config.run.device))
 
 

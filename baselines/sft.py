@@ -34,7 +34,7 @@ from baselines.rl.supervised import supervised_step
 from baselines.runs.command import run_command
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import LiveLine, Record
-from baselines.runs.run import HeldOut, TrainResult, open_policy, open_run, prepare_torch
+from baselines.runs.run import Evaluator, TrainResult, open_policy, open_run, prepare_torch
 from baselines.sampling.demonstrations import (
     Demonstration,
     collect_demonstrations,
@@ -110,7 +110,7 @@ def train(config: Config) -> TrainResult:
     if run.checkpoint:
         run.checkpoint.restore(policy, optimiser)
 
-    held_out = HeldOut([(config.env_id, config.env_kwargs)], config.run, config.rollout)
+    held_out = Evaluator([(config.env_id, config.env_kwargs)], config.run, config.rollout)
     steps_per_epoch = -(-len(episodes) // config.batch_size)
     num_steps = steps_per_epoch * config.num_epochs
     with LiveLine("SFT", num_steps, run.first_step, config.run.progress and ranks.is_first) as line:

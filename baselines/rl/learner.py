@@ -28,10 +28,10 @@ from baselines.rl.critic import Critic
 from baselines.rl.logprobs import can_pack, score_actions
 from baselines.rl.optimizer import apply_gradients, make_optimiser, schedule_factor, trained_parameters
 from baselines.rl.tasks import TaskSchedule
-from baselines.rl.update import Meter, in_pieces, micro_batches, nothing_of
+from baselines.rl.update import Meter, empty_row, micro_batches, score_in_chunks
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import LiveLine, Record, warn
-from baselines.runs.run import HeldOut, PolicyConfig, TrainResult, Transcribed, open_policy, open_run, prepare_torch
+from baselines.runs.run import EpisodeWriter, Evaluator, PolicyConfig, TrainResult, open_policy, open_run, prepare_torch
 from baselines.sampling.demonstrations import collect_texts
 from baselines.sampling.environments import EnvKwargs, EnvPool, Task
 from baselines.sampling.episode import Episode
@@ -121,7 +121,7 @@ class Learner:
             state = checkpoint.restore(self.policy, self._optimiser, self.critic)
             self._tasks.stage = int(state["stage"])
         self._workers = self._make_workers()
-        self._held_out = HeldOut(self._tasks.kinds, config.run, config.rollout)
+        self._held_out = Evaluator(self._tasks.kinds, config.run, config.rollout)
         self._stack.callback(self._held_out.close)
         self._line = self._stack.enter_context(
             LiveLine(name, config.num_iterations, self._run.first_step, config.run.progress and self.ranks.is_first)
@@ -181,13 +181,13 @@ class Learner:
     def score(self, function: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
         """Return (N, T) of a scoring function over a whole batch without gradients, the work shared among the processes."""
         max_tokens = self._config.optimiser.micro_batch_tokens
-        return in_pieces(function, batch, max_tokens, can_pack(self.policy.model), self.ranks)
+        return score_in_chunks(function, batch, max_tokens, can_pack(self.policy.model), self.ranks)
 
     def micro_batches(self, minibatch: Batch, useful: Tensor) -> Iterator[Batch]:
         """Yield this process's share of a minibatch's micro-batches; see `update.micro_batches`."""
         max_tokens = self._config.optimiser.micro_batch_tokens
         pieces = micro_batches(minibatch, max_tokens, useful, can_pack(self.policy.model))
-        return iter(self.ranks.deal(pieces, spare=nothing_of(minibatch)))
+        return iter(self.ranks.deal(pieces, spare=empty_row(minibatch)))
 
     def step(self, meter: Meter, iteration: int, part: int) -> None:
         """Take the optimiser step of minibatch `part` of an iteration (both from 0) with the accumulated gradients.
@@ -219,7 +219,7 @@ class Learner:
         record["time/rollout_seconds"] = collected.seconds
         record["time/update_seconds"] = finished - started - collected.seconds
         record |= self._held_out.record(self.policy, step, config.num_iterations, self.ranks)
-        written = Transcribed(collected.episodes, advantages, self.policy.tokenizer, config.env_id)
+        written = EpisodeWriter(collected.episodes, advantages, self.policy.tokenizer, config.env_id)
         self._run.write(record, config.run, written)
         counters = {"stage": float(self._tasks.stage)}
         self._run.save_if_due(config.run, step, self.policy, self._optimiser, self.critic, counters)

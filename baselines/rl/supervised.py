@@ -13,7 +13,7 @@ from baselines.rl.batch import Batch, collate
 from baselines.rl.logprobs import can_pack, score_actions
 from baselines.rl.losses import cross_entropy, loss_weights, weighted_sum
 from baselines.rl.optimizer import apply_gradients, trained_parameters
-from baselines.rl.update import micro_batches, nothing_of
+from baselines.rl.update import empty_row, micro_batches
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import Record
 from baselines.sampling.episode import Episode
@@ -50,7 +50,7 @@ def supervised_step(
     sums: Record = {"loss": 0.0, "correct": 0.0, "tokens": 0.0}
     every_row, packed = batch.action_mask.any(1), can_pack(policy.model)
     pieces = micro_batches(batch, settings.micro_batch_tokens, every_row, packed)
-    for piece in ranks.deal(pieces, spare=nothing_of(batch)):
+    for piece in ranks.deal(pieces, spare=empty_row(batch)):
         scores = score_actions(policy, piece)
         loss = weighted_sum(cross_entropy(scores.logprobs), piece["weights"])
         torch.autograd.backward(loss)

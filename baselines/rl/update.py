@@ -50,7 +50,7 @@ def micro_batches(minibatch: Batch, max_tokens: int, useful: Tensor, packed: boo
         yield minibatch.select([rows[place] for place in piece])
 
 
-def nothing_of(batch: Batch) -> Batch:
+def empty_row(batch: Batch) -> Batch:
     """Return one row of the batch's columns without an action, all zeros: what a process runs when only others have work.
 
     It has no part in any loss or sum, and takes the model through the same passes.
@@ -61,7 +61,7 @@ def nothing_of(batch: Batch) -> Batch:
     return Batch(**zeros, columns={name: torch.zeros_like(values) for name, values in row.columns.items()})
 
 
-def in_pieces(
+def score_in_chunks(
     score: Callable[[Batch], Tensor], batch: Batch, max_tokens: int, packed: bool, ranks: Ranks | None = None
 ) -> Tensor:
     """Apply `score`, which returns (B, T), to a batch in pieces of at most `max_tokens` tokens, without gradients.
@@ -72,7 +72,7 @@ def in_pieces(
     pieces = split_by_tokens(batch.lengths, max_tokens, packed)
     with torch.no_grad():
         for rows in pieces if ranks is None else ranks.deal(pieces, spare=[]):
-            scores = score(batch.select(rows) if rows else nothing_of(batch))
+            scores = score(batch.select(rows) if rows else empty_row(batch))
             if rows:
                 result[torch.as_tensor(rows, device=result.device), : scores.shape[1]] = scores
     if ranks is None:
@@ -81,7 +81,7 @@ def in_pieces(
     return ranks.add(result)
 
 
-def share_of_silent_groups(advantages: Tensor, groups: Tensor) -> float:
+def fraction_zero_advantage_groups(advantages: Tensor, groups: Tensor) -> float:
     """Return the share of groups in which no episode has an advantage: nothing is learned from them.
 
     Args:

@@ -78,7 +78,7 @@ class Run:
         """The folder of the checkpoints."""
         return self.out / "checkpoints"
 
-    def write(self, record: Record, settings: RunSettings, episodes: Transcribed | None = None) -> None:
+    def write(self, record: Record, settings: RunSettings, episodes: EpisodeWriter | None = None) -> None:
         """Append an iteration's metrics, and its transcripts where they are due.
 
         Raises:
@@ -112,7 +112,7 @@ class Run:
                     self.checkpoints, step, policy, optimiser, critic, counters, keep=settings.keep_checkpoints
                 )
 
-    def finish(self, policy: Policy, held_out: HeldOut, title: str) -> TrainResult:
+    def finish(self, policy: Policy, held_out: Evaluator, title: str) -> TrainResult:
         """Save the model and the learning curves. All processes call.
 
         Raises:
@@ -138,7 +138,7 @@ class Run:
 
 
 @dataclass(frozen=True, eq=False)
-class Transcribed:
+class EpisodeWriter:
     """Episodes to be written down with the advantage of every action token.
 
     Attributes:
@@ -189,7 +189,7 @@ def _open_first(config: Any, settings: RunSettings, free: Set[str]) -> Run:
     out = settings.out
     if not settings.resume and _holds_run(out):
         raise ConfigError(f"expected --out to be a new folder (or --resume), got {out}, which holds a run")
-    claim_folder(config, out, free, replace=not settings.resume)
+    write_config(config, out, free, replace=not settings.resume)
     found = list_checkpoints(out / "checkpoints") if settings.resume else []
     checkpoint = found[-1] if found else None
     log = MetricsLog(out / "metrics.jsonl", checkpoint.step if checkpoint else 0, settings.tensorboard)
@@ -219,7 +219,7 @@ def clear_failed_start(out: Path) -> None:
             folder.rmdir()
 
 
-def claim_folder(config: Any, out: Path, free: Set[str] = frozenset(), replace: bool = False) -> None:
+def write_config(config: Any, out: Path, free: Set[str] = frozenset(), replace: bool = False) -> None:
     """Write a configuration into a folder as config.json, or compare it with the one that is there.
 
     Args:
@@ -287,7 +287,7 @@ def open_policy(
     return policy
 
 
-class HeldOut:
+class Evaluator:
     """The evaluation of a run: fixed held-out seeds, played greedily and sampled, in environments that are made once.
 
     Greedy play hides part of what is learned, since training samples at temperature 1 and greedy play may loop.

@@ -21,8 +21,8 @@ from baselines.sampling.environments import EnvPool, Task
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import answer, rollout
 from benchmarks.agents.agents import AgentSpec, OutOfContextError
-from benchmarks.runs.play import Seat, TaskCheck
-from benchmarks.runs.records import Place, Played, RunConfig, Usage
+from benchmarks.runs.play import EpisodeRunner, TaskCheck
+from benchmarks.runs.records import EpisodeKey, EpisodeRecord, RunConfig, Usage
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def weights_digest(folder: Path) -> str:
     return digest.hexdigest() if files else ""
 
 
-def play_batches(config: RunConfig, spec: AgentSpec, places: Sequence[Place]) -> Iterator[list[Played]]:
+def play_batches(config: RunConfig, spec: AgentSpec, places: Sequence[EpisodeKey]) -> Iterator[list[EpisodeRecord]]:
     """Play the episodes, a batch of one cell at a time.
 
     What is sampled in an episode depends on its run, cell and task alone, not on the batch that it is in.
@@ -126,7 +126,7 @@ def play_batches(config: RunConfig, spec: AgentSpec, places: Sequence[Place]) ->
                     ]
 
 
-def play_without_memory(config: RunConfig, spec: AgentSpec, places: Sequence[Place]) -> Iterator[Played]:
+def play_without_memory(config: RunConfig, spec: AgentSpec, places: Sequence[EpisodeKey]) -> Iterator[EpisodeRecord]:
     """Play the episodes one by one; the model reads the first observation and the current one, each time anew.
 
     Raises:
@@ -136,8 +136,8 @@ def play_without_memory(config: RunConfig, spec: AgentSpec, places: Sequence[Pla
     settings = local_settings(config.agent_settings)
     for run, of_run in groupby(places, key=lambda place: place[0]):
         policy = Policy.load(model_name(spec, run), settings.dtype, settings.device)
-        seat = Seat(config, spec, partial(ForgetfulModel, policy, settings.rollout(policy)))
-        yield from map(seat.play, of_run)
+        runner = EpisodeRunner(config, spec, partial(ForgetfulModel, policy, settings.rollout(policy)))
+        yield from map(runner.play, of_run)
 
 
 class ForgetfulModel:
@@ -192,11 +192,11 @@ def batches(numbers: Sequence[int], size: int) -> Iterator[list[int]]:
         yield batch
 
 
-def _played(place: Place, episode: Episode, env_id: str, seconds: float) -> Played:
+def _played(place: EpisodeKey, episode: Episode, env_id: str, seconds: float) -> EpisodeRecord:
     usage = Usage(
         prompt_tokens=episode.num_tokens - episode.num_action_tokens,
         completion_tokens=episode.num_action_tokens,
         empty_replies=sum(not turn.action.strip() for turn in episode.turns),
     )
     invalid = sum(turn.invalid for turn in episode.turns)
-    return Played(place, make_transcript(episode, env_id), invalid, seconds, usage)
+    return EpisodeRecord(place, make_transcript(episode, env_id), invalid, seconds, usage)

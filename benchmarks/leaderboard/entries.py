@@ -22,7 +22,7 @@ from benchmarks.leaderboard.table import Table, make_table
 from benchmarks.runs.records import (
     FILES,
     SETTINGS,
-    Played,
+    EpisodeRecord,
     RunConfig,
     check_file,
     read_config,
@@ -78,7 +78,7 @@ class Entry:
         mine, its = ((entry.config.suite, entry.config.track, entry.config.name.casefold()) for entry in (self, other))
         return mine == its
 
-    def played(self) -> Iterator[Played]:
+    def played(self) -> Iterator[EpisodeRecord]:
         """Yield the episodes, read from the file one by one."""
         return read_trajectories(self.folder, most=len(self.config.places()))
 

@@ -33,8 +33,8 @@ from baselines.runs.transcripts import (
 from benchmarks.leaderboard.entries import Entry, entry_digest
 from benchmarks.leaderboard.scores import Estimate
 from benchmarks.leaderboard.standings import LIMITS, READING, THRESHOLDS, Board, Comparison, Scores, Standing
-from benchmarks.runs.records import Place, Played
-from benchmarks.runs.verify import Stage, Step
+from benchmarks.runs.records import EpisodeKey, EpisodeRecord
+from benchmarks.runs.verify import Replayer, Step
 
 MAX_PAGE = 5 * 2**20
 """Characters of transcripts on one page."""
@@ -42,12 +42,12 @@ MAX_PAGE = 5 * 2**20
 REPLAY_FORMAT = 1
 """In the name of a kept replay: what is kept at a turn."""
 
-Links: TypeAlias = Mapping[Place, tuple[str, int]]
+Links: TypeAlias = Mapping[EpisodeKey, tuple[str, int]]
 """Where each episode is shown: the page, from the entry's, and the episode's number on it."""
 
 
 @dataclass(frozen=True)
-class Sheet:
+class EpisodePage:
     """Episodes that are shown on one page.
 
     Attributes:
@@ -58,7 +58,7 @@ class Sheet:
 
     name: str
     title: str
-    transcripts: list[tuple[Place, Transcript]]
+    transcripts: list[tuple[EpisodeKey, Transcript]]
 
 
 def write_site(site: Path, boards: Sequence[Board], cache: Path | None) -> None:
@@ -85,15 +85,15 @@ def write_entry(site: Path, board: Board, standing: Standing, cache: Path | None
     """Write the pages of one entry, and return them."""
     entry = standing.entry
     place = f"{board.suite.name}/{board.track.name}/{entry.slug}"
-    page, written, links = site / "entries" / f"{place}.html", set(), dict[Place, tuple[str, int]]()
-    for sheet in split(shown_transcripts(entry, cache)):
-        path = site / "episodes" / place / f"{sheet.name}.html"
-        title = f"{entry.config.name}: {board.suite.name}, {board.track.name}{sheet.title}"
+    page, written, links = site / "entries" / f"{place}.html", set(), dict[EpisodeKey, tuple[str, int]]()
+    for episode_page in split(shown_transcripts(entry, cache)):
+        path = site / "episodes" / place / f"{episode_page.name}.html"
+        title = f"{entry.config.name}: {board.suite.name}, {board.track.name}{episode_page.title}"
         parent = (entry.config.name, f"../../../../entries/{place}.html")
-        write_page(path, [transcript for _, transcript in sheet.transcripts], title, parent)
+        write_page(path, [transcript for _, transcript in episode_page.transcripts], title, parent)
         written.add(path)
-        address = f"../../../episodes/{place}/{sheet.name}.html"
-        links |= {where: (address, number) for number, (where, _) in enumerate(sheet.transcripts, start=1)}
+        address = f"../../../episodes/{place}/{episode_page.name}.html"
+        links |= {where: (address, number) for number, (where, _) in enumerate(episode_page.transcripts, start=1)}
     write_whole(page, fill("entry", entry_data(board, standing, links)))
     return {page, *written}
 
@@ -147,7 +147,7 @@ def number(estimate: Estimate | None) -> list[float | None] | None:
     return [float(f"{part:.6g}") if math.isfinite(part) else None for part in asdict(estimate).values()]
 
 
-def shown_transcripts(entry: Entry, cache: Path | None) -> list[tuple[Place, Transcript]]:
+def shown_transcripts(entry: Entry, cache: Path | None) -> list[tuple[EpisodeKey, Transcript]]:
     """Return the place and transcript of every episode, in the order of the suite.
 
     Args:
@@ -169,17 +169,17 @@ def shown_transcripts(entry: Entry, cache: Path | None) -> list[tuple[Place, Tra
     ]
 
 
-def replayed(entry: Entry, played: Sequence[Played]) -> Iterator[Transcript]:
+def replayed(entry: Entry, played: Sequence[EpisodeRecord]) -> Iterator[Transcript]:
     """Play episodes again: their transcripts with what stood at each turn, and nothing else that was handed in.
 
     Raises:
         BaselinesError: an episode is not what it was.
     """
-    stage = Stage(entry.config)
+    replayer = Replayer(entry.config)
     for episode in tqdm(played, desc=entry.slug, unit="episode", disable=None, file=sys.stderr):
         recorded = episode.transcript
         turns: list[TranscriptTurn] = []
-        for turn, step in zip(recorded["turns"], stage.replay(episode), strict=True):
+        for turn, step in zip(recorded["turns"], replayer.replay(episode), strict=True):
             paid = {"observation": step.observation, "action": turn["action"], "reward": turn["reward"]}
             turns.append(cast(TranscriptTurn, paid | _beside(step)))
         yield {
@@ -195,19 +195,19 @@ def replayed(entry: Entry, played: Sequence[Played]) -> Iterator[Transcript]:
         }
 
 
-def split(transcripts: Sequence[tuple[Place, Transcript]]) -> list[Sheet]:
-    """Return one sheet for each run, or several where a run is too large for a page."""
-    sheets: list[Sheet] = []
+def split(transcripts: Sequence[tuple[EpisodeKey, Transcript]]) -> list[EpisodePage]:
+    """Return one page for each run, or several where a run is too large for a page."""
+    episode_pages: list[EpisodePage] = []
     run = part = size = -1
     for place, transcript in transcripts:
         length = len(json.dumps(transcript))
         if place[0] != run or size + length > MAX_PAGE:
             run, part, size = place[0], 1 if place[0] != run else part + 1, 0
             more = ("", "") if part == 1 else (f"-{part}", f", part {part}")
-            sheets.append(Sheet(f"run-{run + 1}{more[0]}", f", run {run + 1}{more[1]}", []))
-        sheets[-1].transcripts.append((place, transcript))
+            episode_pages.append(EpisodePage(f"run-{run + 1}{more[0]}", f", run {run + 1}{more[1]}", []))
+        episode_pages[-1].transcripts.append((place, transcript))
         size += length
-    return sheets
+    return episode_pages
 
 
 def _beside(step: Step) -> dict[str, Any]:

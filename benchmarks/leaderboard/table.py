@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.runs.records import Played, RecordError, RunConfig
+from benchmarks.runs.records import EpisodeRecord, RecordError, RunConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Table:
         )
 
 
-def make_table(config: RunConfig, played: Sequence[Played]) -> Table:
+def make_table(config: RunConfig, played: Sequence[EpisodeRecord]) -> Table:
     """Put episodes in the order of the suite.
 
     Raises:

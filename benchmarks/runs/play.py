@@ -11,7 +11,7 @@ import numpy as np
 from baselines.runs.transcripts import VERSION, Transcript, TranscriptTurn
 from baselines.sampling.environments import TextEnv, is_success, reset_env, step_env
 from benchmarks.agents.agents import GRANTED, Agent, AgentError, AgentSpec, OutOfContextError, scripted_agent
-from benchmarks.runs.records import Place, Played, RunConfig, Usage
+from benchmarks.runs.records import EpisodeKey, EpisodeRecord, RunConfig, Usage
 from benchmarks.suites.suite import Cell, SuiteError, SuiteTask, open_env, open_plain_env, read_task
 
 MAX_ACTION = 100_000
@@ -21,7 +21,7 @@ MakeAgent: TypeAlias = Callable[[], Agent]
 Grant: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-class Seat:
+class EpisodeRunner:
     """One worker: its agent, and one environment for each cell.
 
     Args:
@@ -42,7 +42,7 @@ class Seat:
         self._envs: dict[int, TextEnv] = {}
         self._agents: dict[int, Agent] = {}
 
-    def play(self, place: Place) -> Played:
+    def play(self, place: EpisodeKey) -> EpisodeRecord:
         """Play one episode.
 
         Raises:
@@ -97,7 +97,9 @@ class TaskCheck:
         self._seen.add(task.digest)
 
 
-def play_episode(env: TextEnv, agent: Agent, cell: Cell, task: SuiteTask, place: Place, grant: Grant) -> Played:
+def play_episode(
+    env: TextEnv, agent: Agent, cell: Cell, task: SuiteTask, place: EpisodeKey, grant: Grant
+) -> EpisodeRecord:
     """Play a task to its end, or as far as the agent's context goes.
 
     Raises:
@@ -137,7 +139,7 @@ def play_episode(env: TextEnv, agent: Agent, cell: Cell, task: SuiteTask, place:
     }
     usage = getattr(agent, "usage", None)
     seconds = time.monotonic() - start
-    return Played(place, transcript, invalid, seconds, usage if isinstance(usage, Usage) else Usage())
+    return EpisodeRecord(place, transcript, invalid, seconds, usage if isinstance(usage, Usage) else Usage())
 
 
 def outcome_of(success: bool, terminated: bool) -> str:
@@ -145,7 +147,7 @@ def outcome_of(success: bool, terminated: bool) -> str:
     return "success" if success else "failure" if terminated else "out of steps"
 
 
-def agent_seed(place: Place, task: SuiteTask) -> int:
+def agent_seed(place: EpisodeKey, task: SuiteTask) -> int:
     """Return the seed of an agent's randomness in one episode, below 2**32."""
     run, cell, _ = place
     return int(np.random.SeedSequence([run, cell, task.seed]).generate_state(1)[0])

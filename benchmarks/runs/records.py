@@ -5,7 +5,7 @@ The folder of a run holds
 - `run.json`: what was asked for (`RunConfig`), written once; a run is resumed with the same or not at all;
 - `sessions.jsonl`: one line each time the run was started: versions of the packages, git revision, machine;
 - `trajectories.jsonl.xz`: one line per episode, in the order in which they ended: a transcript
-  (`baselines.runs.transcripts`) with the keys of `Played` beside it. Every line is an xz stream of its own, so that the file
+  (`baselines.runs.transcripts`) with the keys of `EpisodeRecord`. Every line is an xz stream of its own, so that the file
   only ever grows;
 - `episodes.jsonl`: the same without the text, one line per episode, for tables;
 - `unplayed.jsonl`: one line for each attempt at an episode that came to nothing, and why.
@@ -29,7 +29,7 @@ from baselines.errors import BaselinesError
 from baselines.runs.transcripts import Transcript, TranscriptError, parse_transcript
 from benchmarks.suites.suite import Presentation, Suite, Track, find_track, load_suite
 
-Place: TypeAlias = tuple[int, int, int]
+EpisodeKey: TypeAlias = tuple[int, int, int]
 """Run, cell and task of an episode, each counted from 0."""
 
 SETTINGS, SESSIONS, UNPLAYED = "run.json", "sessions.jsonl", "unplayed.jsonl"
@@ -133,7 +133,7 @@ class RunConfig:
         self.presentation.check(track)
         return track
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[EpisodeKey]:
         """Return every episode of the run, in the order in which they are played."""
         tasks = self.found_suite().tasks(self.limit)
         return [(run, cell, task) for run in range(self.num_runs) for cell, task in tasks]
@@ -152,7 +152,7 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Played:
+class EpisodeRecord:
     """One episode.
 
     Attributes:
@@ -164,7 +164,7 @@ class Played:
         session: line of `sessions.jsonl`, from 0.
     """
 
-    place: Place
+    place: EpisodeKey
     transcript: Transcript
     invalid_actions: int
     seconds: float
@@ -286,7 +286,7 @@ def check_file(path: Path, most: int | None = None) -> None:
         raise RecordError(f"expected {path.name} of at most {most} bytes, got {path.stat().st_size}")
 
 
-def read_trajectories(folder: Path, most: int) -> Iterator[Played]:
+def read_trajectories(folder: Path, most: int) -> Iterator[EpisodeRecord]:
     """Yield the episodes of a run, one by one.
 
     Args:
@@ -310,7 +310,7 @@ def read_trajectories(folder: Path, most: int) -> Iterator[Played]:
             yield played
 
 
-def parse_played(line: bytes) -> Played:
+def parse_played(line: bytes) -> EpisodeRecord:
     """Return an episode from its line.
 
     Raises:
@@ -321,7 +321,7 @@ def parse_played(line: bytes) -> Played:
         _check_keys(record)
         for amount in (record["return"], *(turn["reward"] for turn in record["turns"])):
             _number(abs(amount), int, float)
-        return Played(
+        return EpisodeRecord(
             place=(_number(record.pop("run"), int), _number(record.pop("cell"), int), _number(record.pop("task"), int)),
             invalid_actions=_number(record.pop("invalid_actions"), int),
             seconds=_number(record.pop("seconds"), int, float),

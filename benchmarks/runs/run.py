@@ -41,8 +41,8 @@ from baselines.endpoints.endpoint import Endpoint
 from baselines.errors import BaselinesError, ConfigError
 from benchmarks.agents.agents import AgentError, AgentSpec, check_settings, own_agent, parse_agent, timed_agent
 from benchmarks.agents.endpoint import EndpointAgent, Journal, chat_settings
-from benchmarks.runs.play import MakeAgent, Seat
-from benchmarks.runs.records import MAX_NAME, MAX_RUNS, Place, Played, RunConfig, is_name
+from benchmarks.runs.play import EpisodeRunner, MakeAgent
+from benchmarks.runs.records import MAX_NAME, MAX_RUNS, EpisodeKey, EpisodeRecord, RunConfig, is_name
 from benchmarks.runs.run_folder import RunFolder
 from benchmarks.suites.suite import Presentation, find_track, load_suite
 
@@ -130,12 +130,12 @@ def check_agent(spec: AgentSpec, settings: dict[str, Any]) -> None:
 class Unplayed:
     """An episode that could not be played, and why."""
 
-    place: Place
+    place: EpisodeKey
     reason: str
 
 
 @dataclass
-class Outcome:
+class RunSummary:
     """Result of a run."""
 
     num_episodes: int
@@ -153,7 +153,7 @@ class Outcome:
     unplayed: list[Unplayed] = field(default_factory=list)
     """What could not be played."""
 
-    def add(self, played: Played) -> None:
+    def add(self, played: EpisodeRecord) -> None:
         """Count an episode."""
         self.played += 1
         self.now += 1
@@ -162,7 +162,7 @@ class Outcome:
         self.cost += played.usage.cost or 0.0
 
 
-def run(config: Config) -> Outcome:
+def run(config: Config) -> RunSummary:
     """Play what is missing.
 
     Raises:
@@ -173,7 +173,7 @@ def run(config: Config) -> Outcome:
     described = config.described(spec)
     session = {**provenance(), "model_sha256": models_digests(spec, config.seeds)}
     with RunFolder(config.out, described, session) as folder:
-        outcome = Outcome(len(described.places()), played=len(folder.done))
+        outcome = RunSummary(len(described.places()), played=len(folder.done))
         missing = [place for place in described.places() if place not in folder.done]
         journal = Journal(config.out / "replies.jsonl")
         results = play(described, spec, missing, config.workers, journal, config.answer_timeout)
@@ -184,7 +184,7 @@ def run(config: Config) -> Outcome:
     return outcome
 
 
-def _keep(results: Iterator[Played | Unplayed], folder: RunFolder, outcome: Outcome) -> None:
+def _keep(results: Iterator[EpisodeRecord | Unplayed], folder: RunFolder, outcome: RunSummary) -> None:
     """Write what is played, until all is or too much in a row could not be."""
     in_a_row = 0
     bar = tqdm(total=outcome.num_episodes, initial=outcome.played, unit="episode", disable=None, file=sys.stderr)
@@ -207,11 +207,11 @@ def _keep(results: Iterator[Played | Unplayed], folder: RunFolder, outcome: Outc
 def play(
     config: RunConfig,
     spec: AgentSpec,
-    places: Sequence[Place],
+    places: Sequence[EpisodeKey],
     workers: int,
     journal: Journal,
     answer_timeout: float,
-) -> Generator[Played | Unplayed]:
+) -> Generator[EpisodeRecord | Unplayed]:
     """Yield the episodes as they end."""
     own = partial(timed_agent, spec.target, config.agent_settings, answer_timeout) if spec.kind == "python" else None
     if spec.kind == "hf":
@@ -231,8 +231,8 @@ def play(
             finally:
                 stopped.set()  # threads that are in the middle of an episode end it at its next request
     elif workers == 1:
-        seat = Seat(config, spec, own)
-        yield from (_attempt(seat, place) for place in places)
+        runner = EpisodeRunner(config, spec, own)
+        yield from (_attempt(runner, place) for place in places)
     else:
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, spawn, _die_with, (os.getpid(),)) as executor:
@@ -284,8 +284,8 @@ _here = threading.local()
 
 
 def _ended(
-    executor: Executor, config: RunConfig, spec: AgentSpec, places: Sequence[Place], make_agent: MakeAgent | None
-) -> Iterator[Played | Unplayed]:
+    executor: Executor, config: RunConfig, spec: AgentSpec, places: Sequence[EpisodeKey], make_agent: MakeAgent | None
+) -> Iterator[EpisodeRecord | Unplayed]:
     """Yield the episodes as they end; those that have not begun are dropped when nobody asks for more."""
     futures = [executor.submit(_play_here, config, spec, place, make_agent) for place in places]
     try:
@@ -295,16 +295,18 @@ def _ended(
         executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _play_here(config: RunConfig, spec: AgentSpec, place: Place, make_agent: MakeAgent | None) -> Played | Unplayed:
-    """Play in the seat of this thread or process."""
-    if not hasattr(_here, "seat"):
-        _here.seat = Seat(config, spec, make_agent)
-    return _attempt(_here.seat, place)
+def _play_here(
+    config: RunConfig, spec: AgentSpec, place: EpisodeKey, make_agent: MakeAgent | None
+) -> EpisodeRecord | Unplayed:
+    """Play in the runner of this thread or process."""
+    if not hasattr(_here, "runner"):
+        _here.runner = EpisodeRunner(config, spec, make_agent)
+    return _attempt(_here.runner, place)
 
 
-def _attempt(seat: Seat, place: Place) -> Played | Unplayed:
+def _attempt(runner: EpisodeRunner, place: EpisodeKey) -> EpisodeRecord | Unplayed:
     try:
-        return seat.play(place)
+        return runner.play(place)
     except AgentError as error:
         return Unplayed(place, str(error))
 
@@ -320,7 +322,7 @@ def _die_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def summary(outcome: Outcome) -> list[str]:
+def summary(outcome: RunSummary) -> list[str]:
     """Return the lines that sum up a run for a person."""
     lines = [f"{outcome.played} of {outcome.num_episodes} episodes played, {outcome.now} of them now"]
     if outcome.now:

@@ -22,8 +22,8 @@ from benchmarks.runs.records import (
     SETTINGS,
     TRAJECTORIES,
     UNPLAYED,
-    Place,
-    Played,
+    EpisodeKey,
+    EpisodeRecord,
     RecordError,
     RunConfig,
     TornError,
@@ -69,7 +69,7 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def append(self, played: Played) -> None:
+    def append(self, played: EpisodeRecord) -> None:
         """Write one episode; it is on disk when this returns.
 
         Raises:
@@ -81,7 +81,7 @@ class RunFolder:
         append_line(self.path / EPISODES, _summary(played))
         self.done.add(played.place)
 
-    def append_unplayed(self, place: Place, reason: str) -> None:
+    def append_unplayed(self, place: EpisodeKey, reason: str) -> None:
         """Note an attempt that came to nothing."""
         run, cell, task = place
         record = {"run": run, "cell": cell, "task": task, "reason": reason[:500], "session": self.session}
@@ -112,7 +112,7 @@ class RunFolder:
             raise RecordError(f"expected {self.path} to be empty or the folder of a run, got other files in it")
         write_whole(self.path / SETTINGS, text)
 
-    def _repair(self) -> set[Place]:
+    def _repair(self) -> set[EpisodeKey]:
         """Cut a torn end off, and make the lines that `episodes.jsonl` lacks; the places of what was played."""
         found = self._whole_episodes() if (self.path / TRAJECTORIES).exists() else []
         write_whole(self.path / EPISODES, b"".join(map(_summary, found)).decode())
@@ -121,9 +121,9 @@ class RunFolder:
         write_whole(unplayed, "".join(f"{line}\n" for line in lines))
         return {played.place for played in found}
 
-    def _whole_episodes(self) -> list[Played]:
+    def _whole_episodes(self) -> list[EpisodeRecord]:
         """Return the episodes; the file is cut after the last one that is whole."""
-        found: list[Played] = []
+        found: list[EpisodeRecord] = []
         end, content = 0, b""
         with (self.path / TRAJECTORIES).open("rb") as stream:
             try:
@@ -152,7 +152,7 @@ class RunFolder:
 
 
 def write_entry(
-    folder: Path, config: RunConfig, sessions: Sequence[Any], unplayed: Sequence[Any], played: Sequence[Played]
+    folder: Path, config: RunConfig, sessions: Sequence[Any], unplayed: Sequence[Any], played: Sequence[EpisodeRecord]
 ) -> None:
     """Write a finished run anew: one xz stream, which is many times smaller. The folder is whole or not there."""
     partial = folder.with_name(f".{folder.name}.partial")
@@ -166,7 +166,7 @@ def write_entry(
     partial.rename(folder)
 
 
-def _summary(played: Played) -> bytes:
+def _summary(played: EpisodeRecord) -> bytes:
     return json.dumps(played.summary(), allow_nan=False).encode() + b"\n"
 
 

@@ -27,12 +27,12 @@ from baselines.errors import BaselinesError
 from baselines.runs.transcripts import Transcript
 from baselines.sampling.environments import TextEnv, is_success, reset_env, step_env
 from benchmarks.agents.agents import parse_agent
-from benchmarks.runs.play import MAX_ACTION, Seat, TaskCheck, outcome_of
+from benchmarks.runs.play import MAX_ACTION, EpisodeRunner, TaskCheck, outcome_of
 from benchmarks.runs.records import (
     EPISODES,
     SESSIONS,
-    Place,
-    Played,
+    EpisodeKey,
+    EpisodeRecord,
     RunConfig,
     read_config,
     read_sessions,
@@ -66,7 +66,7 @@ class Verified:
     """
 
     config: RunConfig
-    played: list[Played]
+    played: list[EpisodeRecord]
     sessions: list[dict[str, Any]]
     unplayed: list[dict[str, Any]]
 
@@ -98,21 +98,21 @@ def verify(folder: Path) -> Verified:
     return Verified(config, played, sessions, read_unplayed(folder))
 
 
-def verified(folder: Path, config: RunConfig) -> Iterator[Played]:
+def verified(folder: Path, config: RunConfig) -> Iterator[EpisodeRecord]:
     """Yield the episodes of a run, each once it is known to be right; not known is whether they are all.
 
     Raises:
         BaselinesError: see `verify`.
     """
-    stage = Stage(config)
+    replayer = Replayer(config)
     spec = parse_agent(config.agent)
-    reference = Seat(config, spec, tasks=stage.tasks) if spec.is_reference else None
+    reference = EpisodeRunner(config, spec, tasks=replayer.tasks) if spec.is_reference else None
     left = set(config.places())
     for played in read_trajectories(folder, most=len(left)):
         if played.place not in left:
             raise VerificationError(f"expected each episode of the suite once, got another {_named(played.place)}")
         left.remove(played.place)
-        for _ in stage.replay(played):
+        for _ in replayer.replay(played):
             pass
         if reference is not None:
             _check_reference(reference, played)
@@ -134,7 +134,7 @@ class Step:
     env: TextEnv
 
 
-class Stage:
+class Replayer:
     """The environments in which a run is replayed.
 
     Args:
@@ -151,7 +151,7 @@ class Stage:
         self.tasks = TaskCheck()
         self._envs: dict[int, TextEnv] = {}
 
-    def replay(self, played: Played) -> Iterator[Step]:
+    def replay(self, played: EpisodeRecord) -> Iterator[Step]:
         """Play an episode again, and yield where it stands before each action.
 
         Raises:
@@ -171,7 +171,7 @@ class Stage:
         yield from _replay(self._envs[number], cell, played, where)
 
 
-def _replay(env: TextEnv, cell: Cell, played: Played, where: str) -> Iterator[Step]:
+def _replay(env: TextEnv, cell: Cell, played: EpisodeRecord, where: str) -> Iterator[Step]:
     recorded = played.transcript
     observation, info = reset_env(env, _seed(recorded))
     terminated = truncated = success = False
@@ -215,14 +215,14 @@ def check_length(where: str, recorded: str, found: str) -> None:
         raise VerificationError(f"{where}: expected an observation of at most {most} characters, got {len(recorded)}")
 
 
-def _check_reference(seat: Seat, played: Played) -> None:
+def _check_reference(runner: EpisodeRunner, played: EpisodeRecord) -> None:
     """Hold the actions of a reference to those that it plays: whoever hands it in, it sets the scale."""
-    found = seat.play(played.place).transcript
+    found = runner.play(played.place).transcript
     actions, wanted = ([turn["action"] for turn in recorded["turns"]] for recorded in (played.transcript, found))
     _same(_named(played.place), "actions of the reference", actions, wanted)
 
 
-def _check_summaries(folder: Path, played: list[Played]) -> None:
+def _check_summaries(folder: Path, played: list[EpisodeRecord]) -> None:
     """Hold `episodes.jsonl` to the trajectories."""
     wanted = [json.dumps(episode.summary()) for episode in played]
     lines = read_text(folder / EPISODES, most=sum(len(line) + 1 for line in wanted)).split("\n")
@@ -254,7 +254,7 @@ def _seed(recorded: Transcript) -> int:
     return seed
 
 
-def _named(place: Place) -> str:
+def _named(place: EpisodeKey) -> str:
     run, cell, task = place
     return f"run {run + 1}, cell {cell + 1}, task {task + 1}"
 

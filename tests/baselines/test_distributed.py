@@ -30,7 +30,7 @@ from baselines.rl.critic import Critic
 from baselines.rl.logprobs import score_actions
 from baselines.rl.losses import loss_weights
 from baselines.rl.optimizer import apply_gradients, make_optimiser
-from baselines.rl.update import in_pieces, micro_batches, nothing_of, policy_loss
+from baselines.rl.update import empty_row, micro_batches, policy_loss, score_in_chunks
 from baselines.runs.distributed import Ranks, part_like, whole, whole_weights
 from baselines.runs.log import Record, read_metrics
 from baselines.runs.run import open_policy
@@ -143,7 +143,7 @@ def test_a_share_of_nothing_changes_nothing(tiny_policy: Policy) -> None:
     settings = UpdateSettings(kl_coef=0.1, entropy_coef=0.1)
     policy = Policy(copy.deepcopy(tiny_policy.model), tiny_policy.tokenizer)
     critic = Critic(policy, "head")
-    piece = nothing_of(batch)
+    piece = empty_row(batch)
     scores = score_actions(policy, piece, value_head=critic.shared_head, entropy_gradient=True)
     loss, sums = policy_loss(scores, piece, settings)
     assert scores.values is not None
@@ -199,7 +199,7 @@ def take_a_step(policy: Policy, critic: Critic, ranks: Ranks, batch: Batch) -> t
     """Take one optimiser step on this process's share of the batch; the optimiser and the norm of the gradient."""
     optimiser = make_optimiser(policy, OptimiserSettings(learning_rate=1e-3), critic, 1e-3)
     every_row = batch.action_mask.any(1)
-    for piece in ranks.deal(micro_batches(batch, 20, every_row, packed=True), spare=nothing_of(batch)):
+    for piece in ranks.deal(micro_batches(batch, 20, every_row, packed=True), spare=empty_row(batch)):
         scores = score_actions(policy, piece, value_head=critic.shared_head)
         loss, _ = policy_loss(scores, piece, UpdateSettings(kl_coef=0.1))
         values = scores.values if scores.values is not None else critic.values(policy, piece)
@@ -244,7 +244,7 @@ def check_model(name: str, ranks: Ranks, tokenizer: Any, folder: Path) -> None:
         for _ in range(1 + ranks.rank):  # as in rollouts, not all run it equally often
             logits = policy.model(input_ids=batch.token_ids).logits
     torch.testing.assert_close(logits, alone.model(input_ids=batch.token_ids).logits, rtol=0, atol=1e-5)
-    scores = in_pieces(lambda piece: score_actions(policy, piece).logprobs, batch, 20, True, ranks)
+    scores = score_in_chunks(lambda piece: score_actions(policy, piece).logprobs, batch, 20, True, ranks)
     torch.testing.assert_close(scores, expected, rtol=0, atol=1e-5)
 
     _, expected_norm = take_a_step(alone, critics[0], whole_ranks, batch)

@@ -12,7 +12,7 @@ from conftest import TOY
 from baselines.config.settings import RolloutSettings, RunSettings
 from baselines.models.policy import Policy
 from baselines.runs.distributed import Ranks
-from baselines.runs.run import HeldOut
+from baselines.runs.run import Evaluator
 
 KINDS = [(TOY, {"max_steps": 6}), (TOY, {"max_steps": 2})]
 
@@ -30,13 +30,13 @@ class Share(Ranks):
 
 
 @pytest.fixture
-def held_out() -> Iterator[HeldOut]:
+def held_out() -> Iterator[Evaluator]:
     settings = RunSettings(eval_episodes=5, eval_every=2, num_eval_envs=4)
-    with closing(HeldOut(KINDS, settings, RolloutSettings(max_new_tokens=4, max_context_tokens=256))) as opened:
+    with closing(Evaluator(KINDS, settings, RolloutSettings(max_new_tokens=4, max_context_tokens=256))) as opened:
         yield opened
 
 
-def test_every_environment_plays_all_seeds(held_out: HeldOut, tiny_policy: Policy) -> None:
+def test_every_environment_plays_all_seeds(held_out: Evaluator, tiny_policy: Policy) -> None:
     record = held_out.record(tiny_policy, 2, 7, Ranks("cpu"))
     assert held_out.last is not None
     assert held_out.last.seeds.tolist() == [*RunSettings(eval_episodes=5).eval_seeds] * 2
@@ -48,7 +48,7 @@ def test_every_environment_plays_all_seeds(held_out: HeldOut, tiny_policy: Polic
     assert held_out.record(tiny_policy, 3, 7, Ranks("cpu")) == {}
 
 
-def test_processes_play_together_what_one_plays_alone(held_out: HeldOut, tiny_policy: Policy) -> None:
+def test_processes_play_together_what_one_plays_alone(held_out: Evaluator, tiny_policy: Policy) -> None:
     alone = held_out.play(tiny_policy, Ranks("cpu"))
     shares = [held_out.play(tiny_policy, Share(rank)) for rank in range(3)]
     assert [len(share.seeds) for share in shares] == [3, 3, 4]

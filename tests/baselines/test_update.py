@@ -14,7 +14,7 @@ from baselines.models.policy import Policy
 from baselines.rl.batch import Batch, collate
 from baselines.rl.critic import Critic
 from baselines.rl.logprobs import TokenScores, score_actions
-from baselines.rl.update import Meter, in_pieces, micro_batches, minibatches, policy_loss, useful_rows
+from baselines.rl.update import Meter, micro_batches, minibatches, policy_loss, score_in_chunks, useful_rows
 from baselines.sampling.demonstrations import Demonstration, encode_demonstration
 from baselines.sampling.episode import Episode
 
@@ -111,7 +111,10 @@ def test_scores_in_pieces_are_those_of_the_whole(batch: Batch, tiny_policy: Poli
         return score_actions(tiny_policy, piece).logprobs
 
     torch.testing.assert_close(
-        in_pieces(score, batch, 60, packed=False), in_pieces(score, batch, 100_000, packed=True), rtol=1e-4, atol=1e-5
+        score_in_chunks(score, batch, 60, packed=False),
+        score_in_chunks(score, batch, 100_000, packed=True),
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 

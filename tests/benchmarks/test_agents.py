@@ -23,7 +23,7 @@ from benchmarks.agents.agents import OutOfContextError
 from benchmarks.agents.endpoint import ChatSettings, EndpointAgent, Journal, chat_settings
 from benchmarks.agents.local_models import ForgetfulModel, batches, local_settings
 from benchmarks.runs.records import EPISODES, read_trajectories
-from benchmarks.runs.run import MAX_FAILURES, Config, Outcome, run
+from benchmarks.runs.run import MAX_FAILURES, Config, RunSummary, run
 from benchmarks.runs.verify import verify
 from benchmarks.suites.suite import Presentation
 from tests.serving import transformers_serve
@@ -97,7 +97,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield found
 
 
-def play(out: Path, agent: str = "openai:clever", **options: Any) -> Outcome:
+def play(out: Path, agent: str = "openai:clever", **options: Any) -> RunSummary:
     defaults = {"seeds": 1, "limit": 2, "workers": 3, "agent_kwargs": QUICK}
     return run(Config(suite="smoke-v0", agent=agent, out=out, **{**defaults, **options}))
 

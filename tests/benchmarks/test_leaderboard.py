@@ -20,7 +20,7 @@ from benchmarks.leaderboard.standings import make_boards
 from benchmarks.leaderboard.submit import submit
 from benchmarks.leaderboard.table import Table
 from benchmarks.runs import records, run
-from benchmarks.runs.records import Played, RunConfig, Usage
+from benchmarks.runs.records import EpisodeRecord, RunConfig, Usage
 from benchmarks.runs.run import Config
 from benchmarks.runs.verify import Step
 from benchmarks.suites.freeze import make_cell
@@ -226,8 +226,10 @@ def test_no_text_becomes_markup_and_a_page_needs_nothing_else(name: str) -> None
 def test_a_run_that_is_too_large_for_a_page_gets_several(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "MAX_PAGE", 100)
     transcripts: Any = [((run, 0, task), {"text": "x" * 40}) for run in range(2) for task in range(3)]
-    sheets = pages.split(transcripts)
-    assert [(sheet.name, sheet.title, len(sheet.transcripts)) for sheet in sheets] == [
+    episode_pages = pages.split(transcripts)
+    assert [
+        (episode_page.name, episode_page.title, len(episode_page.transcripts)) for episode_page in episode_pages
+    ] == [
         ("run-1", ", run 1", 1),
         ("run-1-2", ", run 1, part 2", 1),
         ("run-1-3", ", run 1, part 3", 1),
@@ -236,7 +238,7 @@ def test_a_run_that_is_too_large_for_a_page_gets_several(monkeypatch: pytest.Mon
         ("run-2-3", ", run 2, part 3", 1),
     ]
     monkeypatch.setattr(pages, "MAX_PAGE", 1000)
-    assert [sheet.name for sheet in pages.split(transcripts)] == ["run-1", "run-2"]
+    assert [episode_page.name for episode_page in pages.split(transcripts)] == ["run-1", "run-2"]
 
 
 class _Drawn:
@@ -248,12 +250,12 @@ class _Drawn:
 
 
 class _Stage:
-    """A stage on which a list of steps is replayed, whatever was played."""
+    """A replayer that yields a list of steps, whatever was played."""
 
     def __init__(self, steps: list[Step]) -> None:
         self._steps = steps
 
-    def replay(self, played: Played) -> Iterator[Step]:
+    def replay(self, played: EpisodeRecord) -> Iterator[Step]:
         yield from self._steps
 
 
@@ -262,7 +264,7 @@ def test_turns_show_what_the_replay_finds_and_not_what_was_handed_in(monkeypatch
     envs: list[Any] = [_Drawn(diff="+ a"), _Drawn(map="[a]--[b]"), _Drawn(), type("Bare", (), {"unwrapped": None})()]
     commands = [None, *[("go", "look")] * 3]
     steps = [Step("seen", {"admissible_commands": answer}, env) for answer, env in zip(commands, envs, strict=True)]
-    monkeypatch.setattr(pages, "Stage", lambda config: _Stage(steps))
+    monkeypatch.setattr(pages, "Replayer", lambda config: _Stage(steps))
     turn = {"observation": "o", "action": "look", "reward": 0.0, "detail": "forged", "admissible_commands": ["forged"]}
     answer: Any = {
         "version": 1,
@@ -273,7 +275,7 @@ def test_turns_show_what_the_replay_finds_and_not_what_was_handed_in(monkeypatch
         "return": 0.0,
         "outcome": "",
     }
-    played = Played((0, 0, 0), {**answer, "turns": [turn] * 4, "final_observation": "", "junk": 1}, 0, 0.0)
+    played = EpisodeRecord((0, 0, 0), {**answer, "turns": [turn] * 4, "final_observation": "", "junk": 1}, 0, 0.0)
     (transcript,) = pages.replayed(entry_of("one", [5]), [played])
     assert "junk" not in transcript
     assert [turn["observation"] for turn in transcript["turns"]] == ["seen"] * 4
@@ -323,7 +325,7 @@ def content(site: Path) -> dict[str, bytes]:
 def test_the_same_entries_give_the_same_bytes_and_are_replayed_once(
     built: leaderboard.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "Stage", None)
+    monkeypatch.setattr(pages, "Replayer", None)
     again = leaderboard.Config(built.results, tmp_path / "site", tmp_path / "page.md", built.cache)
     (tmp_path / "site" / "entries" / "tiny-v0" / "listed").mkdir(parents=True)
     (tmp_path / "site" / "entries" / "tiny-v0" / "listed" / "gone.html").write_text("an entry that is gone")

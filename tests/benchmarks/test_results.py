@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.leaderboard.entries import RESULTS, check_entry, entry_digest, entry_folders, read_verified
 from benchmarks.runs.records import read_config
-from benchmarks.runs.verify import Stage
+from benchmarks.runs.verify import Replayer
 
 ENTRIES = entry_folders(RESULTS)
 
@@ -31,10 +31,10 @@ def test_a_sample_of_an_entry_plays_again(entry: Path) -> None:
     config, played = found.config, found.played
     assert [episode.place for episode in played] == config.places()
     check_entry(found, entry)
-    cells, stage = config.found_suite().cells, Stage(config)
+    cells, replayer = config.found_suite().cells, Replayer(config)
     for episode in played[::13]:
         if cells[episode.place[1]].exact_text:
-            assert len(list(stage.replay(episode))) == len(episode.transcript["turns"])
+            assert len(list(replayer.replay(episode))) == len(episode.transcript["turns"])
 
 
 def test_the_page_tells_every_entry() -> None:

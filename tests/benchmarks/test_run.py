@@ -26,7 +26,7 @@ from benchmarks.runs.records import (
     read_config,
     read_trajectories,
 )
-from benchmarks.runs.run import MAX_FAILURES, Config, Outcome, run, summary
+from benchmarks.runs.run import MAX_FAILURES, Config, RunSummary, run, summary
 from benchmarks.runs.run_folder import RunFolder
 from benchmarks.runs.verify import verify
 from benchmarks.suites.suite import Presentation, SuiteError, load_suite
@@ -34,7 +34,7 @@ from benchmarks.suites.suite import Presentation, SuiteError, load_suite
 PLAYERS = "python:tests.benchmarks.players:"
 
 
-def play(out: Path, agent: str = "random", **options: Any) -> Outcome:
+def play(out: Path, agent: str = "random", **options: Any) -> RunSummary:
     return run(Config(suite="smoke-v0", agent=agent, out=out, **{"seeds": 2, **options}))
 
 

@@ -24,7 +24,7 @@ test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 
 test-kernels: $(INSTALLED)
-	$(BIN)/python tests/kernels.py
+	$(BIN)/python tests/support/kernels.py
 
 interop: $(INSTALLED) .venv-interop/installed .venv-rllib/installed .venv-openenv/installed
 	$(BIN)/python -m benchmarks interop

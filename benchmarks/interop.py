@@ -84,7 +84,7 @@ class Config:
 
 
 @dataclass(frozen=True)
-class TestOutcome:
+class LibraryReport:
     """Result of a library's test.
 
     Attributes:
@@ -132,11 +132,11 @@ def main() -> None:
     sys.exit(1 if failed else 0)
 
 
-def run(library: Library) -> TestOutcome:
+def run(library: Library) -> LibraryReport:
     """Return the outcome of all tests of a library."""
     python = ROOT / library.environment / "bin" / "python"
     if not python.exists():
-        return TestOutcome({}, 0, 0, (f"there is no {library.environment}: `make interop` makes it",))
+        return LibraryReport({}, 0, 0, (f"there is no {library.environment}: `make interop` makes it",))
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command: list[str | Path] = [
@@ -157,7 +157,7 @@ def run(library: Library) -> TestOutcome:
     counts = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors")}
     failed = counts["failures"] + counts["errors"]
     passed = counts["tests"] - failed - len(skipped)
-    return TestOutcome(versions(python, library.distributions), passed, failed, tuple(dict.fromkeys(skipped)))
+    return LibraryReport(versions(python, library.distributions), passed, failed, tuple(dict.fromkeys(skipped)))
 
 
 def reason_of(skipped: ElementTree.Element) -> str:
@@ -181,7 +181,7 @@ def versions(python: Path, distributions: tuple[str, ...]) -> dict[str, str]:
     return {name: installed[name] for name in distributions if name in installed}
 
 
-def row(library: Library, outcome: TestOutcome) -> str:
+def row(library: Library, outcome: LibraryReport) -> str:
     """Return a line of the page."""
     summary = ast.get_docstring(ast.parse((ROOT / library.test).read_text(encoding="utf-8"))) or ""
     version = ", ".join(

@@ -7,7 +7,7 @@ from gymnasium.error import ResetNeeded
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.toy import CorridorEnv
+from tests.support.toy import CorridorEnv
 
 
 def walk(env: CorridorEnv, *actions: str) -> list[tuple[str, float, bool, bool, dict[str, Any]]]:

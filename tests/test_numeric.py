@@ -13,7 +13,7 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.toy import CorridorEnv
+from tests.support.toy import CorridorEnv
 from textagent_gym.interop.numeric import (
     AdmissibleActionIndex,
     CommandWords,
@@ -101,7 +101,7 @@ def test_the_first_observation_is_told_beside_each_one() -> None:
 
 def test_hashes_are_the_same_in_every_process() -> None:
     program = (
-        "from tests.toy import CorridorEnv; from textagent_gym.interop.numeric import HashedBagOfWords as B;"
+        "from tests.support.toy import CorridorEnv; from textagent_gym.interop.numeric import HashedBagOfWords as B;"
         "print(*B(CorridorEnv(), 64, False).observation('a lamp in the hall').nonzero()[0])"
     )
     outputs = {

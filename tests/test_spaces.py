@@ -27,7 +27,7 @@ def test_samples_are_members_and_seeded() -> None:
 
 def test_async_vector_environment_with_shared_memory_is_refused() -> None:
     def make() -> gym.Env[str, str]:
-        from tests.toy import CorridorEnv
+        from tests.support.toy import CorridorEnv
 
         return CorridorEnv()
 

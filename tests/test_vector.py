@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TransformObservation
 from gymnasium.wrappers import vector as vector_wrappers
 
-from tests.toy import CorridorEnv
+from tests.support.toy import CorridorEnv
 from textagent_gym.vector import TextVectorEnv, WorkerError
 
 ALFWORLD = "ALFWorld-Easy-Dense-v0"

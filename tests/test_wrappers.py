@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.toy import CorridorEnv
+from tests.support.toy import CorridorEnv
 from textagent_gym.wrappers import (
     ActionForm,
     ActionFormat,

@@ -11,7 +11,7 @@ import gymnasium as gym
 import pytest
 
 import textagent_gym  # noqa: F401
-from tests.alfworld.rooms import HOT_APPLE, household, write_game, write_room
+from tests.support.rooms import HOT_APPLE, household, write_game, write_room
 from textagent_gym.agents import ExpertAgent
 from textagent_gym.cache import cache_folder
 from textagent_gym.envs.alfworld import dataset

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import textagent_gym  # noqa: F401
-from tests.alfworld.rooms import HOT_APPLE
+from tests.support.rooms import HOT_APPLE
 from textagent_gym.agents import ExpertAgent, RandomAgent, ReplanningAgent
 from textagent_gym.contract import StepResult
 from textagent_gym.envs.alfworld.engine import NativeEngine

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import textagent_gym  # noqa: F401
-from tests.alfworld.rooms import HOT_APPLE
+from tests.support.rooms import HOT_APPLE
 from textagent_gym.agents import ExpertAgent
 from textagent_gym.contract import Split
 from textagent_gym.envs.alfworld import tasks as tasks_module

@@ -7,7 +7,7 @@ import gymnasium as gym
 import pytest
 
 import textagent_gym  # noqa: F401
-from tests.alfworld.rooms import HOT_APPLE, write_room
+from tests.support.rooms import HOT_APPLE, write_room
 from textagent_gym.envs.alfworld.commands import meant
 
 KITCHEN = {"task_types": ("pick_heat_then_place_in_recep",), "solution_length": 6}
@@ -19,7 +19,7 @@ def make(**kwargs: Any) -> gym.Env[str, str]:
 
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gym.Env[str, str]:
-    """Return the room of `tests.alfworld.rooms`, explained."""
+    """Return the room of `tests.support.rooms`, explained."""
     write_room(tmp_path, HOT_APPLE)
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
     env = gym.make("ALFWorld-v0", explain=True, max_steps=100)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import textagent_gym  # noqa: F401
-from tests.alfworld.rooms import PLACES, household, write_room
+from tests.support.rooms import PLACES, household, write_room
 from textagent_gym.agents import ExpertAgent
 from textagent_gym.envs.alfworld.engine import NativeEngine
 from textagent_gym.envs.alfworld.generation.floor_plans import Receptacle
@@ -30,7 +30,7 @@ def make(kind: TaskType = "pick_and_place_simple", **kwargs: Any) -> gym.Env[str
 
 
 def room(data: Path, monkeypatch: pytest.MonkeyPatch, *args: Any) -> gym.Env[str, str]:
-    """Return one goal in the room of `tests.alfworld.rooms`."""
+    """Return one goal in the room of `tests.support.rooms`."""
     write_room(data, household(*args))
     monkeypatch.setenv("ALFWORLD_DATA", str(data))
     env = gym.make("ALFWorld-v0", reward_density=1.0, subgoals="stages", max_steps=100)

@@ -33,7 +33,7 @@ from baselines.rl.logprobs import score_actions
 from baselines.sampling.environments import EnvPool, Task
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout
-from tests.serving import transformers_serve
+from tests.support.serving import transformers_serve
 
 GREEDY = RolloutSettings(temperature=0.0, max_new_tokens=8, max_context_tokens=256, num_envs=4)
 TASKS = [Task(seed) for seed in range(6)]

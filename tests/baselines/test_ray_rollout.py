@@ -29,7 +29,7 @@ from baselines.sampling.environments import EnvPool, Task
 from baselines.sampling.episode import Episode
 from baselines.sampling.ray_rollout import RayWorkers, slices_of
 from baselines.sampling.rollout import rollout
-from tests.interop.ray_cluster import Nodes, two_nodes
+from tests.support.ray_cluster import Nodes, two_nodes
 
 DEADLY = "deadly_text_env:DeadlyErrands-v0"
 SETTINGS = RolloutSettings(temperature=0.7, max_new_tokens=6, max_context_tokens=256, num_envs=3)

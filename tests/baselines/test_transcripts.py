@@ -24,7 +24,7 @@ from baselines.runs.transcripts import (
     write_transcripts,
 )
 from baselines.sampling.episode import Episode, Turn
-from tests.pages import BROWSER, tags
+from tests.support.pages import BROWSER, tags
 
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(2)><!--"
 

@@ -26,7 +26,7 @@ from benchmarks.runs.records import EPISODES, read_trajectories
 from benchmarks.runs.run import MAX_FAILURES, Config, RunSummary, run
 from benchmarks.runs.verify import verify
 from benchmarks.suites.suite import Presentation
-from tests.serving import transformers_serve
+from tests.support.serving import transformers_serve
 
 KEY = "sk-a-secret-of-the-user"
 QUICK = {"max_retries": 0, "max_tokens": 8}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import interop
-from benchmarks.interop import LIBRARIES, Library, TestOutcome, row, run
+from benchmarks.interop import LIBRARIES, Library, LibraryReport, row, run
 
 ROOT = Path(interop.__file__).parent.parent
 
@@ -16,7 +16,7 @@ ROOT = Path(interop.__file__).parent.parent
 def test_every_test_of_a_library_says_what_it_runs() -> None:
     answer = {library.test for library in LIBRARIES}
     for test in answer:
-        line = row(Library("it", (), test), TestOutcome({}, 1, 0, ()))
+        line = row(Library("it", (), test), LibraryReport({}, 1, 0, ()))
         what = line.split(" | ")[2]
         assert len(what) > 30, test
     present = {str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "interop").glob("test_*.py")}

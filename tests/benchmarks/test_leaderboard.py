@@ -25,8 +25,8 @@ from benchmarks.runs.run import Config
 from benchmarks.runs.verify import Step
 from benchmarks.suites.freeze import make_cell
 from benchmarks.suites.suite import Cell, Presentation, Suite, SuiteTask, parse_suite, render_suite
-from tests.benchmarks.chromium import Chromium
-from tests.pages import BROWSER, tags
+from tests.support.chromium import Chromium
+from tests.support.pages import BROWSER, tags
 
 BOARD = "#suite=tiny-v0&track=listed"
 ATTACK = "</script><script>window.attacked = 1</script><img src=x onerror='window.attacked = 2'>|`_x_`"

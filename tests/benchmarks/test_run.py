@@ -31,7 +31,7 @@ from benchmarks.runs.run_folder import RunFolder
 from benchmarks.runs.verify import verify
 from benchmarks.suites.suite import Presentation, SuiteError, load_suite
 
-PLAYERS = "python:tests.benchmarks.players:"
+PLAYERS = "python:tests.support.benchmark_players:"
 
 
 def play(out: Path, agent: str = "random", **options: Any) -> RunSummary:
@@ -252,9 +252,9 @@ def test_a_run_whose_agent_always_raises_gives_up_early(tmp_path: Path) -> None:
         ("random:x", "expected an agent random, expert"),
         ("hf:", "expected an agent random, expert"),
         ("hf:/no/such/folder", "model"),
-        ("python:tests.benchmarks.players:Nobody", "Nobody"),
+        ("python:tests.support.benchmark_players:Nobody", "Nobody"),
         ("python:no.such.module:X", "no.such"),
-        ("python:tests.benchmarks.players:Wordless", "methods reset and act"),
+        ("python:tests.support.benchmark_players:Wordless", "methods reset and act"),
         ("openai:gpt", "base URL"),
     ],
 )

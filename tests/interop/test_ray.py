@@ -23,9 +23,9 @@ ray = pytest.importorskip("ray")
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.vector import AutoresetMode
 
-from tests.interop.ray_cluster import Nodes, two_nodes
+from tests.support.ray_cluster import Nodes, two_nodes
+from tests.support.toy import CorridorEnv
 from tests.test_vector import BrittleEnv, StillbornEnv, actions_of, same
-from tests.toy import CorridorEnv
 from textagent_gym.interop.ray import make_ray_vector
 from textagent_gym.vector import TextVectorEnv, WorkerError
 

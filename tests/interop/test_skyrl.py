@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 
-from tests.interop.chat_player import solution
+from tests.support.chat_player import solution
 
 skyrl_gym = pytest.importorskip("skyrl_gym")
 

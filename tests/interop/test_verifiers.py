@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 
-from tests.interop.chat_player import playing, solution
+from tests.support.chat_player import playing, solution
 
 vf = pytest.importorskip("verifiers.v1")
 if version("verifiers") < "0.4":

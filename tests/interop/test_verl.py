@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from tests.interop.chat_player import solution
+from tests.support.chat_player import solution
 
 verl = pytest.importorskip("verl")
 agent_loop = pytest.importorskip("verl.experimental.agent_loop.agent_loop", exc_type=ImportError)

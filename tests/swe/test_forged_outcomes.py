@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tests.swe import calc
+from tests.support import calc
 from textagent_gym.envs.swe.grading.grader import Exam, Verdict, accepted, examine
 from textagent_gym.envs.swe.grading.pytest_runs import TestReport
 from textagent_gym.envs.swe.grading.second_opinion import draw, opinion

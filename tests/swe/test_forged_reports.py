@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.swe import calc
+from tests.support import calc
 from textagent_gym.envs.swe.grading.grader import Exam, examine, unchanged
 from textagent_gym.envs.swe.grading.pytest_runs import MAX_REPORT_BYTES, TestReport, read_report, run_tests
 from textagent_gym.envs.swe.sandboxes.base import Limits, Outcome, Protection

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.swe import calc
+from tests.support import calc
 from textagent_gym.envs.swe.interfaces import git
 from textagent_gym.envs.swe.interfaces.shell import Shell
 from textagent_gym.envs.swe.repo.workspace import Workspace

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.swe import calc
+from tests.support import calc
 from textagent_gym.envs.swe.grading import grader as grading
 from textagent_gym.envs.swe.grading.grader import Verdict, accepted, examine, gold_run
 from textagent_gym.envs.swe.repo.tree import Changes

@@ -13,7 +13,7 @@ from typing import Any, cast
 import gymnasium as gym
 import pytest
 
-from tests.swe import calc
+from tests.support import calc
 from textagent_gym.agents import ExpertAgent
 from textagent_gym.envs.swe.env import SWEGymEnv, SweTask
 from textagent_gym.envs.swe.grading.pytest_runs import run_tests

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.swe import calc
+from tests.support import calc
 from textagent_gym.envs.swe.interfaces.shell import Shell
 from textagent_gym.envs.swe.interfaces.tools import (
     CATALOGUE,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.swe import calc
+from tests.support import calc
 from textagent_gym.envs.swe.env import SWEGymEnv
 from textagent_gym.envs.swe.grading.grader import Exam, accepted, examine
 from textagent_gym.envs.swe.repo.tree import (

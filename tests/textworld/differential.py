@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import tyro
 
-from tests.textworld.players import Player, admissible_player, careless_player, expert_player
+from tests.support.textworld_players import Player, admissible_player, careless_player, expert_player
 from textagent_gym.core import refusal
 from textagent_gym.envs.textworld.engine import NativeEngine
 from textagent_gym.envs.textworld.env import TextWorldEnv

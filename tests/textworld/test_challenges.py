@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.textworld.players import Player, admissible_player, careless_player, expert_player
+from tests.support.textworld_players import Player, admissible_player, careless_player, expert_player
 from textagent_gym.envs.packages import import_textworld, undisturbed
 from textagent_gym.envs.textworld.engine import NativeEngine
 from textagent_gym.envs.textworld.reference import Inform7Engine

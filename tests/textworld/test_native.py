@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.textworld_players import VERBS_ALONE, admissible_player, careless_player
 from tests.textworld.differential import Tally, compare_game, task_spec_of
-from tests.textworld.players import VERBS_ALONE, admissible_player, careless_player
 from textagent_gym.envs.textworld.engine import NativeEngine
 from textagent_gym.envs.textworld.parser.parser import Parser
 from textagent_gym.envs.textworld.tasks import make_task

@@ -1,4 +1,4 @@
-"""Agents of one's own, as `python:tests.benchmarks.players:CLASS` names them."""
+"""Agents of one's own, as `python:tests.support.benchmark_players:CLASS` names them."""
 
 from __future__ import annotations
 

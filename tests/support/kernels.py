@@ -1,6 +1,6 @@
 """The learning tests on every kernel that torch has on this machine, with one and two threads and three seeds.
 
-python tests/kernels.py
+python tests/support/kernels.py
 """
 
 from __future__ import annotations

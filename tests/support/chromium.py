@@ -12,7 +12,7 @@ from pathlib import Path
 from select import select
 from typing import Any
 
-from tests.pages import BROWSER
+from tests.support.pages import BROWSER
 
 KEYS = {"Enter": ("Enter", 13, "\r"), " ": ("Space", 32, " "), "Tab": ("Tab", 9, ""), "j": ("KeyJ", 74, "j")}
 """Key -> code, virtual key code and text."""

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 
-# The toy is imported by name, as any third-party package would be; subprocesses find it through PYTHONPATH.
-sys.path.insert(0, str(Path(__file__).parent))
-
 from baselines.models.policy import Policy
 from baselines.sampling.demonstrations import Demonstration, collect_demonstrations
 from baselines.sampling.environments import make_env
+from tests.support.toy_text_env import TOY
 
 # Two threads that wait for each other on a busy machine are many times slower than one.
 torch.set_num_threads(1)
-
-TOY = "toy_text_env:ToyErrands-v0"
 
 
 @pytest.fixture(scope="session")

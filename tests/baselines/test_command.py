@@ -10,7 +10,6 @@ from typing import NoReturn
 
 import pytest
 import torch
-from conftest import TOY
 
 from baselines import sft
 from baselines.errors import ConfigError, ModelError
@@ -18,6 +17,7 @@ from baselines.models.policy import Policy
 from baselines.runs.checkpoint import save_checkpoint
 from baselines.runs.command import run_command
 from baselines.runs.run import TrainResult, open_run
+from tests.support.toy_text_env import TOY
 
 
 def run(monkeypatch: pytest.MonkeyPatch, out: Path, train: Callable[[sft.Config], TrainResult], *options: str) -> None:

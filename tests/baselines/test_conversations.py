@@ -161,7 +161,7 @@ def test_files_that_are_no_text_and_lines_that_are_no_json(path: Path, content: 
 
 @pytest.mark.parametrize("solution", ["bring the lamp", [None], (1, 2), [["bring the lamp"]]])
 def test_a_solution_that_is_no_sequence_of_strings(solution: Any) -> None:
-    env = make_env("toy_text_env:ToyErrands-v0", {"expose_solution": True})
+    env = make_env("tests.support.toy_text_env:ToyErrands-v0", {"expose_solution": True})
     reset = env.reset
     env.reset = lambda **options: (reset(**options)[0], {"solution": solution})  # type: ignore[method-assign]
     with pytest.raises(ConfigError, match="expected info\\['solution'\\] to be a sequence of strings"):

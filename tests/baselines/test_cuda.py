@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TOY
-from test_training import ALGORITHMS, ROLLOUT, rl_config, sft_config, small
 
 from baselines import sft
 from baselines.config.settings import OptimiserSettings, UpdateSettings
@@ -23,6 +21,8 @@ from baselines.rl.logprobs import score_actions
 from baselines.runs.run import TrainResult
 from baselines.sampling.environments import EnvPool, Task
 from baselines.sampling.rollout import rollout
+from tests.baselines.test_training import ALGORITHMS, ROLLOUT, rl_config, sft_config, small
+from tests.support.toy_text_env import TOY
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that torch sees")
 

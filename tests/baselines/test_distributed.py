@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import torch
 import tyro
-from conftest import TOY
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, GraniteConfig, LlamaConfig, PretrainedConfig, PreTrainedModel
@@ -34,8 +33,9 @@ from baselines.rl.update import empty_row, micro_batches, policy_loss, score_in_
 from baselines.runs.distributed import Ranks, part_like, whole, whole_weights
 from baselines.runs.log import Record, read_metrics
 from baselines.runs.run import open_policy
+from tests.support.toy_text_env import TOY
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 ALGORITHMS: dict[str, Any] = {"sft": sft, "grpo": grpo, "ppo": ppo}
 WHOLE, SHARDED = "--cpu", "--use_fsdp"  # options of the launcher
 LIMITS = RolloutSettings(max_new_tokens=8, max_context_tokens=256)
@@ -43,7 +43,7 @@ LIMITS = RolloutSettings(max_new_tokens=8, max_context_tokens=256)
 
 def launch(flag: str, *arguments: str) -> None:
     """Run a module in two processes."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment |= {"OMP_NUM_THREADS": "1"}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

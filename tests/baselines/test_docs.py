@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TOY
 
 from baselines import evaluate, grpo, ppo, pretrain, recipe, reinforce_pp, rft, rloo, sft
 from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings, UpdateSettings
@@ -17,6 +16,7 @@ from baselines.endpoints.endpoint import EndpointSettings
 from baselines.runs import run, transcripts
 from baselines.runs.log import Record
 from benchmarks.speed import training as training_speed
+from tests.support.toy_text_env import TOY
 
 DOCS = Path(__file__).parents[2] / "docs"
 SHARED = (DOCS / "training.md").read_text(encoding="utf-8")

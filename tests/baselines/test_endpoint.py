@@ -13,10 +13,10 @@ from threading import Barrier, Event
 from typing import Any
 
 import pytest
-from chat_server import ChatServer, Respond, answer, completion, raw, says, shaped
 
 from baselines.endpoints.endpoint import Endpoint, EndpointSettings, Usage
 from baselines.errors import ConfigError, ContextLengthError, EndpointError
+from tests.support.chat_server import ChatServer, Respond, answer, completion, raw, says, shaped
 
 KEY = "sk-test/4f9a-secret+key"
 HELLO = [{"role": "user", "content": "You are in a hall."}]

@@ -16,9 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from chat_server import ChatServer, answer, completion, says, shaped
-from conftest import TOY
-from toy_text_env import ToyErrands
 
 from baselines import evaluate, sft
 from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings
@@ -33,7 +30,9 @@ from baselines.rl.logprobs import score_actions
 from baselines.sampling.environments import EnvPool, Task
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout
+from tests.support.chat_server import ChatServer, answer, completion, says, shaped
 from tests.support.serving import transformers_serve
+from tests.support.toy_text_env import TOY, ToyErrands
 
 GREEDY = RolloutSettings(temperature=0.0, max_new_tokens=8, max_context_tokens=256, num_envs=4)
 TASKS = [Task(seed) for seed in range(6)]

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TOY
 from scipy import stats
 
 from baselines.config.settings import RolloutSettings
@@ -21,6 +20,7 @@ from baselines.evaluate import (
 from baselines.models.policy import Policy
 from baselines.sampling.environments import EnvPool, make_env
 from baselines.stats import agreeing_interval, mean_interval, two_level_interval
+from tests.support.toy_text_env import TOY
 
 
 def obedient(observation: str, info: Mapping[str, Any]) -> str:

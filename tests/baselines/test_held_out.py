@@ -7,12 +7,12 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from conftest import TOY
 
 from baselines.config.settings import RolloutSettings, RunSettings
 from baselines.models.policy import Policy
 from baselines.runs.distributed import Ranks
 from baselines.runs.run import Evaluator
+from tests.support.toy_text_env import TOY
 
 KINDS = [(TOY, {"max_steps": 6}), (TOY, {"max_steps": 2})]
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TOY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from baselines.sampling.environments import EnvPool, Task
 from baselines.sampling.episode import Episode
 from baselines.sampling.listed import NO_TOKEN, ListedCommands, pad_allowed, restrict, sample_listed
 from baselines.sampling.rollout import rollout
+from tests.support.toy_text_env import TOY
 
 SETTINGS = RolloutSettings(decode="listed", max_new_tokens=1, max_context_tokens=256, num_envs=5, temperature=0.7)
 COMMANDS = ("bring the lamp", "bring the book", "bring", "look", "bring the lamp now")
@@ -151,7 +151,7 @@ def test_training_over_listed_commands(sharp: Policy, make_tiny: Callable[[int],
 
 
 def test_an_environment_without_a_list(sharp: Policy) -> None:
-    with EnvPool([("toy_text_env:ToyErrands-v0", {})]) as pool:
+    with EnvPool([("tests.support.toy_text_env:ToyErrands-v0", {})]) as pool:
         env = pool.lease()
         reset = env.unwrapped._info  # type: ignore[attr-defined]
         env.unwrapped._info = lambda: {**reset(), "admissible_commands": ()}  # type: ignore[attr-defined]

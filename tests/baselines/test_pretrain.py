@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TOY
-from toy_text_env import ToyErrands
 
 from baselines import pretrain
 from baselines.config.settings import OptimiserSettings, RunSettings
@@ -26,6 +24,7 @@ from baselines.runs.distributed import Ranks
 from baselines.runs.log import MetricsLog, Record
 from baselines.sampling.demonstrations import Demonstration, encode_demonstration
 from baselines.sampling.players import best_command, make_player
+from tests.support.toy_text_env import TOY, ToyErrands
 
 COMMANDS = ("go east", "go west", "look", "take lamp")
 

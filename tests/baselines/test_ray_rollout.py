@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TOY
+
+from tests.support.toy_text_env import TOY
 
 pytest.importorskip("ray")
 
@@ -31,7 +32,7 @@ from baselines.sampling.ray_rollout import RayWorkers, slices_of
 from baselines.sampling.rollout import rollout
 from tests.support.ray_cluster import Nodes, two_nodes
 
-DEADLY = "deadly_text_env:DeadlyErrands-v0"
+DEADLY = "tests.support.deadly_text_env:DeadlyErrands-v0"
 SETTINGS = RolloutSettings(temperature=0.7, max_new_tokens=6, max_context_tokens=256, num_envs=3)
 # Episodes of three lengths, in an order in which short and long ones stand side by side.
 KINDS: list[tuple[str, dict[str, Any]]] = [(TOY, {"max_steps": steps}) for steps in (1, 3, 6)]
@@ -236,7 +237,7 @@ def test_without_ray_a_trainer_says_what_to_install(tmp_path: Path) -> None:
         f"sys.argv = ['grpo', '--env-id', '{TOY}', '--model', 'tiny', '--ray-workers', '2', '--num-iterations', '1',"
         f"'--no-progress', '--out', '{tmp_path}/run']; main()"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert done.stderr.splitlines()[-1] == ("error: expected Ray: pip install 'textagent-gym[ray]' for ray_workers=2")
     assert not (tmp_path / "run").exists()

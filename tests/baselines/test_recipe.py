@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TOY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from baselines import recipe, sft
 from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings
 from baselines.errors import ConfigError
 from baselines.evaluate import two_level_interval
+from tests.support.toy_text_env import TOY
 
 
 def config(out: Path, **changes: object) -> recipe.Config:

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TOY
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_text_env import ToyErrands
 
 from baselines.config.settings import RolloutSettings
 from baselines.errors import ConfigError, EnvironmentContractError, TrainingError
@@ -24,6 +22,7 @@ from baselines.sampling.environments import EnvPool, Task, make_env
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout
 from baselines.sampling.tokens import sample_tokens
+from tests.support.toy_text_env import TOY, ToyErrands
 
 SETTINGS = RolloutSettings(temperature=0.7, max_new_tokens=6, max_context_tokens=256)
 TASKS = [Task(seed) for seed in (0, 0, 1, 2, 2, 3, 4)]

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TOY
 
 from baselines import evaluate, grpo, ppo, reinforce_pp, rft, rloo, sft
 from baselines.config.settings import (
@@ -31,6 +30,7 @@ from baselines.runs import run
 from baselines.runs.log import MetricsLog, Record, read_metrics
 from baselines.runs.run import TrainResult
 from baselines.runs.transcripts import read_transcripts
+from tests.support.toy_text_env import TOY
 
 ROLLOUT = RolloutSettings(max_new_tokens=8, max_context_tokens=256)
 # `make test-kernels` sets these; a result that hangs on one of them is no result.
@@ -432,9 +432,7 @@ def test_an_environment_without_a_solution(tmp_path: Path) -> None:
 
 
 def surroundings() -> dict[str, str]:
-    here = Path(__file__).parent
-    path = os.pathsep.join([str(here), str(here.parents[1])])
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

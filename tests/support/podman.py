@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from tests.support import calc
 from textagent_gym.envs.swe.repo.patches import make_patch
 from textagent_gym.envs.swe.types import TaskRecord
-
-from . import calc
 
 IMAGE = "localhost/textagent-gym-calc:1"
 BINARY = b"\x7fELF\0\xff" * 100

@@ -16,6 +16,7 @@ from typing import Any, cast
 import gymnasium as gym
 import pytest
 
+from tests.support import calc, podman
 from textagent_gym.envs.swe.env import SWEGymEnv, SweTask
 from textagent_gym.envs.swe.grading.grader import grade
 from textagent_gym.envs.swe.repo.patches import apply_patch
@@ -27,8 +28,6 @@ from textagent_gym.envs.swe.sources.datasets import adapt, swebench_row
 from textagent_gym.envs.swe.sources.formats import write_records
 from textagent_gym.envs.swe.sources.images import image_tree, read_archive
 from textagent_gym.envs.swe.tasks import problem
-
-from . import calc, podman
 
 pytest.importorskip("docker", reason="the package docker is not installed")
 pytestmark = pytest.mark.slow

@@ -12,6 +12,9 @@ from typing import Any
 import gymnasium as gym
 from gymnasium import spaces
 
+TOY = "tests.support.toy_text_env:ToyErrands-v0"
+"""The id, as a trainer is given it: the package is imported first."""
+
 OBJECTS = ("lamp", "coin", "rope", "book", "bell", "drum", "vase", "boot")
 
 
@@ -88,4 +91,4 @@ class ToyErrands(gym.Env[str, str]):
         return {"success": self._done == len(self._orders), "admissible_commands": commands}
 
 
-gym.register("ToyErrands-v0", entry_point="toy_text_env:ToyErrands", disable_env_checker=True)
+gym.register("ToyErrands-v0", entry_point="tests.support.toy_text_env:ToyErrands", disable_env_checker=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +9,6 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-
-# The toy is imported by name, as any third-party package would be.
-sys.path.insert(0, str(Path(__file__).parent / "baselines"))
 
 from baselines.config.settings import RolloutSettings
 from baselines.errors import ConfigError
@@ -22,8 +18,8 @@ from baselines.sampling.environments import EnvPool, Task
 from baselines.sampling.rollout import rollout
 from benchmarks.speed.peers.generate_rollout import generate_rollout
 from benchmarks.speed.training import Config, UpdateSpeed, measure, record_update, update_table
+from tests.support.toy_text_env import TOY
 
-TOY = "toy_text_env:ToyErrands-v0"
 KINDS = [(TOY, {"max_steps": 2}), (TOY, {"max_steps": 4})]
 TASKS = [Task(0, 0), Task(0, 1), Task(1, 1), Task(2, 0)]
 GREEDY = RolloutSettings(temperature=0.0, max_new_tokens=6, max_context_tokens=256)

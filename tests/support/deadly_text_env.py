@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-from toy_text_env import ToyErrands
+
+from tests.support.toy_text_env import ToyErrands
 
 
 class DeadlyErrands(ToyErrands):
@@ -40,4 +41,4 @@ class DeadlyErrands(ToyErrands):
         return super().step(action)
 
 
-gym.register("DeadlyErrands-v0", entry_point="deadly_text_env:DeadlyErrands", disable_env_checker=True)
+gym.register("DeadlyErrands-v0", entry_point="tests.support.deadly_text_env:DeadlyErrands", disable_env_checker=True)

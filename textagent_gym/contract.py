@@ -1,9 +1,9 @@
-"""The info dictionary, the task card, and the records that a domain hands to `core`."""
+"""The info dictionary, the task card, and the records and engines that a domain hands to `core`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, NamedTuple, TypedDict
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypedDict
 
 from typing_extensions import Self, TypeVar
 
@@ -157,6 +157,35 @@ class StepResult(NamedTuple):
     valid: bool = True
     admissible: tuple[str, ...] | None = None
     points: float = 0.0
+
+
+PlayedT = TypeVar("PlayedT", bound=Task, contravariant=True)
+
+
+class Engine(Protocol[PlayedT]):
+    """Plays one game at a time; its results leave `subgoals_done` to the environment, which counts them in `state`."""
+
+    @property
+    def state(self) -> Any:
+        """The world and what was completed in it, in the form that the domain's planner reads."""
+
+    def load(self, task: PlayedT) -> None:
+        """Make `task` the game that `reset` starts."""
+
+    def reset(self) -> StepResult:
+        """Start the loaded game from its beginning."""
+
+    def step(self, command: str) -> StepResult:
+        """Play one printable line."""
+
+    def snapshot(self) -> Any:
+        """Return the current point of the game, for `restore` of an engine that has loaded the same task."""
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to `snapshot`."""
+
+    def close(self) -> None:
+        """Free what the engine holds; a closed engine can load again."""
 
 
 @dataclass(frozen=True, slots=True)

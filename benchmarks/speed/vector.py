@@ -28,8 +28,7 @@ import tyro
 from baselines.config.settings import JsonObject, check_at_least
 from baselines.errors import BaselinesError
 from baselines.sampling.environments import TextEnv, make_env
-from textagent_gym.bench import describe_machine
-from textagent_gym.stopwatch import Stopwatch
+from textagent_gym.bench import Stopwatch, describe_machine
 from textagent_gym.vector import TextVectorEnv
 
 

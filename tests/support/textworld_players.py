@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from textagent_gym.engines import StepResult
+    from textagent_gym.contract import StepResult
     from textagent_gym.envs.textworld.types import TextWorldTask
 
 Player = Callable[["StepResult"], str | None]

@@ -8,9 +8,8 @@ from typing import Any, ClassVar, Literal, cast, get_args
 
 from typing_extensions import Unpack
 
-from textagent_gym.contract import EpisodeOptions, StepResult
+from textagent_gym.contract import Engine, EpisodeOptions, StepResult
 from textagent_gym.core import TextAgentEnv
-from textagent_gym.engines import Engine
 from textagent_gym.envs.alfworld import dataset
 from textagent_gym.envs.alfworld.commands import meant, why_nothing
 from textagent_gym.envs.alfworld.engine import NativeEngine

@@ -10,11 +10,11 @@ from typing import Any, cast
 import gymnasium as gym
 from gymnasium.error import DependencyNotInstalled
 
+from textagent_gym.bench import Stopwatch
 from textagent_gym.envs.swe import tasks
 from textagent_gym.envs.swe.env import SWEGymEnv
 from textagent_gym.envs.swe.grading import grader as grading
 from textagent_gym.envs.swe.repo.tree import scratch_folder, write_tree
-from textagent_gym.stopwatch import Stopwatch
 
 
 def measure_repairs(

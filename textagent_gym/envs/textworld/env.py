@@ -8,9 +8,8 @@ import numpy as np
 from gymnasium.utils.seeding import np_random
 from typing_extensions import Unpack
 
-from textagent_gym.contract import EpisodeOptions, Split, StepResult, TaskCard
+from textagent_gym.contract import Engine, EpisodeOptions, Split, StepResult, TaskCard
 from textagent_gym.core import TextAgentEnv
-from textagent_gym.engines import Engine
 from textagent_gym.envs.textworld.engine import NativeEngine
 from textagent_gym.envs.textworld.generation.files import file_task
 from textagent_gym.envs.textworld.reference import Inform7Engine

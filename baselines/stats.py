@@ -69,7 +69,7 @@ def two_level_interval(
     seed: int = 0,
     bounds: Interval | None = None,
 ) -> Interval:
-    """Return bootstrap interval of a mean over training seeds and tasks: both are drawn anew, with replacement.
+    """Return bootstrap interval of a mean over training seeds and tasks: both are drawn again, with replacement.
 
     The interval of a claim about the method and not about one trained model; with few seeds it is wide, and should be.
 

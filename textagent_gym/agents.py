@@ -32,7 +32,7 @@ class ExpertAgent:
 
 
 class ReplanningAgent:
-    """Plays the first command of `env.unwrapped.plan()`, found anew at every step: an expert for any state.
+    """Plays the first command of `env.unwrapped.plan()`, found again at every step: an expert for any state.
 
     Args:
         env: An environment of a domain with a planner; the agent reads it and never steps it.

@@ -50,7 +50,7 @@ def measure(env_id: str, *, num_steps: int, num_tasks: int, env_kwargs: dict[str
 
     Returns:
         `steps_per_s` (admissible commands in info, agent's time excluded), `step_ms` (median), `first_reset_ms` (mean; a
-        game that is not in the cache folder is generated and prepared), `reset_ms` (median; the task is at hand) and
+        game that is not in the cache folder is generated and prepared), `reset_ms` (median; the task is in memory) and
         `memory_mb` (the process's peak so far).
     """
     env = gym.make(env_id, **env_kwargs)
@@ -98,8 +98,8 @@ def compare(
         env_kwargs: Constructor options.
 
     Returns:
-        `steps_per_s`, `reference_steps_per_s` and their `ratio`; `reset_ms` (median; the task is not at hand: it is drawn or
-        read), `again_ms` (median; it is at hand), `reference_reset_ms` (median), `reset_ratio`; and `num_games`.
+        `steps_per_s`, `reference_steps_per_s` and their `ratio`; `reset_ms` (median; the task is new: it is drawn or
+        read), `again_ms` (median; it is in memory), `reference_reset_ms` (median), `reset_ratio`; and `num_games`.
     """
     env = gym.make(env_id, **env_kwargs)
     agent = RandomAgent()

@@ -129,7 +129,7 @@ class Planner:
     """Answers how many steps remain to win from any state of one problem.
 
     `remaining` is a function of the state alone. Along `reference`, the plan from the initial state, it falls by exactly
-    one per step. Proved answers are kept; an answer that is only an upper bound is found anew each time, so that what
+    one per step. Proved answers are kept; an answer that is only an upper bound is found again each time, so that what
     was asked before never changes it.
 
     Args:

@@ -64,7 +64,7 @@ class RolloutSettings:
     env_workers: int = 1
     """Threads that step environments; more than one pays where a step takes milliseconds (SWEGym)."""
     max_broken_envs: int = 8
-    """Environments that may raise in a process; each is replaced and its episode played anew. One more ends the run."""
+    """Environments that may raise in a process; each is replaced and its episode played again. One more ends the run."""
     decode: Decode = "free"
     """free: any text. listed: only commands of `info["admissible_commands"]`, token by token, with the log-probabilities of
     the distribution restricted to them (`listed.py`)."""

@@ -41,7 +41,7 @@ def play_episodes(
 
     Args:
         endpoint: says the actions.
-        pool: lends the environments. One that raises is replaced, and its episode played anew.
+        pool: lends the environments. One that raises is replaced, and its episode played again.
         tasks: what to play.
         settings: temperature and limits; at most `env_workers` environments are reset or stepped at the same time.
         seed: where the temperature is not 0, a number of its own is drawn from it for each turn and sent along.
@@ -165,7 +165,7 @@ class _Table:
         self._env_places = BoundedSemaphore(self.settings.env_workers)
 
     def play(self, number: int, task: Task) -> Episode:
-        """Play a task to its end, anew as often as its environment breaks."""
+        """Play a task to its end, again as often as its environment breaks."""
         while True:
             with self._pool_lock:
                 env = self.pool.lease(task.kind)

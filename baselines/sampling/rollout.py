@@ -192,13 +192,13 @@ def rollout(
 
     Args:
         policy: samples the actions.
-        pool: lends the environments. One that raises is replaced, and its episode played anew from the start of its
+        pool: lends the environments. One that raises is replaced, and its episode played again from the start of its
             random stream.
         tasks: what to play; a repeated task makes a group (equal prompts are encoded once).
         settings: temperature and limits; `env_workers` threads reset and step the environments of a turn.
         seed: numbers >= 0, such as the run's seed and the iteration; the generator of episode i is seeded with
             `[*seed, first + i]`.
-        use_cache: False encodes the whole history anew for every token (slow; for tests and as a yardstick).
+        use_cache: False encodes the whole history again for every token (slow; for tests and as a yardstick).
         first: number of the first task in the whole batch.
 
     Returns:

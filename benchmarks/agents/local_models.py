@@ -127,7 +127,7 @@ def play_batches(config: RunConfig, spec: AgentSpec, places: Sequence[EpisodeKey
 
 
 def play_without_memory(config: RunConfig, spec: AgentSpec, places: Sequence[EpisodeKey]) -> Iterator[EpisodeRecord]:
-    """Play the episodes one by one; the model reads the first observation and the current one, each time anew.
+    """Play the episodes one by one; the model reads the first observation and the current one, each time again.
 
     Raises:
         SuiteError: the environment has changed since the suite was published.

@@ -68,7 +68,7 @@ class Config:
     replay: bool = True
     """Replay the episodes to show admissible commands, maps and diffs; else show them as they were handed in."""
     check: bool = False
-    """Write nothing: verify every entry anew, whatever was verified before, and hold the page to them."""
+    """Write nothing: verify every entry again, whatever was verified before, and hold the page to them."""
 
 
 def render(config: Config) -> list[Board]:
@@ -86,7 +86,7 @@ def render(config: Config) -> list[Board]:
 
 
 def check(config: Config) -> list[Board]:
-    """Verify every entry anew, and return the boards.
+    """Verify every entry again, and return the boards.
 
     Raises:
         BaselinesError: an entry is not what it says, something else lies among the entries, or the page is an old one.

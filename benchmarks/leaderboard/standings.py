@@ -49,7 +49,7 @@ THRESHOLDS = tuple(step / 20 for step in range(20))
 READING = (
     "0.53 [0.45, 0.61] is a score and its 95 % interval: where it may lie on other tasks of the same cells (bootstrap over "
     "tasks within cells, each with all its runs). A greedy agent's runs may all be equal, and more of them would not narrow "
-    "it. Where each run is of a model of its own ({run} in the agent's name), runs are drawn anew as well: what another "
+    "it. Where each run is of a model of its own ({run} in the agent's name), runs are drawn again as well: what another "
     "training would have given; with few runs even that is too narrow.",
     "A success rate or pass^k of 0 or 1 has the exact interval of Clopper and Pearson. Any other interval without width "
     "says that all episodes scored the same, not that the next one would.",
@@ -61,7 +61,7 @@ READING = (
     "Normalised: return between the random agent (0) and the expert (1), mean over cells, both ends taken as exact. SPL: "
     "success, weighted by the steps of the reference solution over those taken. pass^k: share of tasks that k runs all "
     "solve, k the smallest number of runs in the table. Tokens and cost: of all episodes, divided by the solved ones; an "
-    "endpoint is sent, and bills, the conversation anew in every turn, a local model reads each token once.",
+    "endpoint is sent, and bills, the conversation again in every turn, a local model reads each token once.",
     "References (random, expert) get more than a track grants. They are there for scale and have no rank.",
 )
 """How to read the scores, in paragraphs of plain text."""

@@ -154,7 +154,7 @@ class RunFolder:
 def write_entry(
     folder: Path, config: RunConfig, sessions: Sequence[Any], unplayed: Sequence[Any], played: Sequence[EpisodeRecord]
 ) -> None:
-    """Write a finished run anew: one xz stream, which is many times smaller. The folder is whole or not there."""
+    """Write a finished run again: one xz stream, which is many times smaller. The folder is whole or not there."""
     partial = folder.with_name(f".{folder.name}.partial")
     partial.mkdir(parents=True)
     (partial / SETTINGS).write_text(render_config(config), encoding="utf-8")

@@ -50,7 +50,7 @@ PLAYED = {
     "theirs": "reference_steps_per_s",
     "ratio": "ratio",
     "reset, drawn (ms)": "reset_ms",
-    "at hand": "again_ms",
+    "cached": "again_ms",
     "theirs (ms)": "reference_reset_ms",
     "memory (MB)": "memory_mb",
 }

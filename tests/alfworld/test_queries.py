@@ -1,4 +1,4 @@
-"""Compiled queries against plain enumeration, and indexes that follow every change against indexes built anew."""
+"""Compiled queries against plain enumeration, and indexes that follow every change against indexes built again."""
 
 import itertools
 from collections.abc import Sequence
@@ -141,9 +141,9 @@ def test_indexes_follow_every_change(rows: dict[str, list[Row]], changes: list[t
                 mark, then = marks[number % len(marks)]
                 facts.go_to(mark)
                 plain.update({name: set(found) for name, found in then.items()})
-    anew = Facts(plain, FLUENTS)
-    assert facts.mark() == anew.mark()
+    fresh = Facts(plain, FLUENTS)
+    assert facts.mark() == fresh.mark()
     for name, positions in POSITIONS:
-        assert facts.index(name, positions) == anew.index(name, positions)
+        assert facts.index(name, positions) == fresh.index(name, positions)
     assert all(original.rows(name) == set(found) for name, found in rows.items())
     assert original.index("on", (0,)) == Facts(rows, FLUENTS).index("on", (0,))

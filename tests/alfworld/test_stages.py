@@ -149,8 +149,8 @@ def test_stages_are_a_function_of_the_state_alone(kind: TaskType, seed: int, wal
     for number in walk:
         reply = engine.step(reply.admissible[number % len(reply.admissible)])
         names = {*engine.state.fluents, *task.game.problem.facts}
-        anew = Facts({name: set(engine.state.rows(name)) for name in names}, engine.state.fluents)
-        assert stages_done(engine.state, task.planner.goals) == stages_done(anew, task.planner.goals)
+        fresh = Facts({name: set(engine.state.rows(name)) for name in names}, engine.state.fluents)
+        assert stages_done(engine.state, task.planner.goals) == stages_done(fresh, task.planner.goals)
 
 
 @pytest.mark.parametrize("subgoals", ["steps", "stages"])

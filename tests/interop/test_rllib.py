@@ -21,7 +21,7 @@ from ray.tune.registry import register_env
 
 from tests.support.eight_games import make_game, report, score
 
-# RLlib registers its environments anew with every runner.
+# RLlib registers its environments again with every runner.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Overriding environment rllib-single-agent-env-v0:UserWarning")
 
 STEPS = 512  # between updates

@@ -56,10 +56,10 @@ def test_the_calls_of_tools_make_the_tree(before: dict[str, bytes], after: dict[
     for edit in edits:
         assert edit.kind != "replace" or found_once(edit.old, edit.old)
     made = played(before, reference_actions(edits, "tools", TOOLS, None))
-    # A file that is written anew keeps its encoding and its line ends.
-    anew = {edit.path for edit in edits if edit.kind in ("create", "rewrite")}
-    assert {path: made[path] for path in made if path not in anew} == {
-        path: content for path, content in after.items() if path not in anew
+    # A file that is written again keeps its encoding and its line ends.
+    fresh = {edit.path for edit in edits if edit.kind in ("create", "rewrite")}
+    assert {path: made[path] for path in made if path not in fresh} == {
+        path: content for path, content in after.items() if path not in fresh
     }
     assert set(made) == set(after)
 

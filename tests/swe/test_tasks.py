@@ -110,7 +110,7 @@ def test_the_bundled_libraries_are_those_that_were_indexed() -> None:
     for name, project in projects().items():
         if project.sdist is None:
             entry = json.loads((INDEX / "mutation" / f"{name.replace('/', '-')}.json").read_text())
-            assert entry["tree"] == tree_digest(project.tree), f"{name} has changed: make its index anew"
+            assert entry["tree"] == tree_digest(project.tree), f"{name} has changed: make its index again"
 
 
 def test_each_bug_has_a_function_and_a_group_of_its_own() -> None:

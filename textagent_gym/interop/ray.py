@@ -145,7 +145,7 @@ class _Share(LocalGroup):
         super().send(message)
 
     def resume(self, place: int, episode: _Episode) -> None:
-        """Play an episode anew up to where it was.
+        """Play an episode again up to where it was.
 
         Raises:
             WorkerError: It led elsewhere.
@@ -160,7 +160,7 @@ class _Share(LocalGroup):
         if self._last[place] != episode.observation:
             raise WorkerError(
                 f"expected environment {self._numbers[place]} to be deterministic, got another observation when its "
-                f"{len(episode.done)} steps were played anew: {self._last[place]!r} instead of {episode.observation!r}"
+                f"{len(episode.done)} steps were played again: {self._last[place]!r} instead of {episode.observation!r}"
             )
 
     def _begin(self, place: int, seed: int | None = None, options: dict[str, Any] | None = None) -> Seen:
@@ -273,7 +273,7 @@ class _ActorGroup:
                 raise WorkerError(f"{self._who} raised:\n{error}") from None
             except RayError as error:
                 why = str(error).strip()
-                _log.warning("%s has died; its episodes are played anew in another one", self._who)
+                _log.warning("%s has died; its episodes are played again in another one", self._who)
                 self._kill()  # what is lost may be the answer alone
                 self._start()
         raise WorkerError(f"{self._who} has died {self._max_deaths + 1} times over one message, at last so: {why}")

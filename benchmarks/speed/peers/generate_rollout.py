@@ -1,4 +1,4 @@
-"""The loop that most multi-turn scripts have: every turn encodes the whole history of every episode anew.
+"""The loop that most multi-turn scripts have: every turn encodes the whole history of every episode again.
 
 The yardstick of `benchmarks.speed.training`, on the same policy and the same environments as `baselines.sampling.rollout`.
 """

@@ -76,11 +76,11 @@ def split_folder(split: RealSplit) -> Path:
     )
 
 
-def index(split: RealSplit, *, anew: bool = False) -> tuple[Entry, ...]:
+def index(split: RealSplit, *, rebuild: bool = False) -> tuple[Entry, ...]:
     """Return all playable games of a split, sorted by name: from memory, from the cache folder, or read one by one.
 
-    A file that is no playable game is reported by a warning and left out. The list is made anew where the folder of the
-    split has changed, and with `anew`, for changes further down.
+    A file that is no playable game is reported by a warning and left out. The list is made again where the folder of the
+    split has changed, and with `rebuild`, for changes further down.
 
     Raises:
         FileNotFoundError: The data is missing, or holds not one playable game.
@@ -89,7 +89,7 @@ def index(split: RealSplit, *, anew: bool = False) -> tuple[Entry, ...]:
     folder = split_folder(split)
     try:
         changed = folder.stat().st_mtime_ns
-        if anew:
+        if rebuild:
             _index_file(folder, split, changed).unlink(missing_ok=True)
             _index.cache_clear()
             _load.cache_clear()

@@ -60,7 +60,7 @@ def make_task(spec: TaskSpec) -> AlfworldTask:
 
 
 def find_task(task_id: str) -> AlfworldTask:
-    """Return the generated task named by `info["task_id"]`, made again where it is not at hand.
+    """Return the generated task named by `info["task_id"]`, made again if it is not in memory.
 
     Raises:
         ValueError: The name is not one of a generated task, or its game is another one than it was when it was named.

@@ -70,7 +70,7 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
     | `solution_length` | steps of the shortest solution | 1 to 40 |
     | `reward_density` | share of the steps that pay | 0 to 1 |
 
-    With `exact=True` games are drawn anew until the measured knobs equal the requested ones, the solution proved shortest
+    With `exact=True` games are drawn again until the measured knobs equal the requested ones, the solution proved shortest
     by exhaustive search. With `exact=False` they are what `tw-make custom --world-size STATE --nb-objects ACTION
     --quest-length SOLUTION` draws, which is what the literature used: sometimes more objects, sometimes a shorter
     solution; the task card says so. There, `split="literature"` plays the very game of `tw-make custom --seed SEED` at

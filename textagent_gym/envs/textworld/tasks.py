@@ -34,7 +34,7 @@ MAX_DRAWS = 100
 """Draws after which a request is given up."""
 
 NODE_BUDGET = 100
-"""Nodes that the search for one quest may expand before the game is drawn anew."""
+"""Nodes that the search for one quest may expand before the game is drawn again."""
 
 NUM_VARIANTS = 20
 """How often the quests of one draw are given other objects and other words."""
@@ -73,7 +73,7 @@ def cached_file(spec: TaskSpec) -> Path:
 
 
 def find_task(task_id: str) -> TextWorldTask:
-    """Return the task named by `info["task_id"]`, made again where it is not at hand.
+    """Return the task named by `info["task_id"]`, made again if it is not in memory.
 
     Raises:
         ValueError: The name is not one of this domain's, or its game is another one than it was when it was named.

@@ -32,7 +32,7 @@ class TaskSpec:
         num_rooms: Rooms (custom).
         num_objects: Objects, without doors, player and inventory (custom).
         solution_length: Quest length (custom): of the shortest solution if `exact`, as textworld generates it if not.
-        exact: Whether games are drawn anew until measured equals requested; the literature's ids do not.
+        exact: Whether games are drawn again until measured equals requested; the literature's ids do not.
         rewards: Reward setting (simple).
         instructions: How much the objective gives away.
         split: "train" or "test"; "literature" (custom, not `exact`) for the game of `tw-make custom --seed SEED` itself,

@@ -32,7 +32,7 @@ def prepare(
     options = {**gym.spec(env_id).kwargs, **options}
     if options.get("games") == "real":
         check_choice("split", options["split"], get_args(RealSplit))
-        yield from (entry.task_id for entry in index(options["split"], anew=True))
+        yield from (entry.task_id for entry in index(options["split"], rebuild=True))
         return
     if out is None:
         raise ValueError(f"expected --out FOLDER for the game files of {env_id}, got none")

@@ -1,7 +1,7 @@
 """New tasks in ALFWorld's floor plans: goals that take as many steps as asked for, then the furniture around them.
 
 The planner has the last word on how many steps a task takes (`tasks.make_task`): what it does not prove to be as long as
-asked for is drawn anew.
+asked for is drawn again.
 """
 
 from __future__ import annotations

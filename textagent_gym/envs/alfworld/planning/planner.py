@@ -44,7 +44,7 @@ class Planner:
     """Answers how many steps remain to complete all goals, from any state of one household.
 
     `remaining` is a function of the state alone, and falls by exactly one per step of `reference`. Proved answers are kept;
-    an answer that is only an upper bound is found anew each time, so that what was asked before never changes it.
+    an answer that is only an upper bound is found again each time, so that what was asked before never changes it.
 
     Args:
         facts: The initial state.

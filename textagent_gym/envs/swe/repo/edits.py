@@ -17,7 +17,7 @@ class Edit:
 
     Attributes:
         path: The file.
-        kind: A piece of text is replaced, a file is created, written anew, or deleted.
+        kind: A piece of text is replaced, a file is created, written again, or deleted.
         old: For a replacement, the text that stands there once; empty otherwise.
         new: The text that shall stand there; for a deletion empty.
         line: First line that changes, from 1, in the file as it was before the repair.

@@ -1,4 +1,4 @@
-"""The index of tasks: what it lists without any source at hand, and the records that it stands for."""
+"""The index of tasks: what it lists without any source code, and the records that it stands for."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ from textagent_gym.envs.swe.tasks import patched, requirements_of
 from textagent_gym.envs.swe.types import Sdist, TaskRecord
 
 VERSION = 1
-"""Of what rebasing does; a change makes every remembered row anew."""
+"""Of what rebasing does; a change makes every remembered row again."""
 
 MAX_SECONDS = 300.0
 """Time limit of a run of a row's tests, in seconds."""
@@ -225,7 +225,7 @@ def _moved(record: TaskRecord, sdist: Sdist, start: Tree) -> TaskRecord:
 
 
 def _fitted(files: Mapping[str, str], patch: str) -> str:
-    """Return a patch as it is where its line numbers hold, and made anew where they have moved.
+    """Return a patch as it is where its line numbers hold, and made again where they have moved.
 
     Raises:
         PatchError: It does not apply.

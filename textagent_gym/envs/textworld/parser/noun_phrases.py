@@ -173,7 +173,7 @@ class NounReader:
         return Question(words, place, takes_all, self.strategy, tuple(self.alternatives))
 
     def _matching(self, descriptors: Descriptors, slot: str, held_first: bool) -> list[str]:
-        """Return everything in reach that answers best to the words at hand; sets `match_from` and `length`."""
+        """Return everything in reach that matches the next words best; sets `match_from` and `length`."""
         self.match_from, self.length = self.at, 0
         matches: list[str] = []
         for thing in self._scope(slot, held_first, descriptors):

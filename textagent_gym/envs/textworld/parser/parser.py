@@ -3,7 +3,7 @@
 The parser tries the lines of a verb in their order and takes the first that fits. For each noun it gathers what is in
 reach and answers to the words, scores the candidates, and either takes the best, infers one, or asks. Which message an
 unreadable line earns depends on which line of the verb failed last and worst; so the order of events here is Inform's
-(build 6M62, `Parser.i6t`), written anew for worlds without animals, clothes, darkness and devices. The paragraphs of that
+(build 6M62, `Parser.i6t`), rewritten for worlds without animals, clothes, darkness and devices. The paragraphs of that
 file are named where a rule would surprise.
 """
 

@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from baselines.errors import ConfigError, ModelError
 from baselines.models import tiny
+from baselines.models.backbone import backbone
 from baselines.models.chat import ChatFormat
 from baselines.models.lora import adapter_base, merge_adapter, merged_model
 from baselines.models.pretrained import pretrained_folder
@@ -73,7 +74,7 @@ class Policy:
 
         Raises:
             ModelError: there is no such model, it is not a causal language model with safetensors weights, its
-                tokenizer is missing, or its adapter cannot be merged.
+                tokenizer is missing, its scores depend on later tokens, or its adapter cannot be merged.
         """
         source = str(pretrained_folder(str(name)) or name)
         with _without_bars():
@@ -95,6 +96,7 @@ class Policy:
         if getattr(model, "_hf_peft_config_loaded", False):
             raise ModelError(f"expected a whole model or the folder of a PEFT adapter, got the adapter {str(name)!r}")
         model.to(device=torch.device(device))
+        check_causal(model.eval())
         return cls(model, tokenizer)
 
     def save(self, folder: str | Path) -> None:
@@ -150,13 +152,16 @@ class Policy:
     def has_plain_head(self) -> bool:
         """True if logits are the output embedding of the last hidden state and nothing else (no cap, no scale)."""
         head = self.model.get_output_embeddings()
-        if head is None or not hasattr(self.model, "base_model"):
+        if head is None:
             return False
         probe = torch.tensor([[self.chat.end_token_id] * 3], device=self.device)
         with torch.no_grad():  # not inference_mode: a sharded model keeps the tensors that its first pass has made
-            hidden = self.model.base_model(input_ids=probe, use_cache=False).last_hidden_state
             logits = self.model(input_ids=probe, use_cache=False).logits
-            return bool(torch.equal(head(hidden), logits))
+            try:
+                hidden = backbone(self.model)(input_ids=probe, use_cache=False).last_hidden_state
+                return bool(torch.equal(head(hidden), logits))
+            except (AttributeError, RuntimeError, TypeError):  # another kind of output, or of another width
+                return False
 
     @property
     def max_context_tokens(self) -> int | None:
@@ -221,6 +226,31 @@ def load_policy(
         policy.model.to(device=torch.device(device))
         return policy
     return Policy.load(model, dtype, device)
+
+
+@torch.no_grad()
+def check_causal(model: PreTrainedModel) -> None:
+    """Refuse a model whose score of a token depends on later tokens, as an encoder's does.
+
+    Raises:
+        ModelError: it does, or the model cannot be run on tokens alone.
+    """
+    try:
+        token_ids = torch.arange(8, 16, device=model.device)[None] % len(model.get_input_embeddings().weight)
+        short, long = (
+            model(input_ids=row, use_cache=False).logits[0, 3].float().log_softmax(-1)
+            for row in (token_ids[:, :4], token_ids)
+        )
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"expected a model that runs on tokens alone, got {type(model).__name__}: {_shortened(reason)}"
+        ) from error
+    error_size = torch.linalg.vector_norm(long - short) / torch.linalg.vector_norm(short - short.mean())
+    if not error_size < (0.01 if model.dtype == torch.float32 else 0.1):
+        raise ModelError(
+            f"expected a causal language model, got {type(model).__name__}, whose scores depend on later tokens"
+        )
 
 
 def check_trainable(model: PreTrainedModel) -> None:

@@ -25,9 +25,10 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from baselines.models.backbone import backbone
 from baselines.models.policy import Policy, recomputing
 from baselines.rl.batch import Batch
-from baselines.sampling.decoding import attends_fully
+from baselines.sampling.decoding import attends_fully, tolerance, window_length
 from baselines.sampling.listed import restrict
 
 LOGITS_AT_ONCE = 2**26
@@ -206,7 +207,7 @@ def _padded(token_ids: Tensor, action_mask: Tensor, needed: Tensor) -> _Inputs:
 def _hidden_states(model: PreTrainedModel, inputs: _Inputs) -> Tensor:
     """Return (N, H) last hidden states from which the N action tokens are predicted."""
     with recomputing(model):
-        hidden: Tensor = model.base_model(**inputs.arguments, use_cache=False).last_hidden_state
+        hidden: Tensor = backbone(model)(**inputs.arguments, use_cache=False).last_hidden_state
     return hidden[inputs.predicts]
 
 
@@ -214,13 +215,15 @@ def _hidden_states_and_logits(model: PreTrainedModel, inputs: _Inputs) -> tuple[
     """Return the same with (N, V) logits, for models whose own `forward` scales or caps them."""
     seen: list[Tensor] = []
     # hidden_states[-1] of a model's output is before the last normalisation in some models and after it in others.
-    hook = model.base_model.register_forward_hook(lambda _, __, output: seen.append(output.last_hidden_state))
+    hook = backbone(model).register_forward_hook(lambda _, __, output: seen.append(output.last_hidden_state))
     columns = inputs.predicts.any(0).nonzero()[:, 0]
     try:
         with recomputing(model):
             logits: Tensor = model(**inputs.arguments, use_cache=False, logits_to_keep=columns).logits
     finally:
         hook.remove()
+    if logits.shape[1] != len(columns):  # some architectures take `logits_to_keep` and keep all
+        logits = logits[:, columns]
     return seen[0][inputs.predicts], logits[inputs.predicts[:, columns]]
 
 
@@ -349,13 +352,14 @@ def _try_packing(model: PreTrainedModel) -> bool:
 def _keeps_apart(model: PreTrainedModel) -> bool:
     """Compare an episode that is packed behind another with the same episode alone."""
     vocab_size = len(model.get_input_embeddings().weight)
-    token_ids = torch.arange(1, 17, device=model.device).view(2, 8) % vocab_size
-    packed = _packed(token_ids, torch.zeros_like(token_ids), torch.tensor([5, 8], device=model.device))
+    length = 8 + window_length(model, limit=4096)  # an unknown window must show
+    token_ids = torch.arange(1, 2 * length + 1, device=model.device).view(2, length) % vocab_size
+    packed = _packed(token_ids, torch.zeros_like(token_ids), torch.tensor([5, length], device=model.device))
     try:
-        together = model.base_model(**packed.arguments, use_cache=False).last_hidden_state[0, 5:]
-        alone = model.base_model(input_ids=token_ids[1:], use_cache=False).last_hidden_state[0]
-    except (TypeError, ValueError, RuntimeError):
+        together = backbone(model)(**packed.arguments, use_cache=False).last_hidden_state[0, 5:]
+        alone = backbone(model)(input_ids=token_ids[1:], use_cache=False).last_hidden_state[0]
+    except (AttributeError, TypeError, ValueError, RuntimeError):
         # This model's forward does not hand arguments on to its attention, or reads the mask in its own way.
         return False
     error = torch.linalg.vector_norm((together - alone).float()) / torch.linalg.vector_norm(alone.float())
-    return bool(error < (1e-4 if alone.dtype == torch.float32 else 0.03))
+    return bool(error < tolerance(model))

@@ -31,6 +31,7 @@ from torch.utils._pytree import tree_map
 from transformers import PreTrainedModel
 
 from baselines.errors import ConfigError, ModelError
+from baselines.models.backbone import backbone
 from baselines.runs.log import Record
 
 T = TypeVar("T")
@@ -224,7 +225,7 @@ def _open_from_within(model: PreTrainedModel) -> None:
     which may be the embeddings once more, stays until `reshard` or the end of the backward pass.
     """
     owner: Any = model
-    trunk = owner.base_model
+    trunk: Any = backbone(model)
     forward, trunk_forward = owner.forward, trunk.forward
 
     @wraps(trunk_forward)

@@ -11,14 +11,18 @@ holes are squeezed out in place once they are a tenth of the columns.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from inspect import signature
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
+
+from baselines.runs.log import warn
 
 _MIN_GROWTH = 256  # columns added when the buffers are full, or a quarter of them if that is more
 _MAX_HOLES = 0.1  # share of the columns that even the longest row can do without, from which on they are squeezed out
@@ -141,6 +145,12 @@ class RaggedDecoder:
         """Append `token_ids` (B,) to the rows where `active` (B,) is True; (B, V) logits, junk where it is False."""
         return self._append(token_ids[:, None], active[:, None])
 
+    def skip(self, columns: int) -> None:
+        """Append `columns` holes to every row, as if all had waited for so many tokens of another."""
+        self._filled = torch.nn.functional.pad(self._filled, (0, columns))
+        for layer in self._layers:
+            layer.resize(len(self.lengths), self._filled.shape[1])
+
     def keep(self, rows: Sequence[int]) -> None:
         """Keep `rows` (each at most once) in that order; cheap where most of them stay in their places."""
         index = torch.tensor(list(rows), dtype=torch.long, device=self._device)
@@ -234,10 +244,94 @@ class HistoryDecoder:
 
 
 def make_decoder(model: PreTrainedModel, pad_token_id: int, use_cache: bool = True) -> RaggedDecoder | HistoryDecoder:
-    """Choose the cached decoder wherever the model attends to its whole history in every layer."""
-    if use_cache and attends_fully(model):
+    """Choose the cached decoder wherever it has been seen to give the scores of the whole history.
+
+    The first call for a model tries it, which costs some ten forward passes over a few tokens, and warns if it fails.
+    """
+    if use_cache and can_cache(model, pad_token_id):
         return RaggedDecoder(model, pad_token_id)
     return HistoryDecoder(model, pad_token_id)
+
+
+_cacheable: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+
+
+def can_cache(model: PreTrainedModel, pad_token_id: int) -> bool:
+    """Return True if `RaggedDecoder` serves the model; the first call for a model tries it, and warns if not."""
+    if model not in _cacheable:
+        reason = _why_not_cached(model, pad_token_id)
+        if reason:
+            warn(
+                f"{type(model).__name__} is run over the whole history for every token, which is slow, because {reason}"
+            )
+        _cacheable[model] = not reason
+    return _cacheable[model]
+
+
+def _why_not_cached(model: PreTrainedModel, pad_token_id: int) -> str:
+    """Return the reason why the cached decoder does not serve the model, "" if it does."""
+    if not attends_fully(model):
+        return "not all its layers attend to the whole history"
+    try:
+        error = _cache_error(model, pad_token_id)
+    except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as raised:
+        # An architecture that keeps another cache or takes other arguments may raise any of these.
+        return f"its cache is of another kind ({type(raised).__name__}: {str(raised).strip()[:80]})"
+    return "" if error < tolerance(model) else f"scores from its cache are off (relative error {error:.2g})"
+
+
+def tolerance(model: PreTrainedModel) -> float:
+    """Return the relative error below which two ways to compute a model's scores count as one."""
+    is_exact = model.device.type == "cpu" or torch.get_float32_matmul_precision() == "highest"
+    return 1e-4 if model.dtype == torch.float32 and is_exact else 0.06
+
+
+def window_length(model: PreTrainedModel, limit: int) -> int:
+    """Return the longest stretch of tokens that any option of the model may be a window of, at most `limit`; 0 if none.
+
+    Architectures name their windows in many ways, so that a number under any such name counts.
+    """
+    options = model.config.get_text_config(decoder=True).to_dict()
+    sizes = [size for name, size in options.items() if isinstance(size, int) and _WINDOW_NAME.search(name)]
+    return min(max(sizes, default=0), limit)
+
+
+_WINDOW_NAME = re.compile("window|chunk|local|block|radius|topk|top_k")
+
+
+@torch.no_grad()
+def _cache_error(model: PreTrainedModel, pad_token_id: int) -> float:
+    """Return the relative error of the cached decoder's scores against the uncached ones', in a short play.
+
+    Rows of different lengths, a stretch of holes longer than any window, rows that wait, join, move and are squeezed.
+    """
+    vocab_size = len(model.get_input_embeddings().weight)
+    special = {pad_token_id, getattr(model.config, "pad_token_id", None)}
+    ordinary = [token_id for token_id in range(min(vocab_size, 64)) if token_id not in special]
+    words = [ordinary[place % len(ordinary)] for place in range(26)]
+    cached, whole = RaggedDecoder(model, pad_token_id), HistoryDecoder(model, pad_token_id)
+    prompts = [words[1:4], words[4:10]]
+    errors = [_relative_error(cached.admit(prompts), whole.admit(prompts))]
+    cached.skip(16 + window_length(model, limit=4096))
+    token_ids, active = (
+        torch.tensor(words[10:12], device=model.device),
+        torch.tensor([True, False], device=model.device),
+    )
+    errors.append(_relative_error(cached.feed_tokens(token_ids, active)[:1], whole.feed_tokens(token_ids, active)[:1]))
+    chunks = [words[12:14], words[14:19]]
+    errors.append(_relative_error(cached.feed(chunks), whole.feed(chunks)))
+    errors.append(_relative_error(cached.admit([words[20:25]]), whole.admit([words[20:25]])))
+    for decoder in (cached, whole):
+        decoder.keep([2, 1])
+    errors.append(_relative_error(cached.feed([words[25:26]] * 2), whole.feed([words[25:26]] * 2)))
+    return max(errors, key=lambda error: error if error == error else torch.inf)  # nan counts as the worst
+
+
+def _relative_error(scores: Tensor, reference: Tensor) -> float:
+    """Return the relative error of (N, V) logits as distributions, measured against their spread."""
+    logprobs, expected = (logits.float().log_softmax(-1) for logits in (scores, reference))
+    spread = expected - expected.mean(-1, keepdim=True)
+    return float(torch.linalg.vector_norm(logprobs - expected) / torch.linalg.vector_norm(spread))
 
 
 def attends_fully(model: PreTrainedModel) -> bool:

@@ -17,7 +17,7 @@ from benchmarks.experiments.design import (
 
 NAMES: dict[str, Algorithm] = {"PPO": "ppo", "GRPO": "grpo", "RLOO": "rloo", "REINFORCE++": "reinforce_pp"}
 
-NUM_DEMOS = 1000
+NUM_DEMOS = 600
 """Demonstrations of SFT. Playing and learning them takes about the minutes of one run of PPO."""
 
 PUBLISHED = """

@@ -20,5 +20,5 @@ EXPERIMENT = Experiment(
     compared=(("SFT + PPO", "SFT"),),
     published="",
     analyse=analyse,
-    changes={"laptop": {"model": "tiny", "sft_epochs": 14, "sft_learning_rate": 1e-3, "num_iterations": 60}},
+    changes={"laptop": {"model": "tiny", "sft_epochs": 14, "sft_learning_rate": 1e-3, "num_iterations": 40}},
 )

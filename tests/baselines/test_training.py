@@ -380,7 +380,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("rloo", {"update": UpdateSettings(target_kl=0.0)}, "expected target_kl > 0, got 0.0"),
     ("grpo", {"credit": "token"}, TOKEN_CREDIT),
     ("rloo", {"credit": "token", "update": UpdateSettings(kl_coef=0.1)}, TOKEN_CREDIT),
-    ("reinforce_pp", {"credit": "token"}, TOKEN_CREDIT),
+    ("reinforce_pp", {"credit": "token", "gamma": 1.0}, TOKEN_CREDIT),
     ("ppo", {"credit": "word"}, "expected credit to be one of token, turn, trajectory, got 'word'"),
     ("ppo", {"gamma": 1.5}, "expected gamma in \\[0, 1\\], got 1.5"),
     ("reinforce_pp", {"gamma": -0.1}, "expected gamma in \\[0, 1\\], got -0.1"),

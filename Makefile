@@ -1,5 +1,6 @@
 # make demo   watch a language model learn a text game (8 minutes on two cores, after installation)
 # make test   everything that must hold (7 minutes on two cores, after installation)
+# make attack   escapes from the sandboxes and cheats on the grading
 # make test-slow   the long differential and learning runs
 # make test-kernels   the learning tests with every kernel of torch, one and two threads, three seeds (25 minutes)
 # make interop   the tests of every library that this plugs into, and docs/compatibility.md
@@ -12,13 +13,16 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-slow test-kernels interop verify-results lint audit docs site clean
+.PHONY: demo test test-slow attack test-kernels interop verify-results lint audit docs site clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m benchmarks demo $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+attack: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "attack and not slow"
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

@@ -78,13 +78,13 @@ def test_only_sockets_that_stay_inside_can_be_opened(room: Room) -> None:
 CALLS = """
 import ctypes, json, platform
 library = ctypes.CDLL(None, use_errno=True)
-numbers = {"x86_64": [64, 68, 29, 240, 285], "aarch64": [190, 186, 194, 180, 47]}[platform.machine()]
-semget, msgget, shmget, mq_open, fallocate = numbers
+numbers = {"x86_64": [64, 68, 29, 240, 285, 294], "aarch64": [190, 186, 194, 180, 47, 26]}[platform.machine()]
+semget, msgget, shmget, mq_open, fallocate, inotify = numbers
 made = []
 file = open("sized", "w")
 for name, call in [
     ("semget", (semget, 0, 8, 0o1600)), ("msgget", (msgget, 0, 0o1600)), ("shmget", (shmget, 0, 4096, 0o1600)),
-    ("mq_open", (mq_open, b"queue", 0o102, 0o600, 0)),
+    ("mq_open", (mq_open, b"queue", 0o102, 0o600, 0)), ("inotify", (inotify, 0)),
     ("fallocate", (fallocate, file.fileno(), 0, ctypes.c_long(0), ctypes.c_long(1 << 30))),
 ]:
     if library.syscall(*call) >= 0:

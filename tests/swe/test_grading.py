@@ -102,6 +102,7 @@ def test_every_failing_test_has_a_copy_and_a_twin(exam: grading.Exam) -> None:
     assert exam.aliased == exam.twinned == exam.fail_to_pass
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("name", CHEATS)
 def test_cheats_are_worth_nothing(name: str, exam: grading.Exam, sandbox: Sandbox) -> None:
     verdict = examine(exam, accepted(change(CHEATS[name])), sandbox)

@@ -26,7 +26,10 @@ from textagent_gym.envs.swe.sandboxes.base import Limits, Outcome, Sandbox, Sand
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import measure
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sandboxes need Linux")
+pytestmark = [
+    pytest.mark.attack,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sandboxes need Linux"),
+]
 
 MEGABYTE = 1 << 20
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0

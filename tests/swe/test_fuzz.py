@@ -1,18 +1,20 @@
 """A fuzzer of actions and reports, within a time budget: whatever is sent, a step answers and raises nothing.
 
-`TEXTAGENT_FUZZ_SECONDS` is the budget of each test, 60 by default. What failed once is kept in the cache folder of the tests
-and tried first the next time.
+`TEXTAGENT_FUZZ_SECONDS` is the budget of each test, 60 by default: rounds with the seeds 0, 1, 2 and so on are played until
+it is spent. What failed once is kept in the cache folder of the tests and tried first the next time.
 """
 
+import itertools
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import gymnasium as gym
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.database import DirectoryBasedExampleDatabase
 
@@ -25,11 +27,21 @@ pytestmark = [pytest.mark.attack, pytest.mark.slow]
 
 SECONDS = float(os.environ.get("TEXTAGENT_FUZZ_SECONDS", "60"))
 FUZZ = settings(
-    max_examples=100_000,
+    max_examples=50,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     database=DirectoryBasedExampleDatabase(Path(cache_folder()) / "fuzz"),
 )
+
+
+def fuzz(test: Callable[..., None], *values: st.SearchStrategy[Any]) -> None:
+    """Play rounds of a test until the budget is spent."""
+    end = time.monotonic() + SECONDS
+    for number in itertools.count():
+        if time.monotonic() > end:
+            return
+        seed(number)(FUZZ(given(*values)(test)))()
+
 
 PATHS = st.sampled_from(
     ["README.md", "src", "tests", "tests/x.py", "tox.ini", "tox.ini/x", "..", "/", "/testbed", "", ".", "a/b/c", "é" * 128,
@@ -71,13 +83,8 @@ ACTIONS = (
 def test_a_step_answers_any_action(rare: tuple[str, ...]) -> None:
     env = cast(SWEGymEnv, gym.make("SWEGym-Easy-Dense-v0", max_steps=1_000).unwrapped)
     actions = st.one_of([ACTIONS, *(calls(name).map(json.dumps) for name in rare)])
-    end = time.monotonic() + SECONDS
 
-    @FUZZ
-    @given(st.lists(actions, max_size=12))
     def play(chosen: list[str]) -> None:
-        if time.monotonic() > end:
-            return
         env.reset(seed=0)
         for action in chosen:
             observation, reward, terminated, _, info = env.step(action)
@@ -89,24 +96,19 @@ def test_a_step_answers_any_action(rare: tuple[str, ...]) -> None:
                 assert not info["success"]
                 return
 
-    play()
+    fuzz(play, st.lists(actions, max_size=12))
 
 
 def test_any_bytes_are_a_report_or_none() -> None:
-    end = time.monotonic() + SECONDS
     kinds = st.sampled_from(["passed", "failed", "skipped", "message", "broken", "seen", "x"])
     lines = st.lists(st.tuples(kinds, TEXTS, TEXTS) | ANY, max_size=5)
     bodies = st.binary() | lines.map(lambda found: "".join(json.dumps(one) + "\n" for one in found).encode())
 
-    @FUZZ
-    @given(bodies, st.integers(0, 100))
     def read(body: bytes, message_length: int) -> None:
-        if time.monotonic() > end:
-            return
         report = read_report(body, message_length)
         if report is not None:
             names = [*report.outcomes, *report.messages, *report.messages.values(), *report.broken, *report.seen]
             "".join(names).encode()
             assert all(len(message) <= message_length for message in report.messages.values())
 
-    read()
+    fuzz(read, bodies, st.integers(0, 100))

@@ -38,28 +38,41 @@ CODE = frozenset(["__code__", "__defaults__", "__kwdefaults__"])
 
 
 def rules(here, protected):
-    """Return audit event -> function that says of the event's arguments whether only an attack has them."""
+    """Return audit event -> function that says of the event's arguments which attack has them, "" for none."""
     function, text, a, starts, ends, codes = type(rules), str, isinstance, str.startswith, str.endswith, CODE
+    names = frozenset(os.path.basename(file) for file in protected)
+    writes, part_of, decoded, number = os.O_WRONLY | os.O_RDWR, str.rpartition, os.fsdecode, int
 
-    def always(arguments):
-        return True
+    def is_test(path):
+        return not a(path, number) and part_of(decoded(path), "/")[2] in names
 
     def changes_code(arguments):
-        if arguments[1] not in codes or not a(arguments[0], function):
-            return False
+        name = arguments[1]
+        if name not in codes or not a(arguments[0], function):
+            return ""
         file = arguments[0].__code__.co_filename
-        if starts(file, "<") and arguments[1] != "__code__":
-            return False  # named tuples give defaults to functions that they have made
-        return file in protected or not starts(file, here)
+        if starts(file, "<") and name != "__code__":
+            return ""  # named tuples give defaults to functions that they have made
+        return name if file in protected or not starts(file, here) else ""
 
     def asks_for_python(arguments):
-        return a(arguments[1], text) and starts(arguments[1], ("Py", "_Py"))
+        return "a name of Python's" if a(arguments[1], text) and starts(arguments[1], ("Py", "_Py")) else ""
 
-    def opens_memory(arguments):
-        return a(arguments[0], text) and starts(arguments[0], "/proc/") and ends(arguments[0], "/mem")
+    def opens(arguments):
+        path, flags = arguments[0], arguments[-1]
+        if a(path, text) and starts(path, "/proc/") and ends(path, "/mem"):
+            return "memory"
+        return "a test written" if a(flags, number) and flags & writes and is_test(path) else ""
 
-    found = dict.fromkeys(SEARCHES, always)
-    found.update({"object.__setattr__": changes_code, "ctypes.dlsym": asks_for_python, "open": opens_memory})
+    def renames(arguments):
+        return "a test written" if is_test(arguments[0]) or is_test(arguments[1]) else ""
+
+    def removes(arguments):
+        return "a test written" if is_test(arguments[0]) else ""
+
+    found = {event: lambda arguments, event=event: event for event in SEARCHES}
+    found.update({"object.__setattr__": changes_code, "ctypes.dlsym": asks_for_python, "open": opens})
+    found.update({"os.rename": renames, "os.link": renames, "os.symlink": renames, "os.remove": removes})
     return found
 
 
@@ -91,8 +104,10 @@ class Watch:
 
         def hook(event, arguments):
             rule = get(event)
-            if rule is not None and rule(arguments):
-                refuse(event)
+            if rule is not None:
+                attack = rule(arguments)
+                if attack:
+                    refuse(attack)
 
         if hasattr(sys, "addaudithook"):
             sys.addaudithook(hook)

@@ -70,7 +70,10 @@ def rules(here, protected):
     def removes(arguments):
         return "a test written" if is_test(arguments[0]) else ""
 
-    found = {event: lambda arguments, event=event: event for event in SEARCHES}
+    def always(event):
+        return lambda arguments: event
+
+    found = {event: always(event) for event in SEARCHES}
     found.update({"object.__setattr__": changes_code, "ctypes.dlsym": asks_for_python, "open": opens})
     found.update({"os.rename": renames, "os.link": renames, "os.symlink": renames, "os.remove": removes})
     return found

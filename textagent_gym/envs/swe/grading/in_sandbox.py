@@ -67,15 +67,12 @@ def rules(here, protected):
     def renames(arguments):
         return "a test written" if is_test(arguments[0]) or is_test(arguments[1]) else ""
 
-    def removes(arguments):
-        return "a test written" if is_test(arguments[0]) else ""
-
     def always(event):
         return lambda arguments: event
 
     found = {event: always(event) for event in SEARCHES}
     found.update({"object.__setattr__": changes_code, "ctypes.dlsym": asks_for_python, "open": opens})
-    found.update({"os.rename": renames, "os.link": renames, "os.symlink": renames, "os.remove": removes})
+    found.update({"os.rename": renames, "os.link": renames, "os.symlink": renames, "os.remove": renames})
     return found
 
 

@@ -37,7 +37,7 @@ SEARCHES = frozenset(
 CODE = frozenset(["__code__", "__defaults__", "__kwdefaults__"])
 
 
-def rules(here, protected):
+def rules(protected):
     """Return audit event -> function that says of the event's arguments which attack has them, "" for none."""
     function, text, a, starts, ends, codes = type(rules), str, isinstance, str.startswith, str.endswith, CODE
     names = frozenset(os.path.basename(file) for file in protected)
@@ -51,9 +51,10 @@ def rules(here, protected):
         if name not in codes or not a(arguments[0], function):
             return ""
         file = arguments[0].__code__.co_filename
-        if starts(file, "<") and name != "__code__":
-            return ""  # named tuples give defaults to functions that they have made
-        return name if file in protected or not starts(file, here) else ""
+        if starts(file, "<"):  # ours, or made by a string: named tuples give defaults to functions that they have made
+            return name if name == "__code__" else ""
+        # Others stay free: the standard library itself puts code into functions, in `types.coroutine`.
+        return name if file in protected or "/_pytest/" in file or "/pluggy/" in file else ""
 
     def asks_for_python(arguments):
         return "a name of Python's" if a(arguments[1], text) and starts(arguments[1], ("Py", "_Py")) else ""
@@ -87,13 +88,12 @@ class Watch:
     def __init__(self, protected, allowed):
         self.seen = set()
         self.fixed = []
-        self.here = os.getcwd() + os.sep
         self.refuse = self.begin(frozenset(protected), allowed)
 
     def begin(self, protected, allowed):
         """Set the hook, which nothing in Python can take away; it uses nothing that could be replaced in `builtins`."""
         seen, leave, write = self.seen, os._exit, os.write
-        get = rules(self.here, protected).get
+        get = rules(protected).get
 
         def refuse(what):
             if allowed is None:

@@ -17,6 +17,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from tests.support.blocks import run_with_library
 from tests.support.eight_games import MAX_ACTIONS, make_game, report, score
 
 OPTIONS: dict[str, Any] = {
@@ -46,6 +47,10 @@ def test_the_mask_reaches_sb3_contrib() -> None:
     assert masks.shape == (8, MAX_ACTIONS)
     assert masks[:, 0].all()
     assert not masks.all(axis=1).any()
+
+
+def test_the_block_on_the_page_runs() -> None:
+    assert run_with_library("libraries.md", "MaskablePPO", {"12_288": "256"})["model"].num_timesteps == 256
 
 
 def test_maskable_ppo_learns_its_games() -> None:

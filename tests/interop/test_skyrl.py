@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 
+from tests.support.blocks import run_with_library
 from tests.support.chat_player import solution
 
 skyrl_gym = pytest.importorskip("skyrl_gym")
@@ -54,6 +55,14 @@ def test_an_episode_is_that_of_the_environment(row: dict[str, Any]) -> None:
     assert env.get_metrics() == pytest.approx(metrics)
     assert env.aggregate_metrics([env.get_metrics(), env.get_metrics()])["success"] == 1.0
     env.close()
+
+
+def test_the_block_on_the_page_runs() -> None:
+    run_with_library("llm_libraries.md", "skyrl_gym")
+    env = skyrl_gym.make("textworld-easy", env_config={}, extras={"seed": 0})
+    skyrl_gym.registry.pop("textworld-easy")
+    messages, _ = env.init(RULES)
+    assert len(messages) > len(RULES)
 
 
 def test_max_turns_cuts_and_pays_what_was_reached() -> None:

@@ -21,6 +21,7 @@ from torchrl.modules import ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
+from tests.support.blocks import run_with_library
 from tests.support.eight_games import MAX_ACTIONS, make_game, report, score
 
 NUM_ENVS = 8
@@ -94,6 +95,11 @@ def test_random_actions_respect_the_mask() -> None:
     env = TransformedEnv(wrapped_game(), ActionMask())
     played = env.rollout(50, break_when_any_done=False)
     assert played["action_mask"].gather(1, played["action"].unsqueeze(1)).all()
+
+
+def test_the_block_on_the_page_runs() -> None:
+    env = run_with_library("libraries.md", "TransformedEnv(env, ActionMask())")["env"]
+    assert env.rollout(3)["action_mask"].shape[-1] == 24
 
 
 @pytest.mark.slow

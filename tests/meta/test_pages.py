@@ -1,7 +1,8 @@
 """Code on the pages runs as it stands there, every page is in the site's menu, and the API reference names real modules.
 
 Blocks marked `python` run from the top of a page to its end, in one namespace. Blocks marked `py` need an outside library, a
-downloaded model or a server: they are compiled, and the names that they import from this project are resolved.
+downloaded model or a server: they are compiled, and the names that they import from this project are resolved. The tests of
+stable-baselines3, TorchRL and SkyRL run theirs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.meta import notebook
+from tests.support.blocks import blocks
 from textagent_gym.envs.swe.sources.formats import to_row
 from textagent_gym.envs.swe.sources.index import indexed_record, listed
 from textagent_gym.registration import DOMAINS
@@ -33,12 +35,7 @@ OURS = {"textagent_gym", "baselines", "benchmarks"}
 EXAMPLES = DOCS / "examples"
 
 
-def blocks(page: str, mark: str) -> list[str]:
-    """Return the blocks of a page that are marked `mark`."""
-    return re.findall(rf"^```{mark}\n(.*?)^```", PAGES[page], re.DOTALL | re.MULTILINE)
-
-
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(PAGES[page], "python")])
 def test_the_blocks_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if page == "docs/alfworld.md" and not os.environ.get("ALFWORLD_DATA"):
         pytest.skip("ALFWORLD_DATA does not name a folder with ALFWorld's games")
@@ -47,7 +44,7 @@ def test_the_blocks_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest
         record = indexed_record("bundled", next(iter(listed("bundled"))))
         Path("tasks.jsonl").write_text(json.dumps(to_row(record)) + "\n", encoding="utf-8")
     space: dict[str, Any] = {}
-    for number, block in enumerate(blocks(page, "python"), 1):
+    for number, block in enumerate(blocks(PAGES[page], "python"), 1):
         exec(compile(block, f"<{page}, block {number}>", "exec"), space)
 
 
@@ -81,9 +78,9 @@ def test_the_readme_shows_what_its_code_prints(capsys: pytest.CaptureFixture[str
     assert len(PAGES["README.md"].splitlines()) <= 120
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "py")])
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(PAGES[page], "py")])
 def test_blocks_that_need_more_name_what_exists(page: str) -> None:
-    for block in blocks(page, "py"):
+    for block in blocks(PAGES[page], "py"):
         check_imports(block, page)
 
 
@@ -94,7 +91,7 @@ def test_a_name_that_is_missing_is_found() -> None:
 
 
 def test_every_block_of_python_is_marked_so_that_a_test_reads_it() -> None:
-    assert sum(len(blocks(page, "python")) for page in PAGES) >= 8
+    assert sum(len(blocks(PAGES[page], "python")) for page in PAGES) >= 8
     for page, text in PAGES.items():
         marks = set(re.findall(r"^```(\S+)", text, re.MULTILINE))
         assert marks <= {"python", "py", "sh", "yaml", "toml", "{"}, page

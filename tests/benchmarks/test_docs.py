@@ -47,7 +47,7 @@ def test_every_track_and_experiment_is_told() -> None:
 
 def test_options_that_are_named_exist() -> None:
     known = {field.name for kind in (Config, Presentation, ChatSettings, experiment.Config) for field in fields(kind)}
-    known |= {f"no_{name}" for name in known} | {"slug", "check"}
+    known |= {f"no_{name}" for name in known} | {"slug", "check", "site"}
     named = {name.replace("-", "_") for name in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", PAGE)}
     assert named <= known, named - known
     assert {"suite", "agent", "out", "seeds", "workers", "limit", "agent_kwargs"} <= named

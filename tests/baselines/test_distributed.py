@@ -165,7 +165,7 @@ def test_lora_is_not_sharded() -> None:
 
 def test_sharded_models_step_as_whole_ones(tmp_path: Path) -> None:
     """Tied and untied heads, scaled logits, critics and activation checkpointing, each in one optimiser step."""
-    launch(SHARDED, "test_distributed", str(tmp_path))
+    launch(SHARDED, "tests.baselines.test_distributed", str(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
 
 

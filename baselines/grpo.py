@@ -86,7 +86,7 @@ class Config:
     """Tasks of one iteration."""
     credit: Credit = "turn"
     """What an advantage is given to: trajectory (the paper's), turn or token."""
-    gamma: float = 0.5
+    gamma: float = 0.9
     """Discount from one decision to the next; 1 in the paper, whose episodes are one decision."""
     scale_by_std: bool = True
     """Divide by the group's standard deviation; False as in Dr. GRPO (arXiv 2503.20783)."""

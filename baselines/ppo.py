@@ -92,7 +92,7 @@ class Config:
     """Episodes of one iteration, each of a task of its own (256 in arXiv 2510.01132)."""
     credit: Credit = "turn"
     """What an advantage is given to: token, turn or trajectory."""
-    gamma: float = 0.5
+    gamma: float = 0.9
     """Discount from one decision to the next (1.0 in arXiv 2510.01132, its best)."""
     gae_lambda: float = 0.95
     """lambda (0.95 in arXiv 1707.06347, table 3)."""

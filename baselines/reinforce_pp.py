@@ -65,7 +65,7 @@ class Config:
     """Episodes of one iteration, each of a task of its own."""
     credit: Credit = "turn"
     """What an advantage is given to: trajectory, turn, or token (the paper's, with a KL penalty in the reward)."""
-    gamma: float = 0.5
+    gamma: float = 0.9
     """Discount from one decision to the next (1 in the paper)."""
     tasks: TaskSettings = field(default_factory=TaskSettings)
     """What is played."""

@@ -78,7 +78,7 @@ class Config:
     """Tasks of one iteration."""
     credit: Credit = "turn"
     """What an advantage is given to: trajectory (the paper's), turn or token."""
-    gamma: float = 0.5
+    gamma: float = 0.9
     """Discount from one decision to the next; 1 in the paper, whose episodes are one decision."""
     tasks: TaskSettings = field(default_factory=TaskSettings)
     """What is played."""

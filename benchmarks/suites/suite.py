@@ -33,8 +33,8 @@ DIGESTS: dict[str, str] = {
 
 ActionFormat: TypeAlias = Literal["plain", "tag", "last_line"]
 
-HIDDEN_DETAILS = ("sandbox", "sandbox_detail", "sandbox_gaps", "test_seconds")
-"""Details of a task card that say something about this machine."""
+HIDDEN_DETAILS = ("sandbox", "sandbox_detail", "sandbox_gaps", "test_seconds", "num_challenged", "num_second_opinion")
+"""Details of a task card that say something about this machine or about the grading, and nothing about the task."""
 
 
 class SuiteError(BaselinesError):

@@ -29,8 +29,8 @@ from baselines.rl.logprobs import score_actions
 from baselines.sampling.decoding import HistoryDecoder, RaggedDecoder, make_decoder
 from baselines.sampling.environments import EnvPool, Task
 from baselines.sampling.rollout import rollout
+from tests.support.toy_text_env import TOY
 
-TOY = "toy_text_env:ToyErrands-v0"
 WINDOW = 8
 FAMILIES = frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 

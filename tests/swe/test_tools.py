@@ -174,6 +174,15 @@ def test_a_character_that_a_file_cannot_hold_is_refused() -> None:
     assert answer == Answer("edit: 'a.py' is a file in latin-1, which has no '\u20ac'.", valid=False)
 
 
+def test_a_file_that_is_written_whole_takes_utf_8_where_its_encoding_lacks_a_character() -> None:
+    workspace = Workspace({"a.py": "# coding: latin-1\nX = 'caf\u00e9'\n".encode("latin-1")})
+    box = Toolbox(workspace, cast(Shell, None))
+    assert ask(box, json.dumps({"tool": "create", "path": "a.py", "content": "X = '\u20ac'\n"})).valid
+    assert workspace.files["a.py"] == "X = '\u20ac'\n".encode()
+    declared = json.dumps({"tool": "create", "path": "a.py", "content": "# coding: latin-1\nX = '\u20ac'\n"})
+    assert ask(box, declared) == Answer("create: 'a.py' is a file in latin-1, which has no '\u20ac'.", valid=False)
+
+
 def test_lines_are_numbered_as_grep_numbers_them(box: Toolbox) -> None:
     content = "a\x0cb\nc\x0bd\u2028e\x85f\rg\n\x1chere\n"
     ask(box, json.dumps({"tool": "create", "path": "odd.txt", "content": content}))

@@ -223,10 +223,10 @@ class Toolbox:
         return Answer(f"Edited {path}:\n{self._lines(path, edited.line - 2, last)}")
 
     def create(self, path: str, content: str) -> Answer:
-        """Write a whole file; one that is there keeps its encoding, and carriage returns at its line ends."""
+        """Write a whole file; one that is there keeps its encoding, if it can, and carriage returns at its line ends."""
         existed = self._workspace.exists(path)
         before = (as_text(self._workspace.files[clean_path(path)]) or "") if existed else ""
-        self._workspace.write(path, with_line_ends_of(content, before))
+        self._workspace.write(path, with_line_ends_of(content, before), whole=True)
         return Answer(f"{'Replaced' if existed else 'Created'} {path} ({len(lines_of(content))} lines).")
 
     def view(self, path: str, start: int = 1, end: int | None = None) -> Answer:

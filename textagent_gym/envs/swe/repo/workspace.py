@@ -69,8 +69,14 @@ class Workspace:
         path = clean_path(path)
         return self.changes[path] is not None if path in self.changes else path in self.base
 
-    def write(self, path: str, text: str) -> None:
+    def write(self, path: str, text: str, whole: bool = False) -> None:
         """Give a file a new text in the encoding that it has, or create it in UTF-8.
+
+        Args:
+            path: The file.
+            text: All its text.
+            whole: Whether the text replaces all that was there. Where the file's encoding lacks a character, such a text is
+                written in the encoding that it declares, or in UTF-8.
 
         Raises:
             FileProblemError: The text is too long, or cannot be written in the file's encoding, or the path is that of a
@@ -78,8 +84,12 @@ class Workspace:
         """
         path = clean_path(path)
         files = self.files
+        before = files.get(path, b"")
         try:
-            content = encoded(text, files.get(path, b""))
+            try:
+                content = encoded(text, before)
+            except UnicodeEncodeError:
+                content = encoded(text, b"" if whole else before)
         except UnicodeEncodeError as error:
             what = text[error.start : error.start + 1]
             raise FileProblemError(f"{path!r} is a file in {error.encoding}, which has no {what!r}") from error

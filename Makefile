@@ -1,4 +1,4 @@
-# make demo   watch a language model learn a text game (8 minutes on two cores, after installation)
+# make demo   watch a language model learn a text game (6 minutes on two cores, after installation)
 # make test   everything that must hold (7 minutes on two cores, after installation)
 # make attack   escapes from the sandboxes and cheats on the grading
 # make test-slow   the long differential and learning runs

@@ -3,6 +3,7 @@
 # make attack   escapes from the sandboxes and cheats on the grading
 # make test-slow   the long differential and learning runs
 # make test-kernels   the learning tests with every kernel of torch, one and two threads, three seeds (25 minutes)
+# make test-lowest   tests of environments and trainers with the oldest versions that pyproject.toml allows
 # make interop   the tests of every library that this plugs into, and docs/compatibility.md
 # make verify-results   play every entry of the leaderboards again
 # make audit   look up known vulnerabilities of the installed packages (asks the network)
@@ -30,6 +31,12 @@ test-slow: $(INSTALLED)
 test-kernels: $(INSTALLED)
 	$(BIN)/python tests/support/kernels.py
 
+# Newer dependencies of the old versions warn of what these use.
+test-lowest: .venv-lowest/installed
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 -m "not slow" -W ignore::DeprecationWarning -W ignore::FutureWarning \
+	    -W ignore::UserWarning $(addprefix tests/baselines/test_,chat.py policy.py rollout.py listed.py lora.py update.py) \
+	    $(addprefix tests/test_,contract.py core.py vector.py)
+
 interop: $(INSTALLED) .venv-interop/installed .venv-rllib/installed .venv-openenv/installed
 	$(BIN)/python -m benchmarks interop
 
@@ -56,6 +63,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[dev]"
 	touch $(INSTALLED)
 
+.venv-lowest/installed: EXTRAS := baselines,swe
+.venv-lowest/installed: TESTERS := hypothesis pytest-xdist
 .venv-interop/installed: EXTRAS := dev,interop
 # OpenEnv and verifiers want different versions of mcp.
 .venv-openenv/installed: EXTRAS := serve
@@ -72,8 +81,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 .venv-%/installed: pyproject.toml constraints.txt constraints-rllib.txt
 	$(PYTHON) -m venv .venv-$*
-	.venv-$*/bin/python -m pip install --constraint $(or $(wildcard constraints-$*.txt),constraints.txt) --editable ".[$(EXTRAS)]" pytest
+	.venv-$*/bin/python -m pip install --constraint $(or $(wildcard constraints-$*.txt),constraints.txt) --editable ".[$(EXTRAS)]" pytest $(TESTERS)
 	touch $@
 
 clean:
-	rm -rf .venv .venv-interop .venv-rllib .venv-openenv .venv-audit .venv-site build dist *.egg-info
+	rm -rf .venv .venv-lowest .venv-interop .venv-rllib .venv-openenv .venv-audit .venv-site build dist *.egg-info

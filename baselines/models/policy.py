@@ -33,6 +33,9 @@ _OPTIONS: dict[str, Any] = {"trust_remote_code": False}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
+_TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "*.vocab", "*tokenizer.py")
+
+
 class Policy:
     """A causal language model that answers observations with actions.
 
@@ -85,7 +88,10 @@ class Policy:
                 AutoConfig.from_pretrained(weights, **_OPTIONS)
             own_tokenizer = base is None or (Path(source) / "tokenizer_config.json").is_file()
             with _refusing(f"a tokenizer (tokenizer.json) with the model {source!r}, got none that can be read"):
-                tokenizer = AutoTokenizer.from_pretrained(source if own_tokenizer else weights, **_OPTIONS)
+                place = Path(source if own_tokenizer else weights)
+                if place.is_dir() and not any(path for name in _TOKENIZER_FILES for path in place.glob(name)):
+                    raise OSError("No file of the folder holds one.")  # some versions make up an empty one
+                tokenizer = AutoTokenizer.from_pretrained(str(place), **_OPTIONS)
             with _refusing(expected):
                 model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
                     weights, dtype=_DTYPES[dtype], use_safetensors=True, **_OPTIONS

@@ -15,6 +15,7 @@ from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSet
 from baselines.endpoints.endpoint import EndpointSettings
 from baselines.runs import run, transcripts
 from baselines.runs.log import Record
+from benchmarks.speed import learning as learning_speed
 from benchmarks.speed import training as training_speed
 from tests.support.toy_text_env import TOY
 
@@ -116,7 +117,12 @@ def test_no_option_is_named_that_does_not_exist() -> None:
     configs = [module.Config(env_id=TOY) for module in (*ALGORITHMS.values(), recipe)]
     options = {flag(option) for config in configs for option in flat(config)}
     options |= {flag(f"no_{option}") for config in configs for option, value in flat(config).items() if value is True}
-    others = evaluate.Config(env_id=TOY, model="tiny"), transcripts.Config(file=Path("x")), training_speed.Config()
+    others = (
+        evaluate.Config(env_id=TOY, model="tiny"),
+        transcripts.Config(file=Path("x")),
+        training_speed.Config(),
+        learning_speed.Config(),
+    )
     for config in (*others, pretrain.Config()):
         options |= {flag(option) for option in flat(config)}
     for text in (SHARED, *PAGES.values(), (DOCS / "choose.md").read_text(encoding="utf-8")):

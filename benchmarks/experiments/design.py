@@ -97,7 +97,7 @@ SCALES: dict[str, Scale] = {
         learning_rate=3e-4,
         warmup_steps=12,
         num_minibatches=4,
-        gamma=0.5,
+        gamma=0.9,
         num_test_games=200,
         num_seeds=3,
     ),
@@ -116,7 +116,7 @@ SCALES: dict[str, Scale] = {
         learning_rate=2e-5,
         warmup_steps=12,
         num_minibatches=4,
-        gamma=0.5,
+        gamma=0.9,
         num_test_games=200,
         num_seeds=3,
     ),
@@ -237,11 +237,26 @@ def textworld(size: str, density: str = "Dense") -> str:
 
 
 def both_splits(
-    name: str, env_id: str, env_kwargs: Mapping[str, Any] | None = None, *, num_games: int | None = None
+    name: str,
+    env_id: str,
+    env_kwargs: Mapping[str, Any] | None = None,
+    *,
+    num_games: int | None = None,
+    skip: int = 0,
 ) -> tuple[Column, ...]:
-    """Return greedy and sampled columns of one environment, on new seeds of the train split and on the test split."""
+    """Return greedy and sampled columns of one environment, on new seeds of the train split and on the test split.
+
+    Args:
+        name: put before the name of each column.
+        env_id: environment.
+        env_kwargs: constructor options beside those of the scale.
+        num_games: games of a column; None takes the scale's.
+        skip: number of seeds to leave out at the start of each split.
+    """
     return tuple(
-        Column(f"{name}{where}{how}", env_id, env_kwargs or {}, split, sampled, num_games)
+        Column(
+            f"{name}{where}{how}", env_id, env_kwargs or {}, split, sampled, num_games, FIRST_SEED[split] + skip
+        )
         for split, where in (("train", "new seeds"), ("test", "test split"))
         for sampled, how in ((False, ""), (True, ", sampled"))
     )

@@ -83,5 +83,5 @@ EXPERIMENT = Experiment(
     compared=tuple((f"{name}, {change}", name) for (name, _), changes in CHANGES.items() for change in changes),
     published="",
     analyse=analyse,
-    changes={"laptop": {"num_iterations": NUM_ITERATIONS, "num_seeds": 1}},
+    changes={"laptop": {"num_iterations": NUM_ITERATIONS, "gamma": 0.5, "num_seeds": 1}},
 )

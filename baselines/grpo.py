@@ -89,7 +89,8 @@ class Config:
     gamma: float = 0.9
     """Discount from one decision to the next; 1 in the paper, whose episodes are one decision."""
     scale_by_std: bool = True
-    """Divide by the group's standard deviation; False as in Dr. GRPO (arXiv 2503.20783)."""
+    """Divide by the group's standard deviation. False is one half of Dr. GRPO (arXiv 2503.20783); the other is
+    `loss_aggregation="token"` in place of the mean within each episode."""
     tasks: TaskSettings = field(default_factory=TaskSettings)
     """What is played."""
     rollout: RolloutSettings = field(default_factory=RolloutSettings)

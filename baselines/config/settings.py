@@ -50,7 +50,7 @@ class RolloutSettings:
     """Settings of the sampling of episodes."""
 
     temperature: float = 1.0
-    """Divides the logits; recorded log-probabilities include it. 1.0 trains the distribution that is evaluated."""
+    """Divides the logits; recorded log-probabilities include it. 1.0 samples from the model's own distribution."""
     max_new_tokens: int = 32
     """Tokens of one action at most, its end token included. Commands of text games take 3 to 15."""
     max_context_tokens: int = 2048
@@ -186,7 +186,7 @@ class OptimiserSettings:
     learning_rate: float = 1e-6
     """Step size of AdamW. 1e-6 suits pretrained models of 0.5 B and more (arXiv 2510.01132, its best)."""
     weight_decay: float = 0.0
-    """Decoupled weight decay of AdamW."""
+    """Decoupled weight decay of AdamW, on weight matrices; norms, biases and (tied) embeddings have none."""
     adam_beta1: float = 0.9
     """Decay of AdamW's mean of the gradients (arXiv 1711.05101, section 4)."""
     adam_beta2: float = 0.999

@@ -71,7 +71,8 @@ def clip_fraction(
 def k3_kl(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     """Return the estimate of KL(pi || ref) at tokens drawn from pi: `ref / pi - log(ref / pi) - 1`, never negative.
 
-    Equation 4 of arXiv 2402.03300; k3 of J. Schulman, "Approximating KL Divergence" (2020).
+    Equation 4 of arXiv 2402.03300; k3 of J. Schulman, "Approximating KL Divergence" (2020). Its gradient is, on average over
+    tokens drawn from pi, that of KL(ref || pi).
 
     Args:
         logprobs: (B, T) of the policy in training; gradients flow.

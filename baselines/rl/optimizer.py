@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,15 +19,13 @@ def make_optimiser(
 ) -> torch.optim.AdamW:
     """Make AdamW over the policy's trained weights, and the critic's with a rate of their own.
 
-    Each group's `initial_lr` is what the schedule multiplies.
+    Each group's `initial_lr` is what the schedule multiplies. Weight decay reaches matrices of linear layers and LoRA alone.
     """
-    groups = [_group(policy.model, settings.learning_rate)]
+    groups = _groups(policy.model, settings.learning_rate, settings.weight_decay)
     if critic is not None:
-        groups.append(_group(critic, critic_learning_rate))
+        groups += _groups(critic, critic_learning_rate, settings.weight_decay)
     betas = (settings.adam_beta1, settings.adam_beta2)
-    return torch.optim.AdamW(
-        groups, betas=betas, eps=settings.adam_epsilon, weight_decay=settings.weight_decay, fused=True
-    )
+    return torch.optim.AdamW(groups, betas=betas, eps=settings.adam_epsilon, fused=True)
 
 
 def schedule_factor(step: int, num_steps: int, settings: OptimiserSettings) -> float:
@@ -79,9 +78,16 @@ def trained_parameters(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [parameter for group in optimiser.param_groups for parameter in group["params"]]
 
 
-def _group(module: nn.Module, learning_rate: float) -> dict[str, object]:
+def _groups(module: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Return one group for all weights without decay, else one for those that decay and one for the others."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return {"params": trained, "lr": learning_rate, "initial_lr": learning_rate}
+    tables = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Embedding)}
+    decayed = [one for one in trained if weight_decay > 0 and one.ndim > 1 and id(one) not in tables]
+    matrices = {id(one) for one in decayed}
+    others = [one for one in trained if id(one) not in matrices]
+    common = {"lr": learning_rate, "initial_lr": learning_rate}
+    parts = ((others, 0.0), (decayed, weight_decay))
+    return [{"params": weights, "weight_decay": decay, **common} for weights, decay in parts if weights]
 
 
 def _decay(schedule: str, step: int, num_steps: int) -> float:

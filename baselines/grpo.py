@@ -16,6 +16,8 @@ policy (eq. 4), left out at `kl_coef = 0`. Observation tokens carry no loss.
 - `credit="turn"` lets per-step rewards through: an action is judged by what came after it. Members that have finished
   count with G = 0, so the baseline always exists; one standard deviation a group, that of R, keeps turns comparable.
 - `credit="token"` is turn plus the KL penalty from each token on, and needs `kl_placement="reward"`.
+- `credit="step"` is GiGPO (arXiv 2505.10978, section 4): trajectory plus `step_weight` times the same comparison among the
+  decisions of a group that met the same state, with G_is in place of R_i.
 
 A KL penalty in the reward is centred on the group (with credit=token it is not) but never divided by its deviation: in
 a group whose members all earned the same, dividing would blow a penalty's noise up to the size of a success.
@@ -45,15 +47,16 @@ from baselines.config.settings import (
     TaskSettings,
     UpdateSettings,
     check_at_least,
+    check_credit,
     check_fraction,
-    check_one_of,
 )
 from baselines.errors import ConfigError
 from baselines.rl.advantages import (
-    CREDITS,
+    GROUP_DECISIONS,
     Credit,
     decision_index,
     group_scale,
+    mean_scale,
     minus_group_mean,
     per_decision,
     per_token,
@@ -61,10 +64,9 @@ from baselines.rl.advantages import (
 )
 from baselines.rl.batch import Batch
 from baselines.rl.learner import Collected, Learner
-from baselines.rl.policy_update import update_policy
-from baselines.rl.update import fraction_zero_advantage_groups, kl_rewards
+from baselines.rl.policy_update import describe_groups, update_policy, within_states
+from baselines.rl.update import kl_rewards
 from baselines.runs.command import run_command
-from baselines.runs.log import Record
 from baselines.runs.run import TrainResult
 
 
@@ -85,12 +87,16 @@ class Config:
     groups_per_batch: int = 16
     """Tasks of one iteration."""
     credit: Credit = "turn"
-    """What an advantage is given to: trajectory (the paper's), turn or token."""
+    """What an advantage is given to: trajectory (the paper's), turn, token, or step (GiGPO)."""
+    step_weight: float = 1.0
+    """Weight of the comparison within states for `credit="step"`, omega in arXiv 2505.10978 (1 there)."""
     gamma: float = 0.9
     """Discount from one decision to the next; 1 in the paper, whose episodes are one decision."""
     scale_by_std: bool = True
     """Divide by the group's standard deviation. False is one half of Dr. GRPO (arXiv 2503.20783); the other is
-    `loss_aggregation="token"` in place of the mean within each episode."""
+    `loss_aggregation="constant"` in place of the mean within each episode."""
+    scale_by_mean: bool = False
+    """Divide by the group's mean return instead, as in MaxRL (arXiv 2602.02710); 0 for a group whose mean is not above 0."""
     tasks: TaskSettings = field(default_factory=TaskSettings)
     """What is played."""
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
@@ -107,8 +113,11 @@ class Config:
         check_at_least("group_size", self.group_size, 2)
         for name in ("num_iterations", "groups_per_batch"):
             check_at_least(name, getattr(self, name), 1)
-        check_one_of("credit", self.credit, CREDITS)
+        check_credit(self.credit, "step")
         check_fraction("gamma", self.gamma)
+        check_at_least("step_weight", self.step_weight, 0.0)
+        if self.scale_by_mean and self.scale_by_std:
+            raise ConfigError("expected scale_by_std=False with scale_by_mean, which divides in its place, got both")
         self.update.check(self.group_size * self.groups_per_batch)
         if self.credit == "token" and not self.update.kl_in_reward:
             raise ConfigError(
@@ -131,9 +140,7 @@ def train(config: Config) -> TrainResult:
             started = time.perf_counter()
             collected = learner.collect(iteration, config.groups_per_batch, config.group_size)
             advantages = group_advantages(collected, config)
-            record: Record = {
-                "train/groups_without_signal": fraction_zero_advantage_groups(advantages, collected.groups)
-            }
+            record = describe_groups(collected, advantages, config.credit)
             record |= update_policy(learner, collected.batch.with_columns(advantages=advantages), iteration, config)
             learner.close_iteration(iteration, collected, advantages, record, started)
         return learner.finish()
@@ -142,12 +149,18 @@ def train(config: Config) -> TrainResult:
 def group_advantages(collected: Collected, config: Config) -> Tensor:
     """Return (N, T) advantages of an iteration's action tokens."""
     batch, groups = collected.batch, collected.groups
-    index = decision_index(batch.action_mask, batch.turns, "turn" if config.credit == "token" else config.credit)
+    index = decision_index(batch.action_mask, batch.turns, GROUP_DECISIONS[config.credit])
     returns = rewards_to_go(per_decision(batch.rewards, index), config.gamma)
     centred = minus_group_mean(returns, groups)
     if config.scale_by_std:
         centred = centred * group_scale(returns[:, 0], groups)[:, None]
+    if config.scale_by_mean:
+        centred = centred * mean_scale(returns[:, 0], groups)[:, None]
     advantages = per_token(centred, index)
+    if config.credit == "step":
+        advantages = advantages + config.step_weight * within_states(
+            collected, minus_group_mean, config.gamma, config.scale_by_std
+        )
     if config.update.kl_in_reward:
         advantages = advantages + kl_advantages(batch, groups, index, config)
     return advantages

@@ -13,6 +13,8 @@ gives advantages, whitened over the batch, and targets `A_s + V_s` for the criti
   next one: the estimate bridges the observation between them, whose tokens are nobody's decision.
 - `credit="turn"`: one value at the start of each turn, one advantage for all tokens of its action.
 - `credit="trajectory"`: A = R - V(prompt).
+- `credit="bilevel"` (VAGEN, arXiv 2510.16907): the estimate from turn to turn, with gamma, is given to the last token of
+  each turn and handed on to the tokens before it within the turn, with `token_gamma` (see `advantages.bilevel_gae`).
 
 The critic reads the same tokens as the policy, prompt included, from the policy's own hidden states (`critic="head"`) or
 with a model of its own (`critic="separate"`). More than one optimiser step per batch keeps the ratio and the clip alive;
@@ -49,13 +51,14 @@ from baselines.config.settings import (
     TaskSettings,
     UpdateSettings,
     check_at_least,
+    check_credit,
     check_fraction,
     check_one_of,
     check_positive,
 )
 from baselines.rl.advantages import (
-    CREDITS,
     Credit,
+    bilevel_gae,
     decision_index,
     exists,
     first_tokens,
@@ -91,11 +94,13 @@ class Config:
     episodes_per_batch: int = 64
     """Episodes of one iteration, each of a task of its own (256 in arXiv 2510.01132)."""
     credit: Credit = "turn"
-    """What an advantage is given to: token, turn or trajectory."""
+    """What an advantage is given to: token, turn, trajectory, or bilevel (VAGEN)."""
     gamma: float = 0.9
     """Discount from one decision to the next (1.0 in arXiv 2510.01132, its best)."""
     gae_lambda: float = 0.95
     """lambda (0.95 in arXiv 1707.06347, table 3)."""
+    token_gamma: float = 1.0
+    """Discount from one token to the next within a turn, for `credit="bilevel"` (arXiv 2510.16907)."""
     whiten_advantages: bool = True
     """Bring a batch's advantages to zero mean and unit variance."""
     bootstrap_truncated: bool = False
@@ -123,10 +128,11 @@ class Config:
         """Raise `ConfigError` for values outside their range."""
         for name in ("num_iterations", "episodes_per_batch"):
             check_at_least(name, getattr(self, name), 1)
-        check_one_of("credit", self.credit, CREDITS)
+        check_credit(self.credit, "bilevel")
         check_one_of("critic", self.critic, ("head", "separate"))
         check_fraction("gamma", self.gamma)
         check_fraction("gae_lambda", self.gae_lambda)
+        check_fraction("token_gamma", self.token_gamma)
         check_positive("critic_learning_rate", self.critic_learning_rate)
         check_at_least("value_coef", self.value_coef, 0.0)
         if self.value_clip is not None:
@@ -163,14 +169,19 @@ def estimate(learner: Learner, collected: Collected, config: Config) -> tuple[Ba
     critic, batch = learner.critic, collected.batch
     assert critic is not None
     rewards = batch.rewards + kl_rewards(batch, config.update)
-    index = decision_index(batch.action_mask, batch.turns, config.credit)
+    index = decision_index(batch.action_mask, batch.turns, "token" if config.credit == "bilevel" else config.credit)
     decided = first_tokens(index)
     token_values = learner.score(lambda piece: critic.values(learner.policy, piece), batch)
     values = per_decision(token_values * decided, index)
     bootstrap = torch.zeros(len(batch), device=values.device)
     if config.bootstrap_truncated:
         bootstrap = final_values(learner, collected.episodes)
-    advantages = gae(per_decision(rewards, index), values, exists(index), bootstrap, config.gamma, config.gae_lambda)
+    present, discounts = exists(index), (config.gamma, config.gae_lambda)
+    if config.credit == "bilevel":
+        turns = torch.where(present, per_decision(batch.turns, index), -1)
+        advantages = bilevel_gae(per_decision(rewards, index), values, turns, bootstrap, *discounts, config.token_gamma)
+    else:
+        advantages = gae(per_decision(rewards, index), values, present, bootstrap, *discounts)
     targets = per_token(advantages + values, index) * decided
     token_advantages = per_token(advantages, index)
     if config.whiten_advantages:
@@ -200,7 +211,7 @@ def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Re
     settings, meter, critic = config.update, Meter(), learner.critic
     assert critic is not None
     for part, minibatch in enumerate(minibatches(batch, settings, (config.run.seed, iteration))):
-        value_weights = loss_weights(minibatch["decided"] > 0, settings.loss_aggregation)
+        value_weights = loss_weights(minibatch["decided"] > 0, settings.loss_aggregation, settings.loss_length)
         minibatch = minibatch.with_columns(value_weights=value_weights)
         every_row = torch.ones(len(minibatch), dtype=torch.bool, device=value_weights.device)
         for piece in learner.micro_batches(minibatch, every_row):

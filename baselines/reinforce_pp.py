@@ -37,11 +37,11 @@ from baselines.config.settings import (
     TaskSettings,
     UpdateSettings,
     check_at_least,
+    check_credit,
     check_fraction,
-    check_one_of,
 )
 from baselines.errors import ConfigError
-from baselines.rl.advantages import CREDITS, Credit, decision_index, per_decision, per_token, rewards_to_go, whiten
+from baselines.rl.advantages import Credit, decision_index, per_decision, per_token, rewards_to_go, whiten
 from baselines.rl.learner import Collected, Learner
 from baselines.rl.policy_update import update_policy
 from baselines.rl.update import kl_rewards
@@ -82,7 +82,7 @@ class Config:
         """Raise `ConfigError` for values outside their range."""
         for name in ("num_iterations", "episodes_per_batch"):
             check_at_least(name, getattr(self, name), 1)
-        check_one_of("credit", self.credit, CREDITS)
+        check_credit(self.credit)
         check_fraction("gamma", self.gamma)
         self.update.check(self.episodes_per_batch)
         if self.credit == "token" and self.gamma == 1 and not self.update.kl_in_reward:

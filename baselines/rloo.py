@@ -13,6 +13,8 @@ an iteration is REINFORCE's, `A grad log pi`; the paper takes that one step and 
 - `credit="turn"` lets per-step rewards through: an action is judged by what came after it. Members that have finished
   count with G = 0, so the baseline always exists.
 - `credit="token"` is turn plus the KL penalty from each token on, and needs `kl_placement="reward"`.
+- `credit="step"` is trajectory plus `step_weight` times `G_is` minus the mean of the group's other decisions in the same
+  state, the idea of GiGPO (arXiv 2505.10978, section 4) with this baseline.
 
 With `kl_placement="reward"` R holds the KL penalty, as in the paper (section 2). Left out: a reward model. Episodes with
 zero advantage count in the means but are not run through the model, which changes no gradient.
@@ -39,12 +41,12 @@ from baselines.config.settings import (
     TaskSettings,
     UpdateSettings,
     check_at_least,
+    check_credit,
     check_fraction,
-    check_one_of,
 )
 from baselines.errors import ConfigError
 from baselines.rl.advantages import (
-    CREDITS,
+    GROUP_DECISIONS,
     Credit,
     decision_index,
     leave_one_out,
@@ -53,10 +55,9 @@ from baselines.rl.advantages import (
     rewards_to_go,
 )
 from baselines.rl.learner import Collected, Learner
-from baselines.rl.policy_update import update_policy
-from baselines.rl.update import fraction_zero_advantage_groups, kl_rewards
+from baselines.rl.policy_update import describe_groups, update_policy, within_states
+from baselines.rl.update import kl_rewards
 from baselines.runs.command import run_command
-from baselines.runs.log import Record
 from baselines.runs.run import TrainResult
 
 
@@ -77,7 +78,9 @@ class Config:
     groups_per_batch: int = 16
     """Tasks of one iteration."""
     credit: Credit = "turn"
-    """What an advantage is given to: trajectory (the paper's), turn or token."""
+    """What an advantage is given to: trajectory (the paper's), turn, token, or step (as in GiGPO)."""
+    step_weight: float = 1.0
+    """Weight of the comparison within states for `credit="step"`, omega in arXiv 2505.10978 (1 there)."""
     gamma: float = 0.9
     """Discount from one decision to the next; 1 in the paper, whose episodes are one decision."""
     tasks: TaskSettings = field(default_factory=TaskSettings)
@@ -96,8 +99,9 @@ class Config:
         check_at_least("group_size", self.group_size, 2)
         for name in ("num_iterations", "groups_per_batch"):
             check_at_least(name, getattr(self, name), 1)
-        check_one_of("credit", self.credit, CREDITS)
+        check_credit(self.credit, "step")
         check_fraction("gamma", self.gamma)
+        check_at_least("step_weight", self.step_weight, 0.0)
         self.update.check(self.group_size * self.groups_per_batch)
         if self.credit == "token" and not self.update.kl_in_reward:
             raise ConfigError(
@@ -120,9 +124,7 @@ def train(config: Config) -> TrainResult:
             started = time.perf_counter()
             collected = learner.collect(iteration, config.groups_per_batch, config.group_size)
             advantages = leave_one_out_advantages(collected, config)
-            record: Record = {
-                "train/groups_without_signal": fraction_zero_advantage_groups(advantages, collected.groups)
-            }
+            record = describe_groups(collected, advantages, config.credit)
             record |= update_policy(learner, collected.batch.with_columns(advantages=advantages), iteration, config)
             learner.close_iteration(iteration, collected, advantages, record, started)
         return learner.finish()
@@ -131,16 +133,16 @@ def train(config: Config) -> TrainResult:
 def leave_one_out_advantages(collected: Collected, config: Config) -> Tensor:
     """Return (N, T) advantages of an iteration's action tokens."""
     batch, groups = collected.batch, collected.groups
-    index = decision_index(batch.action_mask, batch.turns, "turn" if config.credit == "token" else config.credit)
+    index = decision_index(batch.action_mask, batch.turns, GROUP_DECISIONS[config.credit])
     penalty = kl_rewards(batch, config.update)
     rewards = batch.rewards if config.credit == "token" else batch.rewards + penalty
     returns = rewards_to_go(per_decision(rewards, index), config.gamma)
     advantages = per_token(leave_one_out(returns, groups), index)
-    return (
-        advantages + rewards_to_go(penalty, config.gamma) * batch.action_mask
-        if config.credit == "token"
-        else advantages
-    )
+    if config.credit == "token":
+        return advantages + rewards_to_go(penalty, config.gamma) * batch.action_mask
+    if config.credit == "step":
+        return advantages + config.step_weight * within_states(collected, leave_one_out, config.gamma)
+    return advantages
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 import tyro
 
 from baselines.errors import ConfigError
-from baselines.rl.losses import Aggregation
+from baselines.rl.advantages import CREDITS
+from baselines.rl.losses import RATIO_LEVELS, Aggregation, RatioLevel
 
 KlPlacement: TypeAlias = Literal["reward", "loss"]
 Schedule: TypeAlias = Literal["constant", "linear", "cosine"]
@@ -129,7 +130,13 @@ class UpdateSettings:
     num_minibatches: int = 4
     """Optimiser steps of one pass; with more than one step an iteration the ratio leaves 1 and the clip acts."""
     loss_aggregation: Aggregation = "token"
-    """Mean over all action tokens (arXiv 2503.14476, eq. 8), or within episodes and then over them (arXiv 2402.03300)."""
+    """Mean over all action tokens (arXiv 2503.14476, eq. 8), or within episodes and then over them (arXiv 2402.03300), or
+    a sum within episodes over `loss_length` (Dr. GRPO, arXiv 2503.20783)."""
+    loss_length: int = 1024
+    """Tokens by which `loss_aggregation="constant"` divides an episode's sum."""
+    ratio: RatioLevel = "token"
+    """Span of the importance ratio that is clipped: token (arXiv 1707.06347), turn (arXiv 2512.17008) or sequence (arXiv
+    2507.18071, GSPO). Means of log-ratios stay near 0: clip them more tightly (3e-4 for sequences in GSPO)."""
     clip_coef: float = 0.2
     """eps of the clipped ratio (arXiv 1707.06347, section 6.1)."""
     clip_coef_high: float | None = None
@@ -152,7 +159,9 @@ class UpdateSettings:
                 f"expected num_minibatches to divide the {num_episodes} episodes of an iteration, "
                 f"got {self.num_minibatches}"
             )
-        check_one_of("loss_aggregation", self.loss_aggregation, ("token", "sequence"))
+        check_one_of("loss_aggregation", self.loss_aggregation, ("token", "sequence", "constant"))
+        check_at_least("loss_length", self.loss_length, 1)
+        check_one_of("ratio", self.ratio, RATIO_LEVELS)
         check_positive("clip_coef", self.clip_coef)
         if self.clip_coef_high is not None:
             check_at_least("clip_coef_high", self.clip_coef_high, self.clip_coef)
@@ -309,6 +318,20 @@ def check_fraction(name: str, value: float) -> None:
     """Raise `ConfigError` unless `0 <= value <= 1`."""
     if not 0 <= value <= 1:
         raise ConfigError(f"expected {name} in [0, 1], got {value}")
+
+
+_CREDIT_NEEDS = {
+    "step": "compares the members of a group: use GRPO or RLOO",
+    "bilevel": "needs a critic: use PPO",
+}
+
+
+def check_credit(credit: str, *also: str) -> None:
+    """Raise `ConfigError` unless an algorithm has this credit; `also` are those that it has beside the common ones."""
+    if credit in _CREDIT_NEEDS and credit not in also:
+        known = ", ".join((*CREDITS, *also))
+        raise ConfigError(f"expected credit to be one of {known}, got {credit!r}, which {_CREDIT_NEEDS[credit]}")
+    check_one_of("credit", credit, (*CREDITS, *also))
 
 
 def check_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

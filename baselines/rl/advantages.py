@@ -6,6 +6,9 @@ Credit is given to *decisions*. What counts as one is the choice `credit`:
     turn          an action, all its tokens together, is a decision
     trajectory    the whole episode is one decision
 
+Two kinds of credit combine them. `step` is that of the trajectory plus, by turn, a comparison of decisions that met the same
+state (`step_advantages`); `bilevel` estimates advantages of turns first and of their tokens from them (`bilevel_gae`).
+
 `decision_index` says which decision each action token belongs to; `per_decision` adds up what its tokens earned; an
 estimator works on arrays (N, S) of N episodes and at most S decisions; `per_token` gives the result back to the tokens.
 So one function serves all three, and observation tokens, which are nobody's decision, are never in the way: the value
@@ -17,14 +20,24 @@ Every function is pure. Padding decisions after an episode's end earn 0 and are 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-Credit: TypeAlias = Literal["token", "turn", "trajectory"]
+Credit: TypeAlias = Literal["token", "turn", "trajectory", "step", "bilevel"]
 
 CREDITS: tuple[Credit, ...] = ("token", "turn", "trajectory")
+"""Those that every algorithm has."""
+
+GROUP_DECISIONS: dict[Credit, Credit] = {
+    "token": "turn",
+    "turn": "turn",
+    "trajectory": "trajectory",
+    "step": "trajectory",
+}
+"""Decisions whose returns are compared between the members of a group, by credit."""
 
 # Below this a group's returns differ only by rounding (sums of rewards such as 1/3), and carry no signal.
 ZERO_STD = 1e-6
@@ -36,7 +49,7 @@ def decision_index(action_mask: Tensor, turns: Tensor, credit: Credit) -> Tensor
     Args:
         action_mask: (N, T) True for a token that the policy sampled.
         turns: (N, T) number of the turn that each token stands in, from 0.
-        credit: what is one decision.
+        credit: what is one decision: token, turn or trajectory.
 
     Returns:
         (N, T) decision numbers from 0, -1 off the mask.
@@ -125,6 +138,99 @@ def gae(rewards: Tensor, values: Tensor, present: Tensor, bootstrap: Tensor, gam
     return advantages
 
 
+def bilevel_gae(
+    rewards: Tensor,
+    values: Tensor,
+    turns: Tensor,
+    bootstrap: Tensor,
+    gamma: float,
+    gae_lambda: float,
+    token_gamma: float = 1.0,
+) -> Tensor:
+    r"""Return bi-level advantage estimates over tokens (VAGEN, arXiv 2510.16907).
+
+    The last token of every turn k gets the estimate from turn to turn; it is handed on to the tokens before it, within
+    the turn alone:
+
+        A_k = r_k + gamma V_(k+1) - V_k + gamma lambda A_(k+1)                               V_k: at the turn's last token
+        A_(k,i) = r_(k,i) + gamma_token V_(k,i+1) - V_(k,i) + gamma_token lambda A_(k,i+1)   A_(k,last) = A_k
+
+    Args:
+        rewards: (N, S) what each token earned; that of a turn is at its last token.
+        values: (N, S) the critic's value of the state before each token.
+        turns: (N, S) the turn of each token, from 0; -1 where there is none.
+        bootstrap: (N,) value after the last turn.
+        gamma: discount from one turn to the next.
+        gae_lambda: lambda of both levels.
+        token_gamma: discount from one token to the next.
+
+    Returns:
+        (N, S) advantages, 0 where there is no token.
+    """
+    present = turns >= 0
+    last = present & (turns != torch.cat([turns[:, 1:], torch.full_like(turns[:, :1], -1)], dim=1))
+    turn_rewards, turn_values = (per_decision(torch.where(last, part, 0.0), turns) for part in (rewards, values))
+    estimates = gae(turn_rewards, turn_values, exists(turns), bootstrap, gamma, gae_lambda)
+    turn_advantages = per_token(estimates, turns)
+    advantages = torch.zeros_like(values)
+    next_value, following = torch.zeros_like(bootstrap), torch.zeros_like(bootstrap)
+    for token in reversed(range(values.shape[1])):
+        delta = rewards[:, token] + token_gamma * next_value - values[:, token]
+        within = delta + token_gamma * gae_lambda * following
+        following = torch.where(last[:, token], turn_advantages[:, token], within)
+        advantages[:, token] = torch.where(present[:, token], following, 0.0)
+        next_value = values[:, token]
+    return advantages
+
+
+def state_labels(states: Sequence[Sequence[str]], groups: Tensor) -> Tensor:
+    """Return numbers for the states that decisions were taken in, within each group.
+
+    Args:
+        states: of each of N episodes the states of its decisions, equal strings for equal states (see `Turn.state`).
+        groups: (N,) label of the group that each episode belongs to.
+
+    Returns:
+        (N, S) equal numbers from 0 for decisions of one group in equal states; -1 where there is no decision.
+    """
+    numbers: dict[tuple[int, str], int] = {}
+    labels = torch.full((len(states), max(1, *map(len, states), 1)), -1)
+    for row, (group, met) in enumerate(zip(groups.tolist(), states, strict=True)):
+        for step, state in enumerate(met):
+            labels[row, step] = numbers.setdefault((group, state), len(numbers))
+    return labels.to(groups.device)
+
+
+def has_partner(labels: Tensor) -> Tensor:
+    """Return (N, S) True for a decision with the state of another one; `labels` are those of `state_labels`."""
+    _, inverse, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+    found: Tensor = (labels >= 0) & (counts[inverse] > 1)
+    return found
+
+
+def step_advantages(
+    returns: Tensor, labels: Tensor, baseline: Callable[[Tensor, Tensor], Tensor], scaled: bool = False
+) -> Tensor:
+    """Return `G_s - b_s` among decisions of one state (GiGPO, arXiv 2505.10978, section 4.2).
+
+    Args:
+        returns: (N, S) returns-to-go of turns.
+        labels: (N, S) of `state_labels`.
+        baseline: takes b away, `minus_group_mean` or `leave_one_out`, over the decisions of one state.
+        scaled: divide by the standard deviation of the returns of that state.
+
+    Returns:
+        (N, S) advantages; 0 where no other decision was taken in the state.
+    """
+    chosen = has_partner(labels)
+    if not chosen.any():
+        return torch.zeros_like(returns)
+    centred = baseline(returns[chosen][:, None], labels[chosen])[:, 0]
+    if scaled:
+        centred = centred * group_scale(returns[chosen], labels[chosen])
+    return torch.zeros_like(returns).masked_scatter(chosen, centred)
+
+
 def minus_group_mean(returns: Tensor, groups: Tensor) -> Tensor:
     """Return `G_is - mean_j G_js` over the episodes j of one group (the baseline of arXiv 2402.03300, section 4.1).
 
@@ -162,6 +268,21 @@ def group_scale(returns: Tensor, groups: Tensor) -> Tensor:
     sums, counts, inverse = _group_sums(centred**2, groups)
     stds = (sums / counts).sqrt()[inverse, 0]
     return torch.where(stds > ZERO_STD, 1 / stds.clamp(min=ZERO_STD), torch.zeros_like(stds))
+
+
+def mean_scale(returns: Tensor, groups: Tensor) -> Tensor:
+    """Return `1 / mean(R)` over each group, so that rare successes weigh more (MaxRL, arXiv 2602.02710).
+
+    Args:
+        returns: (N,) undiscounted episode returns.
+        groups: (N,) labels.
+
+    Returns:
+        (N,) factors; 0 throughout a group whose mean is not above 0.
+    """
+    sums, counts, inverse = _group_sums(returns[:, None], groups)
+    means = (sums / counts)[inverse, 0]
+    return torch.where(means > ZERO_STD, 1 / means.clamp(min=ZERO_STD), torch.zeros_like(means))
 
 
 def whiten(advantages: Tensor, action_mask: Tensor) -> Tensor:

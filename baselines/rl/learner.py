@@ -23,6 +23,7 @@ from baselines.config.settings import TaskSettings, UpdateSettings
 from baselines.errors import ConfigError
 from baselines.models.lora import without_lora
 from baselines.models.policy import Policy, check_model_exists, load_policy
+from baselines.rl.advantages import state_labels
 from baselines.rl.batch import Batch, collate
 from baselines.rl.critic import Critic
 from baselines.rl.logprobs import can_pack, score_actions
@@ -75,6 +76,10 @@ class Collected:
     batch: Batch
     record: Record
     seconds: float
+
+    def state_labels(self) -> Tensor:
+        """Return (N, S) labels of the states that turns were taken in; see `advantages.state_labels`."""
+        return state_labels([[turn.state for turn in episode.turns] for episode in self.episodes], self.groups)
 
 
 class Learner:

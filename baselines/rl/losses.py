@@ -12,38 +12,78 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-Aggregation: TypeAlias = Literal["token", "sequence"]
+from baselines.rl.advantages import decision_index, per_decision, per_token
+
+Aggregation: TypeAlias = Literal["token", "sequence", "constant"]
+RatioLevel: TypeAlias = Literal["token", "turn", "sequence"]
+
+RATIO_LEVELS: tuple[RatioLevel, ...] = ("token", "turn", "sequence")
 
 
-def loss_weights(action_mask: Tensor, aggregation: Aggregation) -> Tensor:
+def loss_weights(action_mask: Tensor, aggregation: Aggregation, length: int = 1) -> Tensor:
     """Return the weight of each action token in the mean over a minibatch.
 
     Args:
         action_mask: (B, T) True for a token that the policy sampled, over the whole minibatch.
         aggregation: "token" averages over all action tokens (arXiv 2503.14476, eq. 8, DAPO); "sequence" averages within
-            each episode first, then over episodes (arXiv 2402.03300, eq. 3, GRPO).
+            each episode first, then over episodes (arXiv 2402.03300, eq. 3, GRPO); "constant" adds up the tokens of an
+            episode, divides by `length` and averages over episodes (arXiv 2503.20783, section 3.2, Dr. GRPO).
+        length: the constant, in tokens.
 
     Returns:
-        (B, T) weights that sum to 1 (to the share of episodes that have an action token, for "sequence").
+        (B, T) weights that sum to 1 for "token", to the share of episodes that have an action token for "sequence".
     """
     mask = action_mask.float()
     if aggregation == "token":
         return mask / mask.sum().clamp(min=1)
     if aggregation == "sequence":
         return mask / mask.sum(dim=1, keepdim=True).clamp(min=1) / max(1, len(mask))
-    raise ValueError(f"expected aggregation 'token' or 'sequence', got {aggregation!r}")
+    if aggregation == "constant":
+        return mask / (length * max(1, len(mask)))
+    raise ValueError(f"expected aggregation 'token', 'sequence' or 'constant', got {aggregation!r}")
+
+
+def log_ratios(
+    logprobs: Tensor, old_logprobs: Tensor, action_mask: Tensor, turns: Tensor, level: RatioLevel = "token"
+) -> Tensor:
+    r"""Return the logarithm of the importance ratio of each action token, at the level at which it is clipped.
+
+        token             log r_t = log pi(a_t) - log pi_old(a_t)
+        turn, sequence    log s_t = 1/|m| sum_(u in m) log r_u        m: the tokens of the turn, or of the whole row
+
+    The mean over a span is the geometric mean of its ratios: section 4.1 of arXiv 2507.18071 (GSPO) over a sequence, and
+    the turn-level ratio of arXiv 2511.20718, eq. 4, used by turn-PPO (arXiv 2512.17008), over a turn. The gradient of
+    log s_t is that of log pi(a_t) alone, so that tokens of a span may have advantages of their own; where they have the
+    same, the gradient is that of the mean (GSPO-token, arXiv 2507.18071, section 4.3).
+
+    Args:
+        logprobs: (B, T) of the policy in training; gradients flow.
+        old_logprobs: (B, T) recorded at rollout.
+        action_mask: (B, T) True for a token that the policy sampled.
+        turns: (B, T) number of the turn that each token stands in.
+        level: token, turn or sequence.
+
+    Returns:
+        (B, T) log-ratios; 0 off the action mask, where both log-probabilities are.
+    """
+    log_ratio = logprobs - old_logprobs
+    if level == "token":
+        return log_ratio
+    detached = log_ratio.detach()
+    index = decision_index(action_mask, turns, "turn" if level == "turn" else "trajectory")
+    counts = per_decision(torch.ones_like(detached), index).clamp(min=1)
+    return per_token(per_decision(detached, index) / counts, index) + (log_ratio - detached)
 
 
 def clipped_policy_loss(
-    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip_coef: float, clip_coef_high: float | None = None
+    log_ratio: Tensor, advantages: Tensor, clip_coef: float, clip_coef_high: float | None = None
 ) -> Tensor:
     """Return the clipped surrogate of PPO, negated: `-min(r A, clip(r, 1 - eps, 1 + eps) A)` with `r = pi / pi_old`.
 
     Equation 7 of arXiv 1707.06347; `clip_coef_high` is the separate upper bound of arXiv 2503.14476 (clip-higher).
 
     Args:
-        logprobs: (B, T) of the policy in training; gradients flow.
-        old_logprobs: (B, T) recorded at rollout.
+        log_ratio: (B, T) of `log_ratios`; gradients flow.
         advantages: (B, T).
         clip_coef: eps of the lower bound, and of the upper one unless that is given.
         clip_coef_high: eps of the upper bound.
@@ -51,17 +91,17 @@ def clipped_policy_loss(
     Returns:
         (B, T) loss of each token.
     """
-    ratio = (logprobs - old_logprobs).exp()
+    ratio = log_ratio.exp()
     upper = clip_coef if clip_coef_high is None else clip_coef_high
     clipped = ratio.clamp(1 - clip_coef, 1 + upper)
     return -torch.min(ratio * advantages, clipped * advantages)
 
 
 def clip_fraction(
-    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip_coef: float, clip_coef_high: float | None = None
+    log_ratio: Tensor, advantages: Tensor, clip_coef: float, clip_coef_high: float | None = None
 ) -> Tensor:
     """Return (B, T) 1 where the clip of `clipped_policy_loss` holds the gradient at 0, else 0."""
-    ratio = (logprobs - old_logprobs).exp()
+    ratio = log_ratio.exp()
     upper = clip_coef if clip_coef_high is None else clip_coef_high
     too_high = (ratio > 1 + upper) & (advantages > 0)
     too_low = (ratio < 1 - clip_coef) & (advantages < 0)

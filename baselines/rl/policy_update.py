@@ -1,16 +1,27 @@
-"""The optimiser steps of algorithms without a critic: passes over an iteration's episodes with the clipped policy loss."""
+"""Parts that algorithms without a critic share: their optimiser steps, and what groups of episodes have in common."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from baselines.config.settings import RolloutSettings, RunSettings, UpdateSettings
+from baselines.rl.advantages import (
+    Credit,
+    decision_index,
+    has_partner,
+    per_decision,
+    per_token,
+    rewards_to_go,
+    step_advantages,
+)
 from baselines.rl.batch import Batch
-from baselines.rl.learner import Learner
+from baselines.rl.learner import Collected, Learner
 from baselines.rl.logprobs import score_actions
-from baselines.rl.update import Meter, minibatches, policy_loss, useful_rows
+from baselines.rl.update import Meter, fraction_zero_advantage_groups, minibatches, policy_loss, useful_rows
 from baselines.runs.log import Record
 
 
@@ -47,3 +58,30 @@ def update_policy(learner: Learner, batch: Batch, iteration: int, config: Update
         if meter.is_past(settings.target_kl):
             break
     return meter.record()
+
+
+def within_states(
+    collected: Collected, baseline: Callable[[Tensor, Tensor], Tensor], gamma: float, scaled: bool = False
+) -> Tensor:
+    """Return (N, T) advantages of turns over the other turns of their group in the same state, without a KL penalty.
+
+    Args:
+        collected: an iteration's episodes, in groups.
+        baseline: `advantages.minus_group_mean` or `leave_one_out`.
+        gamma: discount from one turn to the next.
+        scaled: divide by the standard deviation within the state.
+    """
+    batch = collected.batch
+    index = decision_index(batch.action_mask, batch.turns, "turn")
+    returns = rewards_to_go(per_decision(batch.rewards, index), gamma)
+    return per_token(step_advantages(returns, collected.state_labels(), baseline, scaled), index)
+
+
+def describe_groups(collected: Collected, advantages: Tensor, credit: Credit) -> Record:
+    """Return metrics of an iteration's groups; `advantages` are (N, T)."""
+    record: Record = {"train/groups_without_signal": fraction_zero_advantage_groups(advantages, collected.groups)}
+    if credit == "step":
+        labels = collected.state_labels()
+        met = labels >= 0
+        record["train/step_partners"] = float(has_partner(labels)[met].float().mean()) if met.any() else 0.0
+    return record

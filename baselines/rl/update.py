@@ -16,7 +16,15 @@ from torch import Tensor
 from baselines.config.settings import UpdateSettings
 from baselines.rl.batch import Batch, split_by_tokens, split_evenly
 from baselines.rl.logprobs import TokenScores
-from baselines.rl.losses import clip_fraction, clipped_policy_loss, k3_kl, kl_penalty, loss_weights, weighted_sum
+from baselines.rl.losses import (
+    clip_fraction,
+    clipped_policy_loss,
+    k3_kl,
+    kl_penalty,
+    log_ratios,
+    loss_weights,
+    weighted_sum,
+)
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import Record
 
@@ -35,7 +43,8 @@ def minibatches(batch: Batch, settings: UpdateSettings, seed: Sequence[int]) -> 
         order = np.random.default_rng([*seed, epoch]).permutation(len(batch)).tolist()
         for rows in split_evenly(order, settings.num_minibatches):
             part = batch.select(rows)
-            yield part.with_columns(weights=loss_weights(part.action_mask, settings.loss_aggregation))
+            weights = loss_weights(part.action_mask, settings.loss_aggregation, settings.loss_length)
+            yield part.with_columns(weights=weights)
 
 
 def micro_batches(minibatch: Batch, max_tokens: int, useful: Tensor, packed: bool) -> Iterator[Batch]:
@@ -103,7 +112,7 @@ def useful_rows(minibatch: Batch, settings: UpdateSettings) -> Tensor:
 def policy_loss(scores: TokenScores, batch: Batch, settings: UpdateSettings) -> tuple[Tensor, Record]:
     """Return the policy's part of a minibatch's loss over one micro-batch.
 
-        L = sum_t w_t { -min[r_t A_t, clip(r_t) A_t]  -  c_ent H_t  +  beta KL_t }      r_t = pi(a_t) / pi_old(a_t)
+        L = sum_t w_t { -min[r_t A_t, clip(r_t) A_t]  -  c_ent H_t  +  beta KL_t }      r_t of `log_ratios`
 
     Equations 7 and 9 of arXiv 1707.06347, KL_t by equation 4 of arXiv 2402.03300 where it is in the loss.
 
@@ -117,7 +126,8 @@ def policy_loss(scores: TokenScores, batch: Batch, settings: UpdateSettings) -> 
     """
     advantages, old_logprobs = batch["advantages"], batch.old_logprobs
     bounds = settings.clip_coef, settings.clip_coef_high
-    per_token = clipped_policy_loss(scores.logprobs, old_logprobs, advantages, *bounds)
+    log_ratio = log_ratios(scores.logprobs, old_logprobs, batch.action_mask, batch.turns, settings.ratio)
+    per_token = clipped_policy_loss(log_ratio, advantages, *bounds)
     if settings.entropy_coef > 0:
         per_token = per_token - settings.entropy_coef * scores.entropy
     if settings.kl_in_loss:
@@ -129,7 +139,7 @@ def policy_loss(scores: TokenScores, batch: Batch, settings: UpdateSettings) -> 
             "loss": float(loss),
             # k3 of (old, new): tokens were drawn from the old policy.
             "approx_kl": float(k3_kl(old_logprobs, scores.logprobs).sum()),
-            "clip_fraction": float(clip_fraction(scores.logprobs, old_logprobs, advantages, *bounds).sum()),
+            "clip_fraction": float(clip_fraction(log_ratio, advantages, *bounds).sum()),
             "entropy": float(scores.entropy.sum()),
         }
         if "ref_logprobs" in batch.columns:

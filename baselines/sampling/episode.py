@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from hashlib import blake2b
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,7 @@ class Turn:
         end: index after the turn's last token, its end token included.
         cut: True if the action reached `max_new_tokens` and its end token was added, not sampled.
         invalid: True if the environment said that the action was no command (`info["valid_command"]`).
+        state: digest of the observation and the admissible commands; equal in equal states of one task, "" if unknown.
     """
 
     observation: str
@@ -40,11 +43,19 @@ class Turn:
     end: int
     cut: bool = False
     invalid: bool = False
+    state: str = ""
 
     @property
     def last_sampled(self) -> int:
         """Index of the last token that was sampled in this turn."""
         return self.end - 1 - self.cut
+
+
+def state_digest(observation: str, info: Mapping[str, Any]) -> str:
+    """Return the digest of a state: of its observation and of `info["admissible_commands"]`, in any order."""
+    commands = info.get("admissible_commands") or ()
+    texts = [observation, *sorted(map(str, commands))]
+    return blake2b("\0".join(texts).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

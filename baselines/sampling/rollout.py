@@ -34,7 +34,7 @@ from baselines.sampling.environments import (
     reset_env,
     step_env,
 )
-from baselines.sampling.episode import Episode, Turn
+from baselines.sampling.episode import Episode, Turn, state_digest
 from baselines.sampling.listed import ListedCommands, sample_listed
 from baselines.sampling.tokens import sample_tokens
 
@@ -75,6 +75,7 @@ class _Row:
     task_id: str | None = None
     structure: str | None = None
     observation: str = ""
+    state: str = ""
     prompt: list[int] = field(default_factory=list)
     unfed: list[int] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
@@ -107,6 +108,7 @@ class _Row:
         task_id = info.get("task_id")
         self.task_id = None if task_id is None else str(task_id)
         self.structure = _structure(info)
+        self.state = state_digest(self.observation, info)
         self.prompt = self.chat.first_turn(self.observation)
         self._list(info)
 
@@ -125,7 +127,8 @@ class _Row:
             self.unfed.append(end_token)
         decode = self.chat.decode_action if self.listed is None else self.listed.command
         text = decode(action.token_ids)
-        self.turns.append(Turn(self.observation, text, 0.0, start, action_start, len(self.token_ids), cut))
+        end = len(self.token_ids)
+        self.turns.append(Turn(self.observation, text, 0.0, start, action_start, end, cut, state=self.state))
         return text
 
     def see(self, result: StepResult) -> None:
@@ -135,6 +138,7 @@ class _Row:
         self.success = is_success(info, self.terminated, sum(turn.reward for turn in self.turns))
         self.prompt = [] if self.terminated else self.chat.next_turn(self.observation)
         if not self.done:
+            self.state = state_digest(self.observation, info)
             self._list(info)
 
     def episode(self, max_positions: int | None) -> Episode:

@@ -14,16 +14,21 @@ from torch import Tensor
 from baselines.rl.advantages import (
     CREDITS,
     Credit,
+    bilevel_gae,
     decision_index,
     exists,
     first_tokens,
     gae,
     group_scale,
+    has_partner,
     leave_one_out,
+    mean_scale,
     minus_group_mean,
     per_decision,
     per_token,
     rewards_to_go,
+    state_labels,
+    step_advantages,
     whiten,
 )
 
@@ -174,6 +179,76 @@ def test_grpo_of_the_paper_by_hand() -> None:
     advantages = minus_group_mean(returns[:, None], groups)[:, 0] * group_scale(returns, groups)
     assert advantages.tolist() == pytest.approx([1, -1, -1, 1, 0, 0, 0, 0])
     assert leave_one_out(returns[:4, None], groups[:4])[:, 0].tolist() == pytest.approx([2 / 3, -2 / 3, -2 / 3, 2 / 3])
+
+
+def test_maxrl_divides_by_the_mean() -> None:
+    """One success of four weighs 4, three of four weigh 4/3; a group that earns nothing, or less, teaches nothing."""
+    returns = torch.tensor([1.0, 0, 0, 0, 1, 1, 1, 0, 0, 0, -1, 0])
+    groups = torch.arange(3).repeat_interleave(4)
+    assert mean_scale(returns, groups).tolist() == pytest.approx([4.0] * 4 + [4 / 3] * 4 + [0.0] * 4)
+
+
+def test_states_are_compared_within_a_group() -> None:
+    labels = state_labels([["a", "b", "a"], ["a", "c"], ["a"]], torch.tensor([0, 0, 1]))
+    assert labels.tolist() == [[0, 1, 0], [0, 2, -1], [3, -1, -1]]
+    assert has_partner(labels).tolist() == [[True, False, True], [True, False, False], [False] * 3]
+    assert state_labels([[], []], torch.tensor([0, 0])).tolist() == [[-1], [-1]]
+
+
+def test_step_advantages_by_hand() -> None:
+    """Three decisions in the state a, with returns 4, 1 and 1; one each in b and c."""
+    labels = torch.tensor([[0, 1, 0], [0, 2, -1]])
+    returns = torch.tensor([[4.0, 9.0, 1.0], [1.0, 7.0, 0.0]])
+    found = step_advantages(returns, labels, minus_group_mean)
+    assert found.tolist() == [[2, 0, -1], [-1, 0, 0]]
+    scaled = step_advantages(returns, labels, minus_group_mean, scaled=True)
+    root = 2**0.5  # the standard deviation of 4, 1, 1
+    torch.testing.assert_close(scaled, torch.tensor([[2 / root, 0, -1 / root], [-1 / root, 0, 0]]))
+    others = step_advantages(returns, labels, leave_one_out)
+    torch.testing.assert_close(others, torch.tensor([[3.0, 0, -1.5], [-1.5, 0, 0]]))
+    assert (step_advantages(returns, torch.tensor([[0, 1, 2], [3, 4, -1]]), leave_one_out) == 0).all()
+
+
+def test_bilevel_gae_by_hand() -> None:
+    """Two turns, of two tokens and of one; rewards 0.5 and 1; gamma .5, lambda .8, within turns .9."""
+    values = torch.tensor([[0.1, 0.2, 0.3]], dtype=torch.float64)
+    rewards = torch.tensor([[-0.01, 0.5, 1.0]], dtype=torch.float64)  # the first token is charged a KL penalty
+    turns, bootstrap = torch.tensor([[0, 0, 1]]), torch.tensor([0.4], dtype=torch.float64)
+    second = 1.0 + 0.5 * 0.4 - 0.3
+    first = 0.5 + 0.5 * 0.3 - 0.2 + 0.5 * 0.8 * second
+    before = -0.01 + 0.9 * 0.2 - 0.1 + 0.9 * 0.8 * first
+    found = bilevel_gae(rewards, values, turns, bootstrap, 0.5, 0.8, 0.9)
+    assert found[0].tolist() == pytest.approx([before, first, second])
+
+
+@given(episodes=episodes_of, seed=st.integers(0, 99))
+@settings(max_examples=50, deadline=None)
+def test_bilevel_gae_against_brute_force(episodes: list[Played], seed: int) -> None:
+    laid, rng = lay_out(episodes), np.random.default_rng(seed)
+    index = decision_index(laid.action_mask, laid.turns, "token")
+    values = torch.from_numpy(rng.normal(size=(len(episodes), int(index.max()) + 1)))
+    turns = torch.where(exists(index), per_decision(laid.turns, index), -1)
+    bootstrap = torch.from_numpy(rng.normal(size=len(episodes)))
+    found = bilevel_gae(per_decision(laid.rewards, index), values, turns, bootstrap, 0.9, 0.7, 0.95)
+    for row, episode in enumerate(episodes):
+        counts = [said for _, said, _ in episode.turns]
+        ends = np.cumsum(counts) - 1
+        at_ends = [float(values[row, end]) for end in ends]
+        deltas = [
+            reward + 0.9 * after - value
+            for (*_, reward), after, value in zip(
+                episode.turns, [*at_ends[1:], float(bootstrap[row])], at_ends, strict=True
+            )
+        ]
+        expected: list[float] = []
+        for count, end, advantage in zip(counts, ends, to_go(deltas, 0.9 * 0.7), strict=True):
+            chain = [advantage]
+            for token in range(end - 1, end - count, -1):
+                delta = 0.95 * float(values[row, token + 1]) - float(values[row, token])
+                chain.append(delta + 0.95 * 0.7 * chain[-1])
+            expected += chain[::-1]
+        assert found[row][: len(expected)].tolist() == pytest.approx(expected)
+        assert (found[row][len(expected) :] == 0).all()
 
 
 def test_leave_one_out_is_the_mean_baseline_stretched() -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,7 +26,9 @@ from baselines.config.settings import (
 )
 from baselines.errors import BaselinesError, ConfigError, TrainingError
 from baselines.models.policy import Policy
+from baselines.rl.advantages import CREDITS
 from baselines.rl.learner import Learner
+from baselines.rl.losses import RATIO_LEVELS
 from baselines.runs import run
 from baselines.runs.log import MetricsLog, Record, read_metrics
 from baselines.runs.run import TrainResult
@@ -153,14 +156,48 @@ def test_expert_iteration_keeps_the_shortest_successes(cloned: TrainResult, tmp_
         assert rft.update(learner, learner.collect(0, 2, 1).batch, [], 0, config) == {"train/optimiser_steps": 0}
 
 
-@pytest.mark.parametrize("credit", ["token", "turn", "trajectory"])
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_every_credit_in_every_algorithm(name: str, credit: str, cloned: TrainResult, tmp_path: Path) -> None:
-    config = rl_config(
-        name, tmp_path, cloned.model_folder, credit=credit, num_iterations=1, update=KL_IN_REWARD, **small(name)
-    )
-    (record,) = ALGORITHMS[name].train(config).records
-    assert record["train/grad_norm"] > 0
+EXTRA_CREDIT = {"grpo": ("step",), "rloo": ("step",), "ppo": ("bilevel",), "reinforce_pp": ()}
+CREDITS_OF = [(name, credit) for name, extra in EXTRA_CREDIT.items() for credit in (*CREDITS, *extra)]
+
+
+@pytest.mark.parametrize(("name", "credit"), CREDITS_OF)
+def test_every_credit_with_every_ratio(
+    name: str, credit: str, cloned: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "draw_curves", lambda *_: None)
+    losses = set()
+    for ratio in RATIO_LEVELS:
+        settings = RunSettings(out=tmp_path / ratio, num_threads=1, progress=False)
+        update = replace(KL_IN_REWARD, ratio=ratio, num_minibatches=4)
+        config = rl_config(name, tmp_path, cloned.model_folder, credit=credit, num_iterations=1, run=settings)
+        (record,) = ALGORITHMS[name].train(replace(config, update=update, **small(name))).records
+        assert record["train/grad_norm"] > 0
+        assert ("train/step_partners" in record) == (credit == "step")
+        losses.add(record["train/loss"])
+    assert len(losses) == len(RATIO_LEVELS)  # the ratio has left 1, and the levels differ
+
+
+def test_step_credit_by_hand(cloned: TrainResult, tmp_path: Path) -> None:
+    """Of two groups of four: the trajectory's advantage, and the comparison within equal states and lists of commands."""
+    config = rl_config("grpo", tmp_path, cloned.model_folder, credit="step", step_weight=0.5, **small("grpo"))
+    with Learner("GRPO", config) as learner:
+        collected = learner.collect(0, 2, 4)
+    found = grpo.group_advantages(collected, config)
+    plain = grpo.group_advantages(collected, replace(config, credit="trajectory"))
+    for row, episode in enumerate(collected.episodes):
+        group = collected.episodes[row // 4 * 4 : row // 4 * 4 + 4]
+        for turn in range(len(episode.turns)):
+            peers = [
+                sum(config.gamma**k * reward for k, reward in enumerate(other.rewards[step:]))
+                for other in group
+                for step, met in enumerate(other.turns)
+                if met.observation == episode.turns[turn].observation
+            ]
+            own = sum(config.gamma**k * reward for k, reward in enumerate(episode.rewards[turn:]))
+            std = np.std(peers)
+            expected = (own - np.mean(peers)) / std if std > 1e-6 else 0.0
+            token = episode.turns[turn].action_start
+            assert float(found[row, token] - plain[row, token]) == pytest.approx(0.5 * expected, abs=1e-4)
 
 
 class Killed(BaseException):
@@ -381,7 +418,13 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("grpo", {"credit": "token"}, TOKEN_CREDIT),
     ("rloo", {"credit": "token", "update": UpdateSettings(kl_coef=0.1)}, TOKEN_CREDIT),
     ("reinforce_pp", {"credit": "token", "gamma": 1.0}, TOKEN_CREDIT),
-    ("ppo", {"credit": "word"}, "expected credit to be one of token, turn, trajectory, got 'word'"),
+    ("ppo", {"credit": "word"}, "expected credit to be one of token, turn, trajectory, bilevel, got 'word'"),
+    ("ppo", {"credit": "step"}, "got 'step', which compares the members of a group: use GRPO or RLOO"),
+    ("reinforce_pp", {"credit": "bilevel"}, "got 'bilevel', which needs a critic: use PPO"),
+    ("grpo", {"step_weight": -1.0}, "expected step_weight >= 0.0, got -1.0"),
+    ("grpo", {"scale_by_mean": True}, "expected scale_by_std=False with scale_by_mean"),
+    ("grpo", {"update": UpdateSettings(ratio="word")}, "expected ratio to be one of token, turn, sequence, got 'word'"),  # type: ignore[arg-type]
+    ("ppo", {"update": UpdateSettings(loss_length=0)}, "expected loss_length >= 1, got 0"),
     ("ppo", {"gamma": 1.5}, "expected gamma in \\[0, 1\\], got 1.5"),
     ("reinforce_pp", {"gamma": -0.1}, "expected gamma in \\[0, 1\\], got -0.1"),
     ("ppo", {"gae_lambda": 2.0}, "expected gae_lambda in \\[0, 1\\], got 2.0"),

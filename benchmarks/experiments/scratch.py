@@ -27,7 +27,7 @@ EXPERIMENT = Experiment(
             "model": "tiny",
             "sft_epochs": 14,
             "sft_learning_rate": 1e-3,
-            "num_iterations": 120,
+            "num_iterations": 80,
             "gamma": 0.5,
             "num_test_games": 400,
         }

@@ -59,7 +59,7 @@ def card(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
         env_kwargs: Constructor options as JSON, for example '{"solution_length": 12}'.
     """
     env = _make(env_id, env_kwargs)
-    _, info = env.reset(seed=seed)
+    _, info = _reset(env, seed)
     table = Table("", "", title=env_id, show_header=False)
     table.add_row("task_id", info["task_id"])
     for name, value in info["task_card"].items():
@@ -85,7 +85,7 @@ def play(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
         env_kwargs: Constructor options as JSON.
     """
     env = cast(TextAgentEnv, _make(env_id, env_kwargs, preamble=True).unwrapped)
-    observation, info = env.reset(seed=seed)
+    observation, info = _reset(env, seed)
     past: list[tuple[Snapshot, str, dict[str, Any], float]] = []
     total = 0.0
     console.print(shown(observation))
@@ -146,6 +146,8 @@ def bench(
     """
     from textagent_gym.bench import describe_machine, measure
 
+    _check_at_least("steps", steps, 1)
+    _check_at_least("tasks", tasks, 1)
     rows: list[dict[str, float | str]] = []
     for env_id in env_ids:
         _make(env_id, env_kwargs).close()
@@ -200,6 +202,9 @@ def prepare(
         out: Folder for the game files of generated ALFWorld tasks, or file for the records of SWEGym tasks.
         env_kwargs: Constructor options as JSON.
     """
+    _check_at_least("count", count, 1)
+    _check_at_least("first-seed", first_seed, 0)
+    _check_at_least("workers", workers, 1)
     options = {**_options(env_kwargs), "split": split}
     seeds = range(first_seed, first_seed + count)
     for env_id in env_ids:
@@ -231,8 +236,12 @@ def overlap(env_id: EnvId, count: int = 200, env_kwargs: KwargsJson = "{}") -> N
     """
     from textagent_gym.envs.textworld.generation.prepare import shared_structures
 
+    _check_at_least("count", count, 1)
     _make(env_id, env_kwargs).close()
-    found = shared_structures(env_id, _options(env_kwargs), count)
+    try:
+        found = shared_structures(env_id, _options(env_kwargs), count)
+    except ValueError as error:
+        _fail(str(error))
     console.print(
         f"{env_id}: of {count} train games {found['train']} are different, of {count} test games {found['test']}; "
         f"{found['shared']} test games ({100 * found['shared'] / count:.1f} %) occur in train"
@@ -250,9 +259,25 @@ def main() -> None:
 def _make(env_id: str, env_kwargs: str, **more: Any) -> gym.Env[str, str]:
     options = _options(env_kwargs)
     try:
-        return gym.make(env_id, **{**options, **more})
+        env = gym.make(env_id, **{**options, **more})
     except (UnregisteredEnv, DependencyNotInstalled, ValueError, TypeError, OSError) as error:
         _fail(str(error))
+    if not isinstance(env.unwrapped, TextAgentEnv):
+        _fail(f"expected an id that `textagent-gym list` shows or another TextAgentEnv, got {env_id}")
+    return env
+
+
+def _reset(env: gym.Env[str, str], seed: int) -> tuple[str, dict[str, Any]]:
+    _check_at_least("seed", seed, 0)
+    try:
+        return env.reset(seed=seed)
+    except (DependencyNotInstalled, ValueError, OSError) as error:
+        _fail(str(error))
+
+
+def _check_at_least(name: str, value: int | None, low: int) -> None:
+    if value is not None and value < low:
+        _fail(f"expected --{name} >= {low}, got {value}")
 
 
 def _options(env_kwargs: str) -> dict[str, Any]:

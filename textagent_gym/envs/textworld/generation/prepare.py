@@ -57,13 +57,18 @@ def shared_structures(env_id: str, options: dict[str, Any], count: int) -> dict[
 
     Returns:
         `train` and `test`, the different structures of each split, and `shared`, the test games that are in both.
+
+    Raises:
+        ValueError: the tasks of this id are not generated games of TextWorld.
     """
     found: dict[str, list[str]] = {}
     for split in ("train", "test"):
         env = gym.make(env_id, **{**options, "split": split})
-        cards = (env.reset(seed=seed)[1]["task_card"] for seed in range(count))
-        found[split] = [card["details"]["structure"] for card in cards]
+        details = [env.reset(seed=seed)[1]["task_card"]["details"] for seed in range(count)]
         env.close()
+        if any("structure" not in one for one in details):
+            raise ValueError(f"expected an id of generated TextWorld games, got {env_id}")
+        found[split] = [one["structure"] for one in details]
     train = set(found["train"])
     shared = sum(structure in train for structure in found["test"])
     return {"train": len(train), "test": len(set(found["test"])), "shared": shared}

@@ -4,6 +4,8 @@ How to run:
 
     python -m baselines.evaluate --env-id textagent_gym:TextWorld-w2-o3-q4-Dense-v0 --env-kwargs '{"split": "test"}' \
         --model runs/latest/model --num-episodes 200
+    python -m baselines.evaluate --env-id textagent_gym:ALFWorld-v0 --env-kwargs '{"split": "valid_seen"}' \
+        --model runs/latest/model --eval-tasks all
 
 With `--endpoint-model NAME --base-url http://localhost:8000/v1` instead of `--model`, the model of a running server plays.
 """
@@ -20,7 +22,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from baselines.config.settings import JsonObject, RolloutSettings, check_at_least
+from baselines.config.settings import EvalTasks, JsonObject, RolloutSettings, check_at_least
 from baselines.endpoints.endpoint import Endpoint, EndpointSettings, Usage
 from baselines.endpoints.rollout import play_episodes
 from baselines.errors import ConfigError, one_line_errors
@@ -28,6 +30,7 @@ from baselines.models.policy import Policy, check_model_exists, silence_transfor
 from baselines.sampling.environments import EnvPool, Task, TextEnv, is_success, reset_env, step_env
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout
+from baselines.sampling.task_lists import check_each_once, check_pool, choose_tasks
 from baselines.stats import Interval, Method, mean_interval
 from baselines.stats import two_level_interval as two_level_interval
 
@@ -70,38 +73,52 @@ class Evaluation:
 
 
 def evaluate_policy(
-    policy: Policy, pool: EnvPool, seeds: Sequence[int], settings: RolloutSettings, seed: int = 0
+    policy: Policy, pool: EnvPool, seeds: Sequence[int | Task], settings: RolloutSettings, seed: int = 0
 ) -> Evaluation:
     """Play every seed once with a policy.
 
     Args:
         policy: samples the actions.
         pool: lends environments of its first kind.
-        seeds: given to `env.reset`.
+        seeds: given to `env.reset`; or tasks, as `choose_tasks` returns them.
         settings: `temperature=0` plays greedily; `num_envs` episodes are played side by side.
         seed: of the sampling, where the temperature is not 0.
+
+    Raises:
+        ConfigError: the environment has a finite list of tasks, and the seeds would play one of them twice.
     """
-    return summarise(rollout(policy, pool, _tasks(seeds), settings, (seed,)))
+    tasks = _tasks(seeds)
+    check_pool(pool, tasks)
+    return summarise(rollout(policy, pool, tasks, settings, (seed,)))
 
 
 def evaluate_endpoint(
-    endpoint: Endpoint, pool: EnvPool, seeds: Sequence[int], settings: RolloutSettings, seed: int = 0
+    endpoint: Endpoint, pool: EnvPool, seeds: Sequence[int | Task], settings: RolloutSettings, seed: int = 0
 ) -> Evaluation:
     """Play every seed once with the model of an endpoint; otherwise as `evaluate_policy`.
 
     Raises:
+        ConfigError: as of `evaluate_policy`.
         EndpointError: the endpoint does not reply.
     """
-    episodes = play_episodes(endpoint, pool, _tasks(seeds), settings, seed)
+    tasks = _tasks(seeds)
+    check_pool(pool, tasks)
+    episodes = play_episodes(endpoint, pool, tasks, settings, seed)
     return replace(summarise(episodes), usage=endpoint.usage)
 
 
-def evaluate_agent(agent: Agent, env: TextEnv, seeds: Sequence[int]) -> Evaluation:
-    """Play every seed once with `agent(observation, info) -> action`; the environment must end its episodes."""
-    results = [_play(agent, env, seed) for seed in seeds]
+def evaluate_agent(agent: Agent, env: TextEnv, seeds: Sequence[int | Task]) -> Evaluation:
+    """Play every seed once with `agent(observation, info) -> action`; the environment must end its episodes.
+
+    Raises:
+        ConfigError: as of `evaluate_policy`.
+    """
+    tasks = _tasks(seeds)
+    check_each_once(env, tasks)
+    results = [_play(agent, env, task) for task in tasks]
     successes, returns, lengths = zip(*results, strict=True) if results else ((), (), ())
     return Evaluation(
-        seeds=np.array(seeds, dtype=np.int64),
+        seeds=np.array([task.seed for task in tasks], dtype=np.int64),
         successes=np.array(successes, dtype=np.bool_),
         returns=np.array(returns, dtype=np.float64),
         lengths=np.array(lengths, dtype=np.int64),
@@ -149,12 +166,12 @@ def paired_difference_interval(
     return mean_interval(gains, confidence, method, seed, bounds=(-1.0, 1.0))
 
 
-def _tasks(seeds: Sequence[int]) -> list[Task]:
-    return [Task(seed) for seed in seeds]
+def _tasks(seeds: Sequence[int | Task]) -> list[Task]:
+    return [seed if isinstance(seed, Task) else Task(seed) for seed in seeds]
 
 
-def _play(agent: Agent, env: TextEnv, seed: int) -> tuple[bool, float, int]:
-    observation, info = reset_env(env, seed)
+def _play(agent: Agent, env: TextEnv, task: Task) -> tuple[bool, float, int]:
+    observation, info = reset_env(env, task.seed, task.task_id)
     episode_return, length = 0.0, 0
     while True:
         observation, reward, terminated, truncated, info = step_env(env, agent(observation, info))
@@ -178,6 +195,8 @@ class Config:
     """Constructor options of the environment."""
     num_episodes: int = 100
     """Episodes, one per seed."""
+    eval_tasks: EvalTasks | None = None
+    """In place of `num_episodes`, for an environment with a finite list of tasks: all of them, or this many, once each."""
     first_seed: int = 1_000_000
     """The seeds are the `num_episodes` numbers from here on."""
     seed: int = 0
@@ -213,18 +232,29 @@ def evaluate_at(config: Config, temperatures: Sequence[float]) -> list[Evaluatio
     """Play the configured seeds once at each temperature, with one policy or endpoint."""
     config.check()
     kinds, max_broken = [(config.env_id, config.env_kwargs)], config.rollout.max_broken_envs
-    seeds = range(config.first_seed, config.first_seed + config.num_episodes)
     if config.endpoint_model:
         with Endpoint(config.endpoint_model, config.endpoint) as endpoint, EnvPool(kinds, max_broken) as pool:
             sampling = [replace(config.rollout, temperature=temperature) for temperature in temperatures]
+            seeds = _configured_tasks(config, pool)
             return [evaluate_endpoint(endpoint, pool, seeds, settings, config.seed) for settings in sampling]
     check_model_exists(config.model)
     with EnvPool(kinds, max_broken) as pool:
+        seeds = _configured_tasks(config, pool)
         policy = Policy.load(config.model, device=config.device)
         limit = policy.max_context_tokens or config.rollout.max_context_tokens
         limits = replace(config.rollout, max_context_tokens=min(limit, config.rollout.max_context_tokens))
         sampling = [replace(limits, temperature=temperature) for temperature in temperatures]
         return [evaluate_policy(policy, pool, seeds, settings, config.seed) for settings in sampling]
+
+
+def _configured_tasks(config: Config, pool: EnvPool) -> Sequence[int | Task]:
+    if config.eval_tasks is None:
+        return range(config.first_seed, config.first_seed + config.num_episodes)
+    env = pool.lease()
+    try:
+        return choose_tasks(env, config.eval_tasks, config.first_seed)
+    finally:
+        pool.give_back(env)
 
 
 def main() -> None:

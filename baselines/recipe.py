@@ -185,7 +185,13 @@ class Config:
 
     def _run(self, share: float, seed: int, name: str) -> RunSettings:
         return replace(
-            self.run, out=self.folder(share, seed) / name, seed=seed, resume=True, eval_episodes=0, eval_every=0
+            self.run,
+            out=self.folder(share, seed) / name,
+            seed=seed,
+            resume=True,
+            eval_episodes=0,
+            eval_tasks=None,
+            eval_every=0,
         )
 
 

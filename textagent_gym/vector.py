@@ -28,8 +28,9 @@ from gymnasium.vector.utils import batch_space
 from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
-from textagent_gym.knobs import check_integer
+from textagent_gym.knobs import check_choice, check_integer
 from textagent_gym.registration import DOMAINS, load
+from textagent_gym.wrappers import EachTaskOnce
 
 MakeEnv = Callable[[], gym.Env[str, str]]
 
@@ -503,18 +504,34 @@ def _make_vector(
     *,
     processes: int = 1,
     autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+    each_task_once: bool = False,
     max_episode_steps: int | None = None,
     disable_env_checker: bool | None = None,
     **kwargs: Any,
 ) -> TextVectorEnv:
-    """Make environments of a domain; `max_episode_steps` is as of `gym.make`, whose checker is never used here."""
-    make_env = partial(_make_one, entry_point, kwargs, max_episode_steps)
-    return TextVectorEnv(make_env, num_envs, processes=processes, autoreset_mode=autoreset_mode)
+    """Make environments of a domain; `max_episode_steps` is as of `gym.make`, whose checker is never used here.
+
+    With `each_task_once`, for evaluation, the environments share a finite list of tasks: see `wrappers.EachTaskOnce`.
+    """
+    check_choice("each_task_once", each_task_once, (True, False))
+    make_env = partial(_make_one, entry_point, kwargs, max_episode_steps, each_task_once)
+    envs = TextVectorEnv(make_env, num_envs, processes=processes, autoreset_mode=autoreset_mode)
+    if each_task_once:
+        num_tasks = len(envs.get_attr("task_ids")[0])
+        if num_envs > num_tasks:
+            envs.close()
+            raise ValueError(f"expected at most {num_tasks} environments, one for each task, got {num_envs}")
+        envs.set_attr("num_shares", num_envs)
+        envs.set_attr("share", list(range(num_envs)))
+    return envs
 
 
-def _make_one(entry_point: str, kwargs: dict[str, Any], max_episode_steps: int | None = None) -> gym.Env[str, str]:
+def _make_one(
+    entry_point: str, kwargs: dict[str, Any], max_episode_steps: int | None = None, each_task_once: bool = False
+) -> gym.Env[str, str]:
     env: gym.Env[str, str] = load(entry_point)(**kwargs)
-    return env if max_episode_steps in (None, -1) else TimeLimit(env, max_episode_steps)
+    env = env if max_episode_steps in (None, -1) else TimeLimit(env, max_episode_steps)
+    return EachTaskOnce(env) if each_task_once else env
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,7 @@
 Each wrapper works on any `gym.Env` of strings, and each is also a flat option of every environment of this package
 (`show_admissible`, `by_number`, `history`, `action_format`, `invalid_penalty`), so that `gym.make` reaches it. The options
 act in the order of nesting `ShowAdmissible(History(InvalidPenalty(ActionFormat(env))))`, with `ByNumber` in the place of
-`ShowAdmissible`; both forms call the same functions.
+`ShowAdmissible`; both forms call the same functions. `EachTaskOnce` is none of them: it is for evaluation.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import gymnasium as gym
+from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 
 from textagent_gym.knobs import check_choice, check_integer, check_number
@@ -256,3 +257,99 @@ class InvalidPenalty(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         observation, reward, terminated, truncated, info = self.env.step(action)
         penalty = 0.0 if info.get("valid_command", True) else self.penalty
         return observation, float(reward) - penalty, terminated, truncated, info
+
+
+class EachTaskOnce(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
+    """Plays each task of a finite list once, in the order of the list, whoever asks for the next episode.
+
+    For evaluation by code that knows of no tasks and resets when an episode ends, such as `RecordEpisodeStatistics`,
+    vector environments, and `evaluate_policy` of Stable-Baselines3. Seeds draw from a list with repetition.
+
+    - A reset goes on to the next task; where no step was taken, it begins the same task again.
+    - The reset after the last task, with which a vector environment answers the end of its last episode, is idle: it
+      repeats the last observation with `info["idle"]` and no task. A step then raises `ResetNeeded`, so that no task is
+      counted twice. With several shares, steps idle while other shares are played, for as long as these can need.
+    - A further reset, or one with a seed, begins the list again.
+
+    Args:
+        env: Environment with a finite list of tasks (`env.unwrapped.task_ids`).
+        share: Number of the share of the list that is played, from 0. Share i has `(num_tasks + i) // num_shares` tasks, as
+            many as `evaluate_policy` of Stable-Baselines3 counts of environment i.
+        num_shares: Shares into which the list is dealt, one for each environment that is evaluated side by side.
+
+    Attributes:
+        share: As above; may be set before the first reset.
+        num_shares: As above.
+
+    Raises:
+        TypeError: A number is not an integer.
+        ValueError: The environment draws its tasks without end, or a number is out of its range.
+    """
+
+    def __init__(self, env: gym.Env[str, str], share: int = 0, num_shares: int = 1) -> None:
+        check_integer("num_shares", num_shares, low=1)
+        check_integer("share", share, low=0, high=num_shares - 1)
+        RecordConstructorArgs.__init__(self, share=share, num_shares=num_shares)
+        gym.Wrapper.__init__(self, env)
+        if getattr(env.unwrapped, "task_ids", None) is None:
+            raise ValueError(
+                f"expected an environment with a finite list of tasks, got {env}, which draws them without end"
+            )
+        self.share, self.num_shares = share, num_shares
+        self._place = -1
+        self._num_steps = 0
+        self._num_idle: int | None = None
+        self._last = ("", dict[str, Any]())
+        self._budget = 0
+
+    @property
+    def task_ids(self) -> tuple[str, ...]:
+        """Names of the tasks of this share, in the order in which they are played."""
+        names: tuple[str, ...] = self.env.unwrapped.task_ids  # type: ignore[attr-defined]
+        return names[self.num_shares - 1 - self.share :: self.num_shares]
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Begin the next task; `options` may not choose one.
+
+        Raises:
+            ValueError: `options` choose a task.
+        """
+        if options and "task_id" in options:
+            raise ValueError(f"expected options without task_id, since each task is played once, got {options}")
+        if seed is not None or self._num_idle is not None:
+            self._place = -1
+        if self._place < 0 or self._num_steps:
+            self._place += 1
+        self._num_steps = 0
+        if self._place >= len(self.task_ids):
+            self._num_idle = 0
+            return self._idle()
+        self._num_idle = None
+        chosen = {**(options or {}), "task_id": self.task_ids[self._place]}
+        self._last = self.env.reset(seed=seed, options=chosen)
+        self._budget = max(self._budget, getattr(self.env.unwrapped, "max_steps", 0))
+        return self._last
+
+    def step(self, action: str) -> Step:
+        """Step, or idle.
+
+        Raises:
+            gymnasium.error.ResetNeeded: Every task of the list has been played.
+        """
+        if self._num_idle is None:
+            self._num_steps += 1
+            observation, reward, terminated, truncated, info = self.env.step(action)
+            self._last = observation, info
+            return observation, float(reward), terminated, truncated, info
+        # Other shares have at most one task more; their budgets of steps may be somewhat larger.
+        self._num_idle += 1
+        if self.num_shares == 1 or self._num_idle > 2 * self._budget * (len(self.task_ids) + 1):
+            raise ResetNeeded(
+                f"expected at most {len(self.env.unwrapped.task_ids)} episodes, one for each task, got one more"  # type: ignore[attr-defined]
+            )
+        observation, info = self._idle()
+        return observation, 0.0, False, False, info
+
+    def _idle(self) -> tuple[str, dict[str, Any]]:
+        observation, info = self._last
+        return observation, {"admissible_commands": info.get("admissible_commands"), "idle": True}

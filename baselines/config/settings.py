@@ -16,6 +16,7 @@ from baselines.rl.losses import RATIO_LEVELS, Aggregation, RatioLevel
 KlPlacement: TypeAlias = Literal["reward", "loss"]
 Schedule: TypeAlias = Literal["constant", "linear", "cosine"]
 Decode: TypeAlias = Literal["free", "listed"]
+EvalTasks: TypeAlias = Literal["all"] | int
 Curriculum: TypeAlias = Literal["none", "fixed", "adaptive"]
 
 
@@ -250,6 +251,8 @@ class RunSettings:
     """Iterations (SFT: optimiser steps) between evaluations on held-out seeds; 0 for one at the end."""
     eval_episodes: int = 0
     """Held-out seeds of one evaluation, each played once greedily and once sampled at temperature 1; 0 for none."""
+    eval_tasks: EvalTasks | None = None
+    """In place of `eval_episodes`, for environments with a finite list of tasks: all of them, or this many, once each."""
     eval_first_seed: int = 1_000_000
     """Held-out seeds are the `eval_episodes` seeds from here on."""
     eval_env_kwargs: JsonObject = field(default_factory=dict)

@@ -185,7 +185,7 @@ class _Table:
                         self.pool.discard(env, task, broken.where, broken.error)
 
     def _episode(self, number: int, task: Task, env: TextEnv) -> Episode:
-        observation, info = self._call("reset", partial(reset_env, env, task.seed))
+        observation, info = self._call("reset", partial(reset_env, env, task.seed, task.task_id))
         task_id = info.get("task_id")
         messages: list[Message] = []
         turns: list[Turn] = []

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ from baselines.runs.transcripts import write_page, write_transcripts
 from baselines.sampling.environments import EnvKwargs, EnvPool, Task
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout
+from baselines.sampling.task_lists import check_pool, choose_tasks
 
 
 @dataclass(frozen=True)
@@ -294,8 +296,11 @@ class Evaluator:
 
     Args:
         kinds: the environments that are trained on, each an id and its constructor options; each plays all seeds.
-        settings: which seeds, how often, and constructor options for the evaluation alone.
+        settings: which seeds or tasks, how often, and constructor options for the evaluation alone.
         rollout: limits of an episode.
+
+    Raises:
+        ConfigError: the seeds would play a task of a finite list twice, or there are not as many tasks as asked for.
 
     Attributes:
         last: the last evaluation, played greedily; None before the first.
@@ -307,6 +312,9 @@ class Evaluator:
         self._settings = settings
         self._rollout = dataclasses.replace(rollout, num_envs=settings.num_eval_envs)
         self._pool: EnvPool | None = None
+        self._tasks: list[Task] = []
+        if settings.eval_episodes or settings.eval_tasks is not None:  # before anything is trained
+            self._open()
         self.last: Evaluation | None = None
         self.last_sampled: Evaluation | None = None
 
@@ -315,8 +323,8 @@ class Evaluator:
 
         Of several processes all call, and each plays its share.
         """
-        every, count = self._settings.eval_every, self._settings.eval_episodes
-        if count == 0 or not (step == num_steps or (every and step % every == 0)):
+        every = self._settings.eval_every
+        if not self._tasks or not (step == num_steps or (every and step % every == 0)):
             return {}
         self.last, self.last_sampled = self.play(policy, ranks), self.play(policy, ranks, temperature=1.0)
         low, high = self.last.success_interval()
@@ -334,20 +342,37 @@ class Evaluator:
             "eval/sampled_loops": self.last_sampled.loop_rate,
         }
         if len(self._kinds) > 1:
-            for (env_id, _), successes in zip(self._kinds, self.last.successes.reshape(-1, count), strict=True):
-                record[f"eval/success_rate/{env_id}"] = float(successes.mean())
+            kinds = np.array([task.kind for task in self._tasks])
+            for kind, (env_id, _) in enumerate(self._kinds):
+                record[f"eval/success_rate/{env_id}"] = float(self.last.successes[kinds == kind].mean())
         return record
 
     def play(self, policy: Policy, ranks: Ranks, temperature: float = 0.0) -> Evaluation:
         """Play the held-out seeds now, first all of the first environment; every process gets all episodes."""
         settings = dataclasses.replace(self._rollout, temperature=temperature)
+        pool = self._open()
+        first, last = ranks.bounds(len(self._tasks))
+        with ranks.gathered(policy.model):
+            played = rollout(policy, pool, self._tasks[first:last], settings, (0,), first=first)
+        return summarise(ranks.gather(played))
+
+    def _open(self) -> EnvPool:
+        """Return the environments, made and their tasks chosen at the first call."""
         if self._pool is None:
             self._pool = EnvPool(self._kinds, self._rollout.max_broken_envs)
-        tasks = [Task(seed, kind) for kind in range(len(self._kinds)) for seed in self._settings.eval_seeds]
-        first, last = ranks.bounds(len(tasks))
-        with ranks.gathered(policy.model):
-            played = rollout(policy, self._pool, tasks[first:last], settings, (0,), first=first)
-        return summarise(ranks.gather(played))
+            for kind in range(len(self._kinds)):
+                self._tasks += self._tasks_of(self._pool, kind)
+            check_pool(self._pool, self._tasks)
+        return self._pool
+
+    def _tasks_of(self, pool: EnvPool, kind: int) -> list[Task]:
+        if self._settings.eval_tasks is None:
+            return [Task(seed, kind) for seed in self._settings.eval_seeds]
+        env = pool.lease(kind)
+        try:
+            return choose_tasks(env, self._settings.eval_tasks, self._settings.eval_first_seed, kind)
+        finally:
+            pool.give_back(env, kind)
 
     def close(self) -> None:
         """Close the environments."""

@@ -22,10 +22,12 @@ class Task(NamedTuple):
     Attributes:
         seed: given to `env.reset`.
         kind: which kind of the pool's environments plays it.
+        task_id: name of the task, for an environment with a list of them; None lets the seed draw one.
     """
 
     seed: int
     kind: int = 0
+    task_id: str | None = None
 
 
 class EnvPool:
@@ -140,13 +142,13 @@ def make_env(env_id: str, env_kwargs: EnvKwargs) -> TextEnv:
         ) from error
 
 
-def reset_env(env: TextEnv, seed: int) -> ResetResult:
-    """Reset with `seed` and hold the environment to text.
+def reset_env(env: TextEnv, seed: int, task_id: str | None = None) -> ResetResult:
+    """Reset with `seed`, to the task of that name if there is one, and hold the environment to text.
 
     Raises:
         EnvironmentContractError: the observation is not a string.
     """
-    observation, info = env.reset(seed=seed)
+    observation, info = env.reset(seed=seed, options=None if task_id is None else {"task_id": task_id})
     return _text(observation, "reset", env), info
 
 

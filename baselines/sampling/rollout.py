@@ -339,7 +339,9 @@ class _Table:
     def _open(self, count: int) -> None:
         """Reset an environment for each of the next `count` tasks; those whose first turn fits become rows."""
         rows = [self._lease(*self.waiting.popleft()) for _ in range(count)]
-        for row, result in zip(rows, self._each([partial(reset_env, r.env, r.task.seed) for r in rows]), strict=True):
+        for row, result in zip(
+            rows, self._each([partial(reset_env, r.env, r.task.seed, r.task.task_id) for r in rows]), strict=True
+        ):
             if isinstance(result, Exception):
                 self._restart(row, "reset", result)
             else:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from baselines import grpo, sft
 from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings
 from baselines.evaluate import Evaluation, evaluate_agent, evaluate_policy, paired_difference_interval
 from baselines.models.policy import Policy, silence_transformers
-from baselines.sampling.environments import EnvPool
+from baselines.sampling.environments import EnvPool, Task, TextEnv
+from baselines.sampling.task_lists import choose_tasks
 from baselines.stats import mean_interval
 
 ENV_ID = "textagent_gym:SWEGym-Easy-Dense-v0"
@@ -62,8 +63,6 @@ class Config:
     """Tasks of one round."""
     learning_rate: float = 3e-4
     """Of GRPO."""
-    num_test_seeds: int = 60
-    """Seeds of the tasks of the library that GRPO never saw."""
 
 
 def main() -> None:
@@ -103,12 +102,14 @@ def run(config: Config) -> list[dict[str, Any]]:
         )
     )
     rows = []
-    for split, seeds in (("train", range(config.num_train_seeds)), ("test", range(config.num_test_seeds))):
-        chance = evaluate_agent(RandomChoices(), gym.make(ENV_ID, **OPTIONS, split=split), seeds)
+    for split in ("train", "test"):
+        env = gym.make(ENV_ID, **OPTIONS, split=split)
+        tasks = trained_on(env, config.num_train_seeds) if split == "train" else choose_tasks(env, "all")
+        chance = evaluate_agent(RandomChoices(), env, tasks)
         results = {
             "random": chance,
-            "SFT": play(cloned.policy, split, seeds),
-            "SFT + GRPO": play(trained.policy, split, seeds),
+            "SFT": play(cloned.policy, split, tasks),
+            "SFT + GRPO": play(trained.policy, split, tasks),
         }
         rows += [{"split": split, "agent": name, **figures(result, chance)} for name, result in results.items()]
     (config.out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
@@ -140,10 +141,16 @@ def figures(result: Evaluation, chance: Evaluation) -> dict[str, Any]:
     }
 
 
-def play(policy: Policy, split: str, seeds: range) -> Evaluation:
+def trained_on(env: TextEnv, num_seeds: int) -> list[Task]:
+    """Return the tasks that the first seeds draw, each once."""
+    names = (str(env.reset(seed=seed)[1]["task_id"]) for seed in range(num_seeds))
+    return [Task(place, task_id=name) for place, name in enumerate(dict.fromkeys(names))]
+
+
+def play(policy: Policy, split: str, tasks: Sequence[Task]) -> Evaluation:
     """Return one greedy episode per task."""
     with EnvPool([(ENV_ID, {**OPTIONS, "split": split})], ROLLOUT.max_broken_envs) as pool:
-        return evaluate_policy(policy, pool, seeds, replace(ROLLOUT, temperature=0.0, num_envs=16))
+        return evaluate_policy(policy, pool, tasks, replace(ROLLOUT, temperature=0.0, num_envs=16))
 
 
 if __name__ == "__main__":

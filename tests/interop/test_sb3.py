@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,15 +12,21 @@ import pytest
 pytest.importorskip("stable_baselines3")
 pytest.importorskip("sb3_contrib")
 
+import gymnasium as gym
 import torch
+from gymnasium.error import ResetNeeded
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import get_action_masks
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env
+from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from tests.support.blocks import run_with_library
 from tests.support.eight_games import MAX_ACTIONS, make_game, report, score
+from tests.support.rooms import HOT_APPLE, write_room
+from textagent_gym.interop.numeric import AdmissibleActionIndex, HashedBagOfWords
+from textagent_gym.wrappers import EachTaskOnce
 
 OPTIONS: dict[str, Any] = {
     "policy": "MlpPolicy",
@@ -51,6 +59,34 @@ def test_the_mask_reaches_sb3_contrib() -> None:
 
 def test_the_block_on_the_page_runs() -> None:
     assert run_with_library("libraries.md", "MaskablePPO", {"12_288": "256"})["model"].num_timesteps == 256
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_evaluate_policy_plays_each_task_once(num_envs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("TEXTAGENT_GYM_CACHE", str(tmp_path / "cache"))
+    for number in range(7):
+        write_room(tmp_path / "data", HOT_APPLE, name=f"X-None-Y-{number}")
+
+    def make_share(share: int) -> gym.Env[Any, Any]:
+        env = EachTaskOnce(gym.make("textagent_gym:ALFWorld-v0", max_steps=2), share=share, num_shares=num_envs)
+        return HashedBagOfWords(AdmissibleActionIndex(env, max_actions=64))
+
+    envs = DummyVecEnv([partial(make_share, share) for share in range(num_envs)])
+    played: list[str] = []
+
+    def note(local: dict[str, Any], _: object) -> None:
+        if local["done"]:
+            played.append(names[local["i"]])
+        names[local["i"]] = envs.envs[local["i"]].unwrapped.task.task_id
+
+    model = PPO(env=envs, **OPTIONS)
+    for _ in range(2):  # a callback evaluates with the same environments again and again
+        names, played[:] = [""] * num_envs, []
+        evaluate_policy(model, envs, n_eval_episodes=7, callback=note)
+        assert len(set(played)) == 7 and len(played) == 7
+    with pytest.raises(ResetNeeded, match="expected at most 7 episodes"):
+        evaluate_policy(model, envs, n_eval_episodes=8)
 
 
 def test_maskable_ppo_learns_its_games() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from gymnasium import spaces
 
 TOY = "tests.support.toy_text_env:ToyErrands-v0"
@@ -27,6 +28,7 @@ class ToyErrands(gym.Env[str, str]):
         expose_solution: put the winning commands into `info["solution"]` at reset.
         fail_at: raise on this step of every episode, counted from 1 (0: never; -1: at reset).
         healthy_after: only instances whose number, counted in `num_made` from 1, is at most this fail (0: all fail).
+        num_tasks: tasks of a finite list, named in `task_ids`, from which seeds draw (0: drawn without end).
     """
 
     num_made = 0
@@ -40,6 +42,7 @@ class ToyErrands(gym.Env[str, str]):
         split: str = "train",
         fail_at: int = 0,
         healthy_after: int = 0,
+        num_tasks: int = 0,
     ) -> None:
         if split not in ("train", "test"):
             raise ValueError(f"expected split 'train' or 'test', got {split!r}")
@@ -48,6 +51,12 @@ class ToyErrands(gym.Env[str, str]):
         ToyErrands.num_made += 1
         fails = healthy_after == 0 or ToyErrands.num_made <= healthy_after
         self._fail_at = fail_at if fails else 0
+        rng = np.random.default_rng(0)
+        drawn = ("-".join(OBJECTS[index] for index in rng.permutation(len(OBJECTS))[:num_orders]) for _ in iter(int, 1))
+        names: dict[str, None] = {}
+        while len(names) < num_tasks:
+            names[next(drawn)] = None
+        self.task_ids = tuple(names) or None
         self._num_orders, self._max_steps, self._expose = num_orders, max_steps, expose_solution
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
@@ -55,8 +64,12 @@ class ToyErrands(gym.Env[str, str]):
         super().reset(seed=seed)
         if self._fail_at == -1:
             raise RuntimeError("the toy was made to fail")
-        chosen = self.np_random.permutation(len(OBJECTS))[: self._num_orders]
-        self._orders = [OBJECTS[index] for index in chosen]
+        if self.task_ids is None:
+            chosen = self.np_random.permutation(len(OBJECTS))[: self._num_orders]
+            self._orders = [OBJECTS[index] for index in chosen]
+        else:
+            drawn = self.task_ids[int(self.np_random.integers(len(self.task_ids)))]
+            self._orders = (options or {}).get("task_id", drawn).split("-")
         self._done = self._steps = 0
         info = self._info()
         info["task_id"] = "-".join(self._orders)

@@ -39,21 +39,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from baselines.config.settings import (
-    JsonObject,
-    OptimiserSettings,
-    RolloutSettings,
-    RunSettings,
-    TaskSettings,
-    UpdateSettings,
-    check_at_least,
-    check_credit,
-    check_fraction,
-)
+from baselines.config.settings import GroupConfig, RunSettings, UpdateSettings
 from baselines.errors import ConfigError
 from baselines.rl.advantages import (
     GROUP_DECISIONS,
-    Credit,
     decision_index,
     group_scale,
     mean_scale,
@@ -71,61 +60,24 @@ from baselines.runs.run import TrainResult
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(GroupConfig):
     """Options of GRPO."""
 
-    env_id: str
-    """Environment; `package:Id-v0` imports the package first."""
-    env_kwargs: JsonObject = field(default_factory=dict)
-    """Constructor options of the environment."""
-    model: str = "tiny"
-    """`tiny`, `smollm2-135m`, a folder, or a hub name."""
-    num_iterations: int = 50
-    """Rounds of rollout and update."""
-    group_size: int = 4
-    """Episodes of one task, G in the paper (64 there; 4 in arXiv 2510.01132)."""
-    groups_per_batch: int = 16
-    """Tasks of one iteration."""
-    credit: Credit = "turn"
-    """What an advantage is given to: trajectory (the paper's), turn, token, or step (GiGPO)."""
-    step_weight: float = 1.0
-    """Weight of the comparison within states for `credit="step"`, omega in arXiv 2505.10978 (1 there)."""
-    gamma: float = 0.9
-    """Discount from one decision to the next; 1 in the paper, whose episodes are one decision."""
     scale_by_std: bool = True
     """Divide by the group's standard deviation. False is one half of Dr. GRPO (arXiv 2503.20783); the other is
     `loss_aggregation="constant"` in place of the mean within each episode."""
     scale_by_mean: bool = False
     """Divide by the group's mean return instead, as in MaxRL (arXiv 2602.02710); 0 for a group whose mean is not above 0."""
-    tasks: TaskSettings = field(default_factory=TaskSettings)
-    """What is played."""
-    rollout: RolloutSettings = field(default_factory=RolloutSettings)
-    """How episodes are sampled."""
     update: UpdateSettings = field(default_factory=lambda: UpdateSettings(loss_aggregation="sequence"))
     """Passes, clip, KL (beta is 0.04 in the paper) and aggregation (the paper's: by sequence)."""
-    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=3e-4, warmup_steps=12))
-    """AdamW; 3e-4 suits a million weights, 1e-6 a pretrained model (the paper's)."""
     run: RunSettings = field(default_factory=lambda: RunSettings(out=Path("runs/grpo")))
     """Folder, seed, evaluation, checkpoints."""
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
-        check_at_least("group_size", self.group_size, 2)
-        for name in ("num_iterations", "groups_per_batch"):
-            check_at_least(name, getattr(self, name), 1)
-        check_credit(self.credit, "step")
-        check_fraction("gamma", self.gamma)
-        check_at_least("step_weight", self.step_weight, 0.0)
+        super().check()
         if self.scale_by_mean and self.scale_by_std:
             raise ConfigError("expected scale_by_std=False with scale_by_mean, which divides in its place, got both")
-        self.update.check(self.group_size * self.groups_per_batch)
-        if self.credit == "token" and not self.update.kl_in_reward:
-            raise ConfigError(
-                "expected kl_coef > 0 and kl_placement=reward for credit=token (without them it is credit=turn), "
-                f"got kl_coef={self.update.kl_coef}, kl_placement={self.update.kl_placement}"
-            )
-        for settings in (self.tasks, self.rollout, self.optimiser, self.run):
-            settings.check()
 
 
 def train(config: Config) -> TrainResult:

@@ -44,14 +44,9 @@ import torch
 from torch import Tensor
 
 from baselines.config.settings import (
-    JsonObject,
-    OptimiserSettings,
-    RolloutSettings,
+    CreditConfig,
     RunSettings,
-    TaskSettings,
-    UpdateSettings,
     check_at_least,
-    check_credit,
     check_fraction,
     check_one_of,
     check_positive,
@@ -80,23 +75,13 @@ from baselines.sampling.episode import Episode
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(CreditConfig):
     """Options of PPO."""
 
-    env_id: str
-    """Environment; `package:Id-v0` imports the package first."""
-    env_kwargs: JsonObject = field(default_factory=dict)
-    """Constructor options of the environment."""
-    model: str = "tiny"
-    """`tiny`, `smollm2-135m`, a folder, or a hub name."""
-    num_iterations: int = 50
-    """Rounds of rollout and update."""
     episodes_per_batch: int = 64
     """Episodes of one iteration, each of a task of its own (256 in arXiv 2510.01132)."""
     credit: Credit = "turn"
     """What an advantage is given to: token, turn, trajectory, or bilevel (VAGEN)."""
-    gamma: float = 0.9
-    """Discount from one decision to the next (1.0 in arXiv 2510.01132, its best)."""
     gae_lambda: float = 0.95
     """lambda (0.95 in arXiv 1707.06347, table 3)."""
     token_gamma: float = 1.0
@@ -113,33 +98,20 @@ class Config:
     """c_v of eq. 9; a separate critic has a loss of its own, and this scales it."""
     value_clip: float | None = None
     """Largest change of a prediction that counts, in units of the return; None for no clip."""
-    tasks: TaskSettings = field(default_factory=TaskSettings)
-    """What is played."""
-    rollout: RolloutSettings = field(default_factory=RolloutSettings)
-    """How episodes are sampled."""
-    update: UpdateSettings = field(default_factory=UpdateSettings)
-    """Passes, clip, KL and aggregation."""
-    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=3e-4, warmup_steps=12))
-    """AdamW; 3e-4 suits a million weights, 1e-6 a pretrained model."""
     run: RunSettings = field(default_factory=lambda: RunSettings(out=Path("runs/ppo")))
     """Folder, seed, evaluation, checkpoints."""
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
-        for name in ("num_iterations", "episodes_per_batch"):
-            check_at_least(name, getattr(self, name), 1)
-        check_credit(self.credit, "bilevel")
+        check_at_least("episodes_per_batch", self.episodes_per_batch, 1)
         check_one_of("critic", self.critic, ("head", "separate"))
-        check_fraction("gamma", self.gamma)
         check_fraction("gae_lambda", self.gae_lambda)
         check_fraction("token_gamma", self.token_gamma)
         check_positive("critic_learning_rate", self.critic_learning_rate)
         check_at_least("value_coef", self.value_coef, 0.0)
         if self.value_clip is not None:
             check_positive("value_clip", self.value_clip)
-        self.update.check(self.episodes_per_batch)
-        for settings in (self.tasks, self.rollout, self.optimiser, self.run):
-            settings.check()
+        self.check_shared(self.episodes_per_batch, "bilevel")
 
 
 def train(config: Config) -> TrainResult:

@@ -91,7 +91,7 @@ class Config:
     max_context_tokens: int = 2048
     """Longer episodes are left out."""
     observation_coef: float = 0.0
-    """Weight of the loss on observation tokens, beside that on actions."""
+    """Weight of the loss on observation tokens; that on actions has weight 1."""
     vocab_size: int = 2048
     """Tokens of the byte-level BPE, trained on the episodes."""
     hidden_size: int = 128

@@ -29,19 +29,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from baselines.config.settings import (
-    JsonObject,
-    OptimiserSettings,
-    RolloutSettings,
-    RunSettings,
-    TaskSettings,
-    UpdateSettings,
-    check_at_least,
-    check_credit,
-    check_fraction,
-)
+from baselines.config.settings import CreditConfig, RunSettings, check_at_least
 from baselines.errors import ConfigError
-from baselines.rl.advantages import Credit, decision_index, per_decision, per_token, rewards_to_go, whiten
+from baselines.rl.advantages import decision_index, per_decision, per_token, rewards_to_go, whiten
 from baselines.rl.learner import Collected, Learner
 from baselines.rl.policy_update import update_policy
 from baselines.rl.update import kl_rewards
@@ -50,48 +40,23 @@ from baselines.runs.run import TrainResult
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(CreditConfig):
     """Options of REINFORCE++."""
 
-    env_id: str
-    """Environment; `package:Id-v0` imports the package first."""
-    env_kwargs: JsonObject = field(default_factory=dict)
-    """Constructor options of the environment."""
-    model: str = "tiny"
-    """`tiny`, `smollm2-135m`, a folder, or a hub name."""
-    num_iterations: int = 50
-    """Rounds of rollout and update."""
     episodes_per_batch: int = 64
     """Episodes of one iteration, each of a task of its own."""
-    credit: Credit = "turn"
-    """What an advantage is given to: trajectory, turn, or token (the paper's, with a KL penalty in the reward)."""
-    gamma: float = 0.9
-    """Discount from one decision to the next (1 in the paper)."""
-    tasks: TaskSettings = field(default_factory=TaskSettings)
-    """What is played."""
-    rollout: RolloutSettings = field(default_factory=RolloutSettings)
-    """How episodes are sampled."""
-    update: UpdateSettings = field(default_factory=UpdateSettings)
-    """Passes, clip, KL and aggregation."""
-    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=3e-4, warmup_steps=12))
-    """AdamW; 3e-4 suits a million weights, 1e-6 a pretrained model."""
     run: RunSettings = field(default_factory=lambda: RunSettings(out=Path("runs/reinforce_pp")))
     """Folder, seed, evaluation, checkpoints."""
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
-        for name in ("num_iterations", "episodes_per_batch"):
-            check_at_least(name, getattr(self, name), 1)
-        check_credit(self.credit)
-        check_fraction("gamma", self.gamma)
-        self.update.check(self.episodes_per_batch)
+        check_at_least("episodes_per_batch", self.episodes_per_batch, 1)
+        self.check_shared(self.episodes_per_batch)
         if self.credit == "token" and self.gamma == 1 and not self.update.kl_in_reward:
             raise ConfigError(
                 "expected kl_coef > 0 and kl_placement=reward, or gamma < 1, for credit=token (without them it is "
                 f"credit=turn), got kl_coef={self.update.kl_coef}, kl_placement={self.update.kl_placement}, gamma=1"
             )
-        for settings in (self.tasks, self.rollout, self.optimiser, self.run):
-            settings.check()
 
 
 def train(config: Config) -> TrainResult:

@@ -26,16 +26,7 @@ from pathlib import Path
 
 import torch
 
-from baselines.config.settings import (
-    JsonObject,
-    OptimiserSettings,
-    RolloutSettings,
-    RunSettings,
-    TaskSettings,
-    UpdateSettings,
-    check_at_least,
-    check_fraction,
-)
+from baselines.config.settings import LearnerConfig, RunSettings, UpdateSettings, check_at_least, check_fraction
 from baselines.rl.batch import Batch
 from baselines.rl.learner import Learner
 from baselines.rl.logprobs import score_actions
@@ -48,41 +39,24 @@ from baselines.sampling.episode import Episode
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(LearnerConfig):
     """Options of expert iteration."""
 
-    env_id: str
-    """Environment; `package:Id-v0` imports the package first."""
-    env_kwargs: JsonObject = field(default_factory=dict)
-    """Constructor options of the environment."""
-    model: str = "tiny"
-    """`tiny`, `tiny-base`, `smollm2-135m`, a folder, or a hub name."""
-    num_iterations: int = 50
-    """Rounds of rollout and update."""
     episodes_per_batch: int = 64
     """Episodes of one iteration, each of a task of its own."""
     keep_shortest: float = 1.0
     """Share of the successful episodes that is imitated, the shortest first."""
-    tasks: TaskSettings = field(default_factory=TaskSettings)
-    """Tasks that are played."""
-    rollout: RolloutSettings = field(default_factory=RolloutSettings)
-    """Sampling of the episodes."""
     update: UpdateSettings = field(default_factory=UpdateSettings)
     """Passes and aggregation; clip, entropy and KL have no part in this loss and are refused."""
-    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=3e-4, warmup_steps=12))
-    """AdamW; 3e-4 suits a million weights, 1e-6 a pretrained model."""
     run: RunSettings = field(default_factory=lambda: RunSettings(out=Path("runs/rft")))
     """Folder, seed, evaluation, checkpoints."""
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
-        for name in ("num_iterations", "episodes_per_batch"):
-            check_at_least(name, getattr(self, name), 1)
+        check_at_least("episodes_per_batch", self.episodes_per_batch, 1)
         check_fraction("keep_shortest", self.keep_shortest)
-        self.update.check(self.episodes_per_batch)
+        self.check_shared(self.episodes_per_batch)
         self.update.check_unused("kl_coef", "entropy_coef")
-        for settings in (self.tasks, self.rollout, self.optimiser, self.run):
-            settings.check()
 
 
 def train(config: Config) -> TrainResult:

@@ -205,7 +205,7 @@ def report(results: dict[str, Evaluation], sampled: dict[str, Evaluation], confi
 
 
 def draw_success(before: Evaluation, records: list[Record], results: dict[str, Evaluation], path: Path) -> None:
-    """Draw success on validation games during training, with its interval, beside random play and the start."""
+    """Draw success on validation games during training, with its interval, and that of random play and the start."""
     low, high = before.success_interval()
     start: Record = {"step": 0, "eval/success_rate": before.success_rate, "eval/ci_low": low, "eval/ci_high": high}
     points = [start, *(record for record in records if "eval/success_rate" in record)]

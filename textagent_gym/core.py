@@ -14,9 +14,9 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from textagent_gym.contract import Info, RewardScale, Snapshot, Split, StepResult, TaskCard, TaskT
-from textagent_gym.knobs import check_choice, check_integer, check_number
-from textagent_gym.rewards import MilestoneReward
-from textagent_gym.spaces import AnyText
+from textagent_gym.mechanics.knobs import check_choice, check_integer, check_number
+from textagent_gym.mechanics.rewards import MilestoneReward
+from textagent_gym.mechanics.spaces import AnyText
 from textagent_gym.wrappers import (
     ACTION_FORMS,
     FORM_RULES,

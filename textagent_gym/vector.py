@@ -28,7 +28,7 @@ from gymnasium.vector.utils import batch_space
 from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
-from textagent_gym.knobs import check_choice, check_integer
+from textagent_gym.mechanics.knobs import check_choice, check_integer
 from textagent_gym.registration import DOMAINS, load
 from textagent_gym.wrappers import EachTaskOnce
 

@@ -17,7 +17,7 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 
-from textagent_gym.knobs import check_choice, check_integer, check_number
+from textagent_gym.mechanics.knobs import check_choice, check_integer, check_number
 
 ActionForm = Literal["plain", "tag", "last_line"]
 """How an action carries its command: as it is, in the last `<action>` tag, or on the last line that is not empty."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import tyro
 
 from baselines.errors import ConfigError
-from baselines.rl.advantages import CREDITS
+from baselines.rl.advantages import CREDITS, Credit
 from baselines.rl.losses import RATIO_LEVELS, Aggregation, RatioLevel
 
 KlPlacement: TypeAlias = Literal["reward", "loss"]
@@ -98,7 +98,7 @@ class TaskSettings:
     first_train_seed: int = 0
     """The first of these seeds. SFT demonstrates the seeds from 0 on: from `num_demos` on nothing was demonstrated."""
     also: JsonObject = field(default_factory=dict)
-    """Further environment ids and their weights beside `env_id` (weight 1), such as '{"package:Harder-v0": 0.5}'; for a
+    """Further environment ids and their weights (that of `env_id` is 1), such as '{"package:Harder-v0": 0.5}'; for a
     curriculum, in the order of the stages. All take `env_kwargs`."""
     curriculum: Curriculum = "none"
     """none: a mixture by weight. fixed: each id for an equal share of the iterations, in order. adaptive: on to the next
@@ -305,6 +305,84 @@ class RunSettings:
         return range(self.eval_first_seed, self.eval_first_seed + self.eval_episodes)
 
 
+@dataclass(frozen=True)
+class LearnerConfig:
+    """Options of every algorithm that plays episodes and learns from them, iteration by iteration."""
+
+    env_id: str
+    """Environment; `package:Id-v0` imports the package first."""
+    env_kwargs: JsonObject = field(default_factory=dict)
+    """Constructor options of the environment."""
+    model: str = "tiny"
+    """`tiny`, `tiny-base`, `smollm2-135m`, a folder, or a hub name."""
+    num_iterations: int = 50
+    """Rounds of rollout and update."""
+    tasks: TaskSettings = field(default_factory=TaskSettings)
+    """Tasks that are played."""
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    """Sampling of the episodes."""
+    update: UpdateSettings = field(default_factory=UpdateSettings)
+    """Passes, clip, KL and aggregation."""
+    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=3e-4, warmup_steps=12))
+    """AdamW; 3e-4 suits a million weights, 1e-6 a pretrained model."""
+    run: RunSettings = field(default_factory=RunSettings)
+    """Folder, seed, evaluation, checkpoints."""
+
+    def check_shared(self, num_episodes: int) -> None:
+        """Raise `ConfigError` for values outside their range; `num_episodes` are those of an iteration."""
+        check_at_least("num_iterations", self.num_iterations, 1)
+        self.update.check(num_episodes)
+        for settings in (self.tasks, self.rollout, self.optimiser, self.run):
+            settings.check()
+
+
+@dataclass(frozen=True)
+class CreditConfig(LearnerConfig):
+    """Options of algorithms that weight actions by advantages."""
+
+    credit: Credit = "turn"
+    """What an advantage is given to: trajectory, turn or token."""
+    gamma: float = 0.9
+    """Discount from one decision to the next; 1 in the papers."""
+
+    def check_shared(self, num_episodes: int, *further_credits: str) -> None:
+        """Raise `ConfigError` for values outside their range.
+
+        Args:
+            num_episodes: those of an iteration.
+            further_credits: kinds of credit that the algorithm has in addition to the common ones.
+        """
+        check_credit(self.credit, *further_credits)
+        check_fraction("gamma", self.gamma)
+        super().check_shared(num_episodes)
+
+
+@dataclass(frozen=True)
+class GroupConfig(CreditConfig):
+    """Options of algorithms that play each task several times and compare the episodes."""
+
+    group_size: int = 4
+    """Episodes of one task (4 in arXiv 2510.01132)."""
+    groups_per_batch: int = 16
+    """Tasks of one iteration."""
+    credit: Credit = "turn"
+    """What an advantage is given to: trajectory (the papers'), turn, token, or step (GiGPO)."""
+    step_weight: float = 1.0
+    """Weight of the comparison within states for `credit="step"`, omega in arXiv 2505.10978 (1 there)."""
+
+    def check(self) -> None:
+        """Raise `ConfigError` for values outside their range."""
+        check_at_least("group_size", self.group_size, 2)
+        check_at_least("groups_per_batch", self.groups_per_batch, 1)
+        check_at_least("step_weight", self.step_weight, 0.0)
+        self.check_shared(self.group_size * self.groups_per_batch, "step")
+        if self.credit == "token" and not self.update.kl_in_reward:
+            raise ConfigError(
+                "expected kl_coef > 0 and kl_placement=reward for credit=token (without them it is credit=turn), "
+                f"got kl_coef={self.update.kl_coef}, kl_placement={self.update.kl_placement}"
+            )
+
+
 def check_at_least(name: str, value: float, minimum: float) -> None:
     """Raise `ConfigError` unless `value >= minimum`."""
     if not value >= minimum:
@@ -330,7 +408,7 @@ _CREDIT_NEEDS = {
 
 
 def check_credit(credit: str, *also: str) -> None:
-    """Raise `ConfigError` unless an algorithm has this credit; `also` are those that it has beside the common ones."""
+    """Raise `ConfigError` unless an algorithm has this credit; `also` are those beyond the common ones."""
     if credit in _CREDIT_NEEDS and credit not in also:
         known = ", ".join((*CREDITS, *also))
         raise ConfigError(f"expected credit to be one of {known}, got {credit!r}, which {_CREDIT_NEEDS[credit]}")

@@ -1,29 +1,20 @@
-"""Episodes through an endpoint: played in words, and given tokens and log-probabilities afterwards.
-
-An endpoint takes text and returns text, so an episode that it has played holds no token. Evaluation wants none; for
-training, `recompute` encodes the words turn by turn and scores them with a policy that has the endpoint's weights.
-"""
+"""Episodes through an endpoint, for evaluation: an endpoint takes and returns text, so they hold no tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from threading import BoundedSemaphore, Lock
 from typing import TypeVar
 
 import numpy as np
-import torch
 
-from baselines.config.settings import RolloutSettings, check_positive
+from baselines.config.settings import RolloutSettings
 from baselines.endpoints.endpoint import Endpoint, Reply
 from baselines.errors import ConfigError, ContextLengthError, EnvironmentContractError
-from baselines.models.chat import ChatFormat, Message
-from baselines.models.policy import Policy
-from baselines.rl.batch import collate, split_by_tokens
-from baselines.rl.logprobs import can_pack, score_actions
-from baselines.sampling.demonstrations import Demonstration, encode_demonstration
+from baselines.models.chat import Message
 from baselines.sampling.environments import EnvPool, Task, TextEnv, is_success, reset_env, step_env
 from baselines.sampling.episode import Episode, Turn
 
@@ -68,78 +59,6 @@ def play_episodes(
             executor.shutdown(wait=False, cancel_futures=True)
             raise
         return [play.result() for play in plays]
-
-
-def recompute(
-    policy: Policy, episodes: Sequence[Episode], temperature: float = 1.0, max_tokens: int = 8192
-) -> list[Episode]:
-    """Give episodes that were played in words their tokens, action mask and log-probabilities.
-
-    The tokens are those of the text: the sampled ones, wherever the model spells a text as its tokenizer does. Bytes that
-    are no text, and outer white space of an action, are not in it.
-
-    Args:
-        policy: has the weights and the chat template of the model that played.
-        episodes: as `play_episodes` returns them.
-        temperature: that of the sampling, > 0.
-        max_tokens: of one forward pass.
-
-    Raises:
-        ConfigError: the temperature is not above 0, or an episode is longer than the model's context.
-    """
-    check_positive("temperature", temperature)
-    encoded = [_encode(policy.chat, episode, policy.max_context_tokens) for episode in episodes]
-    acting = [number for number, episode in enumerate(encoded) if episode.turns]
-    lengths = [encoded[number].num_tokens for number in acting]
-    for piece in split_by_tokens(lengths, max_tokens, can_pack(policy.model)):
-        numbers = [acting[place] for place in piece]
-        batch = collate([encoded[number] for number in numbers], policy.pad_token_id, policy.device)
-        with torch.no_grad():
-            rows = score_actions(policy, batch, temperature).logprobs.cpu().numpy()
-        for number, row in zip(numbers, rows, strict=True):
-            encoded[number] = replace(encoded[number], logprobs=row[: encoded[number].num_tokens])
-    return encoded
-
-
-def _encode(chat: ChatFormat, episode: Episode, max_positions: int | None) -> Episode:
-    """Return the episode with its tokens, as if a policy had sampled them."""
-    words = Demonstration(
-        seed=episode.seed,
-        task_id=episode.task_id,
-        observations=(*(turn.observation for turn in episode.turns), episode.final_observation),
-        actions=tuple(turn.action for turn in episode.turns),
-        rewards=episode.rewards,
-        success=episode.success,
-        terminated=episode.terminated,
-        truncated=episode.truncated,
-    )
-    encoded = encode_demonstration(chat, words)
-    limit = max_positions or encoded.num_tokens
-    if encoded.num_tokens > limit:
-        raise ConfigError(
-            f"expected episodes of at most {limit} tokens, the context of the policy, got {encoded.num_tokens} tokens "
-            f"in that of seed {episode.seed}"
-        )
-    turns = tuple(
-        # A turn that was cut before it said anything keeps its end token: something must carry its reward.
-        replace(
-            played,
-            start=turn.start,
-            action_start=turn.action_start,
-            end=turn.end,
-            cut=played.cut and turn.end - turn.action_start > 1,
-        )
-        for turn, played in zip(encoded.turns, episode.turns, strict=True)
-    )
-    encoded.action_mask[[turn.end - 1 for turn in turns if turn.cut]] = False
-    final_prompt = [] if episode.terminated or not turns else chat.next_turn(episode.final_observation)
-    fits = max_positions is None or encoded.num_tokens + len(final_prompt) <= max_positions
-    return replace(
-        encoded,
-        turns=turns,
-        truncated_by_context=episode.truncated_by_context,
-        final_prompt=np.array(final_prompt if fits else [], dtype=np.int64),
-    )
 
 
 class _BrokenEnvError(Exception):

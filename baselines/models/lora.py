@@ -1,4 +1,4 @@
-"""LoRA (arXiv 2106.09685): frozen weights W, and trained B A of low rank beside them, W x + alpha / rank * B A x.
+"""LoRA (arXiv 2106.09685): frozen weights W, and trained B A of low rank, W x + alpha / rank * B A x.
 
 The layers are `peft`'s; the model keeps its transformers class, so rollouts and scores need not know. B starts at 0,
 so a new adapter changes nothing, and the model without its adapter stays the initial one: a KL term needs no second

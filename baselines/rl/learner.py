@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from gymnasium.error import DependencyNotInstalled
 from torch import Tensor
 
-from baselines.config.settings import TaskSettings, UpdateSettings
+from baselines.config.settings import LearnerConfig
 from baselines.errors import ConfigError
 from baselines.models.lora import without_lora
 from baselines.models.policy import Policy, check_model_exists, load_policy
@@ -28,35 +28,16 @@ from baselines.rl.batch import Batch, collate
 from baselines.rl.critic import Critic
 from baselines.rl.logprobs import can_pack, score_actions
 from baselines.rl.optimizer import apply_gradients, make_optimiser, schedule_factor, trained_parameters
-from baselines.rl.tasks import TaskSchedule
 from baselines.rl.update import Meter, empty_row, micro_batches, score_in_chunks
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import LiveLine, Record, warn
-from baselines.runs.run import EpisodeWriter, Evaluator, PolicyConfig, TrainResult, open_policy, open_run, prepare_torch
-from baselines.sampling.demonstrations import collect_texts
-from baselines.sampling.environments import EnvKwargs, EnvPool, Task
+from baselines.runs.run import EpisodeWriter, Evaluator, TrainResult, open_policy, open_run, prepare_torch
+from baselines.sampling.environments import EnvPool, Task, TaskSchedule, collect_texts
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout
 
 if TYPE_CHECKING:  # needs Ray
     from baselines.sampling.ray_rollout import RayWorkers
-
-
-class LearnerConfig(PolicyConfig, Protocol):
-    """Fields of every algorithm's `Config`."""
-
-    @property
-    def env_id(self) -> str: ...  # noqa: D102
-    @property
-    def env_kwargs(self) -> EnvKwargs: ...  # noqa: D102
-    @property
-    def model(self) -> str: ...  # noqa: D102
-    @property
-    def num_iterations(self) -> int: ...  # noqa: D102
-    @property
-    def tasks(self) -> TaskSettings: ...  # noqa: D102
-    @property
-    def update(self) -> UpdateSettings: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)

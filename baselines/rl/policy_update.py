@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from baselines.config.settings import RolloutSettings, RunSettings, UpdateSettings
+from baselines.config.settings import LearnerConfig
 from baselines.rl.advantages import (
     Credit,
     decision_index,
@@ -25,18 +24,7 @@ from baselines.rl.update import Meter, fraction_zero_advantage_groups, minibatch
 from baselines.runs.log import Record
 
 
-class UpdateConfig(Protocol):
-    """The settings of an algorithm that its optimiser steps depend on."""
-
-    @property
-    def rollout(self) -> RolloutSettings: ...  # noqa: D102
-    @property
-    def update(self) -> UpdateSettings: ...  # noqa: D102
-    @property
-    def run(self) -> RunSettings: ...  # noqa: D102
-
-
-def update_policy(learner: Learner, batch: Batch, iteration: int, config: UpdateConfig) -> Record:
+def update_policy(learner: Learner, batch: Batch, iteration: int, config: LearnerConfig) -> Record:
     """Take `update_epochs * num_minibatches` optimiser steps on one iteration's episodes and return their metrics.
 
     Args:

@@ -77,7 +77,7 @@ def save_checkpoint(
     counters: dict[str, float] | None = None,
     keep: int = 2,
 ) -> Checkpoint:
-    """Write a checkpoint beside the others, give it its name when it is complete, and drop all but the newest.
+    """Write a checkpoint, give it its name when it is complete, and drop all but the newest.
 
     Of several processes all call, and the first writes.
 

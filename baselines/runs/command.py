@@ -13,8 +13,7 @@ from baselines.config.settings import RunSettings
 from baselines.errors import one_line_errors
 from baselines.models.policy import silence_transformers
 from baselines.runs.checkpoint import list_checkpoints
-from baselines.runs.diagnosis import diagnose
-from baselines.runs.log import warn
+from baselines.runs.log import diagnose, warn
 from baselines.runs.run import TrainResult, clear_failed_start, is_claimed
 
 

@@ -1,4 +1,4 @@
-"""Expert play, and any play that yields text: what supervised training and the tiny tokenizer are made from."""
+"""Expert play: the episodes that supervised training imitates."""
 
 from __future__ import annotations
 
@@ -126,31 +126,6 @@ def encode_demonstration(chat: ChatFormat, demonstration: Demonstration) -> Epis
         truncated_by_context=False,
         final_observation=demonstration.observations[-1],
     )
-
-
-def collect_texts(env: TextEnv, seeds: Iterable[int], max_steps: int = 10) -> list[str]:
-    """Play at random where the environment names admissible commands, and return all text that was seen.
-
-    Args:
-        env: any environment of strings; without `info["admissible_commands"]` only first observations are collected.
-        seeds: one episode each; each also seeds its own random choices.
-        max_steps: steps of one episode at most.
-    """
-    texts: list[str] = []
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        observation, info = reset_env(env, seed)
-        texts.append(observation)
-        for _ in range(max_steps):
-            commands = info.get("admissible_commands")
-            if not commands:
-                break
-            texts += commands
-            observation, _, terminated, truncated, info = step_env(env, str(rng.choice(list(commands))))
-            texts.append(observation)
-            if terminated or truncated:
-                break
-    return texts
 
 
 def _play(env: TextEnv, seed: int, observation: str, task_id: object, commands: Sequence[str]) -> Demonstration:

@@ -1,13 +1,15 @@
-"""Environments by name: made, checked and read in the one way that every trainer shares."""
+"""Environments by name, lent for one episode at a time, and the tasks that are played in them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple, TypeAlias
 
 import gymnasium as gym
+import numpy as np
 
+from baselines.config.settings import TaskSettings
 from baselines.errors import ConfigError, EnvironmentContractError, TrainingError
 
 TextEnv: TypeAlias = gym.Env[str, str]
@@ -119,6 +121,75 @@ class EnvPool:
         return env
 
 
+NUM_TEXT_SEEDS = 100
+"""Seeds whose texts a new tokenizer is trained on, where the seeds are without end."""
+
+
+class TaskSchedule:
+    """Draws the tasks of every iteration: seeds of one environment, a weighted mixture of several, or a curriculum.
+
+    Everything but an adaptive curriculum's stage is a function of the run's seed and the iteration, so that a resumed run
+    plays what it would have played.
+
+    Attributes:
+        kinds: the environments, each an id and its constructor options; `Task.kind` counts in this order.
+        stage: where an adaptive curriculum stands, an index into `kinds`.
+    """
+
+    def __init__(
+        self, env_id: str, env_kwargs: EnvKwargs, settings: TaskSettings, num_iterations: int, seed: int
+    ) -> None:
+        self.kinds = [(name, env_kwargs) for name in (env_id, *settings.also)]
+        self.stage = 0
+        self._settings = settings
+        self._num_iterations = num_iterations
+        self._seed = seed
+        weights = np.array([1.0, *settings.also.values()])
+        self._shares = weights / weights.sum()
+
+    def draw(self, iteration: int, count: int) -> list[Task]:
+        """Return the `count` tasks of an iteration (from 0).
+
+        Seeds are consecutive numbers that no iteration has had before, or, of a limited number of seeds, consecutive
+        pieces of one random order of them after another.
+        """
+        kinds = self._draw_kinds(iteration, count)
+        numbers = range(iteration * count, (iteration + 1) * count)
+        return [Task(self._seed_of(number), kind) for number, kind in zip(numbers, kinds, strict=True)]
+
+    def observe(self, success_rate: float) -> None:
+        """Move an adaptive curriculum by what an iteration achieved, in [0, 1]."""
+        if self._settings.curriculum != "adaptive":
+            return
+        if success_rate > self._settings.band_high:
+            self.stage = min(self.stage + 1, len(self.kinds) - 1)
+        elif success_rate < self._settings.band_low:
+            self.stage = max(self.stage - 1, 0)
+
+    @property
+    def text_seeds(self) -> range:
+        """Seeds whose texts a new tokenizer is trained on."""
+        first = self._settings.first_train_seed
+        return range(first, first + (self._settings.num_train_seeds or NUM_TEXT_SEEDS))
+
+    def _draw_kinds(self, iteration: int, count: int) -> list[int]:
+        if self._settings.curriculum == "adaptive":
+            return [self.stage] * count
+        if self._settings.curriculum == "fixed":
+            return [min(iteration * len(self.kinds) // self._num_iterations, len(self.kinds) - 1)] * count
+        rng = np.random.default_rng([self._seed, iteration, len(self.kinds)])
+        kinds: list[int] = rng.choice(len(self.kinds), size=count, p=self._shares).tolist()
+        return kinds
+
+    def _seed_of(self, number: int) -> int:
+        first, count = self._settings.first_train_seed, self._settings.num_train_seeds
+        if count == 0:
+            return first + number
+        cycle, position = divmod(number, count)
+        order = np.random.default_rng([self._seed, cycle]).permutation(count)
+        return first + int(order[position])
+
+
 def make_env(env_id: str, env_kwargs: EnvKwargs) -> TextEnv:
     """Make one environment, or say in one sentence why it cannot be made.
 
@@ -160,6 +231,31 @@ def step_env(env: TextEnv, action: str) -> StepResult:
     """
     observation, reward, terminated, truncated, info = env.step(action)
     return _text(observation, "step", env), float(reward), bool(terminated), bool(truncated), info
+
+
+def collect_texts(env: TextEnv, seeds: Iterable[int], max_steps: int = 10) -> list[str]:
+    """Play at random where the environment names admissible commands, and return all text that was seen.
+
+    Args:
+        env: any environment of strings; without `info["admissible_commands"]` only first observations are collected.
+        seeds: one episode each; each also seeds its own random choices.
+        max_steps: steps of one episode at most.
+    """
+    texts: list[str] = []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        observation, info = reset_env(env, seed)
+        texts.append(observation)
+        for _ in range(max_steps):
+            commands = info.get("admissible_commands")
+            if not commands:
+                break
+            texts += commands
+            observation, _, terminated, truncated, info = step_env(env, str(rng.choice(list(commands))))
+            texts.append(observation)
+            if terminated or truncated:
+                break
+    return texts
 
 
 def is_success(info: Mapping[str, Any], terminated: bool, episode_return: float) -> bool:

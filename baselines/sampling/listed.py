@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from baselines.models.chat import ChatFormat
-from baselines.sampling.decoding import HistoryDecoder, RaggedDecoder
-from baselines.sampling.tokens import sample_tokens
+from baselines.sampling.decoding import HistoryDecoder, RaggedDecoder, sample_tokens
 
 Trie: TypeAlias = dict[int, "Trie"]
 

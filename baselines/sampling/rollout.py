@@ -1,7 +1,7 @@
 """Multi-turn rollouts: a pool of environments, one policy, tokens kept exactly as they were sampled.
 
 Every episode draws from a random stream of its own. What is sampled in it depends on the run's seed and on its number
-and on nothing else: not on the episodes beside it, on when it started, or on the process that plays it (up to the
+and on nothing else: not on other episodes, on when it started, or on the process that plays it (up to the
 rounding of the model's arithmetic, which may differ in the last bits between batches).
 """
 
@@ -23,7 +23,7 @@ from baselines.config.settings import RolloutSettings
 from baselines.errors import ConfigError, EnvironmentContractError
 from baselines.models.chat import ChatFormat
 from baselines.models.policy import Policy
-from baselines.sampling.decoding import HistoryDecoder, RaggedDecoder, make_decoder
+from baselines.sampling.decoding import HistoryDecoder, RaggedDecoder, make_decoder, sample_tokens
 from baselines.sampling.environments import (
     EnvPool,
     ResetResult,
@@ -36,7 +36,6 @@ from baselines.sampling.environments import (
 )
 from baselines.sampling.episode import Episode, Turn, state_digest
 from baselines.sampling.listed import ListedCommands, sample_listed
-from baselines.sampling.tokens import sample_tokens
 
 # Share of the places that must be free before waiting tasks take them: prompts are encoded in fewer, larger passes.
 _MIN_REFILL = 0.125

@@ -133,7 +133,7 @@ class Arm:
         algorithm: trainer, or "base".
         env_id: environment of the training.
         start: arm whose model it starts from; None starts from the scale's model.
-        env_kwargs: constructor options beside those of the scale.
+        env_kwargs: further constructor options than those of the scale.
         also: further ids with weights, for mixtures.
         num_demos: for SFT; None takes the scale's.
         num_iterations: for RL; None takes the scale's.
@@ -158,7 +158,7 @@ class Column:
     Attributes:
         name: in the table.
         env_id: environment.
-        env_kwargs: constructor options beside those of the scale.
+        env_kwargs: further constructor options than those of the scale.
         split: of the games.
         sampled: whether actions are sampled at temperature 1; else they are greedy.
         num_games: number of games; None takes the scale's.
@@ -249,14 +249,12 @@ def both_splits(
     Args:
         name: put before the name of each column.
         env_id: environment.
-        env_kwargs: constructor options beside those of the scale.
+        env_kwargs: further constructor options than those of the scale.
         num_games: games of a column; None takes the scale's.
         skip: number of seeds to leave out at the start of each split.
     """
     return tuple(
-        Column(
-            f"{name}{where}{how}", env_id, env_kwargs or {}, split, sampled, num_games, FIRST_SEED[split] + skip
-        )
+        Column(f"{name}{where}{how}", env_id, env_kwargs or {}, split, sampled, num_games, FIRST_SEED[split] + skip)
         for split, where in (("train", "new seeds"), ("test", "test split"))
         for sampled, how in ((False, ""), (True, ", sampled"))
     )

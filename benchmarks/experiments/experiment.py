@@ -1,4 +1,4 @@
-"""Experiments: their arms are trained and evaluated, and the tables stand beside what was published.
+"""Experiments: their arms are trained and evaluated, and the tables are shown with the published figures.
 
     python -m benchmarks experiment algorithms --out docs/experiments/algorithms
 
@@ -394,7 +394,7 @@ def _table(titles: list[str], rows: list[list[str]]) -> list[str]:
 
 def find_experiment(name: Name) -> Experiment:
     """Return the experiment of that name."""
-    found: Experiment = import_module(f"benchmarks.experiments.{name}").EXPERIMENT
+    found: Experiment = import_module(f"benchmarks.experiments.studies.{name}").EXPERIMENT
     return found
 
 

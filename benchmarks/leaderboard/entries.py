@@ -38,7 +38,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 """Where the entries of this repository are."""
 
 SPEED = "speed.json"
-"""The one file beside the entries."""
+"""The file that is not an entry."""
 
 CACHE = platformdirs.user_cache_path("benchmarks", appauthor=False)
 """Folder of this machine for what was verified, and for replays."""

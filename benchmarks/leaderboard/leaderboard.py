@@ -4,7 +4,7 @@
     python -m benchmarks leaderboard --check      what a pull request has to pass
 
 Entries that were not verified yet are re-simulated first. The site's transcripts are replayed once for each entry, to show
-what stood at each turn beside the text: admissible commands, a map, a diff. `--no-replay` shows them as they were handed in.
+further data of each turn: admissible commands, a map, a diff. `--no-replay` shows them as they were handed in.
 """
 
 from __future__ import annotations

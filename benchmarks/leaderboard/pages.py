@@ -211,7 +211,7 @@ def split(transcripts: Sequence[tuple[EpisodeKey, Transcript]]) -> list[EpisodeP
 
 
 def _beside(step: Step) -> dict[str, Any]:
-    """Return the data shown beside the text at one point of an episode."""
+    """Return the data shown next to the text at one point of an episode."""
     seen: dict[str, Any] = {}
     commands = step.info.get("admissible_commands")
     if commands is not None:

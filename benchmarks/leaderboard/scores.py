@@ -96,21 +96,6 @@ def mean_return(returns: Array) -> Floats:
     return _mean(_scores(returns))
 
 
-def interquartile_mean(scores: Array) -> Floats:
-    """Return the mean of the middle half of all runs x tasks (IQM; Agarwal et al. 2021, arXiv 2108.13264, section 4.3).
-
-    Scores must be comparable between tasks. Of successes it says less than the success rate p: it is
-    `clip(2 p - 1/2, 0, 1)`, so 0 for every agent below 25 % and 1 for every agent above 75 %.
-    """
-    scores = _scores(scores)
-    return np.asarray(stats.trim_mean(scores.reshape(*scores.shape[:-2], -1), 0.25, axis=-1))
-
-
-def optimality_gap(scores: Array, target: float = 1.0) -> Floats:
-    """Return the mean shortfall below `target`; what lies above it counts as `target` (arXiv 2108.13264, section 4.3)."""
-    return _mean(target - np.minimum(_scores(scores), target))
-
-
 def fraction_above(scores: Array, threshold: float) -> Floats:
     """Return the fraction of runs x tasks that score more than `threshold`: a point of the performance profile."""
     return _mean(_scores(scores) > threshold)
@@ -168,16 +153,6 @@ def mean_difference(first: Array, second: Array) -> Floats:
     return _mean(first) - _mean(second)
 
 
-def probability_of_improvement(first: Array, second: Array) -> Floats:
-    """Return the chance that a run of the first agent beats one of the second, ties counting half; mean over tasks.
-
-    Agarwal et al. 2021, arXiv 2108.13264, section 4.3; shapes as for `mean_difference`.
-    """
-    first, second = _pair(first, second)
-    signs = np.sign(first[..., :, None, :] - second[..., None, :, :])
-    return np.asarray((1 + signs.mean(axis=(-3, -2, -1))) / 2)
-
-
 def sign_flip_test(first: Array, second: Array, num_resamples: int = 9_999, seed: int = 0) -> float:
     """Two-sided p-value of "neither agent is better": flips the sign of each task's difference between mean scores.
 
@@ -225,7 +200,7 @@ def bootstrap_paired(
 ) -> Estimate:
     """Compare two agents, (R1, T) and (R2, T): draws tasks within each stratum, jointly for both.
 
-    The statistic is `mean_difference`, `probability_of_improvement` or another of two arrays. `resample_runs` draws
+    The statistic is `mean_difference` or another of two arrays. `resample_runs` draws
     each agent's runs alone.
     """
     tables, split = _tables([np.concatenate([first, second])]), len(first)

@@ -3,8 +3,8 @@
     python -m benchmarks speed --measure     measures on this machine, and renders docs/speed.md
     python -m benchmarks speed               renders what was measured last
 
-Steps, resets and memory of the environments alone come from one process, steps and resets beside the reference from another,
-in which both play the same games and commands in turn. What was measured lies in `results/speed.json`.
+One process measures steps, resets and memory of the environments alone. Another plays the same games and commands in turn in
+an environment and its reference. The measurements are kept in `results/speed.json`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Config:
     """Options of the page."""
 
     measure: bool = False
-    """Measure on this machine first; some minutes, and no figure is worth much beside other work."""
+    """Measure on this machine first; some minutes, and run nothing else meanwhile."""
     steps: int = 1_000
     """Steps to time per id."""
     tasks: int = 5

@@ -7,7 +7,7 @@ same greedy episodes over the listed commands; the time of validation does not c
 number of trials, which differ in step size and batch; the table has the fastest of each, and `trials.json` has all. A trial
 that was finished is not run again.
 
-`--trl` names an interpreter that has TRL beside this project's dependencies. There TRL's `GRPOTrainer` plays through
+`--trl` names an interpreter that has TRL and this project's dependencies. There TRL's `GRPOTrainer` plays through
 `rollout_func` with the usual loop around `model.generate` (`peers/generate_rollout.py`), because it has no decoding over
 listed commands; with `--trl-rollouts ours` it plays through this project's rollouts in free text instead.
 """

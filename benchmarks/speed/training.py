@@ -58,8 +58,7 @@ from baselines.models.policy import Policy, load_policy, silence_transformers
 from baselines.rl.batch import collate
 from baselines.rl.learner import Learner
 from baselines.rl.policy_update import update_policy
-from baselines.sampling.demonstrations import collect_texts
-from baselines.sampling.environments import EnvPool, Task
+from baselines.sampling.environments import EnvPool, Task, collect_texts
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout
 from benchmarks.speed.peers.generate_rollout import generate_rollout

@@ -187,9 +187,9 @@ def test_the_planner_knows_that_heat_and_cold_end_each_other() -> None:
 def foreseen(engine: NativeEngine, model: PlanningModel, command: str) -> StepResult:
     """Play a command, once the planner has said to what it leads."""
     rule, row = engine._commands[command]
-    expected = model.after(model.situation(engine.state), (rule.name, dict(zip(rule.parameters, row, strict=True))))
+    expected = model.after(model.abstract(engine.state), (rule.name, dict(zip(rule.parameters, row, strict=True))))
     reply = engine.step(command)
-    assert model.situation(engine.state) == expected
+    assert model.abstract(engine.state) == expected
     return reply
 
 

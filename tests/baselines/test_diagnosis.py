@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from baselines.runs.diagnosis import diagnose
+from baselines.runs.log import diagnose
 
 SOUND: list[dict[str, Any]] = [
     {

@@ -17,11 +17,10 @@ from baselines.errors import ConfigError, EnvironmentContractError, TrainingErro
 from baselines.models.policy import Policy
 from baselines.rl.batch import collate
 from baselines.rl.logprobs import score_actions
-from baselines.sampling.decoding import HistoryDecoder, RaggedDecoder
+from baselines.sampling.decoding import HistoryDecoder, RaggedDecoder, sample_tokens
 from baselines.sampling.environments import EnvPool, Task, make_env
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout
-from baselines.sampling.tokens import sample_tokens
 from tests.support.toy_text_env import TOY, ToyErrands
 
 SETTINGS = RolloutSettings(temperature=0.7, max_new_tokens=6, max_context_tokens=256)

@@ -8,7 +8,7 @@ import pytest
 
 from baselines.config.settings import TaskSettings
 from baselines.errors import ConfigError
-from baselines.rl.tasks import TaskSchedule
+from baselines.sampling.environments import TaskSchedule
 
 
 def schedule(settings: TaskSettings, num_iterations: int = 10, seed: int = 1) -> TaskSchedule:

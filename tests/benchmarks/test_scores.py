@@ -28,15 +28,12 @@ from benchmarks.leaderboard.scores import (
     estimate_amount_per_solved,
     estimate_success_rate,
     fraction_above,
-    interquartile_mean,
     mean_difference,
     mean_return,
     normalised_score,
-    optimality_gap,
     pass_at_k,
     pass_hat_k,
     performance_profile,
-    probability_of_improvement,
     sign_flip_test,
     spl,
     success_rate,
@@ -70,20 +67,6 @@ def test_success_rate_and_mean_by_hand() -> None:
     assert mean_return(np.array([[1.0, 2.0], [3.0, 6.0]])) == 3.0
 
 
-def test_iqm_by_hand() -> None:
-    assert interquartile_mean(np.array([[-100.0, 1, 2, 3], [4, 5, 6, 1000]])) == 3.5
-
-
-@pytest.mark.parametrize(("solved", "expected"), [(0, 0.0), (2, 0.0), (3, 0.25), (4, 0.5), (6, 1.0), (8, 1.0)])
-def test_iqm_of_successes_is_a_clipped_success_rate(solved: int, expected: float) -> None:
-    successes = (np.arange(8) < solved).reshape(2, 4)
-    assert interquartile_mean(successes) == expected == np.clip(2 * success_rate(successes) - 0.5, 0, 1)
-
-
-def test_optimality_gap_by_hand() -> None:
-    assert optimality_gap(np.array([[0.5, 3.0], [1.0, -1.0]])) == (0.5 + 0 + 0 + 2) / 4
-
-
 def test_pass_at_k_by_hand() -> None:
     # Successes of 3 runs: 3, 2, 1, 0.
     assert pass_at_k(SUCCESSES, 2) == pytest.approx((1 + 1 + 2 / 3 + 0) / 4)
@@ -99,11 +82,6 @@ def test_spl_by_hand() -> None:
 def test_normalised_score_by_hand() -> None:
     table = np.array([[2.0, 4.0, 10.0]])
     assert normalised_score(table, ["a", "a", "b"], {"a": 1, "b": 0}, {"a": 5, "b": 10}) == (0.5 + 1) / 2
-
-
-def test_probability_of_improvement_by_hand() -> None:
-    first, second = np.array([[1.0, 0.0], [3.0, 0.0]]), np.array([[1.0, 1.0], [2.0, 1.0], [0.0, 0.0]])
-    assert probability_of_improvement(first, second) == ((4.5 / 6) + (1 / 6)) / 2
 
 
 def test_sign_flip_by_hand() -> None:
@@ -139,15 +117,6 @@ def test_pass_at_k_of_many_runs_is_scipys_hypergeometric() -> None:
     assert pass_at_k(successes, 100) == pytest.approx(expected)
 
 
-@settings(max_examples=50)
-@given(float_tables, st.integers(1, 4), st.data())
-def test_probability_of_improvement_counts_pairs(first: NDArray[np.float64], runs: int, data: st.DataObject) -> None:
-    second = data.draw(arrays(np.float64, (runs, first.shape[1]), elements=st.integers(-8, 8).map(lambda n: n / 4)))
-    wins = [(x > y) + (x == y) / 2 for t in range(first.shape[1]) for x in first[:, t] for y in second[:, t]]
-    assert probability_of_improvement(first, second) == pytest.approx(np.mean(wins))
-    assert probability_of_improvement(first, second) + probability_of_improvement(second, first) == pytest.approx(1)
-
-
 @settings(max_examples=25)
 @given(st.lists(st.integers(-5, 5), min_size=2, max_size=7))
 def test_sign_flip_enumerates_flips(differences: list[int]) -> None:
@@ -173,23 +142,14 @@ def test_sign_flip_of_distinct_ranks_is_wilcoxons() -> None:
     assert sign_flip_test(signed_ranks, np.zeros_like(signed_ranks)) == pytest.approx(expected)
 
 
-@given(float_tables)
-def test_iqm_is_scipys_trimmed_mean(table: NDArray[np.float64]) -> None:
-    assert interquartile_mean(table) == pytest.approx(stats.trim_mean(table, 0.25, axis=None))
-
-
 @settings(max_examples=50)
 @given(float_tables, st.integers(0, 99))
 def test_statistics_do_not_depend_on_the_order_of_runs(table: NDArray[np.float64], seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(table))
-    other = np.zeros((1, table.shape[1]))
     statistics: list[Callable[..., NDArray[np.float64]]] = [
         mean_return,
-        interquartile_mean,
-        optimality_gap,
         partial(fraction_above, threshold=0),
         lambda table: pass_at_k(table > 0, 1),
-        lambda table: probability_of_improvement(table, other),
     ]
     for statistic in statistics:
         assert statistic(table[order]) == pytest.approx(statistic(table))
@@ -201,8 +161,6 @@ def test_statistics_of_a_batch_are_those_of_its_members(batch: NDArray[np.float6
     strata, zero, one = list("aabbb"), dict.fromkeys("ab", 0.0), dict.fromkeys("ab", 1.0)
     statistics: list[Callable[..., NDArray[np.float64]]] = [
         mean_return,
-        interquartile_mean,
-        optimality_gap,
         partial(fraction_above, threshold=0),
         lambda table: success_rate(table > 0),
         lambda table: pass_at_k(table > 0, 2),
@@ -210,7 +168,6 @@ def test_statistics_of_a_batch_are_those_of_its_members(batch: NDArray[np.float6
         lambda table: spl(table > 0, np.abs(table), np.ones(5)),
         lambda table: normalised_score(table, strata, zero, one),
         lambda table: mean_difference(table, np.ones((2, 5))),
-        lambda table: probability_of_improvement(table, table[..., :2, :]),
     ]
     for statistic in statistics:
         assert statistic(batch) == pytest.approx(np.array([statistic(member) for member in batch]))
@@ -372,9 +329,9 @@ def test_one_run_and_one_stratum_is_scipys_bootstrap() -> None:
 
 def test_one_task_over_runs_is_scipys_bootstrap() -> None:
     values = np.random.default_rng(1).exponential(size=(40, 1))
-    ours = bootstrap_over_runs(interquartile_mean, values)
-    rng, trimmed = np.random.default_rng(2), partial(stats.trim_mean, proportiontocut=0.25)
-    theirs = stats.bootstrap((values[:, 0],), trimmed, n_resamples=9_999, method="percentile", rng=rng)
+    ours = bootstrap_over_runs(mean_return, values)
+    rng = np.random.default_rng(2)
+    theirs = stats.bootstrap((values[:, 0],), np.mean, n_resamples=9_999, method="percentile", rng=rng)
     assert (ours.low, ours.high) == pytest.approx(theirs.confidence_interval, abs=0.03 * width(ours))
 
 
@@ -536,13 +493,7 @@ def table() -> NDArray[np.float64]:
 @pytest.mark.filterwarnings("ignore")
 def test_statistics_are_rliables(table: NDArray[np.float64]) -> None:
     metrics = pytest.importorskip("rliable.metrics")
-    other = np.random.default_rng(1).integers(0, 3, (4, 12)) / 2
     assert mean_return(table) == pytest.approx(metrics.aggregate_mean(table))
-    assert interquartile_mean(table) == pytest.approx(metrics.aggregate_iqm(table))
-    assert optimality_gap(table) == pytest.approx(metrics.aggregate_optimality_gap(table))
-    for first, second in ((table, other), (other, table), (other, other[:2])):
-        expected = metrics.probability_of_improvement(first, second)
-        assert probability_of_improvement(first, second) == pytest.approx(expected)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -554,15 +505,14 @@ def test_profiles_are_rliables(table: NDArray[np.float64]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("statistic", [mean_return, interquartile_mean])
-def test_over_runs_is_rliables_bootstrap(
-    table: NDArray[np.float64], statistic: Callable[..., NDArray[np.float64]]
-) -> None:
+def test_over_runs_is_rliables_bootstrap(table: NDArray[np.float64]) -> None:
     library = pytest.importorskip("rliable.library")
     np.random.seed(0)  # which rliable draws from
     try:
-        _, intervals = library.get_interval_estimates({"agent": table}, lambda x: np.array([statistic(x)]), reps=4_000)
+        _, intervals = library.get_interval_estimates(
+            {"agent": table}, lambda x: np.array([mean_return(x)]), reps=4_000
+        )
     except TypeError as error:
         pytest.skip(f"rliable's bootstrap does not run here: {error}")
-    ours = bootstrap_over_runs(statistic, table)
+    ours = bootstrap_over_runs(mean_return, table)
     assert (ours.low, ours.high) == pytest.approx(intervals["agent"][:, 0], abs=0.06 * width(ours))

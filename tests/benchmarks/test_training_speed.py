@@ -13,8 +13,7 @@ from rich.console import Console
 from baselines.config.settings import RolloutSettings
 from baselines.errors import ConfigError
 from baselines.models.policy import Policy
-from baselines.sampling.demonstrations import collect_texts
-from baselines.sampling.environments import EnvPool, Task
+from baselines.sampling.environments import EnvPool, Task, collect_texts
 from baselines.sampling.rollout import rollout
 from benchmarks.speed.peers.generate_rollout import generate_rollout
 from benchmarks.speed.training import Config, UpdateSpeed, measure, record_update, update_table

@@ -3,7 +3,9 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,15 @@ FORBIDDEN = {
 DOMAIN_LIBRARIES = {"textworld", "alfworld", "swebench"}
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
     """Return dotted names that a file imports, anywhere or at module level outside `if TYPE_CHECKING`."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     nodes = tree.body if top_level_only else list(ast.walk(tree))
     names: set[str] = set()
     for node in nodes:
@@ -43,6 +51,7 @@ def test_no_arrow_points_back(package: str) -> None:
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
+@cache
 def dependencies() -> dict[str, set[str]]:
     """Return module -> modules of this project that it imports: in functions, for types alone, or by their packages."""
     modules = {
@@ -51,7 +60,7 @@ def dependencies() -> dict[str, set[str]]:
         for path in files(package)
         if "bundled" not in path.parts
     }
-    return {name: _imported(name, ast.parse(path.read_text()), modules) for name, path in modules.items()}
+    return {name: _imported(name, parsed(path), modules) for name, path in modules.items()}
 
 
 def _imported(module: str, tree: ast.Module, modules: Collection[str]) -> set[str]:
@@ -123,6 +132,12 @@ def test_domains_do_not_know_each_other() -> None:
             assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
+def test_a_folder_holds_at_most_twelve_modules() -> None:
+    folders = Counter(path.parent for package in FORBIDDEN for path in files(package) if "bundled" not in path.parts)
+    assert len(folders) >= 40
+    assert not {str(folder.relative_to(ROOT)): count for folder, count in folders.items() if count > 12}
+
+
 def test_algorithms_do_not_import_each_other() -> None:
     algorithms = {"sft", "ppo", "grpo", "rloo", "reinforce_pp"}
     for name in algorithms:
@@ -132,7 +147,8 @@ def test_algorithms_do_not_import_each_other() -> None:
 
 
 def test_shared_rooms_import_no_domain_library() -> None:
-    for path in (ROOT / "textagent_gym").glob("*.py"):
+    package = ROOT / "textagent_gym"
+    for path in [*package.glob("*.py"), *(package / "mechanics").glob("*.py")]:
         wrong = {name for name in imports(path) if name.split(".")[0] in DOMAIN_LIBRARIES}
         assert not wrong, f"{path.name} imports {wrong}"
 

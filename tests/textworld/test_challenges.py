@@ -13,7 +13,7 @@ from textagent_gym.envs.textworld.engine import NativeEngine
 from textagent_gym.envs.textworld.reference import Inform7Engine
 from textagent_gym.envs.textworld.types import TextWorldTask
 from textagent_gym.envs.textworld.world.grounding import GroundGame
-from textagent_gym.planning import Planner
+from textagent_gym.mechanics.planning import Planner
 
 COOKING = {
     "recipe": 1, "take": 1, "go": 1, "open": True, "cook": True, "cut": True, "drop": False, "recipe_seed": 0,

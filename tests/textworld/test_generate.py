@@ -8,7 +8,7 @@ import pytest
 from textagent_gym.envs.packages import import_textworld, undisturbed
 from textagent_gym.envs.textworld.generation.draft import draft, give_instructions, make_simple
 from textagent_gym.envs.textworld.world.grounding import GroundGame
-from textagent_gym.planning import Planner
+from textagent_gym.mechanics.planning import Planner
 
 
 def reference_game(rooms: int, objects: int, length: int, quests: int, seed: int, *, last_only: bool = False):

@@ -6,7 +6,7 @@ import pytest
 from tests.textworld.test_generate import reference_game
 from textagent_gym.envs.textworld.generation.draft import make_simple
 from textagent_gym.envs.textworld.world.grounding import GroundGame, as_fact
-from textagent_gym.planning import Planner
+from textagent_gym.mechanics.planning import Planner
 
 
 def walk_beside_textworld(game, num_steps: int, seed: int) -> None:

@@ -20,7 +20,7 @@ OPEN_ROUTES = {"http": frozenset({"/health", "/schema"}), "websocket": frozenset
 """What a client may ask for; OpenEnv's other routes act outside of sessions and their limits."""
 
 MESSAGES = frozenset({"reset", "step", "state", "close"})
-"""Types of the messages of a session; OpenEnv has more, which make environments beside it."""
+"""Types of the messages of a session; OpenEnv has more, which make further environments."""
 
 HEADER_SECONDS = 10.0
 """Time that a connection may take for the header of its first request."""

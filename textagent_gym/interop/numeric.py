@@ -18,7 +18,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
-from textagent_gym.knobs import check_choice, check_integer
+from textagent_gym.mechanics.knobs import check_choice, check_integer
 from textagent_gym.wrappers import Step
 
 Mask = NDArray[np.int8]

@@ -26,7 +26,7 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled, ResetNeeded
 from gymnasium.vector import AutoresetMode
 
-from textagent_gym.knobs import check_integer
+from textagent_gym.mechanics.knobs import check_integer
 from textagent_gym.vector import (
     LocalGroup,
     MakeEnv,

@@ -29,7 +29,7 @@ import tyro
 from gymnasium.error import DependencyNotInstalled
 
 from textagent_gym.interop.guard import Guard, patient
-from textagent_gym.knobs import check_integer, check_number
+from textagent_gym.mechanics.knobs import check_integer, check_number
 
 try:
     import uvicorn

@@ -67,7 +67,7 @@ class ALFWorldCoop(TeamEnv[AlfworldTask]):
         actions = dict.fromkeys(self.agents, PASS)
         for number, name in enumerate(self.agents):
             share = task.planner.goals[number :: len(self.agents)]
-            facts = self._facts(self._as_met_by(self._seats[name].own, self._world))
+            facts = self._facts(self._as_met_by(self._states[name].own, self._world))
             plan = _planner(task, share).plan(facts) if share else None
             if plan is not None and plan.steps:
                 actions[name] = self.acting(name, task.game.command_of(plan.steps[0]))
@@ -99,7 +99,7 @@ class ALFWorldCoop(TeamEnv[AlfworldTask]):
         planner = self.task.planner
         assert planner is not None
         together = tuple(
-            frozenset.union(*rows) for rows in zip(*(seat.own for seat in self._seats.values()), strict=True)
+            frozenset.union(*rows) for rows in zip(*(player.own for player in self._states.values()), strict=True)
         )
         return stages_done(self._facts(self._as_met_by(together, self._world)), planner.goals)
 

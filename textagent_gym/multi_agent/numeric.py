@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
 from textagent_gym.interop.numeric import bag_of_words, mask_of
-from textagent_gym.knobs import check_integer
+from textagent_gym.mechanics.knobs import check_integer
 from textagent_gym.multi_agent.team import PASS, TeamEnv
 
 Observation: TypeAlias = dict[str, NDArray[Any]]
@@ -22,7 +22,7 @@ class NumericTeam(ParallelEnv[str, Observation, int]):  # type: ignore[misc]
     """A team whose players see hashed words and name the places of their commands.
 
     An observation is `{"observation": (2 * num_features,) float32, "action_mask": (max_actions,) int8}`: the words of the
-    player's first observation, which tells the task, beside those of its last one; and which actions there are. Action 0 is
+    player's first observation, which states the task, and those of its last one; and which actions there are. Action 0 is
     `pass`, action i the i-th of the player's `admissible_commands`.
 
     Args:

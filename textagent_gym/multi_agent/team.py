@@ -18,9 +18,9 @@ from gymnasium.error import DependencyNotInstalled, ResetNeeded
 
 from textagent_gym.contract import Snapshot, TaskT
 from textagent_gym.core import MAX_ACTION, MAX_OBSERVATION, TextAgentEnv
-from textagent_gym.knobs import check_choice, check_integer
-from textagent_gym.rewards import MilestoneReward
-from textagent_gym.spaces import AnyText
+from textagent_gym.mechanics.knobs import check_choice, check_integer
+from textagent_gym.mechanics.rewards import MilestoneReward
+from textagent_gym.mechanics.spaces import AnyText
 from textagent_gym.wrappers import ActionForm, as_action, choose_command, parse_action
 
 try:
@@ -47,7 +47,7 @@ Step = tuple[dict[str, str], dict[str, float], dict[str, bool], dict[str, bool],
 
 
 @dataclass(slots=True)
-class Seat:
+class PlayerState:
     """A player of the current episode.
 
     Attributes:
@@ -111,7 +111,7 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
         self._by_number: bool = knobs.get("by_number", False)
         self._form: ActionForm = knobs.get("action_format", "plain")
         self._penalty: float = knobs.get("invalid_penalty", 0.0)
-        self._seats: dict[str, Seat] = {}
+        self._states: dict[str, PlayerState] = {}
         self._spaces = {name: (AnyText(MAX_OBSERVATION), AnyText(MAX_ACTION)) for name in self.possible_agents}
         if len(names) > 1:
             solo.rules = f"{solo.rules} {self._team_rules()}"
@@ -124,7 +124,7 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
 
     @abstractmethod
     def _newcomer(self, own: Any) -> Any:
-        """Return the belongings at the start of a player beside the one that owns `own`."""
+        """Return the belongings, at the start, of a further player than the one that owns `own`."""
 
     @abstractmethod
     def _as_met_by(self, own: Any, world: Any) -> Any:
@@ -217,8 +217,8 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
         self._num_rounds, self._done, self._over, self._won = 0, 0, False, False
         info["task_card"]["details"]["num_agents"] = len(self.possible_agents)
         self.agents = list(self.possible_agents)
-        self._seats = {
-            name: Seat(self._newcomer(own) if number else own, start, info, self._greeting(name))
+        self._states = {
+            name: PlayerState(self._newcomer(own) if number else own, start, info, self._greeting(name))
             for number, name in enumerate(self.agents)
         }
         return {name: self._tell(name) for name in self.agents}, self._infos()
@@ -240,8 +240,8 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
                 raise TypeError(
                     f"expected an action of type str, got {type(action).__name__} of {name}: {action!r:.80}"
                 )
-        for seat in self._seats.values():
-            seat.news, seat.has_played = [], False
+        for player in self._states.values():
+            player.news, player.has_played = [], False
         begins = self._num_rounds % len(self.agents)
         self._num_rounds += 1
         for name in (*self.agents[begins:], *self.agents[:begins]):
@@ -253,8 +253,8 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
         observations = {name: self._tell(name) for name in self.agents}
         infos = self._infos()
         rewards = {
-            name: reward - (self._penalty if seat.has_played and not seat.info["valid_command"] else 0.0)
-            for name, seat in self._seats.items()
+            name: reward - (self._penalty if player.has_played and not player.info["valid_command"] else 0.0)
+            for name, player in self._states.items()
         }
         terminations = dict.fromkeys(self.agents, self._over)
         truncations = dict.fromkeys(self.agents, truncated)
@@ -268,38 +268,44 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
 
     def _play(self, name: str, action: str) -> None:
         """Carry out one player's action."""
-        seat = self._seats[name]
-        self._enter(seat)
-        before, place, offered = self._world, self._place(seat.own), seat.point.turn.admissible
+        player = self._states[name]
+        self._enter(player)
+        before, place, offered = self._world, self._place(player.own), player.point.turn.admissible
         command = parse_action(action, self._form) or ""
         said, refused = self._said(command), self._refused(name, command)
         if said is not None:
             said = " ".join(said.split())[:MAX_SAID]
-            *_, seat.info = self._solo.skip_turn(action, f'You say: "{said}"')
+            *_, player.info = self._solo.skip_turn(action, f'You say: "{said}"')
         elif refused is not None:
-            *_, seat.info = self._solo.skip_turn(action, f"Nothing was done: {refused}.", valid=False)
+            *_, player.info = self._solo.skip_turn(action, f"Nothing was done: {refused}.", valid=False)
         elif command.strip().lower() == PASS:
-            *_, seat.info = self._solo.skip_turn(action, "You let the others act.")
+            *_, player.info = self._solo.skip_turn(action, "You let the others act.")
         else:
-            *_, self._over, _, seat.info = self._solo.step(action)
-            self._won = seat.info["success"]
-        seat.point, seat.has_played = self._solo.snapshot(), True
-        self._world = seat.point.backend
-        seat.own = self._own(self._world)
+            *_, self._over, _, player.info = self._solo.step(action)
+            self._won = player.info["success"]
+        player.point, player.has_played = self._solo.snapshot(), True
+        self._world = player.point.backend
+        player.own = self._own(self._world)
         if self._by_number:
             command = choose_command(command, offered) or command
         report = self._report(name, command, before, self._world)
-        for other, witness in self._seats.items():
+        for other, witness in self._states.items():
             if other != name:
-                self._notice(witness, name, said, report, place, seat)
-        for witness in self._seats.values():
+                self._notice(witness, name, said, report, place, player)
+        for witness in self._states.values():
             if not self._over:  # what one has done may complete what another one stands for
                 self._world = self._as_met_by(witness.own, self._world)
                 self._won, lost = self._is_over(self._world)
                 self._over = self._won or lost
 
     def _notice(
-        self, witness: Seat, name: str, said: str | None, report: str | None, place: Hashable, seat: Seat
+        self,
+        witness: PlayerState,
+        name: str,
+        said: str | None,
+        report: str | None,
+        place: Hashable,
+        player: PlayerState,
     ) -> None:
         """Add to a player's news what it sees and hears of another one's action."""
         where = self._place(witness.own)
@@ -308,31 +314,31 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
                 witness.news.append(f'{name} says: "{said}"')
         elif report is not None and where == place:
             witness.news.append(report)
-        elif report is not None and where == self._place(seat.own):
+        elif report is not None and where == self._place(player.own):
             witness.news.append(f"{name} arrives.")
 
-    def _enter(self, seat: Seat) -> None:
+    def _enter(self, player: PlayerState) -> None:
         """Make a player the one whom the single-player environment plays."""
-        self._world = self._as_met_by(seat.own, self._world)
-        self._solo.restore(replace(seat.point, backend=self._world, over=False))
+        self._world = self._as_met_by(player.own, self._world)
+        self._solo.restore(replace(player.point, backend=self._world, over=False))
 
     def _tell(self, name: str) -> str:
         """Return a player's observation at the end of a round."""
-        seat = self._seats[name]
-        self._enter(seat)
+        player = self._states[name]
+        self._enter(player)
         if self._num_rounds == 0:
             text = self._solo.initial_text()
         else:
-            text = seat.point.turn.text if seat.has_played else "The game ended before your turn."
-        place = self._place(seat.own)
-        near = [other for other, it in self._seats.items() if other != name and self._place(it.own) == place]
-        news = list(seat.news)
+            text = player.point.turn.text if player.has_played else "The game ended before your turn."
+        place = self._place(player.own)
+        near = [other for other, it in self._states.items() if other != name and self._place(it.own) == place]
+        news = list(player.news)
         if place is not None and near and not self._over:
             news.append(f"{' and '.join(near)} {'is' if len(near) == 1 else 'are'} here.")
-        if self._over and len(self._seats) > 1:
+        if self._over and len(self._states) > 1:
             news.append("Your team has won." if self._won else "The game is over, and not won.")
         observation = self._solo.replace_observation("\n\n".join([text, "\n".join(news)]) if news else text)
-        seat.point = self._solo.snapshot()
+        player.point = self._solo.snapshot()
         return observation
 
     def _progress(self) -> int:
@@ -342,20 +348,20 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
         return min(max(self._num_done(), 0), total - 1)
 
     def _infos(self) -> dict[str, dict[str, Any]]:
-        return {name: self._info(seat) for name, seat in self._seats.items()}
+        return {name: self._info(player) for name, player in self._states.items()}
 
-    def _info(self, seat: Seat) -> dict[str, Any]:
+    def _info(self, player: PlayerState) -> dict[str, Any]:
         return {
-            **seat.info,
+            **player.info,
             "success": self._won,
             "subgoals_done": self._done,
             "subgoals_total": self._reward.total,
-            "admissible_commands": seat.point.turn.admissible,
+            "admissible_commands": player.point.turn.admissible,
         }
 
     def acting(self, name: str, command: str) -> str:
         """Return the action by which a player gives a command that is admissible for it."""
-        commands = self._seats[name].point.turn.admissible or ()
+        commands = self._states[name].point.turn.admissible or ()
         if self._by_number and command in commands:
             command = str(commands.index(command) + 1)
         return as_action(command, self._form)

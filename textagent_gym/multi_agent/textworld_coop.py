@@ -73,15 +73,15 @@ class TextWorldCoop(TeamEnv[TextWorldTask]):
         leader = min(lengths, key=lambda name: lengths[name])  # the first of equals
         plan = plans[leader]
         assert plan is not None
-        names = {thing: task.game.infos[thing].name for seat in self._seats.values() for thing in seat.own.carried}
+        names = {thing: task.game.infos[thing].name for player in self._states.values() for thing in player.own.carried}
         taken = [operator.name for operator in plan.operators if operator.name.startswith("take ")]
         wanted = {thing for thing, name in names.items() if f"take {name}" in taken}
-        for name, seat in self._seats.items():
-            needed = [thing for thing in seat.own.carried if thing in wanted]
+        for name, player in self._states.items():
+            needed = [thing for thing in player.own.carried if thing in wanted]
             if name != leader and needed:
                 actions[name] = self.acting(name, f"drop {names[needed[0]]}")
         command = plan.operators[0].name
-        if command in (self._seats[leader].point.turn.admissible or ()):
+        if command in (self._states[leader].point.turn.admissible or ()):
             actions[leader] = self.acting(leader, command)
         return actions
 
@@ -118,17 +118,17 @@ class TextWorldCoop(TeamEnv[TextWorldTask]):
 
     def _num_done(self) -> int:
         task = self.task
-        left = [task.planner.remaining(self._laid_open(name)) for name in self._seats]
+        left = [task.planner.remaining(self._laid_open(name)) for name in self._states]
         return max((task.subgoals_total - steps for steps in left if steps is not None), default=0)
 
     def _laid_open(self, name: str) -> int:
         """Return the facts for one player if all others had put down what they carry."""
         ground = self.task.ground
-        state: int = self._world.state & ~ground.own | self._seats[name].own.facts
-        for other, seat in self._seats.items():
+        state: int = self._world.state & ~ground.own | self._states[name].own.facts
+        for other, player in self._states.items():
             if other != name:
-                for thing in seat.own.carried:
-                    state |= ground.bit("at", thing, seat.own.room)
+                for thing in player.own.carried:
+                    state |= ground.bit("at", thing, player.own.room)
         return state
 
     def _report(self, agent: str, command: str, before: Position, after: Position) -> str | None:

@@ -9,7 +9,7 @@ from typing_extensions import Unpack
 from textagent_gym.bench import measure
 from textagent_gym.contract import EpisodeOptions, StepResult, Task
 from textagent_gym.core import TextAgentEnv
-from textagent_gym.knobs import check_integer
+from textagent_gym.mechanics.knobs import check_integer
 
 
 class GuessingEnv(TextAgentEnv):

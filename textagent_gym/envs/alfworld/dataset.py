@@ -16,7 +16,7 @@ from gymnasium import logger
 from textagent_gym.cache import cache_folder, keep
 from textagent_gym.envs.alfworld.tasks import file_task
 from textagent_gym.envs.alfworld.types import TASK_TYPES, AlfworldTask, TaskType
-from textagent_gym.knobs import check_integer
+from textagent_gym.mechanics.knobs import check_integer
 
 RealSplit = Literal["train", "valid_seen", "valid_unseen"]
 """The splits of ALFWorld's own games."""

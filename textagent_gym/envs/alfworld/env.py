@@ -25,7 +25,7 @@ from textagent_gym.envs.alfworld.tasks import (
     make_task,
 )
 from textagent_gym.envs.alfworld.types import TASK_TYPES, AlfworldTask, TaskSpec, TaskType
-from textagent_gym.knobs import Knobs, check_choice
+from textagent_gym.mechanics.knobs import Knobs, check_choice
 
 Backend = Literal["native", "alfworld"]
 """What plays the games: the engine of this package, or the alfworld package."""

@@ -23,7 +23,7 @@ from textagent_gym.envs.alfworld.planning.planner import Plan, Planner
 from textagent_gym.envs.alfworld.types import AlfworldTask, TaskSpec
 
 MIN_SOLUTION_LENGTH = 3
-"""The shortest goal: go to where a thing lies beside a lamp, take it, use the lamp."""
+"""The shortest goal: go to a thing next to a lamp, take it, use the lamp."""
 
 MAX_RECEPTACLES, MAX_OBJECTS, MAX_SOLUTION_LENGTH = 51, 80, 60
 """Largest requests: the largest floor plan, and what still fits into it."""

@@ -26,8 +26,8 @@ from textagent_gym.envs.swe.sources.selection import custom_records, from_index,
 from textagent_gym.envs.swe.sources.statements import HINT_LEVELS, statement
 from textagent_gym.envs.swe.tasks import problem
 from textagent_gym.envs.swe.types import Origin, TaskRecord
-from textagent_gym.knobs import check_choice, check_integer, check_number
-from textagent_gym.spaces import AnyText
+from textagent_gym.mechanics.knobs import check_choice, check_integer, check_number
+from textagent_gym.mechanics.spaces import AnyText
 
 SUBMIT_MARK = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 """What a command of the bash interface prints on its first line to submit, as in mini-swe-agent."""

@@ -23,7 +23,7 @@ from textagent_gym.envs.textworld.tasks import (
 from textagent_gym.envs.textworld.types import Challenge, Instructions, SimpleRewards, TaskSpec, TextWorldTask
 from textagent_gym.envs.textworld.world.ascii_map import draw_map
 from textagent_gym.envs.textworld.world.known import UnknownGameError
-from textagent_gym.knobs import Knobs, check_choice
+from textagent_gym.mechanics.knobs import Knobs, check_choice
 
 Backend = Literal["native", "inform7"]
 """What plays the games: the engine of this package, or the interpreter of the textworld package."""

@@ -145,7 +145,7 @@ def compiled(task: TextWorldTask) -> Path:
     """Return the task's story file in the cache folder, compiled where it is missing or damaged.
 
     A SHA-256 digest follows the story; interpreters read as far as the story's header says and never see it. textworld
-    wants its own description of the game beside it.
+    wants its own description of the game in the same folder.
 
     Raises:
         RuntimeError: Inform 7 cannot compile the game.

@@ -19,7 +19,7 @@ from textagent_gym.envs.textworld.generation.ambiguity import is_playable
 from textagent_gym.envs.textworld.generation.draft import Draft, draft, give_instructions, make_simple
 from textagent_gym.envs.textworld.types import TaskSpec, TextWorldTask
 from textagent_gym.envs.textworld.world.grounding import GroundGame, as_fact
-from textagent_gym.planning import Planner
+from textagent_gym.mechanics.planning import Planner
 
 if TYPE_CHECKING:
     from textworld.generator.game import Game

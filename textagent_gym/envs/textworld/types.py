@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from textagent_gym.contract import Split, Task
 from textagent_gym.envs.textworld.world.grounding import GroundGame
-from textagent_gym.planning import Planner
+from textagent_gym.mechanics.planning import Planner
 
 if TYPE_CHECKING:
     from textworld.generator.game import Game

@@ -14,7 +14,7 @@ from textagent_gym.contract import Task
 from textagent_gym.core import TextAgentEnv
 from textagent_gym.envs.alfworld.dataset import GAME_FILE, RealSplit, index
 from textagent_gym.envs.alfworld.types import AlfworldTask
-from textagent_gym.knobs import check_choice
+from textagent_gym.mechanics.knobs import check_choice
 
 FOLDERS: dict[str, RealSplit] = {"train": "train", "test": "valid_unseen"}
 """Split -> folder in which ALFWorld looks for it."""

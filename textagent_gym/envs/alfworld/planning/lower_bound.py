@@ -26,46 +26,44 @@ class Estimate:
         self._apart = len({goal.object_type for goal in model.goals}) == len(model.goals)
         self._costs: dict[object, float] = {}
 
-    def of(self, situation: AbstractState, goals: tuple[Goal, ...]) -> float:
+    def of(self, node: AbstractState, goals: tuple[Goal, ...]) -> float:
         """Return a lower bound of the steps that remain, infinite where nothing can help."""
-        undone = self._model.undone(situation, goals)
+        undone = self._model.undone(node, goals)
         wanted = self._model.wanted(undone)
-        in_use = situation.held is not None and any(self._model.serves(situation.held, goal) for goal in wanted)
-        usable = situation.held if in_use else None
+        in_use = node.held is not None and any(self._model.serves(node.held, goal) for goal in wanted)
+        usable = node.held if in_use else None
         # A thing may serve all goals that ask for its type: of those only the longest counts.
         longest: dict[str, float] = {}
         for goal in undone:
-            cost = self._goal_cost(situation, goal, usable, alone=len(undone) == 1)
+            cost = self._goal_cost(node, goal, usable, alone=len(undone) == 1)
             longest[goal.object_type] = max(cost, longest.get(goal.object_type, 0))
-        to_put_down = situation.held is not None and bool(undone) and not in_use
+        to_put_down = node.held is not None and bool(undone) and not in_use
         return sum(longest.values()) + to_put_down
 
-    def is_exact(self, situation: AbstractState, goals: tuple[Goal, ...]) -> bool:
+    def is_exact(self, node: AbstractState, goals: tuple[Goal, ...]) -> bool:
         """Return whether `of` is known to be the number of steps that remain.
 
         It is where at most one thing has to be fetched, and fetching it cannot undo another goal.
         """
-        undone = self._model.undone(situation, goals)
-        return not undone or (
-            self._apart and situation.held is None and len(undone) == 1 and _num_trips(undone[0]) == 1
-        )
+        undone = self._model.undone(node, goals)
+        return not undone or (self._apart and node.held is None and len(undone) == 1 and _num_trips(undone[0]) == 1)
 
-    def _goal_cost(self, situation: AbstractState, goal: Goal, held: str | None, *, alone: bool) -> float:
+    def _goal_cost(self, node: AbstractState, goal: Goal, held: str | None, *, alone: bool) -> float:
         """Return a lower bound of the steps that only this goal takes.
 
         `held` is the thing in hand, if it can be used at once; `alone` tells that all other goals are done.
         """
-        places, locations = self._model.around(situation)
+        places, locations = self._model.around(node)
         key = (
             goal,
-            situation.location if situation.location in locations else None,
+            node.location if node.location in locations else None,
             held,
             alone,
-            situation.held if goal in self._model.goals_for.get(situation.held or "", ()) else None,
-            situation.places,
-            tuple(situation.states[number] for number in self._model.numbers[goal]),
-            situation.opened & places,
-            situation.used,
+            node.held if goal in self._model.goals_for.get(node.held or "", ()) else None,
+            node.places,
+            tuple(node.states[number] for number in self._model.numbers[goal]),
+            node.opened & places,
+            node.used,
         )
         if len(self._costs) > MAX_COSTS:
             self._costs = {}
@@ -73,27 +71,26 @@ class Estimate:
         cost = costs.get(key)
         if cost is None:
             if isinstance(goal, ExamineGoal):
-                cost = self._looking_cost(situation, goal, held, alone)
+                cost = self._examine_cost(node, goal, held, alone)
             else:
-                cost = self._placing_cost(situation, goal, held, alone)
+                cost = self._place_cost(node, goal, held, alone)
             costs[key] = cost
         return cost
 
-    def _looking_cost(self, situation: AbstractState, goal: ExamineGoal, held: str | None, alone: bool) -> float:
+    def _examine_cost(self, node: AbstractState, goal: ExamineGoal, held: str | None, alone: bool) -> float:
         best = math.inf
         for number in self._model.numbers[goal]:
-            for source in self._sources(situation, number, held, goal, alone):
+            for source in self._sources(node, number, held, goal, alone):
                 for lamp, place in self._model.lamps[goal]:
                     walk = source.location not in (None, self._model.location[place])
-                    best = min(best, source.cost + len(source.opens) + walk + (lamp not in situation.used))
+                    best = min(best, source.cost + len(source.opens) + walk + (lamp not in node.used))
         return best
 
-    def _placing_cost(self, situation: AbstractState, goal: PlaceGoal, held: str | None, alone: bool) -> float:
+    def _place_cost(self, node: AbstractState, goal: PlaceGoal, held: str | None, alone: bool) -> float:
         best = math.inf
-        for target in self._model.different_targets(situation, goal):
+        for target in self._model.different_targets(node, goal):
             options = [
-                list(self._deliveries(situation, goal, number, target, held, alone))
-                for number in self._model.numbers[goal]
+                list(self._deliveries(node, goal, number, target, held, alone)) for number in self._model.numbers[goal]
             ]
             for group in itertools.combinations(options, goal.num_objects):
                 for choice in itertools.product(*group):
@@ -102,35 +99,35 @@ class Estimate:
         return best
 
     def _deliveries(
-        self, situation: AbstractState, goal: PlaceGoal, number: int, target: str, held: str | None, alone: bool
+        self, node: AbstractState, goal: PlaceGoal, number: int, target: str, held: str | None, alone: bool
     ) -> Iterator[tuple[float, frozenset[str]]]:
         """Yield ways to have one candidate ready in `target`: the steps, and what has to be opened."""
-        missing = goal.states - situation.states[number]
-        if not missing and target in situation.places[number]:
+        missing = goal.states - node.states[number]
+        if not missing and target in node.places[number]:
             yield 0, frozenset()
             return
-        for source in self._sources(situation, number, held, goal, alone):
+        for source in self._sources(node, number, held, goal, alone):
             if target in source.places_left:  # some things lie in two receptacles at once, and stay in one when taken
                 yield source.cost + self._carry(source.location, missing, None), source.opens
             if self._model.fit(self._model.candidates[number], target):
                 cost = source.cost + self._carry(source.location, missing, self._model.location[target]) + 1
-                yield cost, source.opens | self._closed(situation, target, alone)
+                yield cost, source.opens | self._closed(node, target, alone)
 
     def _sources(
-        self, situation: AbstractState, number: int, held: str | None, goal: Goal, alone: bool
+        self, node: AbstractState, number: int, held: str | None, goal: Goal, alone: bool
     ) -> Iterator[_Source]:
         """Yield ways to have a candidate in hand."""
-        places = situation.places[number]
+        places = node.places[number]
         if self._model.candidates[number] == held:
-            yield _Source(situation.location, 0, frozenset(), places)
-        elif self._model.candidates[number] == situation.held:
+            yield _Source(node.location, 0, frozenset(), places)
+        elif self._model.candidates[number] == node.held:
             yield _Source(None, 1, frozenset(), places)  # it has to be put down first, anywhere, and taken again
         # What is fetched second may lie where the first was brought.
         ends = set() if alone and _num_trips(goal) == 1 else self._model.ends
         for place in places:
             location = self._model.location[place]
-            enters = location != situation.location and location not in ends
-            yield _Source(location, 1 + enters, self._closed(situation, place, alone), places - {place})
+            enters = location != node.location and location not in ends
+            yield _Source(location, 1 + enters, self._closed(node, place, alone), places - {place})
 
     def _carry(self, start: str | None, missing: frozenset[str], end: str | None) -> float:
         """Step to give a thing the missing states on the way from `start` to `end` (None: from or to anywhere)."""
@@ -147,14 +144,14 @@ class Estimate:
             default=math.inf,
         )
 
-    def _closed(self, situation: AbstractState, place: str, alone: bool) -> frozenset[str]:
+    def _closed(self, node: AbstractState, place: str, alone: bool) -> frozenset[str]:
         """Return `place`, if it has to be opened for one goal alone; what several could share is counted for none."""
-        if place not in self._model.openable or place in situation.opened:
+        if place not in self._model.openable or place in node.opened:
             return frozenset()
         if alone:
             return frozenset({place})
         users: set[Goal] = {goal for goal, places in self._model.targets.items() if place in places}
-        for number, places in enumerate(situation.places):
+        for number, places in enumerate(node.places):
             if place in places:
                 users.update(self._model.goals_for[self._model.candidates[number]])
         return frozenset({place}) if len(users) <= 1 else frozenset()

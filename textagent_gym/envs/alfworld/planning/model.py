@@ -38,7 +38,7 @@ class Around(NamedTuple):
     """Places to which goals may lead.
 
     Attributes:
-        places: The receptacles that they may need, and those beside them.
+        places: The receptacles that they may need, and those neighbours them.
         locations: The locations of these.
     """
 
@@ -121,19 +121,19 @@ class PlanningModel:
                 (place for state in wanted_states for place in self.stations[state]),
             )
         )
-        beside: dict[str, set[str]] = {}
+        neighbours: dict[str, set[str]] = {}
         for place, location in self.location.items():
-            beside.setdefault(location, set()).add(place)
-        self._beside = {place: frozenset(beside[location]) for place, location in self.location.items()}
-        self._beside_visited = frozenset().union(*(self._beside[place] for place in self.visited))
+            neighbours.setdefault(location, set()).add(place)
+        self._neighbours = {place: frozenset(neighbours[location]) for place, location in self.location.items()}
+        self._near_visited = frozenset().union(*(self._neighbours[place] for place in self.visited))
         visits = Counter(self.location[place] for place in self.visited)
         self.shared = {location for location, number in visits.items() if number > 1}
         self._holders: dict[str, list[str]] = {}
         self._around: dict[tuple[frozenset[str], ...], Around] = {}
         self.ends = {self.location[place] for places in self.targets.values() for place in places}
 
-    def situation(self, facts: Facts) -> AbstractState:
-        """Return the situation of a state: the part that matters to the plan."""
+    def abstract(self, facts: Facts) -> AbstractState:
+        """Return the part of a state that matters to the plan."""
         ((_, location),) = facts.rows("atlocation")
         held = next((thing for _, thing in facts.rows("holds")), None)
         places = facts.index("inreceptacle", (0,))
@@ -150,97 +150,97 @@ class PlanningModel:
             frozenset(lamp for (lamp,) in facts.rows("istoggled")),
         )
 
-    def after(self, situation: AbstractState, step: Step) -> AbstractState:
-        """Return the situation after a step that applies."""
+    def after(self, node: AbstractState, step: Step) -> AbstractState:
+        """Return the state after a step that applies."""
         action, values = step
         if action == "gotolocation":
-            return situation._replace(location=values["?lend"])
+            return node._replace(location=values["?lend"])
         if action == "openobject":
-            return situation._replace(opened=situation.opened | {values["?r"]})
+            return node._replace(opened=node.opened | {values["?r"]})
         thing = values["?o"]
         if action == "toggleobject":
-            return situation._replace(used=situation.used | {thing})
+            return node._replace(used=node.used | {thing})
         number = self.candidates.index(thing) if thing in self.candidates else None
         if action == "pickupobject":
-            return _moved(situation._replace(held=thing), number, frozenset({values["?r"]}), taken=True)
+            return _moved(node._replace(held=thing), number, frozenset({values["?r"]}), taken=True)
         if action == "putobject":
-            return _moved(situation._replace(held=None), number, frozenset({values["?r"]}), taken=False)
+            return _moved(node._replace(held=None), number, frozenset({values["?r"]}), taken=False)
         if number is None:
-            return situation
+            return node
         state = next(state for state, way in TREATMENTS.items() if way.action == action)
-        states = list(situation.states)
+        states = list(node.states)
         states[number] = states[number] - TREATMENTS[state].ends | {state}
-        return situation._replace(states=tuple(states))
+        return node._replace(states=tuple(states))
 
-    def digest(self, situation: AbstractState) -> Hashable:
-        """Return a key for the steps that remain: situations with the same key need equally many.
+    def digest(self, node: AbstractState) -> Hashable:
+        """Return a key for the steps that remain: states with the same key need equally many.
 
         All places that no goal can use are alike, but for how soon a thing can be put down there.
         """
-        places, locations = self.around(situation)
-        held: Hashable = situation.held
-        if situation.held is not None:
-            nearest = self._nearest_drop(situation, places)
-            kinds = frozenset(kind for _, kind in self._object_types.get(situation.held, ()))
-            held = situation.held if situation.held in self.candidates else kinds, nearest and nearest[0]
-        location = situation.location if situation.location in locations else None
-        return location, held, situation.places, situation.states, situation.opened & places, situation.used
+        places, locations = self.around(node)
+        held: Hashable = node.held
+        if node.held is not None:
+            nearest = self._nearest_drop(node, places)
+            kinds = frozenset(kind for _, kind in self._object_types.get(node.held, ()))
+            held = node.held if node.held in self.candidates else kinds, nearest and nearest[0]
+        location = node.location if node.location in locations else None
+        return location, held, node.places, node.states, node.opened & places, node.used
 
-    def around(self, situation: AbstractState) -> Around:
+    def around(self, node: AbstractState) -> Around:
         """Return the places to which goals may lead."""
-        found = self._around.get(situation.places)
+        found = self._around.get(node.places)
         if found is None:
-            beside = (self._beside[place] for places in situation.places for place in places)
-            places = self._beside_visited.union(*beside)
+            neighbours = (self._neighbours[place] for places in node.places for place in places)
+            places = self._near_visited.union(*neighbours)
             found = Around(places, frozenset(self.location[place] for place in places))
             if len(self._around) > MAX_AROUND:
                 self._around = {}
-            self._around[situation.places] = found
+            self._around[node.places] = found
         return found
 
-    def undone(self, situation: AbstractState, goals: tuple[Goal, ...]) -> list[Goal]:
+    def undone(self, node: AbstractState, goals: tuple[Goal, ...]) -> list[Goal]:
         """Return the goals that are not done."""
-        return [goal for goal in goals if not self._is_done(situation, goal)]
+        return [goal for goal in goals if not self._is_done(node, goal)]
 
     def wanted(self, undone: list[Goal]) -> list[Goal]:
-        """Return the goals that can be done now; looking comes last, since it ends with a thing in hand."""
-        placings: list[Goal] = [goal for goal in undone if isinstance(goal, PlaceGoal)]
-        return placings or undone
+        """Return the goals that can be done now; examining comes last, since it ends with a thing in hand."""
+        placements: list[Goal] = [goal for goal in undone if isinstance(goal, PlaceGoal)]
+        return placements or undone
 
-    def trips(self, situation: AbstractState, goals: tuple[Goal, ...], at_start: bool) -> Iterator[list[Step]]:
+    def trips(self, node: AbstractState, goals: tuple[Goal, ...], at_start: bool) -> Iterator[list[Step]]:
         """Yield the possible next moves: each a walk and the action at its end."""
-        wanted = self.wanted(self.undone(situation, goals))
-        if situation.held is None:
+        wanted = self.wanted(self.undone(node, goals))
+        if node.held is None:
             for number in sorted({number for goal in wanted for number in self.numbers[goal]}):
-                for place in sorted(situation.places[number]):
-                    yield [*self._reach(situation, place), self._step("pickupobject", place, self.candidates[number])]
+                for place in sorted(node.places[number]):
+                    yield [*self._reach(node, place), self._step("pickupobject", place, self.candidates[number])]
             return
-        thing = situation.held
+        thing = node.held
         for goal in wanted:
             if self.serves(thing, goal):
-                yield from self._uses(situation, thing, goal)
+                yield from self._uses(node, thing, goal)
         if at_start:
-            for place in self._drops(situation):
-                yield [*self._reach(situation, place), self._step("putobject", place, thing)]
+            for place in self._drops(node):
+                yield [*self._reach(node, place), self._step("putobject", place, thing)]
 
-    def _drops(self, situation: AbstractState) -> Iterator[str]:
+    def _drops(self, node: AbstractState) -> Iterator[str]:
         """Yield the places where the held thing can be put down: those that goals lead to, and the nearest other one."""
-        assert situation.held is not None
-        places, _ = self.around(situation)
-        yield from (place for place in self._fitting(situation.held) if place in places)
-        nearest = self._nearest_drop(situation, places)
+        assert node.held is not None
+        places, _ = self.around(node)
+        yield from (place for place in self._fitting(node.held) if place in places)
+        nearest = self._nearest_drop(node, places)
         if nearest is not None:
             yield nearest[1]
 
-    def _nearest_drop(self, situation: AbstractState, places: frozenset[str]) -> tuple[int, str] | None:
+    def _nearest_drop(self, node: AbstractState, places: frozenset[str]) -> tuple[int, str] | None:
         """Return the steps to a receptacle outside of `places` that can hold what is held, and that receptacle."""
-        assert situation.held is not None
-        others = (place for place in self._fitting(situation.held) if place not in places)
-        return min(((self._steps_to(situation, place), place) for place in others), default=None)
+        assert node.held is not None
+        others = (place for place in self._fitting(node.held) if place not in places)
+        return min(((self._steps_to(node, place), place) for place in others), default=None)
 
-    def _steps_to(self, situation: AbstractState, place: str) -> int:
-        closed = place in self.openable and place not in situation.opened
-        return (self.location[place] != situation.location) + closed
+    def _steps_to(self, node: AbstractState, place: str) -> int:
+        closed = place in self.openable and place not in node.opened
+        return (self.location[place] != node.location) + closed
 
     def _fitting(self, thing: str) -> list[str]:
         """Return the receptacles that can hold a thing, sorted."""
@@ -248,49 +248,46 @@ class PlanningModel:
             self._holders[thing] = [place for place in self._receptacles if self.fit(thing, place)]
         return self._holders[thing]
 
-    def _uses(self, situation: AbstractState, thing: str, goal: Goal) -> Iterator[list[Step]]:
+    def _uses(self, node: AbstractState, thing: str, goal: Goal) -> Iterator[list[Step]]:
         """Yield the next moves with the thing in hand."""
         if isinstance(goal, ExamineGoal):
             for lamp, place in self.lamps[goal]:
-                walk = self._walk(situation, place)
-                yield walk if lamp in situation.used else [*walk, self._step("toggleobject", place, lamp)]
+                walk = self._walk(node, place)
+                yield walk if lamp in node.used else [*walk, self._step("toggleobject", place, lamp)]
             return
-        missing = goal.states - situation.states[self.candidates.index(thing)]
+        missing = goal.states - node.states[self.candidates.index(thing)]
         for state in sorted(missing):
             way = TREATMENTS[state]
             if (thing,) in self._abilities[way.ability]:
                 for place in self.stations[state]:
-                    yield [*self._walk(situation, place), self._step(way.action, place, thing)]
+                    yield [*self._walk(node, place), self._step(way.action, place, thing)]
         if not missing:
-            for place in self.different_targets(situation, goal):
+            for place in self.different_targets(node, goal):
                 if self.fit(thing, place):
-                    yield [*self._reach(situation, place), self._step("putobject", place, thing)]
+                    yield [*self._reach(node, place), self._step("putobject", place, thing)]
 
-    def different_targets(self, situation: AbstractState, goal: PlaceGoal) -> list[str]:
+    def different_targets(self, node: AbstractState, goal: PlaceGoal) -> list[str]:
         """Return a goal's targets, one of each set of equals: empty, equally closed, and on the way to nothing else."""
-        occupied = frozenset().union(*situation.places)
-        special = self.shared | {self.location[place] for place in occupied} | {situation.location}
+        occupied = frozenset().union(*node.places)
+        special = self.shared | {self.location[place] for place in occupied} | {node.location}
         different = []
         seen = set()
         for target in self.targets[goal]:
             if target in occupied or self.location[target] in special:
                 different.append(target)
-            elif (closed := target in self.openable and target not in situation.opened) not in seen:
+            elif (closed := target in self.openable and target not in node.opened) not in seen:
                 seen.add(closed)
                 different.append(target)
         return different
 
-    def _is_done(self, situation: AbstractState, goal: Goal) -> bool:
+    def _is_done(self, node: AbstractState, goal: Goal) -> bool:
         if isinstance(goal, ExamineGoal):
             return (
-                situation.held is not None
-                and self.serves(situation.held, goal)
-                and any(
-                    lamp in situation.used and self.location[place] == situation.location
-                    for lamp, place in self.lamps[goal]
-                )
+                node.held is not None
+                and self.serves(node.held, goal)
+                and any(lamp in node.used and self.location[place] == node.location for lamp, place in self.lamps[goal])
             )
-        ready = [situation.places[number] for number in self.numbers[goal] if goal.states <= situation.states[number]]
+        ready = [node.places[number] for number in self.numbers[goal] if goal.states <= node.states[number]]
         right = [places for places in ready if not places.isdisjoint(self.targets[goal])]
         if len(right) < goal.num_objects:
             return False
@@ -318,15 +315,15 @@ class PlanningModel:
             self._fits[key] = fitting[0] if fitting else None
         return self._fits[key]
 
-    def _walk(self, situation: AbstractState, place: str) -> list[Step]:
-        start, end = situation.location, self.location[place]
+    def _walk(self, node: AbstractState, place: str) -> list[Step]:
+        start, end = node.location, self.location[place]
         if start == end:
             return []
         return [("gotolocation", {"?a": self._agent, "?lstart": start, "?lend": end, "?r": place})]
 
-    def _reach(self, situation: AbstractState, place: str) -> list[Step]:
-        walk = self._walk(situation, place)
-        closed = place in self.openable and place not in situation.opened
+    def _reach(self, node: AbstractState, place: str) -> list[Step]:
+        walk = self._walk(node, place)
+        closed = place in self.openable and place not in node.opened
         return [*walk, ("openobject", {"?a": self._agent, "?l": self.location[place], "?r": place})] if closed else walk
 
     def _step(self, action: str, place: str, thing: str) -> Step:
@@ -338,9 +335,9 @@ class PlanningModel:
         return action, values
 
 
-def _moved(situation: AbstractState, number: int | None, place: frozenset[str], *, taken: bool) -> AbstractState:
+def _moved(node: AbstractState, number: int | None, place: frozenset[str], *, taken: bool) -> AbstractState:
     if number is None:
-        return situation
-    places = list(situation.places)
+        return node
+    places = list(node.places)
     places[number] = places[number] - place if taken else places[number] | place
-    return situation._replace(places=tuple(places))
+    return node._replace(places=tuple(places))

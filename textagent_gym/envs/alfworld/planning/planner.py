@@ -63,7 +63,7 @@ class Planner:
         self._node_budget = node_budget
         self._known: dict[Hashable, int | None] = {}
         self._on_reference: dict[Hashable, int] = {}
-        start = self._model.situation(facts)
+        start = self._model.abstract(facts)
         self.reference = self._plan(start)
         steps = self.reference.steps if self.reference is not None else ()
         for done, step in enumerate(steps):
@@ -72,24 +72,24 @@ class Planner:
 
     def remaining(self, facts: Facts) -> int | None:
         """Step of the plan from a state, 0 where all goals are done, None where they cannot be done any more."""
-        situation = self._model.situation(facts)
-        digest = self._model.digest(situation)
+        node = self._model.abstract(facts)
+        digest = self._model.digest(node)
         if digest in self._on_reference:
             return self._on_reference[digest]
         if len(self._known) > MAX_KNOWN:
             self._known = {}
         known = self._known
         if digest not in known:
-            found, closed = self._search(situation, self.goals, self._estimate.is_exact)
+            found, closed = self._search(node, self.goals, self._estimate.is_exact)
             if not closed:
-                plan = self._plan(situation)
+                plan = self._plan(node)
                 return None if plan is None else len(plan.steps)
             known[digest] = None if found is None else found.length
         return known[digest]
 
     def plan(self, facts: Facts) -> Plan | None:
         """Return a plan from a state, None where the goals cannot be done any more."""
-        return self._plan(self._model.situation(facts))
+        return self._plan(self._model.abstract(facts))
 
     def _plan(self, start: AbstractState) -> Plan | None:
         """Return a shortest plan if the search closes within the budget, otherwise one goal after the other."""
@@ -106,13 +106,13 @@ class Planner:
             steps += found.steps
         return Plan(tuple(steps), is_shortest=False)
 
-    def _is_done(self, situation: AbstractState, goals: tuple[Goal, ...]) -> bool:
-        return not self._model.undone(situation, goals)
+    def _is_done(self, node: AbstractState, goals: tuple[Goal, ...]) -> bool:
+        return not self._model.undone(node, goals)
 
     def _search(
         self, start: AbstractState, goals: tuple[Goal, ...], arrived: Callable[[AbstractState, tuple[Goal, ...]], bool]
     ) -> tuple[_Found | None, bool]:
-        """Search by A* over trips, to the first situation that has `arrived` and from which the estimate is exact.
+        """Search by A* over trips, to the first state that has `arrived` and from which the estimate is exact.
 
         Returns:
             What was found or None, and whether the search ended within the budget.
@@ -124,25 +124,25 @@ class Planner:
         queue = [(self._estimate.of(start, goals), 0, next(order), start)]
         expanded = 0
         while queue:
-            bound, minus_cost, _, situation = heapq.heappop(queue)
+            bound, minus_cost, _, node = heapq.heappop(queue)
             cost = -minus_cost
-            if cost > costs[situation]:
+            if cost > costs[node]:
                 continue
             if bound == math.inf:
                 break
-            if arrived(situation, goals):
-                return _Found(int(bound), _path(parents, situation)), True
+            if arrived(node, goals):
+                return _Found(int(bound), _path(parents, node)), True
             expanded += 1
             if expanded > self._node_budget:
                 return None, False
-            for trip in model.trips(situation, goals, at_start=situation is start):
-                after = situation
+            for trip in model.trips(node, goals, at_start=node is start):
+                after = node
                 for step in trip:
                     after = model.after(after, step)
                 total = cost + len(trip)
                 if total < costs.get(after, math.inf):
                     costs[after] = total
-                    parents[after] = situation, trip
+                    parents[after] = node, trip
                     after_bound = total + self._estimate.of(after, goals)
                     if after_bound <= bound and arrived(after, goals):  # nothing else can take fewer steps
                         return _Found(int(after_bound), _path(parents, after)), True
@@ -157,9 +157,9 @@ class _Found(NamedTuple):
     steps: list[Step]
 
 
-def _path(parents: dict[AbstractState, tuple[AbstractState, list[Step]]], situation: AbstractState) -> list[Step]:
+def _path(parents: dict[AbstractState, tuple[AbstractState, list[Step]]], node: AbstractState) -> list[Step]:
     trips: list[list[Step]] = []
-    while situation in parents:
-        situation, trip = parents[situation]
+    while node in parents:
+        node, trip = parents[node]
         trips.append(trip)
     return [step for trip in reversed(trips) for step in trip]

@@ -11,7 +11,7 @@ from textagent_gym.envs.swe.interfaces.choice import Choices
 from textagent_gym.envs.swe.interfaces.tools import TOOLS
 from textagent_gym.envs.swe.interfaces.tools import rules as tool_rules
 from textagent_gym.envs.swe.repo.edits import Edit
-from textagent_gym.knobs import check_integer
+from textagent_gym.mechanics.knobs import check_integer
 
 Interface = Literal["tools", "bash", "choice"]
 """What an action is: a call of a tool as JSON, a command line, or the number of an edit on offer."""

@@ -1,7 +1,7 @@
 """Names that get in each other's way.
 
-textworld lets a "box" stand beside a "type W box" and tells Inform's parser that the thing whose whole name was typed is
-meant (textworld 1.7, "Does the player mean" in `generator/inform7/world2inform7.py`). But it compares the name with the
+textworld allows a "box" and a "type W box" in one game and tells Inform's parser that the thing whose whole name was typed
+is meant (textworld 1.7, "Does the player mean" in `generator/inform7/world2inform7.py`). But it compares the name with the
 command in lower case, so a name with a capital letter never matches, and `take type O key from box` is answered with
 "Which do you mean, ...?" although textworld lists it as admissible. A game whose solution runs into this cannot be won by
 typing the solution.
@@ -13,7 +13,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from textagent_gym.envs.textworld.world.grounding import Fact, GroundGame
-from textagent_gym.planning import Planner
+from textagent_gym.mechanics.planning import Planner
 
 if TYPE_CHECKING:
     from textworld.generator.game import Game

@@ -27,7 +27,7 @@ def file_task(name: str) -> TextWorldTask:
         raise FileNotFoundError(f"expected a game file, got {name}, which does not exist")
     described = path.with_suffix(".json")
     if not described.is_file():
-        raise FileNotFoundError(f"expected {described} beside {name}: nothing else says which facts and quests it has")
+        raise FileNotFoundError(f"expected {described} in the folder of {name}: it lists the game's facts and quests")
     textworld = import_textworld()
     try:
         with undisturbed():  # its parser knows one text at a time

@@ -46,7 +46,7 @@ class Dish:
 
     @property
     def words(self) -> frozenset[str]:
-        """Words that name it beside its own name."""
+        """Words that name it in addition to its own name."""
         return frozenset((self.cooking, self.cutting))
 
     @property
@@ -70,7 +70,7 @@ class Kitchen:
     """Fixed facts of a cooking game.
 
     Attributes:
-        property_words: Words that name food beside its own name.
+        property_words: Words that name food in addition to its own name.
         capacity: How many things the player can hold.
         dishes: Food -> how it is at the start.
         sharp: What cuts.

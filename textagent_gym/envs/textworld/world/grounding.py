@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from textagent_gym.planning import Goal, Operator, Problem
+from textagent_gym.mechanics.planning import Goal, Operator, Problem
 
 if TYPE_CHECKING:
     from textworld.generator.data import KnowledgeBase

@@ -191,7 +191,7 @@ class World:
         return "" if dish is None else dish.adjectives
 
     def property_words(self, thing: str) -> frozenset[str]:
-        """Return words that name a thing for now, beside its own name."""
+        """Return words that currently name a thing, in addition to its own name."""
         dish = self.dishes.get(thing)
         return frozenset() if dish is None else dish.words
 

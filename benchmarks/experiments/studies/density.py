@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.experiments.algorithms import NAMES
 from benchmarks.experiments.design import Arm, Experiment, Results, both_splits, difference, is_clear, textworld
+from benchmarks.experiments.studies.algorithms import NAMES
 
 WORLDS = {
     "tw-simple": {

@@ -5,7 +5,7 @@ from collections import deque
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textagent_gym.planning import Goal, Operator, Planner, Problem
+from textagent_gym.mechanics.planning import Goal, Operator, Planner, Problem
 
 NUM_FACTS = 6
 masks = st.integers(0, 2**NUM_FACTS - 1)

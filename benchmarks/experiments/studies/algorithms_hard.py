@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from benchmarks.experiments.algorithms import compare_algorithms
+from benchmarks.experiments.studies.algorithms import compare_algorithms
 
 EXPERIMENT = compare_algorithms("w4-o6-q8", num_games=200)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textagent_gym.spaces import AnyText
+from textagent_gym.mechanics.spaces import AnyText
 
 
 @given(st.text(max_size=50))

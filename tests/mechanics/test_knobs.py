@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from textagent_gym.knobs import Knobs, check_choice, check_integer, check_number
+from textagent_gym.mechanics.knobs import Knobs, check_choice, check_integer, check_number
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textagent_gym.rewards import MilestoneReward, num_milestones, num_paid
+from textagent_gym.mechanics.rewards import MilestoneReward, num_milestones, num_paid
 
 totals = st.integers(1, 60)
 densities = st.floats(0, 1)

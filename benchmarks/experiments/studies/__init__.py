@@ -1,0 +1,1 @@
+"""One experiment in each module, as an `EXPERIMENT`."""

@@ -1,0 +1,1 @@
+"""Parts that every domain is built from: knobs, the reward, spaces of text, and search for plans."""

@@ -62,7 +62,7 @@ HOUSE_WORDS = {
 }
 """Pattern -> words of the field to use instead."""
 
-RECORDS = ("docs/experiments", "docs/choose.md", "docs/training.md", "benchmarks/experiments", "benchmarks/results")
+RECORDS = ("docs/experiments", "docs/choose.md", "benchmarks/experiments", "benchmarks/results")
 """Measurements as they were published, and pages that quote them."""
 
 

@@ -29,16 +29,17 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import msgspec
 import numpy as np
 import tyro
 from numpy.typing import NDArray
-from typing_extensions import NotRequired
+from typing_extensions import NotRequired, TypedDict
 
 from baselines.errors import BaselinesError
 from baselines.runs.files import write_whole
@@ -47,9 +48,9 @@ from baselines.sampling.episode import Episode, Turn
 if TYPE_CHECKING:  # a page is drawn without loading a model's library
     from transformers import PreTrainedTokenizerBase
 
-VERSION = 1
+VERSION: Literal[1] = 1
 
-TokenRow: TypeAlias = list[str | float | None]
+TokenRow: TypeAlias = tuple[str, float | None, float | None]
 """Text, advantage and log-probability of one token."""
 
 
@@ -68,7 +69,7 @@ class TranscriptTurn(TypedDict):
 Transcript = TypedDict(
     "Transcript",
     {
-        "version": int,
+        "version": Literal[1],
         "env_id": str,
         "seed": int | None,
         "task_id": str | None,
@@ -203,16 +204,12 @@ def parse_transcript(line: bytes) -> Transcript:
         TranscriptError: the line is not a transcript; why is in the message.
     """
     try:
-        # Infinity and NaN are Python's own addition to JSON, and no browser would read them.
-        record: Any = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+        record: Any = json.loads(line.decode("utf-8"), parse_constant=_finite, parse_float=_finite)
+        msgspec.convert(record, Transcript)
+    except msgspec.ValidationError as error:
+        raise TranscriptError(f"{str(error)[0].lower()}{str(error)[1:]}") from error
     except (ValueError, RecursionError) as error:
         raise TranscriptError(f"expected a JSON object, got text that does not parse ({error})") from error
-    _check_kind(record, (dict,), "the episode")
-    if record.get("version") != VERSION:
-        raise TranscriptError(f"expected version {VERSION}, got {_shown(record.get('version'))}")
-    _check_keys(record, _EPISODE_KEYS, {"title": (str,)}, "")
-    for number, turn in enumerate(record["turns"]):
-        _check_turn(turn, f"turns[{number}]")
     transcript: Transcript = record
     return transcript
 
@@ -293,7 +290,7 @@ def _token_rows(
     places = [place for place in range(turn.action_start, turn.end) if episode.action_mask[place]]
     texts = token_texts(tokenizer, [int(episode.token_ids[place]) for place in places])
     return [
-        [text, None if advantages is None else _short(advantages[place]), _short(episode.logprobs[place])]
+        (text, None if advantages is None else _short(advantages[place]), _short(episode.logprobs[place]))
         for text, place in zip(texts, places, strict=True)
     ]
 
@@ -307,80 +304,12 @@ def _seed_text(seed: int | None) -> str | None:
     return None if seed is None else str(seed)
 
 
-_NULL = type(None)
-_NUMBER = (int, float)
-_NAMES: dict[type, str] = {
-    str: "text",
-    int: "number",
-    float: "number",
-    bool: "true or false",
-    list: "list",
-    dict: "object",
-}
-_EPISODE_KEYS: dict[str, tuple[type, ...]] = {
-    "env_id": (str,),
-    "seed": (int, _NULL),
-    "task_id": (str, _NULL),
-    "success": (bool,),
-    "return": _NUMBER,
-    "outcome": (str,),
-    "turns": (list,),
-    "final_observation": (str,),
-}
-_TURN_KEYS: dict[str, tuple[type, ...]] = {"observation": (str,), "action": (str,), "reward": _NUMBER}
-_TURN_EXTRAS: dict[str, tuple[type, ...]] = {
-    "cut": (bool,),
-    "admissible_commands": (list,),
-    "detail": (str,),
-    "tokens": (list,),
-}
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _check_turn(turn: Any, where: str) -> None:
-    _check_kind(turn, (dict,), where)
-    _check_keys(turn, _TURN_KEYS, _TURN_EXTRAS, where + ".")
-    for number, command in enumerate(turn.get("admissible_commands", [])):
-        _check_kind(command, (str,), f"{where}.admissible_commands[{number}]")
-    for number, row in enumerate(turn.get("tokens", [])):
-        place = f"{where}.tokens[{number}]"
-        _check_kind(row, (list,), place)
-        if len(row) != 3:
-            raise TranscriptError(f"expected {place} to be [text, advantage, logprob], got {_shown(row)}")
-        _check_kind(row[0], (str,), place + "[0]")
-        _check_kind(row[1], (*_NUMBER, _NULL), place + "[1]")
-        _check_kind(row[2], (*_NUMBER, _NULL), place + "[2]")
-
-
-def _check_keys(
-    record: Mapping[str, Any],
-    needed: Mapping[str, tuple[type, ...]],
-    extras: Mapping[str, tuple[type, ...]],
-    where: str,
-) -> None:
-    for key, kinds in needed.items():
-        if key not in record:
-            raise TranscriptError(f"expected {where}{key}, got none")
-        _check_kind(record[key], kinds, where + key)
-    for key, kinds in extras.items():
-        if key in record:
-            _check_kind(record[key], kinds, where + key)
-
-
-def _check_kind(value: Any, kinds: tuple[type, ...], where: str) -> None:
-    # By exact type: to isinstance, True is a number.
-    if type(value) in kinds and not (isinstance(value, float) and not math.isfinite(value)):
-        return
-    wanted = " or ".join(dict.fromkeys("null" if kind is _NULL else _NAMES[kind] for kind in kinds))
-    raise TranscriptError(f"expected {where} to be {wanted}, got {_shown(value)}")
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _finite(text: str) -> float:
+    """Return a number; JSON has no others, and no browser would read them."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value
 
 
 @dataclass(frozen=True)

@@ -308,7 +308,7 @@ def _finite(text: str) -> float:
     """Return a number; JSON has no others, and no browser would read them."""
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
+        raise ValueError(f"{text} is not JSON: numbers are finite")
     return value
 
 

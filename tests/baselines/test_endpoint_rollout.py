@@ -202,7 +202,7 @@ def local(policy: Policy, settings: RolloutSettings) -> list[Episode]:
 def in_words(episode: Episode) -> Episode:
     """Return an episode as an endpoint would have recorded it."""
     nothing = np.zeros(0, dtype=np.int64)
-    turns = tuple(replace(turn, start=0, action_start=0, end=0) for turn in episode.turns)
+    turns = tuple(replace(turn, start=0, action_start=0, end=0, state="") for turn in episode.turns)
     return replace(
         episode,
         token_ids=nothing,

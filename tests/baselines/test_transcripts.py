@@ -213,8 +213,8 @@ def with_turn(**changes: Any) -> str:
     ("line", "message"),
     [
         ('{"version": 1, "env', "expected a JSON object, got text that does not parse"),
-        (json.dumps(plain_transcript()).replace("0.5", "NaN"), "NaN is not a finite number"),
-        (json.dumps(plain_transcript()).replace("0.5", "1e999"), "1e999 is not a finite number"),
+        (json.dumps(plain_transcript()).replace("0.5", "NaN"), "NaN is not JSON"),
+        (json.dumps(plain_transcript()).replace("0.5", "1e999"), "1e999 is not JSON"),
         ("[" * 100_000, "expected a JSON object, got text that does not parse"),
         ("[1]", "expected `object`, got `array`"),
         ('{"turns": []}', "missing required field"),

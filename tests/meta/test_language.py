@@ -59,6 +59,7 @@ HOUSE_WORDS = {
     r"tale": "quest_state",
     r"Chore|read_errands": "DrawnGoal, read_goals",
     r"class (Turn|Reply|Outcome)\(NamedTuple\)": "StepResult",
+    r"Verdict|TaskRecord\b(?!\()|Workshop|num_(aliased|twinned)": "GradingReport, TaskInstance, BugFinder",
 }
 """Pattern -> words of the field to use instead."""
 

@@ -22,7 +22,7 @@ import pytest
 from tests.meta import notebook
 from tests.support.blocks import blocks
 from textagent_gym.envs.swe.sources.formats import to_row
-from textagent_gym.envs.swe.sources.index import indexed_record, listed
+from textagent_gym.envs.swe.sources.index import indexed_instance, load_index
 from textagent_gym.registration import DOMAINS
 
 ROOT = Path(__file__).parents[2]
@@ -41,8 +41,8 @@ def test_the_blocks_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest
         pytest.skip("ALFWORLD_DATA does not name a folder with ALFWorld's games")
     monkeypatch.chdir(tmp_path)
     if page == "docs/swegym.md":
-        record = indexed_record("bundled", next(iter(listed("bundled"))))
-        Path("tasks.jsonl").write_text(json.dumps(to_row(record)) + "\n", encoding="utf-8")
+        instance = indexed_instance("bundled", next(iter(load_index("bundled"))))
+        Path("tasks.jsonl").write_text(json.dumps(to_row(instance)) + "\n", encoding="utf-8")
     space: dict[str, Any] = {}
     for number, block in enumerate(blocks(PAGES[page], "python"), 1):
         exec(compile(block, f"<{page}, block {number}>", "exec"), space)

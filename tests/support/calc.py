@@ -1,6 +1,6 @@
 """A repository of two functions and three tests, with two bugs, for tests that need no index."""
 
-from textagent_gym.envs.swe.grading.grader import Exam, gold_run
+from textagent_gym.envs.swe.grading.grader import TestSpec, gold_run
 from textagent_gym.envs.swe.grading.second_opinion import find_challenges
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
@@ -43,19 +43,19 @@ LARGEST = (f"{TEST_FILE}::TestMore::test_largest",)
 MUL = f"{TEST_FILE}::test_mul"
 
 
-def exam(sandbox: Sandbox) -> Exam:
+def test_spec(sandbox: Sandbox) -> TestSpec:
     """Return two groups of failing tests and one test to keep."""
     gold = gold_run(GOLD, [TEST_FILE], sandbox=sandbox, seconds=20)
     failing = frozenset(ADD + LARGEST)
-    return Exam(
+    return TestSpec(
         start=START,
         tests={TEST_FILE: TESTS},
         groups=(ADD, LARGEST),
         fail_to_pass=failing,
         pass_to_pass=frozenset({MUL}),
         seconds=2.0,
-        aliased=failing & gold.aliased,
-        twinned=failing & gold.twinned,
+        with_renamed_copy=failing & gold.with_renamed_copy,
+        with_must_fail_copy=failing & gold.with_must_fail_copy,
         challenges=find_challenges(GOLD, failing, (ADD, LARGEST), sandbox=sandbox, seconds=20),
         allowed=gold.seen,
     )

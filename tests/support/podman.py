@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.support import calc
 from textagent_gym.envs.swe.repo.patches import make_patch
-from textagent_gym.envs.swe.types import TaskRecord
+from textagent_gym.envs.swe.types import TaskInstance
 
 IMAGE = "localhost/textagent-gym-calc:1"
 BINARY = b"\x7fELF\0\xff" * 100
@@ -45,7 +45,7 @@ def text(tree: dict[str, bytes], *paths: str) -> dict[str, str]:
     return {path: tree[path].decode() for path in paths}
 
 
-RECORD = TaskRecord(
+INSTANCE = TaskInstance(
     instance_id="getmoto__moto-1",  # a repository of SWE-Gym, so that its test script is the one that is made for those
     repo="getmoto/moto",
     base_commit="HEAD",
@@ -62,8 +62,8 @@ HALF = make_patch(text(TREE, calc.SOURCE), {calc.SOURCE: calc.BUGGY_SOURCE.repla
 """A repair of one bug of the two."""
 
 
-def with_image(image: str) -> TaskRecord:
-    return replace(RECORD, image=image)
+def with_image(image: str) -> TaskInstance:
+    return replace(INSTANCE, image=image)
 
 
 def missing() -> str | None:

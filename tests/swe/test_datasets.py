@@ -14,8 +14,8 @@ import pytest
 
 from textagent_gym.envs.swe.repo.patches import apply_patch, make_patch
 from textagent_gym.envs.swe.sources.datasets import SWE_BENCH_REPOS, SWE_GYM_REPOS, adapt, swebench_row
-from textagent_gym.envs.swe.sources.formats import from_row, read_records, write_records
-from textagent_gym.envs.swe.types import TaskRecord
+from textagent_gym.envs.swe.sources.formats import from_row, read_instances, write_instances
+from textagent_gym.envs.swe.types import TaskInstance
 
 needs_git = pytest.mark.skipif(
     not (shutil.which("git") and shutil.which("bash")), reason="git or bash is not installed"
@@ -31,8 +31,8 @@ NEW_TESTS = {
 }
 
 
-def record(**changes: object) -> TaskRecord:
-    base = TaskRecord(
+def instance(**changes: object) -> TaskInstance:
+    base = TaskInstance(
         instance_id="Project-MONAI__MONAI-12",
         repo="Project-MONAI/MONAI",
         base_commit="HEAD",
@@ -46,30 +46,30 @@ def record(**changes: object) -> TaskRecord:
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
-def real_records(name: str) -> list[TaskRecord]:
+def real_records(name: str) -> list[TaskInstance]:
     folder = os.environ.get("TEXTAGENT_SWE_ROWS")
     if not folder:
         pytest.skip("TEXTAGENT_SWE_ROWS names no folder with rows of real data sets")
-    return read_records(Path(folder) / name)
+    return read_instances(Path(folder) / name)
 
 
 def test_swe_gym() -> None:
-    adapted = adapt(record())
+    adapted = adapt(instance())
     assert adapted.image == "xingyaoww/sweb.eval.x86_64.project-monai_s_monai-12:latest"
     assert adapted.log_parser == "parse_log_pytest"
     command = "pytest --no-header -rA --tb=no -p no:cacheprovider 'tests/test x.py' tests/test_new.py"
     start, ran, end = adapted.eval_script.split("\n")[-6:-3]
     assert (start, ran, end) == (": '>>>>> Start Test Output'", command, ": '>>>>> End Test Output'")
     assert adapt(adapted) == adapted
-    own = record(image="my/image:1", eval_script="true\n", log_parser="parse_log_django")
+    own = instance(image="my/image:1", eval_script="true\n", log_parser="parse_log_django")
     assert adapt(own) == own
-    assert adapt(record(origin="rebased")) == record(origin="rebased")
+    assert adapt(instance(origin="rebased")) == instance(origin="rebased")
 
 
 def test_mypy_runs_cases_by_name() -> None:
     data = {"test-data/unit/check-a.test": "[case testA]\nx\n\n[case testB-xfail]\ny\n"}
     new = {"test-data/unit/check-a.test": "[case testA]\nx\n\n[case testNew]\nz\n\n[case testB-xfail]\ny\n"}
-    mypy = record(
+    mypy = instance(
         repo="python/mypy",
         instance_id="python__mypy-1",
         test_patch=make_patch(data, new),
@@ -82,7 +82,7 @@ def test_mypy_runs_cases_by_name() -> None:
 
 def test_swe_bench() -> None:
     """Old rows get an image and no script, rows of swebench 5 stay as they are."""
-    old = record(repo="django/django", instance_id="django__django-1")
+    old = instance(repo="django/django", instance_id="django__django-1")
     adapted = adapt(old)
     assert adapted == replace(old, image="swebench/sweb.eval.x86_64.django_1776_django-1:latest")
     assert adapt(adapted) == adapted
@@ -124,7 +124,7 @@ def test_swe_smith() -> None:
 
 
 def test_others() -> None:
-    other = record(repo="owner/name")
+    other = instance(repo="owner/name")
     assert adapt(other) == other
     with pytest.raises(
         ValueError, match="expected a task that lives in an image, got Project-MONAI__MONAI-12 without one"
@@ -147,7 +147,7 @@ def test_the_script_runs(tmp_path: Path) -> None:
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
 
     bash("git init -q && git add -A && git -c user.name=a -c user.email=b@c commit -qm x")
-    script = adapt(record()).eval_script
+    script = adapt(instance()).eval_script
     for line in ("source /opt/miniconda3/bin/activate", "conda activate testbed", "cd /testbed"):
         assert script.count(f"{line}\n") == 1
         script = script.replace(f"{line}\n", "")
@@ -156,7 +156,7 @@ def test_the_script_runs(tmp_path: Path) -> None:
     output = bash(f'exec 2>&1\npytest() {{ PYTHONPATH=. {pytest_here} "$@"; }}\n{script}')
     inside = output.partition(">>>>> Start Test Output")[2].partition(">>>>> End Test Output")[0]
     passed = set(re.findall("^PASSED (.*)$", inside, re.MULTILINE))
-    assert passed == {*record().FAIL_TO_PASS, *record().PASS_TO_PASS}, output
+    assert passed == {*instance().FAIL_TO_PASS, *instance().PASS_TO_PASS}, output
     assert bash("git status --porcelain") == ""
 
 
@@ -187,7 +187,7 @@ def test_swebench_takes_the_rows(tmp_path: Path) -> None:
     from swebench.task.checks import check_task_repo, expected_image
     from swebench.task.repo import load_task_repo
 
-    rows = [record(), *real_records("swegym_rows.jsonl")]
+    rows = [instance(), *real_records("swegym_rows.jsonl")]
     for task in rows:
         spec = make_test_spec(swebench_row(task))
         assert (spec.image, spec.log_parser) == (adapt(task).image, "parse_log_pytest")
@@ -201,7 +201,7 @@ def test_swebench_takes_the_rows(tmp_path: Path) -> None:
         )
         if not any(" " in test for test in tests):
             assert not report["FAIL_TO_PASS"]["failure"]
-    write_records([adapt(task) for task in rows], tmp_path / "repo")
+    write_instances([adapt(task) for task in rows], tmp_path / "repo")
     problems = [str(problem) for problem in check_task_repo(tmp_path / "repo")]
     assert len(problems) == len(rows), problems
     assert all("is not the derived name" in problem for problem in problems)

@@ -138,18 +138,18 @@ def test_densities_play_the_same_tasks() -> None:
 def test_hints_say_more_from_level_to_level(level: int) -> None:
     env = make(hint_level=level)
     text, _ = env.reset(seed=0)
-    record = cast(SweTask, env.task).problem.record
+    instance = cast(SweTask, env.task).prepared.instance
     assert ("Places to look at" in text) == (level >= 1)
-    assert all((f"{bug.file}, {bug.function}" in text) == (level >= 2) for bug in record.bugs)
+    assert all((f"{bug.file}, {bug.function}" in text) == (level >= 2) for bug in instance.bugs)
     assert ("Tests that fail" in text) == (level >= 3)
-    assert all((f": {bug.kind}\n" in text + "\n") == (level >= 4) for bug in record.bugs)
+    assert all((f": {bug.kind}\n" in text + "\n") == (level >= 4) for bug in instance.bugs)
 
 
 def test_tests_can_be_hidden_and_judge_all_the_same() -> None:
     env = make(tests_visible=False, action_space_size=9)
     env.reset(seed=0)
     task = cast(SweTask, env.task)
-    files = {test.partition("::")[0] for test in task.problem.record.FAIL_TO_PASS}
+    files = {test.partition("::")[0] for test in task.prepared.instance.FAIL_TO_PASS}
     assert files
     assert not files & set(task.base)
     seen = play(env, ExpertAgent(), seed=0)

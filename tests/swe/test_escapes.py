@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from textagent_gym.envs.swe.repo.tree import MAX_CHANGED_BYTES, read_changes, scratch_folder
-from textagent_gym.envs.swe.sandboxes.base import Limits, Outcome, Sandbox, SandboxError
+from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox, SandboxError, SandboxResult
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import measure, take_back
 
@@ -24,13 +24,13 @@ pytestmark = [
 MEGABYTE = 1 << 20
 
 
-class Room:
+class SandboxRunner:
     """A work tree and a sandbox for it."""
 
     def __init__(self, sandbox: Sandbox, worktree: Path) -> None:
         self.sandbox, self.worktree = sandbox, worktree
 
-    def python(self, program: str, **limits: Any) -> Outcome:
+    def python(self, program: str, **limits: Any) -> SandboxResult:
         return self.sandbox.run(
             [self.sandbox.python, "-I", "-c", program],
             worktree=self.worktree,
@@ -41,13 +41,13 @@ class Room:
 
 
 @pytest.fixture(params=["bubblewrap", "landlock"])
-def room(request: pytest.FixtureRequest) -> Iterator[Room]:
+def runner(request: pytest.FixtureRequest) -> Iterator[SandboxRunner]:
     try:
         sandbox = choose_sandbox(request.param)
     except SandboxError as error:
         pytest.skip(str(error))
     with scratch_folder() as worktree:
-        yield Room(sandbox, worktree)
+        yield SandboxRunner(sandbox, worktree)
 
 
 # --- what the kernel is asked for
@@ -67,10 +67,10 @@ print(json.dumps(sorted(set(opened))))
 """
 
 
-def test_only_sockets_that_stay_inside_can_be_opened(room: Room) -> None:
-    outcome = room.python(FAMILIES)
+def test_only_sockets_that_stay_inside_can_be_opened(runner: SandboxRunner) -> None:
+    outcome = runner.python(FAMILIES)
     opened = json.loads(outcome.output)
-    name = room.sandbox.protection.name
+    name = runner.sandbox.protection.name
     assert set(opened) <= ({1, 2, 10} if name == "bubblewrap" else {1})
     assert 1 in opened
 
@@ -95,8 +95,8 @@ print(json.dumps([made, os.stat("sized").st_size]))
 """
 
 
-def test_nothing_is_kept_in_the_kernel_and_no_space_is_taken_unwritten(room: Room) -> None:
-    made, size = json.loads(room.python(CALLS).output)
+def test_nothing_is_kept_in_the_kernel_and_no_space_is_taken_unwritten(runner: SandboxRunner) -> None:
+    made, size = json.loads(runner.python(CALLS).output)
     assert made == []
     assert size == 4096, "the C library writes where the kernel does not allocate"
 
@@ -120,8 +120,8 @@ time.sleep(20)
 """
 
 
-def test_shared_memory_counts_when_nobody_looks_at_it(room: Room) -> None:
-    assert room.python(COLD, memory_bytes=300 * MEGABYTE).stopped == "memory"
+def test_shared_memory_counts_when_nobody_looks_at_it(runner: SandboxRunner) -> None:
+    assert runner.python(COLD, memory_bytes=300 * MEGABYTE).stopped == "memory"
 
 
 SHARED = """
@@ -141,8 +141,8 @@ print("shared")
 """
 
 
-def test_memory_that_is_shared_counts_once(room: Room) -> None:
-    assert room.python(SHARED, memory_bytes=400 * MEGABYTE).output == b"shared\n"
+def test_memory_that_is_shared_counts_once(runner: SandboxRunner) -> None:
+    assert runner.python(SHARED, memory_bytes=400 * MEGABYTE).output == b"shared\n"
 
 
 MAPPED = """
@@ -159,8 +159,8 @@ time.sleep(20)
 """
 
 
-def test_files_that_only_a_mapping_holds_count(room: Room) -> None:
-    assert room.python(MAPPED, disk_bytes=32 * MEGABYTE).stopped == "disk"
+def test_files_that_only_a_mapping_holds_count(runner: SandboxRunner) -> None:
+    assert runner.python(MAPPED, disk_bytes=32 * MEGABYTE).stopped == "disk"
 
 
 HOLES = """
@@ -171,10 +171,10 @@ for number in range(3000):
 """
 
 
-def test_files_of_holes_cost_the_host_no_time(room: Room) -> None:
-    assert room.python(HOLES).returncode == 0
+def test_files_of_holes_cost_the_host_no_time(runner: SandboxRunner) -> None:
+    assert runner.python(HOLES).returncode == 0
     started = time.process_time()
-    changes, refused = read_changes(room.worktree, {})
+    changes, refused = read_changes(runner.worktree, {})
     assert time.process_time() - started < 2
     assert sum(len(content or b"") for content in changes.values()) <= MAX_CHANGED_BYTES
     assert len(changes) + len(refused) == 3000
@@ -192,15 +192,17 @@ time.sleep(20)
 """
 
 
-def test_a_closed_folder_hides_nothing(room: Room) -> None:
-    assert room.python(CLOSED, disk_bytes=16 * MEGABYTE).stopped == "disk"
+def test_a_closed_folder_hides_nothing(runner: SandboxRunner) -> None:
+    assert runner.python(CLOSED, disk_bytes=16 * MEGABYTE).stopped == "disk"
 
 
 @pytest.mark.parametrize("mode", ["000", "300", "111"])
-def test_a_work_tree_that_is_closed_is_no_failure_of_the_sandbox(room: Room, mode: str) -> None:
-    outcome = room.python(f"import os, time; open('x', 'w'); os.chmod('.', 0o{mode}); time.sleep(0.5); print('closed')")
+def test_a_work_tree_that_is_closed_is_no_failure_of_the_sandbox(runner: SandboxRunner, mode: str) -> None:
+    outcome = runner.python(
+        f"import os, time; open('x', 'w'); os.chmod('.', 0o{mode}); time.sleep(0.5); print('closed')"
+    )
     assert (outcome.output, outcome.stopped) == (b"closed\n", None)
-    assert (room.worktree / "x").exists()
+    assert (runner.worktree / "x").exists()
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o100, 0o200, 0o300, 0o400])

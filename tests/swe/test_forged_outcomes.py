@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.support import calc
-from textagent_gym.envs.swe.grading.grader import Exam, Verdict, accepted, examine
+from textagent_gym.envs.swe.grading.grader import GradingReport, TestSpec, accepted, run_grading
 from textagent_gym.envs.swe.grading.pytest_runs import TestReport
 from textagent_gym.envs.swe.grading.second_opinion import draw, opinion
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
@@ -291,24 +291,24 @@ def attacked(attack: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def exam(sandbox: Sandbox) -> Exam:
-    return calc.exam(sandbox)
+def spec(sandbox: Sandbox) -> TestSpec:
+    return calc.test_spec(sandbox)
 
 
-def test_all_tests_have_a_second_opinion(exam: Exam) -> None:
-    challenges = exam.challenges.each
-    assert {test for one in challenges for test in one.tests} == exam.fail_to_pass
+def test_all_tests_have_a_second_opinion(spec: TestSpec) -> None:
+    challenges = spec.challenges.each
+    assert {test for one in challenges for test in one.tests} == spec.fail_to_pass
     assert all(one.plain and len(one.alterations) >= 4 for one in challenges)
-    assert exam.allowed == exam.challenges.seen == frozenset()
+    assert spec.allowed == spec.challenges.seen == frozenset()
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_lie_is_not_paid(name: str, exam: Exam, sandbox: Sandbox) -> None:
-    verdict = examine(exam, accepted({calc.SOURCE: attacked(ATTACKS[name])}), sandbox)
-    assert verdict.groups_done == (False, False), verdict
-    assert verdict.reason
+def test_a_lie_is_not_paid(name: str, spec: TestSpec, sandbox: Sandbox) -> None:
+    grading_report = run_grading(spec, accepted({calc.SOURCE: attacked(ATTACKS[name])}), sandbox)
+    assert grading_report.groups_done == (False, False), grading_report
+    assert grading_report.reason
     assert (
-        verdict.flags
+        grading_report.flags
         or "files of the tests" in name
         or name
         in (
@@ -359,17 +359,19 @@ assert one() == 2
 
 
 @pytest.mark.parametrize("name", HONEST)
-def test_an_honest_repair_may_look_around(name: str, exam: Exam, sandbox: Sandbox) -> None:
-    verdict = examine(exam, {calc.SOURCE: HONEST[name].encode() + calc.GOLD_SOURCE}, sandbox)
+def test_an_honest_repair_may_look_around(name: str, spec: TestSpec, sandbox: Sandbox) -> None:
+    grading_report = run_grading(spec, {calc.SOURCE: HONEST[name].encode() + calc.GOLD_SOURCE}, sandbox)
     flags = (f"{calc.SOURCE} uses __code__",) if name == "its own functions" else ()
-    assert verdict == Verdict(resolved=True, groups_done=(True, True), num_failing=0, num_broken=0, flags=flags)
+    assert grading_report == GradingReport(
+        resolved=True, groups_done=(True, True), num_failing=0, num_broken=0, flags=flags
+    )
 
 
-def test_who_says_the_same_of_all_copies_is_found_out(exam: Exam) -> None:
+def test_who_says_the_same_of_all_copies_is_found_out(spec: TestSpec) -> None:
     """By lots that are not known a forger would have to guess: which copies are altered differs from draw to draw."""
     patterns = set()
     for seed in range(40):
-        drawn = draw(exam.challenges.each, exam.tests, random.Random(seed))
+        drawn = draw(spec.challenges.each, spec.tests, random.Random(seed))
         assert len(drawn.faithful) == 3
         assert len(drawn.altered) >= 6
         for outcome in ("passed", "failed"):

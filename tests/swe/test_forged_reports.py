@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import calc
-from textagent_gym.envs.swe.grading.grader import Exam, examine, unchanged
+from textagent_gym.envs.swe.grading.grader import TestSpec, run_grading, unchanged
 from textagent_gym.envs.swe.grading.pytest_runs import MAX_REPORT_BYTES, TestReport, read_report, run_tests
-from textagent_gym.envs.swe.sandboxes.base import Limits, Outcome, Protection
+from textagent_gym.envs.swe.sandboxes.base import Limits, Protection, SandboxResult
 
 pytestmark = pytest.mark.attack
 
-EXAM = Exam(
+EXAM = TestSpec(
     start=calc.START,
     tests={calc.TEST_FILE: calc.TESTS},
     groups=(calc.ADD, calc.LARGEST),
@@ -49,10 +49,10 @@ class Corrupted:
         environment: Mapping[str, str],
         stdin: bytes = b"",
         limits: Limits,
-    ) -> Outcome:
+    ) -> SandboxResult:
         job = json.loads(stdin)
         self.leave(worktree / job["report"], bytes.fromhex(job["key"]))
-        return Outcome(returncode=0, output=b"")
+        return SandboxResult(returncode=0, output=b"")
 
 
 def report_of(leave: Callable[[Path, bytes], None]) -> TestReport:
@@ -119,9 +119,9 @@ def test_a_forged_report_is_no_report(name: str) -> None:
     assert peak < 8 * MAX_REPORT_BYTES + (30 << 20) * (
         name == "30 megabytes"
     )  # the attacker's own bytes are counted here
-    verdict = examine(EXAM, {calc.SOURCE: b"forged"}, Corrupted(leave_forged(name)))
-    assert verdict.groups_done == unchanged(EXAM).groups_done
-    assert verdict.reason == "the tests did not run to their end"
+    grading_report = run_grading(EXAM, {calc.SOURCE: b"forged"}, Corrupted(leave_forged(name)))
+    assert grading_report.groups_done == unchanged(EXAM).groups_done
+    assert grading_report.reason == "the tests did not run to their end"
 
 
 def a_folder(path: Path, key: bytes) -> None:

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from textagent_gym.envs.swe.repo.patches import parse_patch
 from textagent_gym.envs.swe.sources import formats
-from textagent_gym.envs.swe.sources.formats import from_row, read_records, to_row, write_records
-from textagent_gym.envs.swe.types import Bug, Sdist, TaskRecord
+from textagent_gym.envs.swe.sources.formats import from_row, read_instances, to_row, write_instances
+from textagent_gym.envs.swe.types import Bug, Sdist, TaskInstance
 
 ROW: dict[str, Any] = {
     "instance_id": "owner__name-1",
@@ -50,12 +50,12 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-reserved = {f.name for f in fields(TaskRecord)} | {"filled_in", "Dockerfile", "image_name"}
+reserved = {f.name for f in fields(TaskInstance)} | {"filled_in", "Dockerfile", "image_name"}
 columns = st.sampled_from(["difficulty", "split", "datasets", "eval_type", "null", "1"]) | st.text(max_size=6)
 extras = st.dictionaries(columns.filter(lambda name: name not in reserved), values | st.text(max_size=5), max_size=3)
-records = st.builds(
-    TaskRecord,
-    **{f.name: st.text(max_size=40) for f in fields(TaskRecord) if f.type == "str" and f.name != "instance_id"},
+instances = st.builds(
+    TaskInstance,
+    **{f.name: st.text(max_size=40) for f in fields(TaskInstance) if f.type == "str" and f.name != "instance_id"},
     instance_id=ids,
     FAIL_TO_PASS=tests,
     PASS_TO_PASS=tests,
@@ -74,23 +74,23 @@ records = st.builds(
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-@given(written=st.lists(records, max_size=3, unique_by=lambda record: record.instance_id))
-def test_round_trip(tmp_path_factory: pytest.TempPathFactory, suffix: str, written: list[TaskRecord]) -> None:
+@given(written=st.lists(instances, max_size=3, unique_by=lambda instance: instance.instance_id))
+def test_round_trip(tmp_path_factory: pytest.TempPathFactory, suffix: str, written: list[TaskInstance]) -> None:
     path = tmp_path_factory.mktemp("tasks") / f"tasks{suffix}"
-    write_records(written, path)
-    expected = written if suffix else sorted(written, key=lambda record: record.instance_id)
-    read = read_records(path)
+    write_instances(written, path)
+    expected = written if suffix else sorted(written, key=lambda instance: instance.instance_id)
+    read = read_instances(path)
     assert read == expected
-    texts = [[json.dumps(to_row(record), sort_keys=True) for record in found] for found in (read, expected)]
+    texts = [[json.dumps(to_row(instance), sort_keys=True) for instance in found] for found in (read, expected)]
     assert texts[0] == texts[1]  # other than for `==`, True is not 1
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_field_makes_the_trip(tmp_path: Path, suffix: str) -> None:
-    """A record without a single default, so that a field that a form forgets cannot hide."""
-    record = replace(
+    """An instance without a single default, so that a field that a form forgets cannot hide."""
+    instance = replace(
         from_row(ROW),
-        **{f.name: f"some {f.name}\n" for f in fields(TaskRecord) if f.default == ""},  # type: ignore[arg-type]
+        **{f.name: f"some {f.name}\n" for f in fields(TaskInstance) if f.default == ""},  # type: ignore[arg-type]
         FAIL_TO_PASS=("a", "b c"),
         PASS_TO_PASS=("c",),
         origin="mutation",
@@ -99,26 +99,26 @@ def test_every_field_makes_the_trip(tmp_path: Path, suffix: str) -> None:
         seconds=1.5,
         extra={"difficulty": "hard", "Dockerfile": "FROM scratch\n", "numbers": [1, None, 2.5], "split": "dev"},
     )
-    for f in fields(TaskRecord):
-        assert f.default is MISSING or getattr(record, f.name) != f.default
-    write_records([record], tmp_path / f"tasks{suffix}")
-    assert read_records(tmp_path / f"tasks{suffix}") == [record]
-    assert read_records(str(tmp_path / f"tasks{suffix}")) == [record]
+    for f in fields(TaskInstance):
+        assert f.default is MISSING or getattr(instance, f.name) != f.default
+    write_instances([instance], tmp_path / f"tasks{suffix}")
+    assert read_instances(tmp_path / f"tasks{suffix}") == [instance]
+    assert read_instances(str(tmp_path / f"tasks{suffix}")) == [instance]
 
 
 def test_rows_differ_in_their_extra(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="pip install 'textagent-gym[swebench]'")
     extras = [{"a": "text", "b": 1}, {"a": "more"}, {"b": "text", "c": None}]
     written = [replace(from_row(ROW), instance_id=f"t-{number}", extra=extra) for number, extra in enumerate(extras)]
-    write_records(written, tmp_path / "tasks.parquet")
-    assert read_records(tmp_path / "tasks.parquet") == written
+    write_instances(written, tmp_path / "tasks.parquet")
+    assert read_instances(tmp_path / "tasks.parquet") == written
 
 
 def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="pip install 'textagent-gym[swebench]'")
     (tmp_path / "tasks.parquet").write_text("hello")
     with pytest.raises(ValueError, match=r"tasks.parquet: expected a Parquet file, got"):
-        read_records(tmp_path / "tasks.parquet")
+        read_instances(tmp_path / "tasks.parquet")
 
 
 def test_columns_of_data_sets() -> None:
@@ -131,11 +131,11 @@ def test_columns_of_data_sets() -> None:
         "environment_setup_commit": "ff",
         "difficulty": None,
     }
-    record = from_row(row)
-    assert record.FAIL_TO_PASS == ("a", "b")
-    assert (record.hints_text, record.created_at) == ("", "2024-03-28T17:38:00")
-    assert record.extra == {"environment_setup_commit": "ff", "difficulty": None}
-    assert record.origin == "dataset"
+    instance = from_row(row)
+    assert instance.FAIL_TO_PASS == ("a", "b")
+    assert (instance.hints_text, instance.created_at) == ("", "2024-03-28T17:38:00")
+    assert instance.extra == {"environment_setup_commit": "ff", "difficulty": None}
+    assert instance.origin == "dataset"
     assert from_row({**ROW, "extra": '{"x": 1}'}).extra == {"x": 1}
     smith = {name: value for name, value in ROW.items() if name not in {"base_commit", "test_patch"}}
     assert from_row({**smith, "image_name": "i"}).extra == {"image_name": "i"}
@@ -168,7 +168,7 @@ def test_wrong_files(tmp_path: Path) -> None:
     def message(name: str, text: str) -> str:
         (tmp_path / name).write_text(text)
         with pytest.raises(ValueError, match="expected") as caught:
-            read_records(tmp_path / name)
+            read_instances(tmp_path / name)
         assert "\n" not in str(caught.value)
         return str(caught.value).replace(f"{tmp_path}{os.sep}", "")
 
@@ -185,20 +185,20 @@ def test_wrong_files(tmp_path: Path) -> None:
     assert message("f.json", f'[{good}, {{"repo": "r"}}]') == "f.json, row 2: expected a field instance_id, got none"
     (tmp_path / "g.jsonl").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"g.jsonl: expected UTF-8, got invalid start byte at byte 0"):
-        read_records(tmp_path / "g.jsonl")
+        read_instances(tmp_path / "g.jsonl")
 
 
 def test_wrong_sources(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="got nothing at"):
-        read_records(tmp_path / "none.jsonl")
+        read_instances(tmp_path / "none.jsonl")
     with pytest.raises(ValueError, match=r"expected a .jsonl, .json or .parquet file, a folder, or a data set"):
-        read_records(tmp_path / "none.txt")
+        read_instances(tmp_path / "none.txt")
     with pytest.raises(ValueError, match="expected a task repository with a folder tasks, got none"):
-        read_records(tmp_path)
+        read_instances(tmp_path)
 
 
 def test_wrong_task_folders(tmp_path: Path) -> None:
-    write_records([from_row(ROW)], tmp_path / "repo")
+    write_instances([from_row(ROW)], tmp_path / "repo")
     task = tmp_path / "repo" / "tasks" / "owner__name-1"
 
     def message(name: str, text: str | None) -> str:
@@ -208,7 +208,7 @@ def test_wrong_task_folders(tmp_path: Path) -> None:
         else:
             (task / name).write_text(text)
         with pytest.raises(ValueError, match="expected") as caught:
-            read_records(tmp_path / "repo")
+            read_instances(tmp_path / "repo")
         (task / name).write_text(before)
         return str(caught.value)
 
@@ -220,7 +220,7 @@ def test_wrong_task_folders(tmp_path: Path) -> None:
     assert "expected instance_id to be the folder's name 'owner__name-1', got 'x'" in message(
         "task.yaml", "instance_id: x"
     )
-    assert len(read_records(tmp_path / "repo")) == 1
+    assert len(read_instances(tmp_path / "repo")) == 1
 
 
 def test_a_folder_of_another_hand(tmp_path: Path) -> None:
@@ -236,39 +236,39 @@ def test_a_folder_of_another_hand(tmp_path: Path) -> None:
     for name in ("problem_statement.md", "gold.patch", "test.patch", "eval.sh", "Dockerfile"):
         (task / name).write_text(f"{name}\r\n", newline="")
     (tmp_path / "tasks" / "notes").mkdir()
-    (record,) = read_records(tmp_path)
-    assert record.extra == {
+    (instance,) = read_instances(tmp_path)
+    assert instance.extra == {
         "Dockerfile": "Dockerfile\r\n",
         "datasets": ["x/y"],
         "eval_type": "pass_and_fail",
         "split": "test",
     }
-    assert (record.patch, record.hints_text, record.created_at[:10]) == ("gold.patch\r\n", "", "2020-01-01")
+    assert (instance.patch, instance.hints_text, instance.created_at[:10]) == ("gold.patch\r\n", "", "2020-01-01")
 
 
 def test_wrong_records(tmp_path: Path) -> None:
-    record = from_row(ROW)
+    instance = from_row(ROW)
     for suffix in (".jsonl", ""):
         with pytest.raises(
             ValueError, match="record 2: expected each instance_id once, got 'owner__name-1' as in record 1"
         ):
-            write_records([record, record], tmp_path / f"tasks{suffix}")
+            write_instances([instance, instance], tmp_path / f"tasks{suffix}")
     for extra in ({"patch": "x"}, {"extra": {}}):
         with pytest.raises(ValueError, match="owner__name-1: expected extra to have columns that are no fields, got"):
-            to_row(replace(record, extra=extra))
+            to_row(replace(instance, extra=extra))
     for value in ({1, 2}, (1, 2), float("nan"), {1: 2}):
         with pytest.raises(ValueError, match="owner__name-1: expected extra to hold what JSON can hold, got"):
-            to_row(replace(record, extra={"x": value}))
+            to_row(replace(instance, extra={"x": value}))
     for name in ("a/b", "..", "", "."):
         with pytest.raises(ValueError, match="expected an instance_id that can be a folder's name"):
-            write_records([replace(record, instance_id=name)], tmp_path / "folder")
+            write_instances([replace(instance, instance_id=name)], tmp_path / "folder")
     with pytest.raises(ValueError, match="expected extra without 'filled_in'"):
-        write_records([replace(record, extra={"filled_in": []})], tmp_path / "folder")
+        write_instances([replace(instance, extra={"filled_in": []})], tmp_path / "folder")
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("")
     for path in (tmp_path, tmp_path / "file"):
         with pytest.raises(FileExistsError, match="to be new or empty"):
-            write_records([record], path)
+            write_instances([instance], path)
 
 
 def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,9 +278,9 @@ def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(formats, "import_module", missing)
     advice = re.escape("pip install 'textagent-gym[swebench]'")
     with pytest.raises(DependencyNotInstalled, match=f"swebench is not installed: {advice}"):
-        read_records("owner/name")
+        read_instances("owner/name")
     with pytest.raises(DependencyNotInstalled, match=f"pyarrow is not installed: {advice}"):
-        write_records([from_row(ROW)], tmp_path / "tasks.parquet")
+        write_instances([from_row(ROW)], tmp_path / "tasks.parquet")
 
 
 def test_the_hub_goes_through_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,25 +295,25 @@ def test_the_hub_goes_through_the_loader(monkeypatch: pytest.MonkeyPatch) -> Non
             return [{**ROW, "hints_text": None, "other": None}]
 
     monkeypatch.setattr(formats, "_module", lambda name: Loader)
-    assert read_records("owner/name") == [from_row(ROW)] == read_records("owner/name:dev")
+    assert read_instances("owner/name") == [from_row(ROW)] == read_instances("owner/name:dev")
     assert asked == [("owner/name", "test"), ("owner/name", "train"), ("owner/name", "dev")]
     with pytest.raises(ValueError, match="Unknown split"):
-        read_records("owner/name:test")
+        read_instances("owner/name:test")
 
 
 def test_real_rows(tmp_path: Path) -> None:
     folder = os.environ.get("TEXTAGENT_SWE_ROWS")
     if not folder:
         pytest.skip("TEXTAGENT_SWE_ROWS names no folder with rows of real data sets")
-    found = [record for file in sorted(Path(folder).glob("*.jsonl")) for record in read_records(file)]
+    found = [instance for file in sorted(Path(folder).glob("*.jsonl")) for instance in read_instances(file)]
     assert len(found) >= 8
-    for record in found:
-        assert record.FAIL_TO_PASS
-        assert parse_patch(record.patch)
-        assert parse_patch(record.test_patch)
+    for instance in found:
+        assert instance.FAIL_TO_PASS
+        assert parse_patch(instance.patch)
+        assert parse_patch(instance.test_patch)
     for name in ("tasks.jsonl", "tasks.json", "tasks"):
-        write_records(found, tmp_path / name)
-        assert sorted(read_records(tmp_path / name), key=str) == sorted(found, key=str)
+        write_instances(found, tmp_path / name)
+        assert sorted(read_instances(tmp_path / name), key=str) == sorted(found, key=str)
 
 
 @pytest.mark.slow
@@ -338,19 +338,19 @@ def test_swebench_reads_what_we_write(tmp_path: Path) -> None:
         )
         for number in range(2)
     ]
-    write_records(written, tmp_path / "repo")
+    write_instances(written, tmp_path / "repo")
     assert [str(problem) for problem in check_task_repo(tmp_path / "repo")] == []
     loaded = load_task_repo(tmp_path / "repo")
-    for row, record in zip(loaded, written, strict=True):
-        assert row.items() >= to_row(record).items()
+    for row, instance in zip(loaded, written, strict=True):
+        assert row.items() >= to_row(instance).items()
     assert set(compile_datasets(tmp_path / "repo")) == {"local/repo"}
     bare = [from_row(ROW)]
-    write_records(bare, tmp_path / "bare")
+    write_instances(bare, tmp_path / "bare")
     problems = [str(problem) for problem in check_task_repo(tmp_path / "bare")]
     assert len(problems) == 4, problems  # Dockerfile, image, and two marks of the script
     for name in ("tasks.jsonl", "tasks.json", "tasks.parquet"):
-        write_records(written, tmp_path / name)
+        write_instances(written, tmp_path / name)
         rows = load_swebench_dataset(str(tmp_path / name))
-        assert [row["FAIL_TO_PASS"] for row in rows] == [list(record.FAIL_TO_PASS) for record in written]
-        assert [from_row(row, name).patch for row in rows] == [record.patch for record in written]
-    assert read_records(tmp_path / "tasks.parquet") == written
+        assert [row["FAIL_TO_PASS"] for row in rows] == [list(instance.FAIL_TO_PASS) for instance in written]
+        assert [from_row(row, name).patch for row in rows] == [instance.patch for instance in written]
+    assert read_instances(tmp_path / "tasks.parquet") == written

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support import calc
 from textagent_gym.envs.swe.grading import grader as grading
-from textagent_gym.envs.swe.grading.grader import Verdict, accepted, examine, gold_run
+from textagent_gym.envs.swe.grading.grader import GradingReport, accepted, gold_run, run_grading
 from textagent_gym.envs.swe.repo.tree import Changes
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
@@ -94,29 +94,29 @@ def change(files: dict[str, str]) -> Changes:
 
 
 @pytest.fixture(scope="module")
-def exam(sandbox: Sandbox) -> grading.Exam:
-    return calc.exam(sandbox)
+def spec(sandbox: Sandbox) -> grading.TestSpec:
+    return calc.test_spec(sandbox)
 
 
-def test_every_failing_test_has_a_copy_and_a_twin(exam: grading.Exam) -> None:
-    assert exam.aliased == exam.twinned == exam.fail_to_pass
+def test_every_failing_test_has_both_copies(spec: grading.TestSpec) -> None:
+    assert spec.with_renamed_copy == spec.with_must_fail_copy == spec.fail_to_pass
 
 
 @pytest.mark.attack
 @pytest.mark.parametrize("name", CHEATS)
-def test_cheats_are_worth_nothing(name: str, exam: grading.Exam, sandbox: Sandbox) -> None:
-    verdict = examine(exam, accepted(change(CHEATS[name])), sandbox)
-    assert not verdict.resolved
-    assert verdict.groups_done == (False, False)
-    assert verdict.reason
+def test_cheats_are_worth_nothing(name: str, spec: grading.TestSpec, sandbox: Sandbox) -> None:
+    grading_report = run_grading(spec, accepted(change(CHEATS[name])), sandbox)
+    assert not grading_report.resolved
+    assert grading_report.groups_done == (False, False)
+    assert grading_report.reason
 
 
-def test_deleting_the_tests_is_worth_nothing(exam: grading.Exam, sandbox: Sandbox) -> None:
-    verdict = examine(exam, accepted({calc.TEST_FILE: None}), sandbox)
-    assert verdict.groups_done == (False, False)
+def test_deleting_the_tests_is_worth_nothing(spec: grading.TestSpec, sandbox: Sandbox) -> None:
+    grading_report = run_grading(spec, accepted({calc.TEST_FILE: None}), sandbox)
+    assert grading_report.groups_done == (False, False)
 
 
-def test_compiled_code_does_not_count(exam: grading.Exam) -> None:
+def test_compiled_code_does_not_count(spec: grading.TestSpec) -> None:
     poison: Changes = {
         "src/calc/__init__.pyc": b"\x00poison",
         "src/calc/_fast.so": b"\x7fELF",
@@ -125,67 +125,67 @@ def test_compiled_code_does_not_count(exam: grading.Exam) -> None:
     assert accepted(poison) == {}
 
 
-def test_the_reference_repair_resolves(exam: grading.Exam, sandbox: Sandbox) -> None:
-    verdict = examine(exam, {calc.SOURCE: calc.GOLD_SOURCE}, sandbox)
-    assert verdict == Verdict(resolved=True, groups_done=(True, True), num_failing=0, num_broken=0)
+def test_the_reference_repair_resolves(spec: grading.TestSpec, sandbox: Sandbox) -> None:
+    grading_report = run_grading(spec, {calc.SOURCE: calc.GOLD_SOURCE}, sandbox)
+    assert grading_report == GradingReport(resolved=True, groups_done=(True, True), num_failing=0, num_broken=0)
 
 
-def test_half_a_repair_is_paid_half(exam: grading.Exam, sandbox: Sandbox) -> None:
+def test_half_a_repair_is_paid_half(spec: grading.TestSpec, sandbox: Sandbox) -> None:
     half = calc.BUGGY_SOURCE.replace(b"a - b", b"a + b")
-    verdict = examine(exam, {calc.SOURCE: half}, sandbox)
-    assert verdict.groups_done == (True, False)
-    assert not verdict.resolved
-    assert (verdict.num_failing, verdict.num_broken) == (1, 0)
+    grading_report = run_grading(spec, {calc.SOURCE: half}, sandbox)
+    assert grading_report.groups_done == (True, False)
+    assert not grading_report.resolved
+    assert (grading_report.num_failing, grading_report.num_broken) == (1, 0)
 
 
-def test_breaking_what_worked_takes_all_credit_away(exam: grading.Exam, sandbox: Sandbox) -> None:
+def test_breaking_what_worked_takes_all_credit_away(spec: grading.TestSpec, sandbox: Sandbox) -> None:
     broken = calc.GOLD_SOURCE.replace(b"a * b", b"a")
-    verdict = examine(exam, {calc.SOURCE: broken}, sandbox)
-    assert verdict.groups_done == (False, False)
-    assert verdict.num_broken == 1
+    grading_report = run_grading(spec, {calc.SOURCE: broken}, sandbox)
+    assert grading_report.groups_done == (False, False)
+    assert grading_report.num_broken == 1
 
 
-def test_the_untouched_tree_is_worth_nothing_when_run(exam: grading.Exam, sandbox: Sandbox) -> None:
-    verdict = examine(exam, {}, sandbox)
-    assert verdict.groups_done == grading.unchanged(exam).groups_done == (False, False)
-    assert verdict.num_failing == grading.unchanged(exam).num_failing == 3
+def test_the_untouched_tree_is_worth_nothing_when_run(spec: grading.TestSpec, sandbox: Sandbox) -> None:
+    grading_report = run_grading(spec, {}, sandbox)
+    assert grading_report.groups_done == grading.unchanged(spec).groups_done == (False, False)
+    assert grading_report.num_failing == grading.unchanged(spec).num_failing == 3
 
 
-def test_a_loop_without_end_is_ended(exam: grading.Exam, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_without_end_is_ended(spec: grading.TestSpec, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grading, "MIN_SECONDS", 2.0)
     endless = calc.GOLD_SOURCE.replace(b"return a * b", b"while True:\n        pass")
-    short = grading.Exam(**{**vars_of(exam), "seconds": 0.1})
-    verdict = examine(short, {calc.SOURCE: endless}, sandbox)
-    assert (verdict.resolved, verdict.stopped) == (False, "time")
-    assert "time" in verdict.reason
+    short = grading.TestSpec(**{**vars_of(spec), "seconds": 0.1})
+    grading_report = run_grading(short, {calc.SOURCE: endless}, sandbox)
+    assert (grading_report.resolved, grading_report.stopped) == (False, "time")
+    assert "time" in grading_report.reason
 
 
-def vars_of(exam: grading.Exam) -> dict[str, object]:
-    return {name: getattr(exam, name) for name in exam.__dataclass_fields__}
+def vars_of(spec: grading.TestSpec) -> dict[str, object]:
+    return {name: getattr(spec, name) for name in spec.__dataclass_fields__}
 
 
-def test_imports_of_the_test_machinery_are_flagged(exam: grading.Exam, sandbox: Sandbox) -> None:
-    verdict = examine(exam, {calc.SOURCE: b"import gc\n" + calc.GOLD_SOURCE}, sandbox)
-    assert verdict.resolved
-    assert verdict.flags == (f"{calc.SOURCE} imports gc",)
+def test_imports_of_the_test_machinery_are_flagged(spec: grading.TestSpec, sandbox: Sandbox) -> None:
+    grading_report = run_grading(spec, {calc.SOURCE: b"import gc\n" + calc.GOLD_SOURCE}, sandbox)
+    assert grading_report.resolved
+    assert grading_report.flags == (f"{calc.SOURCE} imports gc",)
 
 
 def test_verdicts_are_remembered_by_content(
-    exam: grading.Exam, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    spec: grading.TestSpec, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     monkeypatch.setenv("TEXTAGENT_GYM_CACHE", str(tmp_path))
     grading.forget(read_cache=True)
     repaired: Changes = {calc.SOURCE: calc.GOLD_SOURCE}
-    # A folder of its own needs a runtime of its own: it is made while the first verdict is found.
-    first = grading.grade(exam, repaired, sandbox)
-    assert grading.grade(exam, {**repaired, calc.TEST_FILE: b"not counted"}, NoSandbox()) == first  # type: ignore[arg-type]
+    # A folder of its own needs a runtime of its own: it is made while the first grading report is found.
+    first = grading.grade(spec, repaired, sandbox)
+    assert grading.grade(spec, {**repaired, calc.TEST_FILE: b"not counted"}, NoSandbox()) == first  # type: ignore[arg-type]
     grading.forget(read_cache=True)
-    assert grading.grade(exam, repaired, NoSandbox()) == first  # type: ignore[arg-type]
+    assert grading.grade(spec, repaired, NoSandbox()) == first  # type: ignore[arg-type]
     for path in tmp_path.rglob("verdicts/*/*.json"):  # type: ignore[attr-defined]
         path.write_text("{")
     grading.forget(read_cache=True)
     with pytest.warns(UserWarning, match="damaged"):
-        assert grading.grade(exam, repaired, sandbox) == first
+        assert grading.grade(spec, repaired, sandbox) == first
 
 
 class NoSandbox:
@@ -202,5 +202,5 @@ def test_tests_that_fail_without_the_copies_are_not_judged_by(sandbox: Sandbox) 
         sandbox=sandbox,
         seconds=20,
     )
-    assert "tests/test_name.py::test_name" in gold.passed - gold.aliased
-    assert gold.twinned == gold.passed
+    assert "tests/test_name.py::test_name" in gold.passed - gold.with_renamed_copy
+    assert gold.with_must_fail_copy == gold.passed

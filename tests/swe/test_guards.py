@@ -1,8 +1,8 @@
-"""Twins of test files: their tests fail, whatever stands in the file."""
+"""Must-fail copies of test files: their tests fail, whatever stands in the file."""
 
 import pytest
 
-from textagent_gym.envs.swe.grading.guards import twin
+from textagent_gym.envs.swe.grading.guards import must_fail_copy
 
 ODD = [
     "def test_a():\n    assert True\n",
@@ -15,8 +15,8 @@ ODD = [
 
 
 @pytest.mark.parametrize("source", ODD)
-def test_a_twin_fails(source: str) -> None:
-    found = twin(source, ["TestA::test_a" if "class" in source else "test_a"])
+def test_a_must_fail_copy_fails(source: str) -> None:
+    found = must_fail_copy(source, ["TestA::test_a" if "class" in source else "test_a"])
     assert found is not None
     names: dict[str, object] = {}
     exec(found, names)

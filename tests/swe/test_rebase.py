@@ -23,10 +23,10 @@ from textagent_gym.envs.swe.repo.patches import make_patch, num_hunks
 from textagent_gym.envs.swe.repo.workspace import Workspace
 from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox
 from textagent_gym.envs.swe.sources import rebase, sdists
-from textagent_gym.envs.swe.sources.formats import read_records, to_row, write_records
+from textagent_gym.envs.swe.sources.formats import read_instances, to_row, write_instances
 from textagent_gym.envs.swe.sources.sdists import Release
-from textagent_gym.envs.swe.tasks import problem, requirements_of
-from textagent_gym.envs.swe.types import Sdist, TaskRecord
+from textagent_gym.envs.swe.tasks import prepare_task, requirements_of
+from textagent_gym.envs.swe.types import Sdist, TaskInstance
 from textagent_gym.testing import play
 
 WORDS = """
@@ -50,7 +50,7 @@ NEW_TESTS = OLD_TESTS + WORDS
 TABLE = "tests/table.txt"
 START = calc.BUGGY_SOURCE.decode()
 GOLD = calc.GOLD_SOURCE.decode()
-ROW = TaskRecord(
+ROW = TaskInstance(
     instance_id="someone__calc-7",
     repo="someone/Calc",
     base_commit="c0ffee",
@@ -138,17 +138,17 @@ def test_a_row_moves_to_the_nearest_earlier_sdist(index: Index, sandbox: Sandbox
     assert ("@@ -7,4 " in ROW.patch, "@@ -9,4 " in found.patch) == (True, True)  # two lines further down
     assert found.test_patch == ROW.test_patch
     assert num_hunks(found.patch) == num_hunks(ROW.patch)
-    write_records([found], tmp_path / "rows.jsonl")
-    assert read_records(tmp_path / "rows.jsonl") == [found]
+    write_instances([found], tmp_path / "rows.jsonl")
+    assert read_instances(tmp_path / "rows.jsonl") == [found]
 
 
 def test_a_rebased_row_is_played_and_made_once(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = tmp_path / "rows.jsonl"
-    write_records([ROW], rows)
+    write_instances([ROW], rows)
     made = 0
     plain = rebase.rebase
 
-    def counting(*arguments: Any) -> TaskRecord:
+    def counting(*arguments: Any) -> TaskInstance:
         nonlocal made
         made += 1
         return plain(*arguments)
@@ -171,13 +171,13 @@ def test_a_rebased_row_is_played_and_made_once(index: Index, tmp_path: Path, mon
 
 
 def test_data_files_of_the_tests_count_but_not_the_agents(index: Index, sandbox: Sandbox) -> None:
-    exam = problem(rebase.rebased(ROW, sandbox), sandbox).exam
-    assert exam.tests[TABLE] == b"2\n"
-    assert TABLE not in exam.start
+    test_spec = prepare_task(rebase.rebased(ROW, sandbox), sandbox).test_spec
+    assert test_spec.tests[TABLE] == b"2\n"
+    assert TABLE not in test_spec.start
 
 
 def test_without_rebase_the_error_says_how(index: Index, tmp_path: Path) -> None:
-    write_records([ROW], tmp_path / "rows.jsonl")
+    write_instances([ROW], tmp_path / "rows.jsonl")
     env = gym.make("SWEGym-Custom-v0", tasks=str(tmp_path / "rows.jsonl"))
     with pytest.raises(ValueError, match="rebase=True"):
         env.reset(seed=0)
@@ -240,12 +240,12 @@ def test_truncated_ids_stand_for_one_test() -> None:
 def test_the_command_says_of_each_row_how_it_went(
     index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_records([ROW, replace(ROW, instance_id="early", created_at="1999-01-01")], tmp_path / "rows.jsonl")
+    write_instances([ROW, replace(ROW, instance_id="early", created_at="1999-01-01")], tmp_path / "rows.jsonl")
     rebase.main(str(tmp_path / "rows.jsonl"), tmp_path / "out.jsonl")
     answer = capsys.readouterr().out.splitlines()
     assert answer[0].startswith("someone__calc-7: calc==1.10, 4 tests to repair, 1 of 4 to keep, ")
     assert answer[1].startswith("early: not rebased: expected a source distribution of calc")
-    assert [record.origin for record in read_records(tmp_path / "out.jsonl")] == ["rebased"]
+    assert [instance.origin for instance in read_instances(tmp_path / "out.jsonl")] == ["rebased"]
     with pytest.raises(SystemExit, match=r"\.jsonl"):
         rebase.main(str(tmp_path / "rows.jsonl"), tmp_path / "out.csv")
 
@@ -294,9 +294,9 @@ def test_a_real_row_is_repaired_on_its_sdist(sandbox: Sandbox, tmp_path: Path) -
     folder = os.environ.get("TEXTAGENT_SWE_ROWS")
     if not folder:
         pytest.skip("TEXTAGENT_SWE_ROWS names no folder with rows of real data sets")
-    records = {record.instance_id: record for record in read_records(Path(folder) / "swegym_rows.jsonl")}
+    instances = {instance.instance_id: instance for instance in read_instances(Path(folder) / "swegym_rows.jsonl")}
     rows = tmp_path / "rows.jsonl"
-    rows.write_text(json.dumps(to_row(records["dask__dask-9378"])) + "\n")
+    rows.write_text(json.dumps(to_row(instances["dask__dask-9378"])) + "\n")
     env = gym.make("SWEGym-Custom-v0", tasks=str(rows), rebase=True, expose_solution=True)
     seen = play(env, ExpertAgent(), seed=0)
     assert seen[-1][4]["success"]

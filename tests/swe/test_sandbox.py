@@ -22,7 +22,7 @@ import pytest
 
 from textagent_gym.envs.swe.repo.tree import scratch_folder
 from textagent_gym.envs.swe.sandboxes import choose as protection
-from textagent_gym.envs.swe.sandboxes.base import Limits, Outcome, Sandbox, SandboxError
+from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox, SandboxError, SandboxResult
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import measure
 
@@ -39,13 +39,13 @@ TIERS = ("bubblewrap", "landlock", "none")
 protected = pytest.mark.parametrize("kind", ["bubblewrap", "landlock"])
 
 
-class Room:
+class SandboxRunner:
     """A sandbox with a work tree, and a mark by which its processes can be found."""
 
     def __init__(self, sandbox: Sandbox, worktree: Path) -> None:
         self.sandbox, self.worktree, self.mark = sandbox, worktree, secrets.token_hex(8)
 
-    def run(self, command: str, stdin: bytes = b"", **limits: Any) -> Outcome:
+    def run(self, command: str, stdin: bytes = b"", **limits: Any) -> SandboxResult:
         limits = {"seconds": 10.0, "memory_bytes": 600 * MEGABYTE, "disk_bytes": 16 * MEGABYTE, **limits}
         return self.sandbox.run(
             ["bash", "-c", command],
@@ -56,7 +56,7 @@ class Room:
             limits=Limits(**limits),
         )
 
-    def python(self, program: str, *arguments: object, **limits: Any) -> Outcome:
+    def python(self, program: str, *arguments: object, **limits: Any) -> SandboxResult:
         (self.worktree / "program.py").write_text(program)
         words = " ".join(f"'{argument}'" for argument in arguments)
         return self.run(f'"$PYTHON" -I program.py {words}', **limits)
@@ -91,13 +91,13 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def room(kind: Any) -> Iterator[Room]:
+def runner(kind: Any) -> Iterator[SandboxRunner]:
     try:
         sandbox = choose_sandbox(kind)
     except SandboxError as error:
         pytest.skip(str(error))
     with scratch_folder() as worktree:
-        inside = Room(sandbox, worktree)
+        inside = SandboxRunner(sandbox, worktree)
         yield inside
         # Whatever a test did: nothing is left of it, and the next command works.
         if kind == "none":
@@ -120,59 +120,59 @@ def outside() -> Iterator[Path]:
 # --- what a command gets
 
 
-def test_a_command_runs_where_and_with_what_it_should(room: Room) -> None:
-    outcome = room.run('pwd; echo "$MARK $PYTHONPATH"; cat; echo oops >&2; ls /testbed; exit 3', stdin=b"some input\n")
-    assert outcome.output.decode() == f"/testbed\n{room.mark} \nsome input\noops\n"
-    assert (outcome.returncode, outcome.stopped) == (3, None)
+def test_a_command_runs_where_and_with_what_it_should(runner: SandboxRunner) -> None:
+    result = runner.run('pwd; echo "$MARK $PYTHONPATH"; cat; echo oops >&2; ls /testbed; exit 3', stdin=b"some input\n")
+    assert result.output.decode() == f"/testbed\n{runner.mark} \nsome input\noops\n"
+    assert (result.returncode, result.stopped) == (3, None)
 
 
-def test_what_it_writes_stays_and_belongs_to_us(room: Room) -> None:
-    (room.worktree / "file").write_text("old")
-    assert room.run("echo new > file; mkdir -p /testbed/a/b; echo deep > a/b/c; ln -s nowhere a/link").returncode == 0
-    assert (room.worktree / "file").read_text() == "new\n"
-    assert (room.worktree / "a/b/c").read_text() == "deep\n"
-    everything = [room.worktree, *room.worktree.rglob("*")]
+def test_what_it_writes_stays_and_belongs_to_us(runner: SandboxRunner) -> None:
+    (runner.worktree / "file").write_text("old")
+    assert runner.run("echo new > file; mkdir -p /testbed/a/b; echo deep > a/b/c; ln -s nowhere a/link").returncode == 0
+    assert (runner.worktree / "file").read_text() == "new\n"
+    assert (runner.worktree / "a/b/c").read_text() == "deep\n"
+    everything = [runner.worktree, *runner.worktree.rglob("*")]
     assert {path.lstat().st_uid for path in everything} == {os.geteuid()}
-    assert room.run("rm -r a file; ls").output == b""
+    assert runner.run("rm -r a file; ls").output == b""
 
 
-def test_mounts_can_be_read_and_not_written(room: Room) -> None:
+def test_mounts_can_be_read_and_not_written(runner: SandboxRunner) -> None:
     with scratch_folder() as folder:
         (folder / "module.py").write_text("X = 1")
-        outcome = room.sandbox.run(
-            [room.sandbox.python, "-c", "import module; print(module.X, module.__file__); open('/runtime/new', 'w')"],
-            worktree=room.worktree,
+        result = runner.sandbox.run(
+            [runner.sandbox.python, "-c", "import module; print(module.X, module.__file__); open('/runtime/new', 'w')"],
+            worktree=runner.worktree,
             mounts={"/runtime": folder},
             environment={"PYTHONPATH": "/runtime", "PYTHONDONTWRITEBYTECODE": "1"},
             limits=Limits(),
         )
-        assert b"1 /runtime/module.py\n" in outcome.output
-        if room.sandbox.protection.name != "none":
-            assert outcome.returncode == 1 and not (folder / "new").exists()
+        assert b"1 /runtime/module.py\n" in result.output
+        if runner.sandbox.protection.name != "none":
+            assert result.returncode == 1 and not (folder / "new").exists()
 
 
-def test_it_has_places_for_temporary_files(room: Room) -> None:
-    assert room.run('echo x > "$TMPDIR/a" && echo y > "$HOME/b" && cat "$TMPDIR"/[ab]').output == b"x\ny\n"
-    assert room.run('ls "$TMPDIR"').output == b""
+def test_it_has_places_for_temporary_files(runner: SandboxRunner) -> None:
+    assert runner.run('echo x > "$TMPDIR/a" && echo y > "$HOME/b" && cat "$TMPDIR"/[ab]').output == b"x\ny\n"
+    assert runner.run('ls "$TMPDIR"').output == b""
 
 
-def test_statuses_are_those_of_a_shell(room: Room) -> None:
-    assert room.run("kill -9 $$").returncode == 128 + 9
-    assert room.run("no-such-program").returncode == 127
-    assert room.run("x" * 200_000).returncode == 126  # longer than the kernel takes
+def test_statuses_are_those_of_a_shell(runner: SandboxRunner) -> None:
+    assert runner.run("kill -9 $$").returncode == 128 + 9
+    assert runner.run("no-such-program").returncode == 127
+    assert runner.run("x" * 200_000).returncode == 126  # longer than the kernel takes
 
 
-def test_much_input_is_fed_and_may_be_ignored(room: Room) -> None:
-    assert room.run("wc -c", stdin=bytes(3 * MEGABYTE)).output.strip() == str(3 * MEGABYTE).encode()
-    assert room.run("true", stdin=bytes(3 * MEGABYTE)).returncode == 0
+def test_much_input_is_fed_and_may_be_ignored(runner: SandboxRunner) -> None:
+    assert runner.run("wc -c", stdin=bytes(3 * MEGABYTE)).output.strip() == str(3 * MEGABYTE).encode()
+    assert runner.run("true", stdin=bytes(3 * MEGABYTE)).returncode == 0
 
 
-def test_sandboxes_work_side_by_side_in_threads(room: Room) -> None:
+def test_sandboxes_work_side_by_side_in_threads(runner: SandboxRunner) -> None:
     answers: dict[int, bytes] = {}
 
     def work(number: int) -> None:
         with scratch_folder() as worktree:
-            answers[number] = Room(room.sandbox, worktree).run(f"sleep 0.2; echo {number} > f; cat f").output
+            answers[number] = SandboxRunner(runner.sandbox, worktree).run(f"sleep 0.2; echo {number} > f; cat f").output
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -186,14 +186,14 @@ def test_sandboxes_work_side_by_side_in_threads(room: Room) -> None:
 
 
 @protected
-def test_nothing_outside_is_written(room: Room, outside: Path) -> None:
+def test_nothing_outside_is_written(runner: SandboxRunner, outside: Path) -> None:
     secret = outside / "secret"
     attacks = (
         f"echo x > {outside}/new; echo x >> {secret}; mkdir {outside}/d; rm -f {secret}; mv {secret} m; "
         f"ln {secret} hard; : > {secret}; truncate -s 0 {secret}; echo x > /usr/bin/new; echo x > /new; echo x > /etc/new"
     )
-    room.run(attacks)
-    room.python("import os, sys; os.truncate(sys.argv[1], 0)", secret)
+    runner.run(attacks)
+    runner.python("import os, sys; os.truncate(sys.argv[1], 0)", secret)
     assert [path.name for path in outside.iterdir()] == ["secret"]
     assert secret.read_text() == "hidden treasure"
     assert not any(Path(path).exists() for path in ("/usr/bin/new", "/new", "/etc/new"))
@@ -201,30 +201,32 @@ def test_nothing_outside_is_written(room: Room, outside: Path) -> None:
 
 @pytest.mark.skipif(not AS_ROOT, reason="an ordinary user under Landlock can do this to own files, as its gaps say")
 @protected
-def test_modes_and_owners_outside_stay(room: Room, outside: Path) -> None:
+def test_modes_and_owners_outside_stay(runner: SandboxRunner, outside: Path) -> None:
     before = (outside / "secret").stat()
-    room.run(f"chmod 000 {outside}/secret; chown 1:1 {outside}/secret; touch -d 2001-01-01 {outside}/secret")
+    runner.run(f"chmod 000 {outside}/secret; chown 1:1 {outside}/secret; touch -d 2001-01-01 {outside}/secret")
     after = (outside / "secret").stat()
     assert (before.st_mode, before.st_uid, before.st_mtime) == (after.st_mode, after.st_uid, after.st_mtime)
 
 
 @protected
-def test_secrets_of_the_host_are_not_read(room: Room, outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_of_the_host_are_not_read(
+    runner: SandboxRunner, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("API_KEY", "hidden treasure")
     home = Path.home()
     places = f"{outside}/secret /proc/{os.getpid()}/environ /etc/shadow /etc/gshadow {home}/.bashrc"
-    outcome = room.run(
+    result = runner.run(
         f"env; cat /proc/*/environ; for f in {places}; do cat $f && echo READ $f; done; ls {home} {outside} && echo LISTED"
     )
-    assert not any(word in outcome.output for word in (b"treasure", b"READ", b"LISTED"))
+    assert not any(word in result.output for word in (b"treasure", b"READ", b"LISTED"))
 
 
 def test_without_protection_the_attacks_succeed(outside: Path) -> None:
     """The attacks above are real: where nothing protects the host, they come through."""
     with scratch_folder() as worktree:
-        room = Room(choose_sandbox("none"), worktree)
-        assert b"treasure" in room.run(f"cat {outside}/secret").output
-        room.run(f"echo x > {outside}/secret")
+        runner = SandboxRunner(choose_sandbox("none"), worktree)
+        assert b"treasure" in runner.run(f"cat {outside}/secret").output
+        runner.run(f"echo x > {outside}/secret")
         assert (outside / "secret").read_text() == "x\n"
 
 
@@ -271,19 +273,19 @@ def heard(listener: socket.socket, kind: str) -> bool:
     return True
 
 
-def test_the_network_is_out_of_reach(room: Room, outside: Path) -> None:
+def test_the_network_is_out_of_reach(runner: SandboxRunner, outside: Path) -> None:
     with listeners(outside) as found:
         for listener, (family, kind, address) in found:
-            outcome = room.python(CALL, family, kind, address)
+            result = runner.python(CALL, family, kind, address)
             reached = heard(listener, kind)
             # In a network of one's own, UDP can be sent to oneself: that it went off does not say that it came here.
-            assert reached == (room.sandbox.protection.name == "none"), (family, kind, outcome)
+            assert reached == (runner.sandbox.protection.name == "none"), (family, kind, result)
 
 
 @pytest.mark.parametrize("kind", ["bubblewrap"])
-def test_a_command_can_talk_to_itself(room: Room) -> None:
+def test_a_command_can_talk_to_itself(runner: SandboxRunner) -> None:
     program = "import socket; s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname())"
-    assert room.python(program).returncode == 0
+    assert runner.python(program).returncode == 0
 
 
 PACKAGES = """
@@ -297,40 +299,42 @@ for name in ("textagent_gym", "numpy", "gymnasium", "pip", "setuptools", "pytest
 """
 
 
-def test_no_package_of_the_host_can_be_imported(room: Room) -> None:
-    (room.worktree / "program.py").write_text(PACKAGES)
+def test_no_package_of_the_host_can_be_imported(runner: SandboxRunner) -> None:
+    (runner.worktree / "program.py").write_text(PACKAGES)
     for python in ('"$PYTHON"', "python3", "python"):
-        outcome = room.run(f"{python} program.py")
-        assert (outcome.returncode, outcome.output) == (0, b""), python
+        result = runner.run(f"{python} program.py")
+        assert (result.returncode, result.output) == (0, b""), python
 
 
 @protected
-def test_no_package_of_the_host_can_be_found(room: Room) -> None:
+def test_no_package_of_the_host_can_be_found(runner: SandboxRunner) -> None:
     """Neither by looking for it, nor with another Python."""
     looking = "find / -name '*.whl' -o -path '*-packages/*.py' 2>/dev/null | grep -v /test/"
-    outcome = room.run(f"{looking} | while read f; do cat $f > /dev/null 2>&1 && echo $f; done; true", seconds=30)
-    assert (outcome.returncode, outcome.output) == (0, b"")
-    (room.worktree / "program.py").write_text(PACKAGES)
+    result = runner.run(f"{looking} | while read f; do cat $f > /dev/null 2>&1 && echo $f; done; true", seconds=30)
+    assert (result.returncode, result.output) == (0, b"")
+    (runner.worktree / "program.py").write_text(PACKAGES)
     assert (
-        b"imported" not in room.run("for p in /usr/bin/python3 /usr/local/bin/python3; do $p program.py; done").output
+        b"imported" not in runner.run("for p in /usr/bin/python3 /usr/local/bin/python3; do $p program.py; done").output
     )
 
 
 @protected
-def test_calls_that_lead_around_limits_are_refused(room: Room) -> None:
-    assert room.run("unshare -U true").returncode != 0
-    assert room.python("import os; os.memfd_create('x')").returncode == 1
-    assert room.python("import os; os.fork(); import threading; threading.Thread(target=print).start()").returncode == 0
+def test_calls_that_lead_around_limits_are_refused(runner: SandboxRunner) -> None:
+    assert runner.run("unshare -U true").returncode != 0
+    assert runner.python("import os; os.memfd_create('x')").returncode == 1
+    assert (
+        runner.python("import os; os.fork(); import threading; threading.Thread(target=print).start()").returncode == 0
+    )
 
 
 @protected
-def test_processes_of_the_host_are_not_to_be_killed(room: Room) -> None:
+def test_processes_of_the_host_are_not_to_be_killed(runner: SandboxRunner) -> None:
     victim = subprocess.Popen(["sleep", "20"])
     try:
-        assert b"yes" not in room.run(f"kill -9 {victim.pid} {os.getpid()} && echo yes").output
+        assert b"yes" not in runner.run(f"kill -9 {victim.pid} {os.getpid()} && echo yes").output
         assert victim.poll() is None
-        room.run("kill -9 $PPID; kill -9 1")
-        assert room.run("kill -9 -1; echo here").stopped is None
+        runner.run("kill -9 $PPID; kill -9 1")
+        assert runner.run("kill -9 -1; echo here").stopped is None
         assert victim.poll() is None
     finally:
         victim.kill()
@@ -338,14 +342,14 @@ def test_processes_of_the_host_are_not_to_be_killed(room: Room) -> None:
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root gives files away and takes them back")
-def test_links_are_not_followed_when_files_change_hands(room: Room, outside: Path) -> None:
+def test_links_are_not_followed_when_files_change_hands(runner: SandboxRunner, outside: Path) -> None:
     os.chown(outside / "secret", 4321, 4321)
     os.chown(outside, 4321, 4321)
     for _ in range(2):  # made by the command, then found by the next
-        room.run(f"ln -sfn {outside} folder; ln -sf {outside}/secret file; ln -sf /etc/passwd passwd; mkdir -p real")
+        runner.run(f"ln -sfn {outside} folder; ln -sf {outside}/secret file; ln -sf /etc/passwd passwd; mkdir -p real")
     assert (outside.stat().st_uid, (outside / "secret").stat().st_uid) == (4321, 4321)
     assert Path("/etc/passwd").stat().st_uid == 0
-    assert (room.worktree / "real").stat().st_uid == 0
+    assert (runner.worktree / "real").stat().st_uid == 0
 
 
 # --- staying on
@@ -362,20 +366,22 @@ if os.fork() == 0:
 
 
 @protected
-def test_nothing_survives_the_command(room: Room) -> None:
-    (room.worktree / "daemon.py").write_text(DAEMON)
-    outcome = room.run('"$PYTHON" daemon.py; setsid nohup sleep 20 >/dev/null 2>&1 & (sleep 20 &); "$PYTHON" daemon.py')
-    assert outcome.returncode == 0
-    assert room.processes() == []
+def test_nothing_survives_the_command(runner: SandboxRunner) -> None:
+    (runner.worktree / "daemon.py").write_text(DAEMON)
+    result = runner.run(
+        '"$PYTHON" daemon.py; setsid nohup sleep 20 >/dev/null 2>&1 & (sleep 20 &); "$PYTHON" daemon.py'
+    )
+    assert result.returncode == 0
+    assert runner.processes() == []
 
 
 def test_the_daemon_is_a_real_one() -> None:
     with scratch_folder() as worktree:
-        room = Room(choose_sandbox("none"), worktree)
-        assert room.python(DAEMON).returncode == 0
-        (daemon,) = room.processes()
+        runner = SandboxRunner(choose_sandbox("none"), worktree)
+        assert runner.python(DAEMON).returncode == 0
+        (daemon,) = runner.processes()
         os.kill(daemon, signal.SIGKILL)
-        assert soon(lambda: not room.processes())
+        assert soon(lambda: not runner.processes())
 
 
 PARENT = """
@@ -390,35 +396,35 @@ choose_sandbox(sys.argv[1]).run(
 
 
 @protected
-def test_nothing_survives_us(room: Room) -> None:
+def test_nothing_survives_us(runner: SandboxRunner) -> None:
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in (str(ROOT), *sys.path) if path)}
-    arguments = [room.sandbox.protection.name, str(room.worktree), room.mark]
+    arguments = [runner.sandbox.protection.name, str(runner.worktree), runner.mark]
     parent = subprocess.Popen([sys.executable, "-c", PARENT, *arguments], env=variables)
-    assert soon(lambda: len(room.processes()) >= 2), "the command did not start"
+    assert soon(lambda: len(runner.processes()) >= 2), "the command did not start"
     parent.kill()
     parent.wait()
-    assert soon(lambda: not room.processes())
+    assert soon(lambda: not runner.processes())
 
 
 # --- taking too much
 
 
-def test_time(room: Room) -> None:
+def test_time(runner: SandboxRunner) -> None:
     started = time.monotonic()
-    outcome = room.run("echo begun; trap '' TERM INT; sleep 20; sleep 20", seconds=0.5)
-    assert (outcome.returncode, outcome.stopped, outcome.output) == (-1, "time", b"begun\n")
+    result = runner.run("echo begun; trap '' TERM INT; sleep 20; sleep 20", seconds=0.5)
+    assert (result.returncode, result.stopped, result.output) == (-1, "time", b"begun\n")
     assert time.monotonic() - started < 3
 
 
-def test_waiting_for_input_ends_at_once(room: Room) -> None:
-    outcome = room.run("cat; read line; echo $?")
-    assert (outcome.stopped, outcome.output) == (None, b"1\n")
+def test_waiting_for_input_ends_at_once(runner: SandboxRunner) -> None:
+    result = runner.run("cat; read line; echo $?")
+    assert (result.stopped, result.output) == (None, b"1\n")
 
 
-def test_output(room: Room) -> None:
-    outcome = room.run("yes | head -c 50000000; echo never", output_bytes=100_000)
-    assert (outcome.returncode, outcome.stopped) == (-1, "output")
-    assert outcome.output == b"y\n" * 50_000
+def test_output(runner: SandboxRunner) -> None:
+    result = runner.run("yes | head -c 50000000; echo never", output_bytes=100_000)
+    assert (result.returncode, result.stopped) == (-1, "output")
+    assert result.output == b"y\n" * 50_000
 
 
 FORKS = """
@@ -435,29 +441,29 @@ time.sleep(20)
 """
 
 
-def test_processes(room: Room) -> None:
-    outcome = room.python(FORKS, num_processes=20, seconds=1)
-    if room.sandbox.protection.name == "none":
-        assert outcome.stopped == "processes"
+def test_processes(runner: SandboxRunner) -> None:
+    result = runner.python(FORKS, num_processes=20, seconds=1)
+    if runner.sandbox.protection.name == "none":
+        assert result.stopped == "processes"
     else:
-        assert outcome.output.startswith(b"refused ")
+        assert result.output.startswith(b"refused ")
         # Under Landlock an ordinary user has one count for all processes, as its gaps say: what ends meanwhile makes room.
-        counted_together = room.sandbox.protection.name == "landlock" and not AS_ROOT
-        assert int(outcome.output.split()[1]) <= (40 if counted_together else 20)
+        counted_together = runner.sandbox.protection.name == "landlock" and not AS_ROOT
+        assert int(result.output.split()[1]) <= (40 if counted_together else 20)
 
 
 @protected
-def test_a_fork_bomb(room: Room) -> None:
+def test_a_fork_bomb(runner: SandboxRunner) -> None:
     started = time.monotonic()
-    outcome = room.run("bomb() { bomb | bomb & bomb; }; bomb 2>/dev/null", num_processes=24, seconds=1)
-    assert outcome.stopped in ("time", "output", None)
+    result = runner.run("bomb() { bomb | bomb & bomb; }; bomb 2>/dev/null", num_processes=24, seconds=1)
+    assert result.stopped in ("time", "output", None)
     assert time.monotonic() - started < 6
 
 
-def test_memory_of_one(room: Room) -> None:
-    outcome = room.python("x = bytearray(400 << 20); print('had', 'it')", memory_bytes=200 * MEGABYTE)
-    assert b"had it" not in outcome.output
-    assert outcome.returncode != 0
+def test_memory_of_one(runner: SandboxRunner) -> None:
+    result = runner.python("x = bytearray(400 << 20); print('had', 'it')", memory_bytes=200 * MEGABYTE)
+    assert b"had it" not in result.output
+    assert result.returncode != 0
 
 
 SHARES = """
@@ -473,21 +479,21 @@ time.sleep(20)
 
 
 @pytest.mark.parametrize("how", ["own", "mapped"])
-def test_memory_of_many(room: Room, how: str) -> None:
-    outcome = room.python(SHARES, how, memory_bytes=200 * MEGABYTE, seconds=8)
-    assert outcome.stopped == "memory"
+def test_memory_of_many(runner: SandboxRunner, how: str) -> None:
+    result = runner.python(SHARES, how, memory_bytes=200 * MEGABYTE, seconds=8)
+    assert result.stopped == "memory"
 
 
-def test_shared_memory_is_counted_once(room: Room) -> None:
+def test_shared_memory_is_counted_once(runner: SandboxRunner) -> None:
     program = "import os, time\nx = bytearray(b'x') * (60 << 20)\nfor _ in range(3): os.fork()\ntime.sleep(0.5)"
-    assert room.python(program, memory_bytes=200 * MEGABYTE).stopped is None
+    assert runner.python(program, memory_bytes=200 * MEGABYTE).stopped is None
 
 
-def test_one_large_file(room: Room) -> None:
-    outcome = room.run("head -c 60000000 /dev/zero > file; echo $?", disk_bytes=4 * MEGABYTE)
-    assert outcome.output != b"0\n"
-    assert measure(room.worktree).disk_bytes <= 5 * MEGABYTE
-    (room.worktree / "file").unlink()
+def test_one_large_file(runner: SandboxRunner) -> None:
+    result = runner.run("head -c 60000000 /dev/zero > file; echo $?", disk_bytes=4 * MEGABYTE)
+    assert result.output != b"0\n"
+    assert measure(runner.worktree).disk_bytes <= 5 * MEGABYTE
+    (runner.worktree / "file").unlink()
 
 
 MANY = {
@@ -498,10 +504,10 @@ MANY = {
 
 
 @pytest.mark.parametrize("what", MANY)
-def test_many_files(room: Room, what: str) -> None:
-    outcome = room.run(f"WHERE=.; {MANY[what]}", disk_bytes=8 * MEGABYTE, num_files=200)
-    assert (outcome.returncode, outcome.stopped) == (-1, "disk")
-    assert measure(room.worktree).disk_bytes < 300 * MEGABYTE
+def test_many_files(runner: SandboxRunner, what: str) -> None:
+    result = runner.run(f"WHERE=.; {MANY[what]}", disk_bytes=8 * MEGABYTE, num_files=200)
+    assert (result.returncode, result.stopped) == (-1, "disk")
+    assert measure(runner.worktree).disk_bytes < 300 * MEGABYTE
 
 
 ELSEWHERE = """
@@ -519,38 +525,38 @@ for place in sys.argv[1:]:
 
 
 @protected
-def test_large_files_elsewhere(room: Room) -> None:
-    sized = room.sandbox.protection.name == "bubblewrap"  # under Landlock, /tmp is looked at: see the next test
+def test_large_files_elsewhere(runner: SandboxRunner) -> None:
+    sized = runner.sandbox.protection.name == "bubblewrap"  # under Landlock, /tmp is looked at: see the next test
     places = ["/dev", "/dev/pts", "/", "/usr", "/etc", "/var/tmp", "/proc", "/dev/shm", "/tmp"]
-    outcome = room.python(ELSEWHERE, *places, disk_bytes=8 * MEGABYTE)
-    written = [int(line.split()[1]) for line in outcome.output.decode().splitlines()]
+    result = runner.python(ELSEWHERE, *places, disk_bytes=8 * MEGABYTE)
+    written = [int(line.split()[1]) for line in result.output.decode().splitlines()]
     assert written == [0, 0, 0, 0, 0, 0, 0, 2 * sized, 2 * sized]
 
 
 @protected
 @pytest.mark.parametrize("what", ["full", "empty"])
-def test_many_files_elsewhere(room: Room, what: str) -> None:
-    outcome = room.run(f'WHERE="$TMPDIR"; {MANY[what]}', disk_bytes=8 * MEGABYTE, num_files=200, seconds=5)
-    assert outcome.stopped == "disk"
+def test_many_files_elsewhere(runner: SandboxRunner, what: str) -> None:
+    result = runner.run(f'WHERE="$TMPDIR"; {MANY[what]}', disk_bytes=8 * MEGABYTE, num_files=200, seconds=5)
+    assert result.stopped == "disk"
 
 
-def test_files_without_a_name(room: Room) -> None:
+def test_files_without_a_name(runner: SandboxRunner) -> None:
     program = (
         "import os, time\nfor n in range(40):\n    h = os.open('f', os.O_RDWR | os.O_CREAT)\n    os.unlink('f')\n"
         "    os.write(h, bytes(2 << 20))\ntime.sleep(20)"
     )
-    assert room.python(program, disk_bytes=8 * MEGABYTE, seconds=8).stopped == "disk"
+    assert runner.python(program, disk_bytes=8 * MEGABYTE, seconds=8).stopped == "disk"
 
 
-def test_what_is_left_can_be_read_and_removed(room: Room) -> None:
+def test_what_is_left_can_be_read_and_removed(runner: SandboxRunner) -> None:
     deep = "import os\nfor n in range(1500):\n    os.mkdir('d'); os.chdir('d')\nopen('bottom', 'w').close()"
-    room.python(deep)
-    room.run("mkdir closed; echo x > closed/file; chmod 000 closed/file closed; mkfifo pipe; chmod 500 .")
-    room.run("ln -s . loop; touch -- -rf $'new\\nline' $'\\xff'")
-    assert (room.worktree / "closed/file").exists()
-    assert len(list(room.worktree.glob("d/" * 90))) == 1
-    assert not list(room.worktree.glob(".too-deep-*"))
-    shutil.rmtree(room.worktree / "d")
+    runner.python(deep)
+    runner.run("mkdir closed; echo x > closed/file; chmod 000 closed/file closed; mkfifo pipe; chmod 500 .")
+    runner.run("ln -s . loop; touch -- -rf $'new\\nline' $'\\xff'")
+    assert (runner.worktree / "closed/file").exists()
+    assert len(list(runner.worktree.glob("d/" * 90))) == 1
+    assert not list(runner.worktree.glob(".too-deep-*"))
+    shutil.rmtree(runner.worktree / "d")
 
 
 # --- choosing
@@ -596,10 +602,10 @@ def test_other_systems_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_sandbox(allow_unsafe=True)
 
 
-def test_a_tier_tells_its_gaps(room: Room) -> None:
-    assert room.sandbox.protection.gaps
-    assert all(gap.endswith(".") for gap in room.sandbox.protection.gaps)
-    assert choose_sandbox(room.sandbox.protection.name) is room.sandbox  # type: ignore[arg-type]
+def test_a_tier_tells_its_gaps(runner: SandboxRunner) -> None:
+    assert runner.sandbox.protection.gaps
+    assert all(gap.endswith(".") for gap in runner.sandbox.protection.gaps)
+    assert choose_sandbox(runner.sandbox.protection.name) is runner.sandbox  # type: ignore[arg-type]
 
 
 # --- as an ordinary user
@@ -644,7 +650,7 @@ def test_all_this_as_an_ordinary_user() -> None:
         (place / "tests/swe").mkdir(parents=True)
         shutil.copy(__file__, place / "tests/swe")
         subprocess.run(["chmod", "-R", "a+rX", place], check=True)
-        outcome = subprocess.run(
+        result = subprocess.run(
             [
                 python,
                 "-m",
@@ -673,7 +679,7 @@ def test_all_this_as_an_ordinary_user() -> None:
         )
     finally:
         shutil.rmtree(place)
-    print(outcome.stdout)
-    assert outcome.returncode == 0
-    if found := re.search(r"bubblewrap cannot run here: .*", outcome.stdout):
+    print(result.stdout)
+    assert result.returncode == 0
+    if found := re.search(r"bubblewrap cannot run here: .*", result.stdout):
         pytest.skip(found[0])

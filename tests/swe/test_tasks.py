@@ -10,99 +10,99 @@ from pathlib import Path
 import pytest
 
 from textagent_gym.envs.swe import tasks
-from textagent_gym.envs.swe.grading.grader import examine
+from textagent_gym.envs.swe.grading.grader import run_grading
 from textagent_gym.envs.swe.grading.second_opinion import Challenges
 from textagent_gym.envs.swe.repo.patches import num_hunks
 from textagent_gym.envs.swe.repo.tree import texts, tree_digest, with_changes
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sources import sdists
-from textagent_gym.envs.swe.sources.index import indexed_record, listed
+from textagent_gym.envs.swe.sources.index import indexed_instance, load_index
 from textagent_gym.envs.swe.sources.projects import INDEX, UNSTEADY, projects
 from textagent_gym.envs.swe.sources.releases import flat, nested
-from textagent_gym.envs.swe.tasks import problem
-from textagent_gym.envs.swe.types import Origin, Sdist, TaskRecord
+from textagent_gym.envs.swe.tasks import prepare_task
+from textagent_gym.envs.swe.types import Origin, Sdist, TaskInstance
 
 ORIGINS: tuple[Origin, ...] = ("bundled", "mutation", "release")
 
 
-def check(record: TaskRecord, sandbox: Sandbox) -> None:
+def check(instance: TaskInstance, sandbox: Sandbox) -> None:
     """Check by running the tests that the reference repair resolves and that the untouched tree is worth nothing."""
-    ready = problem(record, sandbox)
+    ready = prepare_task(instance, sandbox)
     assert ready.edits is not None
-    start = texts(ready.exam.start)
+    start = texts(ready.test_spec.start)
     for edit in ready.edits:
         text = start.get(edit.path, "")
         start[edit.path] = text.replace(edit.old, edit.new, 1) if edit.old else edit.new
     changes: dict[str, bytes | None] = {edit.path: start[edit.path].encode() for edit in ready.edits}
-    repaired = examine(ready.exam, changes, sandbox)
-    assert repaired.resolved, (record.instance_id, repaired)
-    untouched = examine(ready.exam, {}, sandbox)
-    assert not untouched.resolved, record.instance_id
-    assert not any(untouched.groups_done), record.instance_id
-    assert untouched.num_broken == 0, (record.instance_id, untouched)
+    repaired = run_grading(ready.test_spec, changes, sandbox)
+    assert repaired.resolved, (instance.instance_id, repaired)
+    untouched = run_grading(ready.test_spec, {}, sandbox)
+    assert not untouched.resolved, instance.instance_id
+    assert not any(untouched.groups_done), instance.instance_id
+    assert untouched.num_broken == 0, (instance.instance_id, untouched)
 
 
 def sample(origin: Origin, step: int) -> list[str]:
-    return list(listed(origin))[::step]
+    return list(load_index(origin))[::step]
 
 
 @pytest.mark.parametrize("name", sample("bundled", 60))
 def test_a_sample_of_the_bundled_tasks_is_sound(name: str, sandbox: Sandbox) -> None:
-    check(indexed_record("bundled", name), sandbox)
+    check(indexed_instance("bundled", name), sandbox)
 
 
 @pytest.mark.parametrize(("origin", "name"), [("mutation", name) for name in sample("mutation", 90)]
                          + [("release", name) for name in sample("release", 20)])  # fmt: skip
 def test_a_sample_of_the_fetched_tasks_is_sound(origin: Origin, name: str, sandbox: Sandbox) -> None:
     try:
-        record = indexed_record(origin, name)
+        instance = indexed_instance(origin, name)
     except sdists.IndexUnreachableError as error:
         pytest.skip(f"the package index cannot be reached: {error}")
-    check(record, sandbox)
+    check(instance, sandbox)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_every_task_of_the_index_is_sound(origin: Origin, sandbox: Sandbox) -> None:
     unsound = []
-    for name in listed(origin):
+    for name in load_index(origin):
         try:
-            check(indexed_record(origin, name), sandbox)
+            check(indexed_instance(origin, name), sandbox)
         except AssertionError as error:  # half an hour's run names all of them, not the first
             unsound.append(str(error).partition("\n")[0])
     assert unsound == []
 
 
 def test_no_task_has_a_bug_whose_effect_depends_on_chance() -> None:
-    numbers = {int(name.rpartition(".m")[2]) for name in listed("mutation") if name.startswith("cachetools")}
+    numbers = {int(name.rpartition(".m")[2]) for name in load_index("mutation") if name.startswith("cachetools")}
     assert numbers == set(range(18)) - {0, 4, 10, 11, 12, 15}
 
 
 def test_no_test_that_looks_at_the_clock_judges_a_repair() -> None:
     for origin, name in (("mutation", "cachetools-8.0.1.m1"), ("release", "sqlparse-0.6.0.r0.6.1")):
         try:
-            record = indexed_record(origin, name)
+            instance = indexed_instance(origin, name)
         except sdists.IndexUnreachableError as error:
             pytest.skip(f"the package index cannot be reached: {error}")
-        tests = {*record.FAIL_TO_PASS, *record.PASS_TO_PASS, *(test for bug in record.bugs for test in bug.tests)}
-        assert not [test for test in tests if test.startswith(UNSTEADY[record.repo])]
-        assert record.FAIL_TO_PASS
-        assert all(bug.tests for bug in record.bugs)
+        tests = {*instance.FAIL_TO_PASS, *instance.PASS_TO_PASS, *(test for bug in instance.bugs for test in bug.tests)}
+        assert not [test for test in tests if test.startswith(UNSTEADY[instance.repo])]
+        assert instance.FAIL_TO_PASS
+        assert all(bug.tests for bug in instance.bugs)
 
 
 def test_the_index_is_as_large_as_promised() -> None:
-    assert len(listed("mutation")) >= 200
-    assert len(listed("release")) >= 40
-    assert len({task.project for origin in ORIGINS for task in listed(origin).values()}) >= 12
+    assert len(load_index("mutation")) >= 200
+    assert len(load_index("release")) >= 40
+    assert len({task.project for origin in ORIGINS for task in load_index(origin).values()}) >= 12
 
 
 def test_no_project_is_in_both_splits() -> None:
     splits: dict[str, set[str]] = {}
     for origin in ORIGINS:
-        for task in listed(origin).values():
+        for task in load_index(origin).values():
             splits.setdefault(task.project, set()).add(task.split)
     assert all(len(found) == 1 for found in splits.values())
-    bundled = {task.split for task in listed("bundled").values()}
+    bundled = {task.split for task in load_index("bundled").values()}
     assert bundled == {"train", "test"}
 
 
@@ -115,19 +115,19 @@ def test_the_bundled_libraries_are_those_that_were_indexed() -> None:
 
 def test_each_bug_has_a_function_and_a_group_of_its_own() -> None:
     for name in sample("bundled", 10):
-        record = indexed_record("bundled", name)
-        places = [(bug.file, bug.function) for bug in record.bugs]
-        assert len(set(places)) == len(places) == num_hunks(record.patch)
-        groups = [set(bug.tests) for bug in record.bugs]
+        instance = indexed_instance("bundled", name)
+        places = [(bug.file, bug.function) for bug in instance.bugs]
+        assert len(set(places)) == len(places) == num_hunks(instance.patch)
+        groups = [set(bug.tests) for bug in instance.bugs]
         assert all(groups)
         assert sum(map(len, groups)) == len(set().union(*groups))
-        assert set().union(*groups) <= set(record.FAIL_TO_PASS)
-        assert not set(record.FAIL_TO_PASS) & set(record.PASS_TO_PASS)
+        assert set().union(*groups) <= set(instance.FAIL_TO_PASS)
+        assert not set(instance.FAIL_TO_PASS) & set(instance.PASS_TO_PASS)
 
 
 def test_an_unknown_task_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a task of origin 'bundled'"):
-        indexed_record("bundled", "nothing.m1")
+        indexed_instance("bundled", "nothing.m1")
 
 
 @pytest.mark.parametrize(
@@ -139,28 +139,28 @@ def test_an_unknown_task_is_refused() -> None:
     ],
 )
 def test_an_unsound_record_is_refused(change: dict[str, object], message: str, sandbox: Sandbox) -> None:
-    record = indexed_record("bundled", next(iter(listed("bundled"))))
+    instance = indexed_instance("bundled", next(iter(load_index("bundled"))))
     with pytest.raises(ValueError, match=message):
-        problem(replace(record, **change), sandbox)  # type: ignore[arg-type]
+        prepare_task(replace(instance, **change), sandbox)  # type: ignore[arg-type]
 
 
 def test_a_repair_that_does_not_repair_is_refused(sandbox: Sandbox) -> None:
-    record = indexed_record("bundled", next(iter(listed("bundled"))))
-    ready = problem(record, sandbox)
+    instance = indexed_instance("bundled", next(iter(load_index("bundled"))))
+    ready = prepare_task(instance, sandbox)
     assert with_changes(ready.visible, {}) == ready.visible
-    test = record.PASS_TO_PASS[0].partition("::")[0] + "::test_that_is_not_there"
+    test = instance.PASS_TO_PASS[0].partition("::")[0] + "::test_that_is_not_there"
     with pytest.raises(ValueError, match="test_that_is_not_there, got a failure"):
-        problem(replace(record, FAIL_TO_PASS=(*record.FAIL_TO_PASS, test)), sandbox)
+        prepare_task(replace(instance, FAIL_TO_PASS=(*instance.FAIL_TO_PASS, test)), sandbox)
 
 
 def test_groups_of_a_release_are_at_most_ten() -> None:
-    record = TaskRecord(
+    instance = TaskInstance(
         instance_id="x", repo="x", base_commit="x", problem_statement="", patch="", test_patch="",
         FAIL_TO_PASS=tuple(f"t.py::test_{number:02}" for number in range(23)), PASS_TO_PASS=(),
     )  # fmt: skip
-    groups = tasks.groups_of(record)
+    groups = tasks.groups_of(instance)
     assert len(groups) == 10
-    assert sorted(sum(groups, ())) == sorted(record.FAIL_TO_PASS)
+    assert sorted(sum(groups, ())) == sorted(instance.FAIL_TO_PASS)
     assert {len(group) for group in groups} == {2, 3}
 
 
@@ -228,10 +228,10 @@ def test_an_index_that_cannot_be_reached_is_one_sentence(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("task_id", ["bundled-ledgerline-1.0.m10", "bundled-gridroute-1.0.m40"])
 def test_a_second_opinion_takes_no_part_of_a_repair_away(task_id: str, sandbox: Sandbox) -> None:
     """A test with parameters may fail because of two bugs: the repair of one is paid all the same."""
-    found = problem(indexed_record("bundled", task_id), sandbox)
-    without = replace(found.exam, challenges=Challenges())
+    found = prepare_task(indexed_instance("bundled", task_id), sandbox)
+    without = replace(found.test_spec, challenges=Challenges())
     for edit in found.edits:
-        content = found.exam.start[edit.path].decode().replace(edit.old, edit.new, 1).encode()
-        verdicts = [examine(exam, {edit.path: content}, sandbox) for exam in (found.exam, without)]
-        assert any(verdicts[1].groups_done)
-        assert verdicts[0] == verdicts[1]
+        content = found.test_spec.start[edit.path].decode().replace(edit.old, edit.new, 1).encode()
+        reports = [run_grading(test_spec, {edit.path: content}, sandbox) for test_spec in (found.test_spec, without)]
+        assert any(reports[1].groups_done)
+        assert reports[0] == reports[1]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support import calc
 from textagent_gym.envs.swe.env import SWEGymEnv
-from textagent_gym.envs.swe.grading.grader import Exam, accepted, examine
+from textagent_gym.envs.swe.grading.grader import TestSpec, accepted, run_grading
 from textagent_gym.envs.swe.repo.tree import (
     MAX_PATH_BYTES,
     Changes,
@@ -25,7 +25,7 @@ from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
 pytestmark = pytest.mark.attack
 
-EXAM = Exam(
+EXAM = TestSpec(
     start={**calc.START, "tox.ini": b"[tox]\n"},
     tests={calc.TEST_FILE: calc.TESTS, "tox.ini": b"[tox]\n"},
     groups=(calc.ADD, calc.LARGEST),
@@ -48,10 +48,10 @@ UNWRITABLE: dict[str, Changes] = {
 
 @pytest.mark.parametrize("name", UNWRITABLE)
 def test_such_a_tree_is_worth_nothing(name: str, sandbox: Sandbox) -> None:
-    verdict = examine(EXAM, accepted({calc.SOURCE: calc.GOLD_SOURCE, **UNWRITABLE[name]}), sandbox)
-    assert verdict.groups_done == (False, False)
-    assert verdict.reason.startswith("the tests cannot be laid beside the source: ")
-    assert len(verdict.reason) < 300
+    grading_report = run_grading(EXAM, accepted({calc.SOURCE: calc.GOLD_SOURCE, **UNWRITABLE[name]}), sandbox)
+    assert grading_report.groups_done == (False, False)
+    assert grading_report.reason.startswith("the tests cannot be laid beside the source: ")
+    assert len(grading_report.reason) < 300
 
 
 COMMANDS = {

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, cast
 from textagent_gym.envs.swe.env import SWEGymEnv
 from textagent_gym.envs.swe.interfaces.base import call_of
 from textagent_gym.envs.swe.interfaces.calls import CallError, find_call
-from textagent_gym.envs.swe.interfaces.presented import SweTask
+from textagent_gym.envs.swe.interfaces.swe_task import SweTask
 from textagent_gym.envs.swe.interfaces.tools import TOOLS, read_call, shortened
 from textagent_gym.envs.swe.repo.patches import make_patch
 from textagent_gym.envs.swe.repo.tree import Changes, Tree, texts
@@ -65,7 +65,7 @@ class SWEPair(TeamEnv[SweTask]):
 
         The reviewer submits when all are made.
         """
-        edits = self.task.problem.edits or ()
+        edits = self.task.prepared.edits or ()
         (_, past, _), _ = cast(World, self._world)
         if len(past) >= len(edits):
             return {DEVELOPER: PASS, REVIEWER: json.dumps({"tool": "submit"})}

@@ -32,7 +32,7 @@ def measure_repairs(
     Returns:
         Medians in milliseconds: `first_reset_ms` (a task not made ready yet), `reset_ms` (made ready), `shell_ms` (`ls` in
         the repository through `env.step`), `subprocess_ms` (`bash -c ls` in the same files), `swerex_ms`, `graded_ms` (an
-        edit whose verdict nobody remembers, tests included), `again_ms` (one that is remembered).
+        edit whose grading report nobody remembers, tests included), `again_ms` (one that is remembered).
 
     Raises:
         ValueError: The id is not one of SWEGym.

@@ -8,12 +8,12 @@ from typing_extensions import Unpack
 
 from textagent_gym.contract import EpisodeOptions, StepResult
 from textagent_gym.core import MAX_ACTION, TextAgentEnv
-from textagent_gym.envs.swe.grading.grader import Verdict, grade, time_limit
+from textagent_gym.envs.swe.grading.grader import GradingReport, grade, time_limit
 from textagent_gym.envs.swe.interfaces import tools
 from textagent_gym.envs.swe.interfaces.base import Interface, actions_asked, rules_of
 from textagent_gym.envs.swe.interfaces.fences import read_command
-from textagent_gym.envs.swe.interfaces.presented import SweTask, present
 from textagent_gym.envs.swe.interfaces.shell import Shell
+from textagent_gym.envs.swe.interfaces.swe_task import SweTask, make_swe_task
 from textagent_gym.envs.swe.repo.patches import make_patch
 from textagent_gym.envs.swe.repo.tree import UnwritableTreeError, patch_texts, texts
 from textagent_gym.envs.swe.repo.workspace import Workspace
@@ -21,11 +21,17 @@ from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 from textagent_gym.envs.swe.sandboxes.container.container import container_sandbox
 from textagent_gym.envs.swe.sandboxes.container.engine import engine
-from textagent_gym.envs.swe.sources.index import indexed_record
-from textagent_gym.envs.swe.sources.selection import custom_records, from_index, from_records, in_images, within
+from textagent_gym.envs.swe.sources.index import indexed_instance
+from textagent_gym.envs.swe.sources.selection import (
+    custom_instances,
+    filter_by_size,
+    from_index,
+    from_instances,
+    in_images,
+)
 from textagent_gym.envs.swe.sources.statements import HINT_LEVELS, statement
-from textagent_gym.envs.swe.tasks import problem
-from textagent_gym.envs.swe.types import Origin, TaskRecord
+from textagent_gym.envs.swe.tasks import prepare_task
+from textagent_gym.envs.swe.types import Origin, TaskInstance
 from textagent_gym.mechanics.knobs import check_choice, check_integer, check_number
 from textagent_gym.mechanics.spaces import AnyText
 
@@ -187,23 +193,25 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
                 else ("ls", "git --version", "cat README.md", "submit")
             )
             self.action_space = AnyText(MAX_ACTION, examples=shown)
-        self._records = custom_records(tasks, rebase)
+        self._instances = custom_instances(tasks, rebase)
         if sandbox == "docker":
-            self._records = in_images(self._records)
+            self._instances = in_images(self._instances)
         self._rebase = rebase
         self._origin: Origin = origin
         offered = (
-            from_index(self._origin, self.split) if tasks is None else from_records(self._records.values(), self.split)
+            from_index(self._origin, self.split)
+            if tasks is None
+            else from_instances(self._instances.values(), self.split)
         )
         where = f"origin {origin!r} in the split {self.split!r}" if tasks is None else "these tasks"
-        self._listed = within(offered, sizes, bounds, where)
+        self._offered = filter_by_size(offered, sizes, bounds, where)
         self._hint_level = hint_level
         self._tests_visible = tests_visible
         self._limits = Limits(seconds=command_seconds)
         self._sandbox = self._open_sandbox(sandbox, allow_weaker, allow_unsafe)
         self._workspace = Workspace({})
         self._applied: frozenset[str] = frozenset()
-        self._verdict: Verdict | None = None
+        self._grading_report: GradingReport | None = None
 
     @property
     def backend(self) -> str:
@@ -213,17 +221,17 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
     @property
     def task_ids(self) -> tuple[str, ...] | None:
         """The tasks that were selected, in the order of the index."""
-        return tuple(self._listed)
+        return tuple(self._offered)
 
     @property
     def kinds(self) -> tuple[Origin, ...]:
         """Origins of the tasks that were selected, sorted."""
-        return tuple(sorted({task.origin for task in self._listed.values()}))
+        return tuple(sorted({task.origin for task in self._offered.values()}))
 
     @property
     def shapes(self) -> tuple[tuple[str, int], ...]:
         """Project and number of edits of the tasks that were selected, each pair once, sorted."""
-        return tuple(sorted({(task.project, task.num_edits) for task in self._listed.values()}))
+        return tuple(sorted({(task.project, task.num_edits) for task in self._offered.values()}))
 
     @property
     def tools(self) -> tuple[str, ...]:
@@ -231,17 +239,17 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         return self._tools
 
     @property
-    def verdict(self) -> Verdict | None:
-        """Verdict of the grader on the present files, or None before the first change."""
-        return self._verdict
+    def grading_report(self) -> GradingReport | None:
+        """Grading report of the grader on the present files, or None before the first change."""
+        return self._grading_report
 
-    def grade(self) -> Verdict:
-        """Grade the present files; the verdict is remembered, so that a second call costs nothing."""
+    def grade(self) -> GradingReport:
+        """Grade the present files; the report is remembered, so that a second call costs nothing."""
         task = self.task
-        exam = task.problem.exam
+        test_spec = task.prepared.test_spec
         # Hidden tests are missing from the agent's tree; that is no change of the agent's.
-        self._verdict = grade(exam, self._workspace.changes, self._sandbox_of(task.problem.record))
-        return self._verdict
+        self._grading_report = grade(test_spec, self._workspace.changes, self._sandbox_of(task.prepared.instance))
+        return self._grading_report
 
     @property
     def patch(self) -> str:
@@ -256,7 +264,7 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         """Return `issue`, `files` and `diff`: the task, the repository's files, and what was changed so far."""
         task = self.task
         if word == "issue":
-            return statement(task.problem.record, self._hint_level)
+            return statement(task.prepared.instance, self._hint_level)
         if word == "files":
             return "\n".join(sorted(self._workspace.files))
         if word == "diff":
@@ -265,22 +273,22 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         return None
 
     def _new_task(self) -> SweTask:
-        names = tuple(self._listed)
+        names = tuple(self._offered)
         return self._find_task(names[self.np_random.integers(len(names))])
 
     def _find_task(self, task_id: str) -> SweTask:
-        if task_id not in self._listed:
+        if task_id not in self._offered:
             raise ValueError(
-                f"expected one of the {len(self._listed)} task_ids of this environment, got {task_id!r:.120}"
+                f"expected one of the {len(self._offered)} task_ids of this environment, got {task_id!r:.120}"
             )
-        record = self._records.get(task_id) or indexed_record(self._origin, task_id)
-        if self._rebase and record.origin == "dataset" and record.sdist is None:
+        instance = self._instances.get(task_id) or indexed_instance(self._origin, task_id)
+        if self._rebase and instance.origin == "dataset" and instance.sdist is None:
             from textagent_gym.envs.swe.sources.rebase import rebased
 
-            record = self._records[task_id] = rebased(record, self._sandbox_of(record))
-        sandbox = self._sandbox_of(record)
-        return present(
-            problem(record, sandbox),
+            instance = self._instances[task_id] = rebased(instance, self._sandbox_of(instance))
+        sandbox = self._sandbox_of(instance)
+        return make_swe_task(
+            prepare_task(instance, sandbox),
             split=self.split,
             interface=self._interface,
             size=self._size,
@@ -297,27 +305,30 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         engine()
         return None
 
-    def _sandbox_of(self, record: TaskRecord) -> Sandbox:
-        return self._sandbox or container_sandbox(record.image)
+    def _sandbox_of(self, instance: TaskInstance) -> Sandbox:
+        return self._sandbox or container_sandbox(instance.image)
 
     def _begin(self, task: SweTask) -> StepResult:
         self._enter(task)
-        record = task.problem.record
-        text = f"Repository: {record.repo} {record.version}".rstrip() + f" ({task.problem.num_files} source files)\n\n"
-        text += statement(record, self._hint_level)
+        instance = task.prepared.instance
+        text = (
+            f"Repository: {instance.repo} {instance.version}".rstrip()
+            + f" ({task.prepared.num_files} source files)\n\n"
+        )
+        text += statement(instance, self._hint_level)
         if task.choices is not None:
             text += f"\n\nEdits:\n{task.choices.listing()}"
         return self._turn_of(text, done=0)
 
     def _enter(self, task: SweTask) -> None:
         """Open the task's files."""
-        seconds = time_limit(task.problem.exam.seconds)
+        seconds = time_limit(task.prepared.test_spec.seconds)
         self._workspace = Workspace(task.base)
-        sandbox = self._sandbox_of(task.problem.record)
-        self._shell = Shell(self._workspace, sandbox, self._limits, seconds, task.problem.exam.requirements)
+        sandbox = self._sandbox_of(task.prepared.instance)
+        self._shell = Shell(self._workspace, sandbox, self._limits, seconds, task.prepared.test_spec.requirements)
         self._toolbox = tools.Toolbox(self._workspace, self._shell)
         self._applied = frozenset()
-        self._verdict = None
+        self._grading_report = None
 
     def _checked(self, command: str) -> tuple[str, str | None]:
         """Return actions of this domain may hold anything; what is wrong with one is said by the tool."""
@@ -366,20 +377,20 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         made = chosen not in self._applied
         self._applied ^= {chosen}
         self._workspace.become(task.choices.changes(self._workspace.base, self._applied))
-        verdict = self.grade()
+        report = self.grade()
         result = (
-            f"Edit {chosen} is {'made' if made else 'taken back'}. Of the tests that failed {verdict.num_failing} still "
-            f"fail; of those that passed {verdict.num_broken} are broken."
+            f"Edit {chosen} is {'made' if made else 'taken back'}. Of the tests that failed {report.num_failing} still "
+            f"fail; of those that passed {report.num_broken} are broken."
         )
         made_now = ", ".join(sorted(self._applied)) or "none"
         return self._turn_of(f"{result} Edits that are made: {made_now}.")
 
     def _submit(self) -> StepResult:
-        verdict = self.grade()
-        done = sum(verdict.groups_done)
-        result = "all tests pass" if verdict.resolved else f"{done} of {len(verdict.groups_done)} parts are repaired"
-        why = f" ({verdict.reason})" if verdict.reason else ""
-        return self._turn_of(f"Submitted: {result}{why}.", done=done, won=verdict.resolved, ended=True)
+        report = self.grade()
+        done = sum(report.groups_done)
+        result = "all tests pass" if report.resolved else f"{done} of {len(report.groups_done)} parts are repaired"
+        why = f" ({report.reason})" if report.reason else ""
+        return self._turn_of(f"Submitted: {result}{why}.", done=done, won=report.resolved, ended=True)
 
     def _turn_of(
         self, text: str, *, done: int | None = None, valid: bool = True, won: bool = False, ended: bool = False

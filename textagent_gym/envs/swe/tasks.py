@@ -1,4 +1,4 @@
-"""SWEGym tasks: from a record to the tree that an agent sees, the exam that decides, and the reference repair."""
+"""SWEGym tasks: from an instance to the tree that an agent sees, the test spec that decides, and the reference repair."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from textagent_gym.envs.swe.grading.grader import Exam, gold_run, time_limit
+from textagent_gym.envs.swe.grading.grader import TestSpec, gold_run, time_limit
 from textagent_gym.envs.swe.grading.guards import split_id, whole_id
 from textagent_gym.envs.swe.grading.pytest_runs import test_files
 from textagent_gym.envs.swe.grading.runtime import distribution_name, required_name, runtime_folder
@@ -18,7 +18,7 @@ from textagent_gym.envs.swe.repo.tree import Tree, is_test, patch_bytes, patch_t
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sources.images import image_tree
 from textagent_gym.envs.swe.sources.projects import installed_tree, project_tree, projects
-from textagent_gym.envs.swe.types import TaskRecord
+from textagent_gym.envs.swe.types import TaskInstance
 
 IMAGE_SECONDS = 60.0
 """Time that tests in an image are taken to need where nobody measured it, in seconds."""
@@ -28,141 +28,141 @@ MAX_GROUPS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class PreparedTask:
     """A task ready to be played: everything that it depends on is in memory.
 
     Attributes:
-        record: The task.
-        exam: What decides it.
+        instance: The task.
+        test_spec: What decides it.
         visible: The tree that the agent sees, tests included.
         hidden: The same without the tests that the repair is judged by.
         edits: The reference repair, or None where it changes binary files.
         num_files: Source files of the repository.
     """
 
-    record: TaskRecord
-    exam: Exam
+    instance: TaskInstance
+    test_spec: TestSpec
     visible: Tree
     hidden: Tree
     edits: tuple[Edit, ...] | None
     num_files: int
 
 
-def problem(record: TaskRecord, sandbox: Sandbox) -> Problem:
-    """Return a task made ready, its reference repair checked on this machine: the same object for the same record.
+def prepare_task(instance: TaskInstance, sandbox: Sandbox) -> PreparedTask:
+    """Return a task made ready, its reference repair checked on this machine: the same object for the same instance.
 
     Raises:
         OSError: Its archive cannot be fetched.
-        ValueError: The record is not sound: a patch does not fit, or the repaired tree fails a test that it should pass.
-        textagent_gym.envs.swe.sandboxes.base.SandboxError: The sandbox failed, or the record's image cannot be had.
+        ValueError: The instance is not sound: a patch does not fit, or the repaired tree fails a test that it should pass.
+        textagent_gym.envs.swe.sandboxes.base.SandboxError: The sandbox failed, or the instance's image cannot be had.
     """
-    key = record.instance_id, hashlib.sha256(repr((record, sandbox.identity)).encode()).hexdigest()
-    known = _problems.get(key)
+    key = instance.instance_id, hashlib.sha256(repr((instance, sandbox.identity)).encode()).hexdigest()
+    known = _prepared.get(key)
     if known is None:
-        known = _problem(record, sandbox)
+        known = _prepare(instance, sandbox)
         with _lock:
-            _problems[key] = known
-            while len(_problems) > 512:
-                _problems.pop(next(iter(_problems)))
+            _prepared[key] = known
+            while len(_prepared) > 512:
+                _prepared.pop(next(iter(_prepared)))
     return known
 
 
 _lock = threading.Lock()
-_problems: dict[tuple[str, str], Problem] = {}
+_prepared: dict[tuple[str, str], PreparedTask] = {}
 
 
-def _problem(record: TaskRecord, sandbox: Sandbox) -> Problem:
-    base = base_tree(record, sandbox)
+def _prepare(instance: TaskInstance, sandbox: Sandbox) -> PreparedTask:
+    base = base_tree(instance, sandbox)
     try:
-        start = patched(base, record.setup_patch)
-        visible = patched(start, record.test_patch, text_only=True)
-        gold = patched(visible, record.patch, text_only=True)
+        start = patched(base, instance.setup_patch)
+        visible = patched(start, instance.test_patch, text_only=True)
+        gold = patched(visible, instance.patch, text_only=True)
     except ValueError as error:
-        raise ValueError(f"expected patches of {record.instance_id} that fit its tree: {error}") from error
-    files = test_files({*record.FAIL_TO_PASS, *record.PASS_TO_PASS})
+        raise ValueError(f"expected patches of {instance.instance_id} that fit its tree: {error}") from error
+    files = test_files({*instance.FAIL_TO_PASS, *instance.PASS_TO_PASS})
     missing = [path for path in files if path not in gold]
     if missing:
-        raise ValueError(f"expected the tests of {record.instance_id} in its tree, got no {missing[0]}")
-    requirements = () if sandbox.brings_pytest else requirements_of(record, start)
-    in_image = bool(record.image and sandbox.identity)
-    seconds = time_limit(record.seconds or (IMAGE_SECONDS if in_image else 12.0))
+        raise ValueError(f"expected the tests of {instance.instance_id} in its tree, got no {missing[0]}")
+    requirements = () if sandbox.brings_pytest else requirements_of(instance, start)
+    in_image = bool(instance.image and sandbox.identity)
+    seconds = time_limit(instance.seconds or (IMAGE_SECONDS if in_image else 12.0))
     run = gold_run(gold, files, sandbox=sandbox, seconds=seconds, requirements=requirements)
     if in_image:
-        record = _with_whole_ids(record, run.passed)
-    wanted = frozenset(record.FAIL_TO_PASS)
+        instance = _with_whole_ids(instance, run.passed)
+    wanted = frozenset(instance.FAIL_TO_PASS)
     if not wanted <= run.passed:
         test = sorted(wanted - run.passed)[0]
-        raise ValueError(f"expected the reference repair of {record.instance_id} to pass {test}, got a failure here")
-    groups = groups_of(record)
+        raise ValueError(f"expected the reference repair of {instance.instance_id} to pass {test}, got a failure here")
+    groups = groups_of(instance)
     challenges = find_challenges(gold, wanted, groups, sandbox=sandbox, seconds=seconds, requirements=requirements)
-    exam = Exam(
+    test_spec = TestSpec(
         start=start,
-        tests={**{path: content for path, content in gold.items() if is_test(path)}, **_test_data(record, visible)},
+        tests={**{path: content for path, content in gold.items() if is_test(path)}, **_test_data(instance, visible)},
         groups=groups,
         fail_to_pass=wanted,
-        pass_to_pass=frozenset(record.PASS_TO_PASS) & run.passed,
-        seconds=record.seconds or (IMAGE_SECONDS if in_image else 2.0),
-        aliased=wanted & run.aliased,
-        twinned=wanted & run.twinned,
+        pass_to_pass=frozenset(instance.PASS_TO_PASS) & run.passed,
+        seconds=instance.seconds or (IMAGE_SECONDS if in_image else 2.0),
+        with_renamed_copy=wanted & run.with_renamed_copy,
+        with_must_fail_copy=wanted & run.with_must_fail_copy,
         requirements=requirements,
         challenges=challenges,
         allowed=run.seen,
     )
-    return Problem(
-        record=record,
-        exam=exam,
+    return PreparedTask(
+        instance=instance,
+        test_spec=test_spec,
         visible=visible,
-        hidden=_without_tests(start, record),
+        hidden=_without_tests(start, instance),
         edits=edits_of(visible, gold),
         num_files=len(source_files(start)),
     )
 
 
-def _with_whole_ids(record: TaskRecord, passed: Collection[str]) -> TaskRecord:
-    """Return the record with whole ids in place of those that end at the first blank of their parameters, as in logs."""
+def _with_whole_ids(instance: TaskInstance, passed: Collection[str]) -> TaskInstance:
+    """Return the instance with whole ids in place of those that end at the first blank of their parameters, as in logs."""
     return replace(
-        record,
-        FAIL_TO_PASS=tuple(dict.fromkeys(whole_id(test, passed) or test for test in record.FAIL_TO_PASS)),
-        PASS_TO_PASS=tuple(dict.fromkeys(whole_id(test, passed) or test for test in record.PASS_TO_PASS)),
+        instance,
+        FAIL_TO_PASS=tuple(dict.fromkeys(whole_id(test, passed) or test for test in instance.FAIL_TO_PASS)),
+        PASS_TO_PASS=tuple(dict.fromkeys(whole_id(test, passed) or test for test in instance.PASS_TO_PASS)),
     )
 
 
-def base_tree(record: TaskRecord, sandbox: Sandbox) -> Tree:
-    """Return the tree of a record's archive or bundled library; of its image, where the sandbox is one of images.
+def base_tree(instance: TaskInstance, sandbox: Sandbox) -> Tree:
+    """Return the tree of an instance's archive or bundled library; of its image, where the sandbox is one of images.
 
     Raises:
         OSError: The archive cannot be fetched.
-        ValueError: The record names none of them.
+        ValueError: The instance names none of them.
         textagent_gym.envs.swe.sandboxes.base.SandboxError: The image cannot be had.
     """
-    if record.image and sandbox.identity:
-        return image_tree(record.image)
-    if record.sdist is not None:
-        return installed_tree(record.sdist)
-    if record.origin == "bundled" and record.repo in projects():
-        return project_tree(projects()[record.repo])
+    if instance.image and sandbox.identity:
+        return image_tree(instance.image)
+    if instance.sdist is not None:
+        return installed_tree(instance.sdist)
+    if instance.origin == "bundled" and instance.repo in projects():
+        return project_tree(projects()[instance.repo])
     raise ValueError(
-        f"expected {record.instance_id} to name an sdist, got a record without one: it lives in an image "
+        f"expected {instance.instance_id} to name an sdist, got a record without one: it lives in an image "
         "(sandbox='docker'), or may be moved to the nearest earlier sdist (rebase=True)"
     )
 
 
-def requirements_of(record: TaskRecord, start: Tree) -> tuple[str, ...]:
-    """Wheels that a record's tests need besides pytest: its column `requirements`, seen not to hold the code under repair.
+def requirements_of(instance: TaskInstance, start: Tree) -> tuple[str, ...]:
+    """Return wheels that its tests need besides pytest: its column `requirements`, seen not to hold the code under repair.
 
     Raises:
         OSError: A wheel cannot be installed.
         ValueError: The column is no list of "name==version", or a wheel, or pytest itself, brings a module of `start`.
     """
-    named = record.extra.get("requirements", [])
+    named = instance.extra.get("requirements", [])
     if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
         raise ValueError(
-            f"expected requirements of {record.instance_id} as a list of 'name==version', got {named!r:.120}"
+            f"expected requirements of {instance.instance_id} as a list of 'name==version', got {named!r:.120}"
         )
     requirements = tuple(named)
-    if record.origin not in ("dataset", "rebased"):
+    if instance.origin not in ("dataset", "rebased"):
         return requirements
-    project = record.sdist.project if record.sdist is not None else record.repo.rpartition("/")[2]
+    project = instance.sdist.project if instance.sdist is not None else instance.repo.rpartition("/")[2]
     if distribution_name(project) in {required_name(one) for one in requirements}:
         raise ValueError(f"expected requirements without the code under repair, got {project}")
     brought = {path.name.removesuffix(".py") for path in runtime_folder(requirements).iterdir()}
@@ -178,9 +178,9 @@ def _module(path: str) -> str:
     return parts[1 if parts[0] in ("src", "lib") and len(parts) > 1 else 0].removesuffix(".py")
 
 
-def _test_data(record: TaskRecord, visible: Tree) -> dict[str, bytes]:
+def _test_data(instance: TaskInstance, visible: Tree) -> dict[str, bytes]:
     """Return the files of the test patch, except those that the repair changes, too."""
-    paths = set(patched_files(record.test_patch)) - set(patched_files(record.patch))
+    paths = set(patched_files(instance.test_patch)) - set(patched_files(instance.patch))
     return {path: visible[path] for path in sorted(paths) if path in visible}
 
 
@@ -196,23 +196,23 @@ def patched(tree: Tree, patch: str, *, text_only: bool = False) -> Tree:
     return with_changes(tree, {path: None if text is None else patch_bytes(text) for path, text in changed.items()})
 
 
-def groups_of(record: TaskRecord) -> tuple[tuple[str, ...], ...]:
+def groups_of(instance: TaskInstance) -> tuple[tuple[str, ...], ...]:
     """Return the sub-goals of a task: the bugs' test groups, or its failing tests in at most ten groups of neighbours."""
-    if record.bugs and all(bug.tests for bug in record.bugs):
-        return tuple(bug.tests for bug in record.bugs)
-    tests = sorted(record.FAIL_TO_PASS)
+    if instance.bugs and all(bug.tests for bug in instance.bugs):
+        return tuple(bug.tests for bug in instance.bugs)
+    tests = sorted(instance.FAIL_TO_PASS)
     count = min(MAX_GROUPS, len(tests))
     return tuple(tuple(tests[len(tests) * k // count : len(tests) * (k + 1) // count]) for k in range(count))
 
 
-def _without_tests(start: Tree, record: TaskRecord) -> Tree:
+def _without_tests(start: Tree, instance: TaskInstance) -> Tree:
     """Return the tree without the files of the failing tests; where a patch brings those tests, it is just not applied."""
-    if record.test_patch:
+    if instance.test_patch:
         return start
-    files = {split_id(test)[0] for test in record.FAIL_TO_PASS}
+    files = {split_id(test)[0] for test in instance.FAIL_TO_PASS}
     return {path: content for path, content in start.items() if path not in files}
 
 
 def forget() -> None:
     """Make every task new again, for a measurement."""
-    _problems.clear()
+    _prepared.clear()

@@ -1,4 +1,4 @@
-"""The record of a repair task: the fields of SWE-bench, and what this project adds to them."""
+"""The instance of a repair task: the fields of SWE-bench, and what this project adds to them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Bug:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskRecord:
+class TaskInstance:
     """A repair task, whatever its origin. Fields up to `version` are SWE-bench's, with its names and meanings.
 
     Attributes:
@@ -68,7 +68,7 @@ class TaskRecord:
         eval_script: Shell script that runs the tests in that image, or none.
         log_parser: swebench's name of the parser for what that script prints, or none.
         seconds: Time that the tests took when the task was validated, in seconds; 0 where nobody measured it.
-        extra: Columns of a data set that this record has no field for.
+        extra: Columns of a data set that this instance has no field for.
     """
 
     instance_id: str

@@ -14,7 +14,15 @@ from dataclasses import dataclass, field, replace
 from gymnasium import logger
 
 from textagent_gym.cache import cache_folder, keep, read
-from textagent_gym.envs.swe.grading.guards import CANARY, by_file, copy_path, renamed, split_id, test_functions, twin
+from textagent_gym.envs.swe.grading.guards import (
+    CANARY,
+    by_file,
+    copy_path,
+    must_fail_copy,
+    renamed,
+    split_id,
+    test_functions,
+)
 from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_plainly, run_tests, setting, test_files
 from textagent_gym.envs.swe.grading.second_opinion import (
     NO_CHALLENGES,
@@ -39,17 +47,17 @@ from textagent_gym.envs.swe.repo.tree import (
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
 VERSION = 4
-"""Of what the grader does; a change makes every remembered verdict anew."""
+"""Version of the grader; with another one nothing that was remembered counts."""
 
 MAX_REMEMBERED = 10_000
-"""Verdicts that are kept in memory."""
+"""Grading reports that are kept in memory."""
 
 MIN_SECONDS = 10.0
 """Least time limit of a run of tests, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exam:
+class TestSpec:
     """A tree, its tests, and their expected results, which decide a task.
 
     Attributes:
@@ -59,8 +67,8 @@ class Exam:
         fail_to_pass: Tests that must pass in the end.
         pass_to_pass: Tests that must not break.
         seconds: Time that the tests took, in seconds.
-        aliased: Of `fail_to_pass`, those that also pass in a copy of their file with another name.
-        twinned: Of `fail_to_pass`, those whose twin fails as it should.
+        with_renamed_copy: Of `fail_to_pass`, those that also pass in a copy of their file with another name.
+        with_must_fail_copy: Of `fail_to_pass`, those whose must-fail copy fails.
         requirements: Wheels that the tests need besides pytest, each as "name==version".
         challenges: How tests of `fail_to_pass` can be altered so that they fail on the repaired tree.
         allowed: What may be done to the interpreter, as the repaired tree and its tests do it.
@@ -72,26 +80,29 @@ class Exam:
     fail_to_pass: frozenset[str]
     pass_to_pass: frozenset[str]
     seconds: float
-    aliased: frozenset[str] = frozenset()
-    twinned: frozenset[str] = frozenset()
+    with_renamed_copy: frozenset[str] = frozenset()
+    with_must_fail_copy: frozenset[str] = frozenset()
     requirements: tuple[str, ...] = ()
     challenges: Challenges = NO_CHALLENGES
     allowed: frozenset[str] = frozenset()
 
+    __test__ = False
+
     @functools.cached_property
     def digest(self) -> bytes:
-        """Hash of what the verdict on a change depends on, the change and where the tests run aside."""
+        """Hash of what the grading report on a change depends on, the change and where the tests run aside."""
         content = hashlib.sha256()
         for tree in (self.start, self.tests):
             content.update(tree_digest(tree).encode())
-        for tests in (self.fail_to_pass, self.pass_to_pass, self.aliased, self.twinned, *self.groups):
+        copied = self.with_renamed_copy, self.with_must_fail_copy
+        for tests in (self.fail_to_pass, self.pass_to_pass, *copied, *self.groups):
             content.update(repr(sorted(tests)).encode())
         content.update(repr((self.challenges.each, sorted(self.challenges.seen), sorted(self.allowed))).encode())
         return content.digest()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class GradingReport:
     """Result of a grading.
 
     Attributes:
@@ -100,8 +111,8 @@ class Verdict:
         num_failing: Tests of `fail_to_pass` that do not pass.
         num_broken: Tests of `pass_to_pass` that do not pass.
         reason: Why it is not resolved, in one sentence; empty where it is.
-        flags: What a reader should look at, such as an import of pytest by the repair; they change no verdict.
-        stopped: The limit that ended the tests, or None; such a verdict is not kept for other processes.
+        flags: What a reader should look at, such as an import of pytest by the repair; they change no result.
+        stopped: The limit that ended the tests, or None; such a grading report is not kept for other processes.
     """
 
     resolved: bool
@@ -122,22 +133,22 @@ def accepted(changes: Mapping[str, bytes | None]) -> dict[str, bytes | None]:
     }
 
 
-def grade(exam: Exam, changes: Mapping[str, bytes | None], sandbox: Sandbox) -> Verdict:
-    """Return the verdict on a tree: remembered by content, in memory and in the cache folder.
+def grade(test_spec: TestSpec, changes: Mapping[str, bytes | None], sandbox: Sandbox) -> GradingReport:
+    """Return the grading report on a tree: remembered by content, in memory and in the cache folder.
 
     Raises:
         textagent_gym.envs.swe.sandboxes.base.SandboxError: The sandbox failed; nothing is remembered.
     """
     counted = accepted(changes)
     if not counted:
-        return unchanged(exam)
-    where = repr((VERSION, *setting(sandbox, exam.requirements))).encode()
-    name = hashlib.sha256(where + exam.digest + repr(counted).encode()).hexdigest()
+        return unchanged(test_spec)
+    where = repr((VERSION, *setting(sandbox, test_spec.requirements))).encode()
+    name = hashlib.sha256(where + test_spec.digest + repr(counted).encode()).hexdigest()
     known = _remembered.get(name)
     if known is None:
         known = _read(name)
     if known is None:
-        known = examine(exam, counted, sandbox)
+        known = run_grading(test_spec, counted, sandbox)
         if known.stopped is None:
             _write(name, known)
     with _lock:
@@ -148,67 +159,71 @@ def grade(exam: Exam, changes: Mapping[str, bytes | None], sandbox: Sandbox) -> 
     return known
 
 
-def unchanged(exam: Exam) -> Verdict:
-    """Return the verdict on the tree as it was: its failing tests were seen to fail when the task was made."""
-    return Verdict(
+def unchanged(test_spec: TestSpec) -> GradingReport:
+    """Return the grading report on the tree as it was: its failing tests were seen to fail when the task was made."""
+    return GradingReport(
         resolved=False,
-        groups_done=(False,) * len(exam.groups),
-        num_failing=len(exam.fail_to_pass),
+        groups_done=(False,) * len(test_spec.groups),
+        num_failing=len(test_spec.fail_to_pass),
         num_broken=0,
         reason="no source was changed",
     )
 
 
-def examine(exam: Exam, counted: Mapping[str, bytes | None], sandbox: Sandbox) -> Verdict:
-    """Return the verdict on a tree, by running the tests: with pytest, and then, of what passes, copies without it."""
-    pristine = {path: content for path, content in with_changes(exam.start, counted).items() if not is_test(path)}
-    pristine.update(exam.tests)
-    flags = suspects(exam.start, counted)
+def run_grading(test_spec: TestSpec, counted: Mapping[str, bytes | None], sandbox: Sandbox) -> GradingReport:
+    """Grade a tree by running the tests: with pytest, and then, of what passes, copies without it."""
+    pristine = {path: content for path, content in with_changes(test_spec.start, counted).items() if not is_test(path)}
+    pristine.update(test_spec.tests)
+    flags = suspects(test_spec.start, counted)
     try:
-        verdict = _examined(exam, pristine, sandbox)
+        grading_report = _graded(test_spec, pristine, sandbox)
     except UnwritableTreeError as error:
-        verdict = replace(unchanged(exam), reason=f"the tests cannot be laid beside the source: {error}")
-    return replace(verdict, flags=flags)
+        grading_report = replace(unchanged(test_spec), reason=f"the tests cannot be laid beside the source: {error}")
+    return replace(grading_report, flags=flags)
 
 
-def _examined(exam: Exam, pristine: Tree, sandbox: Sandbox) -> Verdict:
-    guards = Guards.of(exam)
-    targets = [*test_files(exam.fail_to_pass | exam.pass_to_pass), *guards.targets]
-    allowed, seconds = exam.allowed | exam.challenges.seen, time_limit(exam.seconds)
+def _graded(test_spec: TestSpec, pristine: Tree, sandbox: Sandbox) -> GradingReport:
+    guards = Guards.of(test_spec)
+    targets = [*test_files(test_spec.fail_to_pass | test_spec.pass_to_pass), *guards.targets]
+    allowed, seconds = test_spec.allowed | test_spec.challenges.seen, time_limit(test_spec.seconds)
     report = run_tests(
         {**pristine, **guards.files},
         targets,
         sandbox=sandbox,
         seconds=seconds,
-        requirements=exam.requirements,
+        requirements=test_spec.requirements,
         allowed=allowed,
     )
-    verdict = judge(exam, report, guards)
-    asked = [one for one in exam.challenges.each if one.plain and report.passed.issuperset(one.tests)]
-    if not any(verdict.groups_done) or not asked:
-        return verdict
-    drawn = draw(asked, exam.tests, lots())
+    grading_report = grade_reports(test_spec, report, guards)
+    asked = [one for one in test_spec.challenges.each if one.plain and report.passed.issuperset(one.tests)]
+    if not any(grading_report.groups_done) or not asked:
+        return grading_report
+    drawn = draw(asked, test_spec.tests, lots())
     second = run_plainly(
-        {**without(pristine, exam.fail_to_pass), **drawn.files},
+        {**without(pristine, test_spec.fail_to_pass), **drawn.files},
         drawn.targets,
         sandbox=sandbox,
         seconds=seconds,
-        requirements=exam.requirements,
+        requirements=test_spec.requirements,
         allowed=allowed,
     )
-    return judge(exam, report, guards, (drawn, second))
+    return grade_reports(test_spec, report, guards, (drawn, second))
 
 
-def judge(exam: Exam, report: TestReport, guards: Guards, second: tuple[Drawn, TestReport] | None = None) -> Verdict:
+def grade_reports(
+    test_spec: TestSpec, report: TestReport, guards: Guards, second: tuple[Drawn, TestReport] | None = None
+) -> GradingReport:
     """Return what reports say about a repair: pytest's, and where it was asked that of the plain runner on its copies."""
     passed = report.passed
     reports = [report, *(second[1:] if second else ())]
     opinions = [opinion(guards.drawn, report), *([opinion(*second)] if second else [])]
     doubted = {test for one in opinions for test in one.doubted}
     failing = {
-        test for test in exam.fail_to_pass if test not in passed or test in doubted or not guards.confirms(test, passed)
+        test
+        for test in test_spec.fail_to_pass
+        if test not in passed or test in doubted or not guards.confirms(test, passed)
     }
-    broken = exam.pass_to_pass - passed
+    broken = test_spec.pass_to_pass - passed
     # A copy that passes although it must fail says something of tests that are claimed to pass, and of no others.
     forged = guards.forged(report) or any(passed.issuperset(tests) for one in opinions for tests in one.refuted)
     complete = all(one.complete for one in reports)
@@ -226,11 +241,11 @@ def judge(exam: Exam, report: TestReport, guards: Guards, second: tuple[Drawn, T
     elif failing:
         reason = f"{len(failing)} tests still fail"
     if not sound:
-        failing, broken = set(exam.fail_to_pass), exam.pass_to_pass
+        failing, broken = set(test_spec.fail_to_pass), test_spec.pass_to_pass
     stands = sound and not broken
-    return Verdict(
+    return GradingReport(
         resolved=stands and not failing,
-        groups_done=tuple(stands and not failing & set(group) for group in exam.groups),
+        groups_done=tuple(stands and not failing & set(group) for group in test_spec.groups),
         num_failing=len(failing),
         num_broken=len(broken),
         reason=reason,
@@ -245,48 +260,50 @@ class Guards:
     Attributes:
         files: Path -> content of the copies.
         targets: What pytest should run of them.
-        aliases: Test -> its id in a faithful copy, which must agree.
+        renamed copies: Test -> its id in a faithful copy, which must agree.
         must_fail: Ids of tests that must be seen to fail.
         drawn: Copies of tests that the plain runner cannot run, drawn by lot.
     """
 
     files: dict[str, bytes]
     targets: tuple[str, ...]
-    aliases: dict[str, str]
+    renamed_copies: dict[str, str]
     must_fail: frozenset[str]
     drawn: Drawn = NOTHING_DRAWN
 
     @classmethod
-    def of(cls, exam: Exam) -> Guards:
+    def of(cls, test_spec: TestSpec) -> Guards:
         """Guards under names that nobody could have known; they decide nothing else."""
-        made = cls.make(exam.tests, exam.aliased, exam.twinned)
-        left = [one for one in exam.challenges.each if not one.plain]
+        made = cls.make(test_spec.tests, test_spec.with_renamed_copy, test_spec.with_must_fail_copy)
+        left = [one for one in test_spec.challenges.each if not one.plain]
         if not left:
             return made
-        drawn = draw(left, exam.tests, lots())
+        drawn = draw(left, test_spec.tests, lots())
         targets = sorted([*made.targets, *drawn.targets], key=lambda target: hashlib.sha256(target.encode()).digest())
         return replace(made, files={**made.files, **drawn.files}, targets=tuple(targets), drawn=drawn)
 
     @classmethod
-    def make(cls, tests: Mapping[str, bytes], aliased: Collection[str], twinned: Collection[str]) -> Guards:
+    def make(
+        cls, tests: Mapping[str, bytes], with_renamed_copy: Collection[str], with_must_fail_copy: Collection[str]
+    ) -> Guards:
         """Guard for tests of the files `tests`."""
         files: dict[str, bytes] = {}
         targets: list[str] = []
-        aliases: dict[str, str] = {}
+        renamed_copies: dict[str, str] = {}
         must_fail: set[str] = set()
-        for path, names in by_file(aliased).items():
+        for path, names in by_file(with_renamed_copy).items():
             copy = copy_path(path, secrets.token_hex(8))
             files[copy] = tests[path]
             targets += [f"{copy}::{name}" for name in names]
-            aliases |= {test: renamed(test, copy) for test in aliased if split_id(test)[0] == path}
-        for path, names in by_file(twinned).items():
+            renamed_copies |= {test: renamed(test, copy) for test in with_renamed_copy if split_id(test)[0] == path}
+        for path, names in by_file(with_must_fail_copy).items():
             encoding = encoding_of(tests[path]) or "utf-8"
-            source = twin(tests[path].decode(encoding), names)
+            source = must_fail_copy(tests[path].decode(encoding), names)
             if source is not None:
                 copy = copy_path(path, secrets.token_hex(8))
                 files[copy] = source.encode(encoding)
                 targets += [f"{copy}::{name}" for name in names]
-                must_fail |= {renamed(test, copy) for test in twinned if split_id(test)[0] == path}
+                must_fail |= {renamed(test, copy) for test in with_must_fail_copy if split_id(test)[0] == path}
         name = secrets.token_hex(8)
         folder = next(iter(sorted(files)), "").rpartition("/")[0]
         canary = f"{folder}/test_{name}.py".lstrip("/")
@@ -294,7 +311,7 @@ class Guards:
         must_fail.add(f"{canary}::test_{name}")
         # Neither copy comes first in every file, so that no order tells them apart.
         targets = sorted([*targets, canary], key=lambda target: hashlib.sha256(target.encode()).digest())
-        return cls(files=files, targets=tuple(targets), aliases=aliases, must_fail=frozenset(must_fail))
+        return cls(files=files, targets=tuple(targets), renamed_copies=renamed_copies, must_fail=frozenset(must_fail))
 
     def forged(self, report: TestReport) -> bool:
         """Return whether a test that must fail was not seen to."""
@@ -302,7 +319,7 @@ class Guards:
 
     def confirms(self, test: str, passed: Collection[str]) -> bool:
         """Return whether the copy of a test, if it has one, passed as well."""
-        return test not in self.aliases or self.aliases[test] in passed
+        return test not in self.renamed_copies or self.renamed_copies[test] in passed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,21 +328,25 @@ class GoldRun:
 
     Attributes:
         passed: Tests that pass.
-        aliased: Of them, those that also pass in a copy of their file with another name.
-        twinned: Of them, those whose twin fails as it should.
+        with_renamed_copy: Of them, those that also pass in a copy of their file with another name.
+        with_must_fail_copy: Of them, those whose must-fail copy fails.
         seen: What the tree and its tests do to the interpreter, see `TestReport.seen`.
     """
 
     passed: frozenset[str]
-    aliased: frozenset[str]
-    twinned: frozenset[str]
+    with_renamed_copy: frozenset[str]
+    with_must_fail_copy: frozenset[str]
     seen: frozenset[str] = frozenset()
+
+
+_GOLD_KEYS = {"passed": "passed", "with_renamed_copy": "aliased", "with_must_fail_copy": "twinned", "seen": "seen"}
+"""Attribute of a `GoldRun` -> its key in the cache."""
 
 
 def gold_run(
     tree: Tree, files: Sequence[str], *, sandbox: Sandbox, seconds: float, requirements: tuple[str, ...] = ()
 ) -> GoldRun:
-    """Run `files` of a repaired tree, with copies and twins of every test; remembered by content in the cache folder.
+    """Run `files` of a repaired tree, with both kinds of copies of every test; remembered by content in the cache folder.
 
     Args:
         tree: The repaired tree, tests included.
@@ -343,14 +364,14 @@ def gold_run(
     content = read(path)
     if content is not None:
         known = json.loads(content)
-        return GoldRun(**{name: frozenset(known[name]) for name in ("passed", "aliased", "twinned", "seen")})
+        return GoldRun(**{name: frozenset(known[key]) for name, key in _GOLD_KEYS.items()})
     plain = run_tests(tree, files, sandbox=sandbox, seconds=seconds, requirements=requirements)
     if not plain.complete:
         why = f"used too much {plain.stopped}" if plain.stopped else plain.output[-400:]
         raise ValueError(f"expected the tests of the repaired tree to run to their end, got none: {why}")
     sources = {path: tree[path] for path in files}
     passed = {test for test in plain.passed if split_id(test)[0] in sources}
-    guards = Guards.make(sources, passed, _twinnable(sources, passed))
+    guards = Guards.make(sources, passed, _standing_in_file(sources, passed))
     report = run_tests(
         {**tree, **guards.files},
         [*files, *guards.targets],
@@ -360,23 +381,23 @@ def gold_run(
     )
     if not report.complete:
         raise ValueError("expected the copies of the repaired tree's tests to run to their end, got none")
-    origin = {copy: test for test, copy in guards.aliases.items()}
-    aliased = {origin[test] for test in report.passed if test in origin}
-    failed_twins = {test for test in guards.must_fail if report.outcomes.get(test) == "failed"}
-    twin_names = {(test.partition("::")[2]) for test in failed_twins}
-    twinned = {test for test in passed if test.partition("::")[2] in twin_names}
+    origin = {copy: test for test, copy in guards.renamed_copies.items()}
+    with_renamed_copy = {origin[test] for test in report.passed if test in origin}
+    failed_copies = {test for test in guards.must_fail if report.outcomes.get(test) == "failed"}
+    failed_names = {(test.partition("::")[2]) for test in failed_copies}
+    with_must_fail_copy = {test for test in passed if test.partition("::")[2] in failed_names}
     # A test that the copies disturb (one whole run must agree with the other) is no test to judge by.
     found = GoldRun(
         passed=frozenset(passed & report.passed),
-        aliased=frozenset(aliased),
-        twinned=frozenset(twinned),
+        with_renamed_copy=frozenset(with_renamed_copy),
+        with_must_fail_copy=frozenset(with_must_fail_copy),
         seen=plain.seen | report.seen,
     )
-    keep(path, json.dumps({name: sorted(value) for name, value in vars(found).items()}).encode())
+    keep(path, json.dumps({key: sorted(getattr(found, name)) for name, key in _GOLD_KEYS.items()}).encode())
     return found
 
 
-def _twinnable(sources: Mapping[str, bytes], passed: Iterable[str]) -> set[str]:
+def _standing_in_file(sources: Mapping[str, bytes], passed: Iterable[str]) -> set[str]:
     """Return the tests whose function stands in their file."""
     standing = {
         path: {name.rpartition("::")[2] for name in test_functions(as_text(source) or "")}
@@ -388,7 +409,7 @@ def _twinnable(sources: Mapping[str, bytes], passed: Iterable[str]) -> set[str]:
 def time_limit(seconds: float) -> float:
     """Time limit of a run of tests that took `seconds` when they were validated, in seconds.
 
-    Ten times that, for the tests, for their copies and for their twins.
+    Ten times that, for the tests and for both kinds of copies.
     """
     return max(MIN_SECONDS, 10 * 3 * seconds)
 
@@ -401,11 +422,11 @@ def forget(*, read_cache: bool) -> None:
 
 
 _lock = threading.Lock()
-_remembered: OrderedDict[str, Verdict] = OrderedDict()
+_remembered: OrderedDict[str, GradingReport] = OrderedDict()
 _reads_cache = True
 
 
-def _read(name: str) -> Verdict | None:
+def _read(name: str) -> GradingReport | None:
     if not _reads_cache:
         return None
     path = cache_folder() / "swe" / "verdicts" / name[:2] / f"{name}.json"
@@ -414,11 +435,11 @@ def _read(name: str) -> Verdict | None:
         return None
     try:
         known = json.loads(content)
-        return Verdict(**{**known, "groups_done": tuple(known["groups_done"]), "flags": tuple(known["flags"])})
+        return GradingReport(**{**known, "groups_done": tuple(known["groups_done"]), "flags": tuple(known["flags"])})
     except (ValueError, TypeError, KeyError) as error:
-        logger.warn(f"the remembered verdict {path} is damaged ({error}): the tests run again")
+        logger.warn(f"the remembered grading report {path} is damaged ({error}): the tests run again")
         return None
 
 
-def _write(name: str, verdict: Verdict) -> None:
-    keep(cache_folder() / "swe" / "verdicts" / name[:2] / f"{name}.json", json.dumps(vars(verdict)).encode())
+def _write(name: str, grading_report: GradingReport) -> None:
+    keep(cache_folder() / "swe" / "verdicts" / name[:2] / f"{name}.json", json.dumps(vars(grading_report)).encode())

@@ -1,8 +1,9 @@
 """Tests that must fail, so that a repair which makes every test pass is found out.
 
-A *twin* is a copy of a test file, under a random name, whose tests raise before they do anything: code that forges the
-outcome of a test by its name forges that of its twin, too. An *alias* is a faithful copy under a random name: code that
-looks at the file's name to tell the two apart fails there. The *canary* is a file of one test that cannot pass.
+A *must-fail copy* is a copy of a test file, under a random name, whose tests raise before they do anything: code that
+forges the outcome of a test by its name forges that of this copy, too. A *renamed copy* is a faithful copy under a random
+name: code that looks at the file's name to tell the two apart fails there. The *canary* is a file of one test that cannot
+pass.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def copy_path(path: str, name: str) -> str:
     return str(PurePosixPath(path).with_name(f"test_{name}.py"))
 
 
-def twin(source: str, names: Collection[str]) -> str | None:
+def must_fail_copy(source: str, names: Collection[str]) -> str | None:
     """Return the test file `source` with a failure at the start of each test in `names`, or None if one has no `def`."""
     functions = test_functions(source)
     if not set(names) <= set(functions):

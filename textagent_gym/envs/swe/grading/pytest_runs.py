@@ -196,7 +196,7 @@ def mounted(sandbox: Sandbox, requirements: tuple[str, ...]) -> dict[str, Path]:
 
 
 def setting(sandbox: Sandbox, requirements: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a name for the tests' surroundings that differs if the interpreter or a package does.
+    """Return a name for the tests' environment that differs if the interpreter or a package does.
 
     Raises:
         OSError: A wheel cannot be installed.

@@ -1,6 +1,6 @@
 """Flags: what a reader of a repair should look at, since attacks on the grading use it and few repairs do.
 
-They change no verdict. A repair is flagged for what it brings, not for what its files held at the start.
+They change no grading report. A repair is flagged for what it brings, not for what its files held at the start.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Shell:
             write_tree(tree, folder)
             if with_git and workspace.repository:
                 git.write(workspace.repository, folder)
-            outcome = self._sandbox.run(
+            result = self._sandbox.run(
                 ["bash", "-c", command],
                 worktree=folder,
                 mounts=mounted(self._sandbox, self._requirements),
@@ -99,9 +99,9 @@ class Shell:
         except FileProblemError as problem:
             notes.append(f"What the command changed was not kept: {problem}.")
         notes += [f"{path:.200} is too large, or has too long a name, and was not kept." for path in refused[:3]]
-        if outcome.stopped is not None:
-            notes.append(f"The command was ended: it used too much {outcome.stopped}.")
-        return CommandResult(outcome.returncode, outcome.output.decode("utf-8", "replace"), tuple(notes))
+        if result.stopped is not None:
+            notes.append(f"The command was ended: it used too much {result.stopped}.")
+        return CommandResult(result.returncode, result.output.decode("utf-8", "replace"), tuple(notes))
 
     def test(self, target: str = "") -> str:
         """Run the tests that a target names, or all, and tell how they fail.
@@ -131,9 +131,9 @@ class Shell:
             return f"The tests were ended: they used too much {report.stopped}."
         if not report.complete:
             return f"The tests did not run to their end.\n{report.output[-MESSAGE_LENGTH:]}"
-        counts = {outcome: list(report.outcomes.values()).count(outcome) for outcome in ("passed", "failed", "skipped")}
-        lines = [", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "no tests ran"]
-        lines += [f"FAILED {test}" for test, outcome in sorted(report.outcomes.items()) if outcome == "failed"]
+        counts = {result: list(report.outcomes.values()).count(result) for result in ("passed", "failed", "skipped")}
+        lines = [", ".join(f"{count} {result}" for result, count in counts.items() if count) or "no tests ran"]
+        lines += [f"FAILED {test}" for test, result in sorted(report.outcomes.items()) if result == "failed"]
         lines += [f"ERROR {path}" for path in sorted(report.broken)]
         lines += [f"\n{test}:\n{message}" for test, message in sorted(report.messages.items())]
         return _ADDRESS.sub("0x...", "\n".join(lines))

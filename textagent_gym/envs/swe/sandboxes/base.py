@@ -1,7 +1,7 @@
-"""Interface of a sandbox: one command in fresh surroundings, which leaves nothing but its writes to the work tree.
+"""Interface of a sandbox: one command in a fresh environment, which leaves nothing but its writes to the work tree.
 
 The tiers are in `sandboxes`: `bubblewrap.py` (the default), `container.py` (an image of the task's own), `landlock.py`
-(weaker, asked for) and `unprotected.py` (none, asked for); `protection.py` chooses among them.
+(weaker, asked for) and `unprotected.py` (none, asked for); `choose.py` chooses among them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Stop = Literal["time", "output", "memory", "disk", "processes"]
 
 
 class SandboxError(RuntimeError):
-    """The sandbox itself failed, or is not to be had here; what a command does wrong is an `Outcome` instead."""
+    """The sandbox itself failed, or is not to be had here; what a command does wrong is a `SandboxResult` instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class SandboxResult:
     """Result of a command.
 
     Attributes:
@@ -77,7 +77,7 @@ class Protection:
 
 
 class Sandbox(Protocol):
-    """Runs commands on a work tree of the host, each in a room of its own.
+    """Runs commands on a work tree of the host, each by itself.
 
     Promises of every tier but "none": no network, nothing of the host can be written but the work tree, the limits hold, no
     process outlives the command. What a tier cannot promise stands in `protection.gaps`.
@@ -97,7 +97,7 @@ class Sandbox(Protocol):
 
     @property
     def identity(self) -> str:
-        """Identity of the tests' surroundings: an image's id; empty for this installation."""
+        """Identity of the tests' environment: an image's id; empty for this installation."""
 
     def run(
         self,
@@ -108,7 +108,7 @@ class Sandbox(Protocol):
         environment: Mapping[str, str],
         stdin: bytes = b"",
         limits: Limits,
-    ) -> Outcome:
+    ) -> SandboxResult:
         """Run one command in `/testbed`, with standard input closed after `stdin`.
 
         Args:

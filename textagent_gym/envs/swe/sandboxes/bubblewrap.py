@@ -30,9 +30,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from textagent_gym.envs.swe.sandboxes.base import TESTBED, Limits, Outcome, Protection, SandboxError
-from textagent_gym.envs.swe.sandboxes.host import host_paths as surroundings
-from textagent_gym.envs.swe.sandboxes.host.disk_usage import Occupancy, hand_over, measure, take_back
+from textagent_gym.envs.swe.sandboxes.base import TESTBED, Limits, Protection, SandboxError, SandboxResult
+from textagent_gym.envs.swe.sandboxes.host import host_paths
+from textagent_gym.envs.swe.sandboxes.host.disk_usage import DiskUsage, hand_over, measure, take_back
 from textagent_gym.envs.swe.sandboxes.host.process_guard import exceeds, supervise
 from textagent_gym.envs.swe.sandboxes.host.users import free_user
 from textagent_gym.envs.swe.sandboxes.landlock import seccomp
@@ -92,7 +92,7 @@ class BubblewrapSandbox:
     @property
     def python(self) -> str:
         """The Python interpreter, as a path inside."""
-        return surroundings.executable()
+        return host_paths.executable()
 
     def run(
         self,
@@ -103,17 +103,17 @@ class BubblewrapSandbox:
         environment: Mapping[str, str],
         stdin: bytes = b"",
         limits: Limits,
-    ) -> Outcome:
+    ) -> SandboxResult:
         """Run one command; see `Sandbox.run`."""
         user = free_user() if self._as_root else _USER
         before = hand_over(worktree, user) if self._as_root else measure(worktree)
-        room = _Namespace()
+        guard = _Namespace()
         try:
             with self._described(user, worktree, mounts, environment, limits) as (options, descriptors):
                 status = os.pipe()
-                outcome = supervise(
+                result = supervise(
                     [self._bwrap, "--json-status-fd", str(status[1]), *options, "--", *self._inner(argv, user, limits)],
-                    room=room,
+                    guard=guard,
                     worktree=worktree,
                     before=before,
                     limits=limits,
@@ -124,11 +124,11 @@ class BubblewrapSandbox:
                 )
         finally:
             after = take_back(worktree, os.geteuid() if self._as_root else None)
-        if room.failed(outcome):
-            raise SandboxError(f"bubblewrap failed: {outcome.output.decode('utf-8', 'replace').strip()[-500:]}")
-        if outcome.stopped is None and exceeds(after, before, limits):
-            return replace(outcome, returncode=-1, stopped="disk")
-        return outcome
+        if guard.failed(result):
+            raise SandboxError(f"bubblewrap failed: {result.output.decode('utf-8', 'replace').strip()[-500:]}")
+        if result.stopped is None and exceeds(after, before, limits):
+            return replace(result, returncode=-1, stopped="disk")
+        return result
 
     def _inner(self, argv: Sequence[str], user: int, limits: Limits) -> list[str]:
         """Return the command, behind the programs that give up rights and set limits."""
@@ -199,13 +199,13 @@ class _Namespace:
                 return True
         return _parent(self._first) == bwrap
 
-    def failed(self, outcome: Outcome) -> bool:
+    def failed(self, result: SandboxResult) -> bool:
         """Return whether bubblewrap ended without having run the command."""
-        return outcome.stopped is None and outcome.returncode != 126 and b'"exit-code"' not in self._heard
+        return result.stopped is None and result.returncode != 126 and b'"exit-code"' not in self._heard
 
-    def elsewhere(self) -> Occupancy:
+    def elsewhere(self) -> DiskUsage:
         """Return files in /tmp and /dev/shm: the mounts limit their size, and not their number."""
-        found = Occupancy()
+        found = DiskUsage()
         root = f"/proc/{self._first}/root"
         if self._first is None or not os.path.isdir(f"{root}{TESTBED}"):
             return found  # not set up yet: its root is still that of the host
@@ -275,16 +275,16 @@ def _view(as_root: bool) -> tuple[str, ...]:
             options += ["--symlink", os.readlink(name), name]
         elif os.path.isdir(name):
             options += ["--ro-bind", name, name]
-    folders = surroundings.visible_folders()
-    options += _folders_above([*folders, "/etc/alternatives/awk", f"{surroundings.PROGRAMS}/python"])
+    folders = host_paths.visible_folders()
+    options += _folders_above([*folders, "/etc/alternatives/awk", f"{host_paths.PROGRAMS}/python"])
     for folder in folders:
         options += _links(folder) or ["--ro-bind", folder, folder]
-    for folder in surroundings.hidden_folders():
+    for folder in host_paths.hidden_folders():
         options += ["--perms", "0755", "--size", "4096", "--tmpfs", folder]
         if not as_root:  # then it would belong to the command: memory without a limit on the number of files
             options += ["--remount-ro", folder]
     for name in ("python", "python3"):  # some systems have the one, some the other, and it may not be this one
-        options += ["--symlink", surroundings.executable(), f"{surroundings.PROGRAMS}/{name}"]
+        options += ["--symlink", host_paths.executable(), f"{host_paths.PROGRAMS}/{name}"]
     for link in (f"/etc/alternatives/{name}" for name in _ALTERNATIVES):
         if os.path.islink(link):
             options += ["--symlink", os.readlink(link), link]
@@ -333,7 +333,7 @@ def _writable_places(worktree: Path, limits: Limits, as_root: bool) -> list[str]
 
 @functools.cache
 def _variables() -> dict[str, str]:
-    path = dict.fromkeys([surroundings.PROGRAMS, os.path.dirname(surroundings.executable()), "/usr/bin", "/bin"])
+    path = dict.fromkeys([host_paths.PROGRAMS, os.path.dirname(host_paths.executable()), "/usr/bin", "/bin"])
     return {"PATH": ":".join(path), "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8"}
 
 

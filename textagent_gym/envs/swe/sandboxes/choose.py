@@ -89,7 +89,7 @@ def _try_out(sandbox: Sandbox) -> None:
     with scratch_folder() as worktree, scratch_folder() as outside:
         outside.chmod(0o777)
         try:
-            outcome = sandbox.run(
+            result = sandbox.run(
                 [sandbox.python, "-I", "-c", _TRIAL],
                 worktree=worktree,
                 mounts={},
@@ -99,9 +99,9 @@ def _try_out(sandbox: Sandbox) -> None:
             )
         except SandboxError as error:
             raise SandboxError(_explained(name, str(error))) from error
-        if outcome.returncode or not Path(worktree, "made").exists():
-            raise SandboxError(_explained(name, outcome.output.decode("utf-8", "replace").strip()[-300:]))
-        if b"held" not in outcome.output or any(outside.iterdir()):
+        if result.returncode or not Path(worktree, "made").exists():
+            raise SandboxError(_explained(name, result.output.decode("utf-8", "replace").strip()[-300:]))
+        if b"held" not in result.output or any(outside.iterdir()):
             raise SandboxError(f"{name} does not hold here: a command could write outside of its work tree")
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from textagent_gym.envs.swe.repo.tree import scratch_folder
-from textagent_gym.envs.swe.sandboxes.base import TESTBED, Limits, Outcome, Protection
-from textagent_gym.envs.swe.sandboxes.host import host_paths as surroundings
-from textagent_gym.envs.swe.sandboxes.host.disk_usage import Occupancy, measure, take_back
-from textagent_gym.envs.swe.sandboxes.host.path_mapping import Translation
+from textagent_gym.envs.swe.sandboxes.base import TESTBED, Limits, Protection, SandboxResult
+from textagent_gym.envs.swe.sandboxes.host import host_paths
+from textagent_gym.envs.swe.sandboxes.host.disk_usage import DiskUsage, measure, take_back
+from textagent_gym.envs.swe.sandboxes.host.path_mapping import PathMapping
 from textagent_gym.envs.swe.sandboxes.host.process_guard import exceeds, processes_below, supervise
 
-_PYTHON = surroundings.PROGRAMS.rpartition("/")[0]
+_PYTHON = host_paths.PROGRAMS.rpartition("/")[0]
 _EXEC = 'ulimit -c 0 -n 1024 -f "$1" -v "$2"; shift 2; exec -- "$@"'
 
 
@@ -47,7 +47,7 @@ class UnprotectedSandbox:
     @property
     def python(self) -> str:
         """The Python interpreter, as a path inside."""
-        return f"{surroundings.PROGRAMS}/python3"
+        return f"{host_paths.PROGRAMS}/python3"
 
     def run(
         self,
@@ -58,11 +58,11 @@ class UnprotectedSandbox:
         environment: Mapping[str, str],
         stdin: bytes = b"",
         limits: Limits,
-    ) -> Outcome:
+    ) -> SandboxResult:
         """Run one command; see `Sandbox.run`."""
         before = measure(worktree)
         with private_folders(worktree, mounts) as private:
-            outcome = supervise(
+            result = supervise(
                 [
                     *(
                         "/bin/bash",
@@ -74,7 +74,7 @@ class UnprotectedSandbox:
                     ),
                     *map(private.paths.to_host, argv),
                 ],
-                room=_Descendants(private.temporary),
+                guard=_Descendants(private.temporary),
                 worktree=worktree,
                 before=before,
                 limits=limits,
@@ -82,7 +82,7 @@ class UnprotectedSandbox:
                 environment=private.variables(environment),
                 folder=str(worktree),
             )
-        return finished(outcome, worktree, private, exceeded=exceeds(take_back(worktree, None), before, limits))
+        return finished(result, worktree, private, exceeded=exceeds(take_back(worktree, None), before, limits))
 
 
 class _Descendants:
@@ -92,7 +92,7 @@ class _Descendants:
     def hear(self, text: bytes) -> None:
         """Nothing reports."""
 
-    def elsewhere(self) -> Occupancy:
+    def elsewhere(self) -> DiskUsage:
         """Return the size of the command's temporary folder; its writes to other places are not known."""
         return measure(self._temporary)
 
@@ -129,7 +129,7 @@ class Private:
     """
 
     folder: Path
-    paths: Translation
+    paths: PathMapping
 
     @property
     def temporary(self) -> Path:
@@ -155,19 +155,19 @@ def private_folders(worktree: Path, mounts: Mapping[str, Path]) -> Iterator[Priv
         programs = folder / "python" / "bin"
         programs.mkdir(parents=True)
         (folder / "tmp").mkdir()
-        real = Path(surroundings.executable())
+        real = Path(host_paths.executable())
         for name in dict.fromkeys(("python", "python3", real.name)):
             (programs / name).symlink_to(real)
         (folder / "python" / "pyvenv.cfg").write_text(f"home = {real.parent}\ninclude-system-site-packages = false\n")
         try:
-            yield Private(folder, Translation({TESTBED: worktree, _PYTHON: folder / "python", **mounts}))
+            yield Private(folder, PathMapping({TESTBED: worktree, _PYTHON: folder / "python", **mounts}))
         finally:
             take_back(folder, os.geteuid() if os.geteuid() == 0 else None)
 
 
-def finished(outcome: Outcome, worktree: Path, private: Private, *, exceeded: bool) -> Outcome:
+def finished(result: SandboxResult, worktree: Path, private: Private, *, exceeded: bool) -> SandboxResult:
     """Return the outcome with the command's own paths, and the limit on the work tree looked at once more."""
-    outcome = replace(outcome, output=private.paths.to_command(outcome.output))
-    if outcome.stopped is None and exceeded:
-        return replace(outcome, returncode=-1, stopped="disk")
-    return outcome
+    result = replace(result, output=private.paths.to_command(result.output))
+    if result.stopped is None and exceeded:
+        return replace(result, returncode=-1, stopped="disk")
+    return result

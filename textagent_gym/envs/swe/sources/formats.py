@@ -8,7 +8,7 @@
 | a folder with `tasks/` | swebench 5's task repository: `sweb.yaml`, `tasks/<instance_id>/{task.yaml, tests.json, ...}` |
 | `owner/name[:split]` | a data set of the Hugging Face hub, through swebench's loader; reading only |
 
-A row has the names of `TaskRecord`'s fields; columns with other names are kept in `extra`, which holds what JSON can hold.
+A row has the names of `TaskInstance`'s fields; columns with other names are kept in `extra`, which holds what JSON can hold.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from typing import Any, cast, get_args
 
 from gymnasium.error import DependencyNotInstalled
 
-from textagent_gym.envs.swe.types import Bug, Origin, Sdist, TaskRecord
+from textagent_gym.envs.swe.types import Bug, Origin, Sdist, TaskInstance
 
 Row = dict[str, Any]
-"""A record as columns: what JSON can hold."""
+"""An instance as columns: what JSON can hold."""
 
 _HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?::([\w.-]+))?")
 _SUFFIXES = (".jsonl", ".json", ".parquet")
-_REQUIRED = tuple(f.name for f in fields(TaskRecord) if f.default is MISSING and f.default_factory is MISSING)
-_NAMES = tuple(f.name for f in fields(TaskRecord) if f.name != "extra")
+_REQUIRED = tuple(f.name for f in fields(TaskInstance) if f.default is MISSING and f.default_factory is MISSING)
+_NAMES = tuple(f.name for f in fields(TaskInstance) if f.name != "extra")
 
 # The files of a task folder, as swebench 5 names them.
 _FILES = {
@@ -47,7 +47,7 @@ _OPTIONAL_FILES = {"hints_text", "Dockerfile"}
 _FILLED_IN = "filled_in"
 
 
-def read_records(source: str | Path) -> list[TaskRecord]:
+def read_instances(source: str | Path) -> list[TaskInstance]:
     """Return the tasks of a file, a folder, or a data set of the Hugging Face hub, in their order.
 
     Args:
@@ -73,8 +73,8 @@ def read_records(source: str | Path) -> list[TaskRecord]:
     )
 
 
-def write_records(records: Iterable[TaskRecord], path: str | Path) -> None:
-    """Write tasks so that `read_records` gives equal ones, in the form that the end of `path` says.
+def write_instances(instances: Iterable[TaskInstance], path: str | Path) -> None:
+    """Write tasks so that `read_instances` gives equal ones, in the form that the end of `path` says.
 
     A path without one of the ends .jsonl, .json and .parquet becomes a task repository's folder, which has to be new or
     empty; its tasks are read in the order of their names. swebench's `check_task_repo` is content with those whose image has
@@ -87,7 +87,7 @@ def write_records(records: Iterable[TaskRecord], path: str | Path) -> None:
         gymnasium.error.DependencyNotInstalled: The form needs a package that is not installed.
     """
     path = Path(path)
-    rows = [to_row(record) for record in records]
+    rows = [to_row(instance) for instance in instances]
     _collect((f"record {number}", row) for number, row in enumerate(rows, 1))
     if path.suffix == ".jsonl":
         path.write_text("".join(f"{_json(row)}\n" for row in rows), encoding="utf-8", newline="")
@@ -99,8 +99,8 @@ def write_records(records: Iterable[TaskRecord], path: str | Path) -> None:
         _write_folder(rows, path)
 
 
-def from_row(row: Mapping[str, Any], where: str = "row") -> TaskRecord:
-    """Return the record in a row, whose tests may be lists or JSON strings.
+def from_row(row: Mapping[str, Any], where: str = "row") -> TaskInstance:
+    """Return the instance in a row, whose tests may be lists or JSON strings.
 
     Args:
         row: Columns, those of SWE-bench at least; nothing (None) stands for a field's default. A row with `image_name`, as
@@ -119,44 +119,44 @@ def from_row(row: Mapping[str, Any], where: str = "row") -> TaskRecord:
     known = {
         name: _READERS.get(name, _text)(columns.pop(name), f"{where}: {name}") for name in _NAMES if name in columns
     }
-    return TaskRecord(**known, extra=_extra(columns, where))
+    return TaskInstance(**known, extra=_extra(columns, where))
 
 
-def to_row(record: TaskRecord) -> Row:
-    """Return a record as columns, those of `extra` among them.
+def to_row(instance: TaskInstance) -> Row:
+    """Return an instance as columns, those of `extra` among them.
 
     Raises:
         ValueError: `extra` holds what JSON cannot hold, or a column that is a field.
     """
-    row: Row = {name: value for name, value in asdict(record).items() if name != "extra"}
-    for name in record.extra:
+    row: Row = {name: value for name, value in asdict(instance).items() if name != "extra"}
+    for name in instance.extra:
         if name in row or name == "extra":
-            raise ValueError(f"{record.instance_id}: expected extra to have columns that are no fields, got {name!r}")
+            raise ValueError(f"{instance.instance_id}: expected extra to have columns that are no fields, got {name!r}")
     try:
-        extra: Row = json.loads(json.dumps(record.extra, allow_nan=False))
+        extra: Row = json.loads(json.dumps(instance.extra, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{record.instance_id}: expected extra to hold what JSON can hold, got {error}") from error
-    if extra != record.extra:
+        raise ValueError(f"{instance.instance_id}: expected extra to hold what JSON can hold, got {error}") from error
+    if extra != instance.extra:
         raise ValueError(
-            f"{record.instance_id}: expected extra to hold what JSON can hold, got tuples or keys that are no text"
+            f"{instance.instance_id}: expected extra to hold what JSON can hold, got tuples or keys that are no text"
         )
     bugs = [{**bug, "tests": list(bug["tests"])} for bug in row["bugs"]]
     tests = {name: list(row[name]) for name in ("FAIL_TO_PASS", "PASS_TO_PASS")}
     return {**row, **tests, "bugs": bugs, **extra}
 
 
-def _collect(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[TaskRecord]:
+def _collect(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[TaskInstance]:
     seen: dict[str, str] = {}
-    records = []
+    instances = []
     for where, row in rows:
-        record = from_row(row, where)
-        if record.instance_id in seen:
+        instance = from_row(row, where)
+        if instance.instance_id in seen:
             raise ValueError(
-                f"{where}: expected each instance_id once, got {record.instance_id!r} as in {seen[record.instance_id]}"
+                f"{where}: expected each instance_id once, got {instance.instance_id!r} as in {seen[instance.instance_id]}"
             )
-        seen[record.instance_id] = where
-        records.append(record)
-    return records
+        seen[instance.instance_id] = where
+        instances.append(instance)
+    return instances
 
 
 # Fields.

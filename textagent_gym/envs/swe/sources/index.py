@@ -1,4 +1,4 @@
-"""The index of tasks: what it lists without any source code, and the records that it stands for."""
+"""The index of tasks: what it lists without any source code, and the instances that it stands for."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from textagent_gym.envs.swe.sources.projects import (
 )
 from textagent_gym.envs.swe.sources.statements import mutation_statement
 from textagent_gym.envs.swe.synthesis.bug_finder import FoundBug
-from textagent_gym.envs.swe.types import Bug, Origin, TaskRecord
+from textagent_gym.envs.swe.types import Bug, Origin, TaskInstance
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
+class InstanceSummary:
     """Summary of a task from the index, without reading any source.
 
     Attributes:
@@ -50,11 +50,11 @@ class Listed:
 
 
 @functools.cache
-def listed(origin: Origin) -> dict[str, Listed]:
+def load_index(origin: Origin) -> dict[str, InstanceSummary]:
     """Return every task of the index of one origin, by name, in the order of the index."""
     if origin == "release":
-        return _listed_releases()
-    found: dict[str, Listed] = {}
+        return _load_releases()
+    found: dict[str, InstanceSummary] = {}
     for project in projects().values():
         if (project.sdist is None) != (origin == "bundled"):
             continue
@@ -63,7 +63,7 @@ def listed(origin: Origin) -> dict[str, Listed]:
             if any(entry["bugs"][place]["function"] in chancy for place in task["bugs"]):
                 continue
             name = instance_id(project, number)
-            found[name] = Listed(
+            found[name] = InstanceSummary(
                 instance_id=name,
                 origin=origin,
                 project=project.name,
@@ -74,9 +74,9 @@ def listed(origin: Origin) -> dict[str, Listed]:
     return found
 
 
-def _listed_releases() -> dict[str, Listed]:
+def _load_releases() -> dict[str, InstanceSummary]:
     return {
-        row["instance_id"]: Listed(
+        row["instance_id"]: InstanceSummary(
             instance_id=row["instance_id"],
             origin="release",
             project=row["project"],
@@ -94,27 +94,27 @@ def instance_id(project: Project, number: int) -> str:
 
 
 @functools.lru_cache(maxsize=512)
-def indexed_record(origin: Origin, name: str) -> TaskRecord:
-    """Return the record of a task of the index.
+def indexed_instance(origin: Origin, name: str) -> TaskInstance:
+    """Return the instance of a task of the index.
 
     Raises:
         OSError: Its archive cannot be fetched.
         ValueError: The index has no such task, or tells of other sources than there are.
     """
-    if name not in listed(origin):
+    if name not in load_index(origin):
         raise ValueError(f"expected a task of origin {origin!r} in the index, got {name!r:.120}")
     if origin == "release":
-        from textagent_gym.envs.swe.sources.releases import release_record
+        from textagent_gym.envs.swe.sources.releases import release_instance
 
-        return release_record(name)
-    entry = listed(origin)[name]
+        return release_instance(name)
+    entry = load_index(origin)[name]
     project = projects()[entry.project]
     number = int(name.rpartition(".m")[2])
     index = _index_of(project.name)
     task = index["tasks"][number]
     bugs = [(index["bugs"][place], _mutation(project, index["bugs"][place]["name"])) for place in task["bugs"]]
     tests: list[str] = index["tests"]
-    return mutation_record(
+    return mutation_instance(
         project,
         name,
         mutated=[mutation for _, mutation in bugs],
@@ -125,7 +125,7 @@ def indexed_record(origin: Origin, name: str) -> TaskRecord:
     )
 
 
-def mutation_record(
+def mutation_instance(
     project: Project,
     name: str,
     *,
@@ -134,8 +134,8 @@ def mutation_record(
     failing: frozenset[str],
     tests: frozenset[str],
     seconds: float,
-) -> TaskRecord:
-    """Return the record of a task made by mutation.
+) -> TaskInstance:
+    """Return the instance of a task made by mutation.
 
     Args:
         project: The project.
@@ -154,7 +154,7 @@ def mutation_record(
         file: apply_all(gold[file].encode(), [one for one in mutated if one.file == file]).decode() for file in files
     }
     patch = make_patch(before, {file: gold[file] for file in files})
-    return TaskRecord(
+    return TaskInstance(
         instance_id=name,
         repo=project.name,
         base_commit=f"{project.name}=={project.version}",
@@ -181,24 +181,24 @@ def mutation_record(
     )
 
 
-def num_edits(record: TaskRecord) -> int:
+def num_edits(instance: TaskInstance) -> int:
     """Return the count behind `solution_length`: inserted bugs where they are known, hunks of the repair otherwise."""
-    if record.bugs and record.origin in ("bundled", "mutation"):
-        return len(record.bugs)
-    return max(1, num_hunks(record.patch))
+    if instance.bugs and instance.origin in ("bundled", "mutation"):
+        return len(instance.bugs)
+    return max(1, num_hunks(instance.patch))
 
 
-def distractors(record: TaskRecord, count: int) -> list[Mutation]:
+def distractors(instance: TaskInstance, count: int) -> list[Mutation]:
     """Bugs of the index that a task does not have, in functions that it leaves alone: wrong edits, always the same ones.
 
     Raises:
         ValueError: The index has fewer.
     """
-    project = projects()[record.repo]
-    places = {(bug.file, bug.function) for bug in record.bugs}
+    project = projects()[instance.repo]
+    places = {(bug.file, bug.function) for bug in instance.bugs}
     pool = [_mutation(project, bug["name"]) for bug in _index_of(project.name)["bugs"]]
     free: dict[tuple[str, str], Mutation] = {}
-    seed = int.from_bytes(hashlib.sha256(record.instance_id.encode()).digest()[:8], "big")
+    seed = int.from_bytes(hashlib.sha256(instance.instance_id.encode()).digest()[:8], "big")
     for place in np.random.default_rng(seed).permutation(len(pool)):
         mutation = pool[int(place)]
         where = mutation.file, mutation.function
@@ -206,19 +206,19 @@ def distractors(record: TaskRecord, count: int) -> list[Mutation]:
             free.setdefault(where, mutation)
     if len(free) < count:
         raise ValueError(
-            f"expected at most {len(free) + len(record.bugs)} candidate edits for {record.instance_id}, "
-            f"got action_space_size={count + len(record.bugs)}"
+            f"expected at most {len(free) + len(instance.bugs)} candidate edits for {instance.instance_id}, "
+            f"got action_space_size={count + len(instance.bugs)}"
         )
     return list(free.values())[:count]
 
 
-def bugs_of(record: TaskRecord) -> list[Mutation]:
+def bugs_of(instance: TaskInstance) -> list[Mutation]:
     """Return the mutations of a task of the index, in the order of its bugs."""
-    if record.origin not in ("bundled", "mutation") or record.instance_id not in listed(record.origin):
-        raise ValueError(f"expected a mutation task of the index, got {record.instance_id}")
-    project = projects()[record.repo]
+    if instance.origin not in ("bundled", "mutation") or instance.instance_id not in load_index(instance.origin):
+        raise ValueError(f"expected a mutation task of the index, got {instance.instance_id}")
+    project = projects()[instance.repo]
     index = _index_of(project.name)
-    task = index["tasks"][int(record.instance_id.rpartition(".m")[2])]
+    task = index["tasks"][int(instance.instance_id.rpartition(".m")[2])]
     return [_mutation(project, index["bugs"][place]["name"]) for place in task["bugs"]]
 
 

@@ -35,11 +35,11 @@ from textagent_gym.envs.swe.repo.text import lines_of
 from textagent_gym.envs.swe.repo.tree import Tree, patch_texts, source_files
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
-from textagent_gym.envs.swe.sources.formats import from_row, read_records, to_row, write_records
+from textagent_gym.envs.swe.sources.formats import from_row, read_instances, to_row, write_instances
 from textagent_gym.envs.swe.sources.projects import installed_tree
 from textagent_gym.envs.swe.sources.sdists import releases
 from textagent_gym.envs.swe.tasks import patched, requirements_of
-from textagent_gym.envs.swe.types import Sdist, TaskRecord
+from textagent_gym.envs.swe.types import Sdist, TaskInstance
 
 VERSION = 1
 """Of what rebasing does; a change makes every remembered row again."""
@@ -72,14 +72,14 @@ REQUIREMENTS = {
 dask from 2021.7.0 to 2024.3.0 were seen to pass with these; wheels of this numpy exist up to Python 3.11."""
 
 
-def rebase(record: TaskRecord, sandbox: Sandbox, *, seconds: float = MAX_SECONDS) -> TaskRecord:
+def rebase(instance: TaskInstance, sandbox: Sandbox, *, seconds: float = MAX_SECONDS) -> TaskInstance:
     """Return a row as a task on a source distribution, its tests seen to fail before the repair and to pass after it.
 
     Ids of tests may end at the first blank of their parameters, as data sets made from logs have them: such an id stands
     for the one test of a run that goes on from there with a blank.
 
     Args:
-        record: A task of a data set, without an sdist; its column `requirements`, if it is a list, names the wheels that
+        instance: A task of a data set, without an sdist; its column `requirements`, if it is a list, names the wheels that
             its tests need, each as "name==version".
         sandbox: Where the tests run.
         seconds: Time limit of a run of its tests, in seconds.
@@ -89,16 +89,20 @@ def rebase(record: TaskRecord, sandbox: Sandbox, *, seconds: float = MAX_SECONDS
         ValueError: The row is no task on its sdist; the message says why.
         textagent_gym.envs.swe.sandboxes.base.SandboxError: The sandbox failed.
     """
-    if record.origin != "dataset" or record.sdist is not None:
-        raise ValueError(f"expected a row of a data set without an sdist, got {record.instance_id} ({record.origin})")
-    if not record.FAIL_TO_PASS:
-        raise ValueError(f"expected {record.instance_id} to name tests that show its repair, got an empty FAIL_TO_PASS")
-    sdist = nearest_sdist(project_name(record.repo), record.created_at)
+    if instance.origin != "dataset" or instance.sdist is not None:
+        raise ValueError(
+            f"expected a row of a data set without an sdist, got {instance.instance_id} ({instance.origin})"
+        )
+    if not instance.FAIL_TO_PASS:
+        raise ValueError(
+            f"expected {instance.instance_id} to name tests that show its repair, got an empty FAIL_TO_PASS"
+        )
+    sdist = nearest_sdist(project_name(instance.repo), instance.created_at)
     start = installed_tree(sdist)
-    return _validated(_moved(record, sdist, start), start, sandbox, seconds)
+    return _validated(_moved(instance, sdist, start), start, sandbox, seconds)
 
 
-def _validated(moved: TaskRecord, start: Tree, sandbox: Sandbox, seconds: float) -> TaskRecord:
+def _validated(moved: TaskInstance, start: Tree, sandbox: Sandbox, seconds: float) -> TaskInstance:
     """Return the row with the tests that its tree has, once they were run before and after the repair.
 
     Raises:
@@ -132,7 +136,7 @@ def _validated(moved: TaskRecord, start: Tree, sandbox: Sandbox, seconds: float)
     )
 
 
-def rebased(record: TaskRecord, sandbox: Sandbox) -> TaskRecord:
+def rebased(instance: TaskInstance, sandbox: Sandbox) -> TaskInstance:
     """Rebase a row; the result is kept in the cache folder by the row's content and the interpreter.
 
     Raises:
@@ -140,16 +144,16 @@ def rebased(record: TaskRecord, sandbox: Sandbox) -> TaskRecord:
         ValueError: The row is no task on its sdist; the message says why.
         textagent_gym.envs.swe.sandboxes.base.SandboxError: The sandbox failed.
     """
-    found = remembered(record)
+    found = remembered(instance)
     if found is None:
-        found = rebase(record, sandbox)
-        keep(_place(record), json.dumps(to_row(found)).encode())
+        found = rebase(instance, sandbox)
+        keep(_place(instance), json.dumps(to_row(found)).encode())
     return found
 
 
-def remembered(record: TaskRecord) -> TaskRecord | None:
+def remembered(instance: TaskInstance) -> TaskInstance | None:
     """Return the earlier result of `rebased` for a row, or None if there is none."""
-    path = _place(record)
+    path = _place(instance)
     content = read(path)
     return None if content is None else from_row(json.loads(content), str(path))
 
@@ -191,7 +195,7 @@ def _moment(text: str) -> datetime:
     )
 
 
-def _moved(record: TaskRecord, sdist: Sdist, start: Tree) -> TaskRecord:
+def _moved(instance: TaskInstance, sdist: Sdist, start: Tree) -> TaskInstance:
     """Return the row on the sdist's tree, with patches that fit it, without its image; its tests are those of the row.
 
     Raises:
@@ -199,18 +203,18 @@ def _moved(record: TaskRecord, sdist: Sdist, start: Tree) -> TaskRecord:
     """
     before = patch_texts(start)
     try:
-        patch, test_patch = _fitted(before, record.patch), _fitted(before, record.test_patch)
+        patch, test_patch = _fitted(before, instance.patch), _fitted(before, instance.test_patch)
     except ValueError as error:
         raise ValueError(
             f"expected patches that fit {sdist.project} {sdist.version}, got one that does not: {error}"
         ) from error
-    named = record.extra.get("requirements")
+    named = instance.extra.get("requirements")
     requirements = named if isinstance(named, list) else list(REQUIREMENTS.get(sdist.project, ()))
-    extra = {name: value for name, value in record.extra.items() if name != "requirements"}
+    extra = {name: value for name, value in instance.extra.items() if name != "requirements"}
     if requirements:
         extra["requirements"] = requirements
     return replace(
-        record,
+        instance,
         origin="rebased",
         sdist=sdist,
         base_commit=f"{sdist.project}=={sdist.version}",
@@ -220,7 +224,7 @@ def _moved(record: TaskRecord, sdist: Sdist, start: Tree) -> TaskRecord:
         image="",
         eval_script="",
         log_parser="",
-        extra={**extra, "rebased_from": record.base_commit, "source_files": len(source_files(start))},
+        extra={**extra, "rebased_from": instance.base_commit, "source_files": len(source_files(start))},
     )
 
 
@@ -244,16 +248,16 @@ def _is_in_place(section: FilePatch, files: Mapping[str, str]) -> bool:
     return all(lines[at : at + len(hunk.old)] == hunk.old for at, hunk in zip(starts, section.hunks, strict=True))
 
 
-def _files_to_run(record: TaskRecord, gold: Tree) -> list[str]:
+def _files_to_run(instance: TaskInstance, gold: Tree) -> list[str]:
     """Return the files of the row's tests that there are.
 
     Raises:
         ValueError: One of a test that the repair is judged by is missing.
     """
-    for path in test_files(record.FAIL_TO_PASS):
+    for path in test_files(instance.FAIL_TO_PASS):
         if path not in gold:
             raise ValueError(f"expected the tests of FAIL_TO_PASS in the source distribution, got no {path}")
-    return [path for path in test_files(record.FAIL_TO_PASS + record.PASS_TO_PASS) if path in gold]
+    return [path for path in test_files(instance.FAIL_TO_PASS + instance.PASS_TO_PASS) if path in gold]
 
 
 def _check_complete(report: TestReport, when: str) -> None:
@@ -284,8 +288,10 @@ def _why_missing(test: str, report: TestReport) -> str:
     return message.rpartition("\n")[2][-300:] or "none, or several, have that name"
 
 
-def _place(record: TaskRecord) -> Path:
-    key = repr((VERSION, sys.version, sysconfig.get_platform(), record))
+def _place(instance: TaskInstance) -> Path:
+    # The class had this name when the format of the keys was fixed.
+    fields = repr(instance).replace("TaskInstance(", "TaskRecord(", 1)
+    key = f"({VERSION!r}, {sys.version!r}, {sysconfig.get_platform()!r}, {fields})"
     return cache_folder() / "swe" / "rebased" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
 
 
@@ -307,24 +313,24 @@ def main(
     if out.suffix != ".jsonl":
         raise SystemExit(f"expected OUT to name a .jsonl file, got {out}")
     sandbox = choose_sandbox(allow_weaker=allow_weaker, allow_unsafe=allow_unsafe)
-    records = read_records(rows)
-    found = _all_rebased(records, sandbox)
-    write_records(found, out)
-    print(f"{len(found)} of {len(records)} rows are in {out}")
+    instances = read_instances(rows)
+    found = _all_rebased(instances, sandbox)
+    write_instances(found, out)
+    print(f"{len(found)} of {len(instances)} rows are in {out}")
 
 
-def _all_rebased(records: Sequence[TaskRecord], sandbox: Sandbox) -> list[TaskRecord]:
-    found: list[TaskRecord] = []
-    for record in records:
+def _all_rebased(instances: Sequence[TaskInstance], sandbox: Sandbox) -> list[TaskInstance]:
+    found: list[TaskInstance] = []
+    for instance in instances:
         try:
-            one = rebased(record, sandbox)
+            one = rebased(instance, sandbox)
         except (ValueError, OSError) as error:
-            print(f"{record.instance_id}: not rebased: {error}", flush=True)
+            print(f"{instance.instance_id}: not rebased: {error}", flush=True)
             continue
         counts = (
-            f"{len(one.FAIL_TO_PASS)} tests to repair, {len(one.PASS_TO_PASS)} of {len(record.PASS_TO_PASS)} to keep"
+            f"{len(one.FAIL_TO_PASS)} tests to repair, {len(one.PASS_TO_PASS)} of {len(instance.PASS_TO_PASS)} to keep"
         )
-        print(f"{record.instance_id}: {one.base_commit}, {counts}, {one.seconds} s", flush=True)
+        print(f"{instance.instance_id}: {one.base_commit}, {counts}, {one.seconds} s", flush=True)
         found.append(one)
     return found
 

@@ -29,7 +29,7 @@ from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sources.projects import installed_tree, read_index, steady
 from textagent_gym.envs.swe.sources.sdists import sdist_tree
 from textagent_gym.envs.swe.synthesis.bug_finder import runnable_files
-from textagent_gym.envs.swe.types import Sdist, TaskRecord
+from textagent_gym.envs.swe.types import Sdist, TaskInstance
 
 MAX_FAIL_TO_PASS = 50
 """Most tests that a release may repair to be a task."""
@@ -43,8 +43,8 @@ _CHANGELOG = re.compile(
 
 
 @functools.lru_cache(maxsize=128)
-def release_record(name: str) -> TaskRecord:
-    """Return the record of a release task of the index.
+def release_instance(name: str) -> TaskInstance:
+    """Return the instance of a release task of the index.
 
     Raises:
         OSError: An archive cannot be fetched.
@@ -75,8 +75,8 @@ def validate_release(before: Sdist, after: Sdist, *, licence: str, split: str, s
         OSError: An archive cannot be fetched.
         ValueError: The pair is no task; the message says why.
     """
-    record = _record(before, after, licence=licence, fail_to_pass=(), pass_to_pass=(), seconds=0.0)
-    if not record.patch or not record.test_patch:
+    instance = _record(before, after, licence=licence, fail_to_pass=(), pass_to_pass=(), seconds=0.0)
+    if not instance.patch or not instance.test_patch:
         raise ValueError("expected a release that changes sources and tests, got one that does not")
     start = installed_tree(before)
     tested = with_changes(start, _difference(start, sdist_tree(after), tests=True))
@@ -95,14 +95,14 @@ def validate_release(before: Sdist, after: Sdist, *, licence: str, split: str, s
     if not 1 <= len(fail_to_pass) <= MAX_FAIL_TO_PASS:
         raise ValueError(f"expected 1 to {MAX_FAIL_TO_PASS} tests that the release repairs, got {len(fail_to_pass)}")
     return {
-        "instance_id": record.instance_id,
+        "instance_id": instance.instance_id,
         "project": before.project,
         "split": split,
         "licence": licence,
         "before": [before.version, before.filename, before.sha256],
         "after": [after.version, after.filename, after.sha256],
         "source_files": len(source_files(start)),
-        "hunks": num_hunks(record.patch),
+        "hunks": num_hunks(instance.patch),
         "seconds": round(seconds, 2),
         "fail_to_pass": nested(fail_to_pass),
         "pass_to_pass": nested(sorted(passing & unrepaired.passed)),
@@ -117,12 +117,12 @@ def _record(
     fail_to_pass: tuple[str, ...],
     pass_to_pass: tuple[str, ...],
     seconds: float,
-) -> TaskRecord:
+) -> TaskInstance:
     old, new = installed_tree(before), sdist_tree(after)
     sources = _difference(old, new, tests=False)
     tests = _difference(old, new, tests=True)
     known = steady(before.project, (*fail_to_pass, *pass_to_pass))
-    return TaskRecord(
+    return TaskInstance(
         instance_id=f"{before.project}-{before.version}.r{after.version}",
         repo=before.project,
         base_commit=f"{before.project}=={before.version}",

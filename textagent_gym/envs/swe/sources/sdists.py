@@ -99,10 +99,10 @@ def releases(project: str) -> tuple[Release, ...]:
         raise IndexUnreachableError(
             f"expected a package index that answers in JSON at {page_url}, got something else"
         ) from error
-    return tuple(_listed(project, page_url, page))
+    return tuple(_offered(project, page_url, page))
 
 
-def _listed(project: str, page_url: str, page: dict[str, Any]) -> Iterator[Release]:
+def _offered(project: str, page_url: str, page: dict[str, Any]) -> Iterator[Release]:
     for file in page.get("files", ()):
         name, sha256 = file["filename"], file.get("hashes", {}).get("sha256")
         if file.get("yanked") or sha256 is None or not name.endswith((".tar.gz", ".tar.bz2", ".tgz", ".zip")):

@@ -6,41 +6,41 @@ from collections.abc import Iterable
 
 from textagent_gym.contract import Split
 from textagent_gym.envs.swe.sources.datasets import adapt
-from textagent_gym.envs.swe.sources.formats import read_records
-from textagent_gym.envs.swe.sources.index import Listed, listed, num_edits
-from textagent_gym.envs.swe.types import Origin, TaskRecord
+from textagent_gym.envs.swe.sources.formats import read_instances
+from textagent_gym.envs.swe.sources.index import InstanceSummary, load_index, num_edits
+from textagent_gym.envs.swe.types import Origin, TaskInstance
 
 
-def from_index(origin: Origin, split: Split) -> dict[str, Listed]:
+def from_index(origin: Origin, split: Split) -> dict[str, InstanceSummary]:
     """Return the indexed tasks of an origin that are in a split, by name."""
-    return {name: task for name, task in listed(origin).items() if task.split == split}
+    return {name: task for name, task in load_index(origin).items() if task.split == split}
 
 
-def from_records(records: Iterable[TaskRecord], split: Split) -> dict[str, Listed]:
+def from_instances(instances: Iterable[TaskInstance], split: Split) -> dict[str, InstanceSummary]:
     """Return tasks of one's own, by name; all of them are in any split."""
     return {
-        record.instance_id: Listed(
-            instance_id=record.instance_id,
-            origin=record.origin,
-            project=record.repo,
+        instance.instance_id: InstanceSummary(
+            instance_id=instance.instance_id,
+            origin=instance.origin,
+            project=instance.repo,
             split=split,
-            num_files=int(record.extra.get("source_files", 0)),
-            num_edits=num_edits(record),
+            num_files=int(instance.extra.get("source_files", 0)),
+            num_edits=num_edits(instance),
         )
-        for record in records
+        for instance in instances
     }
 
 
-def within(
-    tasks: dict[str, Listed], sizes: dict[str, int | None], bounds: dict[str, int | None], where: str
-) -> dict[str, Listed]:
+def filter_by_size(
+    tasks: dict[str, InstanceSummary], sizes: dict[str, int | None], bounds: dict[str, int | None], where: str
+) -> dict[str, InstanceSummary]:
     """Return the tasks whose measures lie within what was asked for.
 
     Raises:
         ValueError: There is none; the message names what there is.
     """
 
-    def fits(task: Listed) -> bool:
+    def fits(task: InstanceSummary) -> bool:
         for name, value in (("state_space_size", task.num_files), ("solution_length", task.num_edits)):
             exact, low, high = sizes[name], bounds[f"min_{name}"], bounds[f"max_{name}"]
             if (exact is not None and value != exact) or (low is not None and value < low):
@@ -58,26 +58,26 @@ def within(
     return found
 
 
-def in_images(records: dict[str, TaskRecord]) -> dict[str, TaskRecord]:
+def in_images(instances: dict[str, TaskInstance]) -> dict[str, TaskInstance]:
     """Return the tasks with image, as far as their data sets leave it unsaid.
 
     Raises:
         ValueError: One has none.
     """
-    adapted = {name: adapt(record) for name, record in records.items()}
-    bare = next((name for name, record in adapted.items() if not record.image), None)
+    adapted = {name: adapt(instance) for name, instance in instances.items()}
+    bare = next((name for name, instance in adapted.items() if not instance.image), None)
     if bare is not None:
         raise ValueError(f"expected tasks that live in images with sandbox='docker', got {bare} without an image")
     return adapted
 
 
-def custom_records(tasks: str | None, rebase: bool) -> dict[str, TaskRecord]:
+def custom_instances(tasks: str | None, rebase: bool) -> dict[str, TaskInstance]:
     """Return the tasks of a file by name; of those that are to be moved to an sdist and were before, what they became."""
     if tasks is None:
         return {}
-    records = {record.instance_id: record for record in read_records(tasks)}
+    instances = {instance.instance_id: instance for instance in read_instances(tasks)}
     if rebase:
         from textagent_gym.envs.swe.sources.rebase import remembered
 
-        records = {name: remembered(record) or record for name, record in records.items()}
-    return records
+        instances = {name: remembered(instance) or instance for name, instance in instances.items()}
+    return instances

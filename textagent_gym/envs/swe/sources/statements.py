@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textagent_gym.envs.swe.types import TaskRecord
+from textagent_gym.envs.swe.types import TaskInstance
 
 HINT_LEVELS = ("none", "files", "functions", "failing tests", "kinds of bug")
 """Text added at each level to that of the levels below."""
@@ -10,13 +10,13 @@ HINT_LEVELS = ("none", "files", "functions", "failing tests", "kinds of bug")
 MAX_TESTS_LISTED = 20
 
 
-def statement(record: TaskRecord, hint_level: int) -> str:
+def statement(instance: TaskInstance, hint_level: int) -> str:
     """Return the problem statement with the hints up to `hint_level` (0 to 4)."""
-    parts = [record.problem_statement.strip()]
-    if hint_level >= 1 and record.bugs:
-        parts.append("Places to look at:\n" + "\n".join(f"- {line}" for line in _places(record, hint_level)))
+    parts = [instance.problem_statement.strip()]
+    if hint_level >= 1 and instance.bugs:
+        parts.append("Places to look at:\n" + "\n".join(f"- {line}" for line in _places(instance, hint_level)))
     if hint_level >= 3:
-        tests = sorted(record.FAIL_TO_PASS)
+        tests = sorted(instance.FAIL_TO_PASS)
         lines = [f"- {test}" for test in tests[:MAX_TESTS_LISTED]]
         if len(tests) > MAX_TESTS_LISTED:
             lines.append(f"- and {len(tests) - MAX_TESTS_LISTED} more")
@@ -34,9 +34,9 @@ def mutation_statement(project: str, version: str, num_bugs: int) -> str:
     )
 
 
-def _places(record: TaskRecord, hint_level: int) -> list[str]:
+def _places(instance: TaskInstance, hint_level: int) -> list[str]:
     lines = []
-    for bug in record.bugs:
+    for bug in instance.bugs:
         line = bug.file
         if hint_level >= 2 and bug.function:
             line += f", {bug.function}"

@@ -46,7 +46,7 @@ class Combination:
     failing: tuple[str, ...]
 
 
-class Workshop:
+class BugFinder:
     """One project, whose tests can be run on mutated trees.
 
     Args:

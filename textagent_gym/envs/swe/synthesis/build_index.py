@@ -16,7 +16,7 @@ import numpy as np
 from textagent_gym.envs.swe.repo.tree import source_files, tree_digest
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 from textagent_gym.envs.swe.sources.projects import INDEX, Project, projects
-from textagent_gym.envs.swe.synthesis.bug_finder import Combination, FoundBug, Workshop
+from textagent_gym.envs.swe.synthesis.bug_finder import BugFinder, Combination, FoundBug
 
 
 def index_project(
@@ -33,24 +33,24 @@ def index_project(
         seed: Seed of the draws.
     """
     rng = np.random.default_rng(seed)
-    shop = Workshop(project, sandbox)
-    shop.limit = 10 + 5 * shop.seconds
-    bugs = list(shop.find_bugs(rng, num_bugs))
+    finder = BugFinder(project, sandbox)
+    finder.limit = 10 + 5 * finder.seconds
+    bugs = list(finder.find_bugs(rng, num_bugs))
     tasks: dict[tuple[FoundBug, ...], Combination] = {}
     for size in sizes:
         wanted = len(tasks) + num_tasks // len(sizes)
         for _ in range(6 * num_tasks):
             if len(tasks) >= wanted:
                 break
-            found = shop.combine(bugs, size, rng)
+            found = finder.combine(bugs, size, rng)
             if found is not None:
                 tasks[found.bugs] = found
-    tests = sorted(shop.tests)
+    tests = sorted(finder.tests)
     place = {test: number for number, test in enumerate(tests)}
     return {
-        "tree": tree_digest(shop.tree),
-        "seconds": shop.seconds,
-        "source_files": len(source_files(shop.tree)),
+        "tree": tree_digest(finder.tree),
+        "seconds": finder.seconds,
+        "source_files": len(source_files(finder.tree)),
         "tests": tests,
         "bugs": [
             {

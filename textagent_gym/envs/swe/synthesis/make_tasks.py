@@ -1,4 +1,4 @@
-"""Repair tasks in bulk: new combinations of the index's bugs, each validated by running the tests, as a file of records."""
+"""Repair tasks in bulk: new combinations of the index's bugs, each validated by running the tests, as a file of rows."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 
 from textagent_gym.envs.swe.env import SWEGymEnv
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
-from textagent_gym.envs.swe.sources.formats import read_records, to_row
-from textagent_gym.envs.swe.sources.index import bug_pool, mutation_record
+from textagent_gym.envs.swe.sources.formats import read_instances, to_row
+from textagent_gym.envs.swe.sources.index import bug_pool, mutation_instance
 from textagent_gym.envs.swe.sources.projects import projects
-from textagent_gym.envs.swe.synthesis.bug_finder import Workshop
+from textagent_gym.envs.swe.synthesis.bug_finder import BugFinder
 
 MAX_TRIES = 30
 """Combinations that are tried for one task."""
@@ -29,7 +29,7 @@ def prepare(
     """Make one task per seed over processes, append those that `out` lacks to it, and yield a name for each seed.
 
     Raises:
-        ValueError: `out` is missing or no .jsonl file of records, the id makes no tasks, or a seed leads to none.
+        ValueError: `out` is missing or no .jsonl file of instances, the id makes no tasks, or a seed leads to none.
         OSError: A project cannot be fetched.
     """
     if out is None:
@@ -37,7 +37,7 @@ def prepare(
     env = gym.make(env_id, **options)
     missing = missing_seeds(env, seeds, out)
     yield from (str(seed) for seed in seeds if seed not in missing)
-    yield from make_records(env, missing, num_workers, out)
+    yield from make_instances(env, missing, num_workers, out)
     env.close()
 
 
@@ -45,17 +45,17 @@ def missing_seeds(env: gym.Env[str, str], seeds: Sequence[int], out: Path) -> li
     """Return the seeds whose tasks are not in the file `out` yet.
 
     Raises:
-        ValueError: `env` is no SWEGym environment that makes tasks, or `out` is no .jsonl file of records.
+        ValueError: `env` is no SWEGym environment that makes tasks, or `out` is no .jsonl file of instances.
     """
     if not isinstance(env.unwrapped, SWEGymEnv) or not set(env.unwrapped.kinds) <= {"bundled", "mutation"}:
         raise ValueError(f"expected an id of SWEGym with mutation tasks, got {env.spec.id if env.spec else env}")
     if out.suffix != ".jsonl":
         raise ValueError(f"expected --out to name a .jsonl file, got {out}")
-    known = {record.instance_id.rpartition(".s")[2] for record in read_records(out)} if _holds_any(out) else set()
+    known = {instance.instance_id.rpartition(".s")[2] for instance in read_instances(out)} if _holds_any(out) else set()
     return [seed for seed in seeds if str(seed) not in known]
 
 
-def make_records(env: gym.Env[str, str], seeds: Sequence[int], num_workers: int, out: Path) -> Iterator[str]:
+def make_instances(env: gym.Env[str, str], seeds: Sequence[int], num_workers: int, out: Path) -> Iterator[str]:
     """Make one task per seed over processes, append each to `out` as it is found, and yield its name.
 
     Raises:
@@ -88,22 +88,22 @@ def _make(shapes: tuple[tuple[str, int], ...], seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     for _ in range(MAX_TRIES):
         name, size = shapes[int(rng.integers(len(shapes)))]
-        shop = _workshop(name)
-        found = shop.combine(bug_pool(name), size, rng)
+        finder = _bug_finder(name)
+        found = finder.combine(bug_pool(name), size, rng)
         if found is not None:
-            record = mutation_record(
-                shop.project,
-                f"{name.replace('/', '-')}-{shop.project.version}.s{seed}",
+            instance = mutation_instance(
+                finder.project,
+                f"{name.replace('/', '-')}-{finder.project.version}.s{seed}",
                 mutated=[bug.mutation for bug in found.bugs],
                 breaks=[frozenset(bug.failing) for bug in found.bugs],
                 failing=frozenset(found.failing),
-                tests=shop.tests,
-                seconds=shop.seconds,
+                tests=finder.tests,
+                seconds=finder.seconds,
             )
-            return dict(to_row(record))
+            return dict(to_row(instance))
     raise ValueError(f"expected bugs that go together for seed {seed}, got none in {MAX_TRIES} tries")
 
 
 @functools.cache
-def _workshop(name: str) -> Workshop:
-    return Workshop(projects()[name], choose_sandbox())
+def _bug_finder(name: str) -> BugFinder:
+    return BugFinder(projects()[name], choose_sandbox())

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from textagent_gym.envs.swe.repo.tree import scratch_folder
-from textagent_gym.envs.swe.sandboxes.base import TESTBED, Limits, Outcome, Protection, SandboxError, Stop
+from textagent_gym.envs.swe.sandboxes.base import TESTBED, Limits, Protection, SandboxError, SandboxResult, Stop
 from textagent_gym.envs.swe.sandboxes.container.engine import (
     LABEL,
     discard,
@@ -34,7 +34,7 @@ from textagent_gym.envs.swe.sandboxes.container.engine import (
     owner,
     translated,
 )
-from textagent_gym.envs.swe.sandboxes.host.disk_usage import Occupancy, hand_over, measure, take_back
+from textagent_gym.envs.swe.sandboxes.host.disk_usage import DiskUsage, hand_over, measure, take_back
 from textagent_gym.envs.swe.sandboxes.host.process_guard import FIRST_LOOK, INTERVAL, exceeds
 from textagent_gym.envs.swe.sandboxes.host.users import free_user
 
@@ -125,9 +125,9 @@ class ContainerSandbox:
             SandboxError: The image has none.
         """
         with scratch_folder() as worktree:
-            outcome = self._run(["/bin/sh", "-c", _FIND_PYTHON], worktree, {}, {"PATH": self._path}, b"", Limits())
-        found = outcome.output.decode("utf-8", "replace").strip()
-        if outcome.returncode or not found.startswith("/"):
+            result = self._run(["/bin/sh", "-c", _FIND_PYTHON], worktree, {}, {"PATH": self._path}, b"", Limits())
+        found = result.output.decode("utf-8", "replace").strip()
+        if result.returncode or not found.startswith("/"):
             raise SandboxError(f"expected a Python interpreter in the image {self._name}, got none")
         return found
 
@@ -148,10 +148,12 @@ class ContainerSandbox:
         environment: Mapping[str, str],
         stdin: bytes = b"",
         limits: Limits,
-    ) -> Outcome:
+    ) -> SandboxResult:
         """Run one command; see `Sandbox.run`."""
         if any("\0" in argument or len(os.fsencode(argument)) > _MAX_ARGUMENT for argument in argv):
-            return Outcome(returncode=126, output=b"the command cannot be run: an argument is too long or holds a NUL")
+            return SandboxResult(
+                returncode=126, output=b"the command cannot be run: an argument is too long or holds a NUL"
+            )
         return self._run(argv, worktree, mounts, {**environment, **self._variables}, stdin, limits)
 
     def _run(
@@ -162,7 +164,7 @@ class ContainerSandbox:
         variables: Mapping[str, str],
         stdin: bytes,
         limits: Limits,
-    ) -> Outcome:
+    ) -> SandboxResult:
         user, group = self._user()
         gives = user not in (0, os.geteuid())
         before = hand_over(worktree, user) if gives else measure(worktree)
@@ -173,12 +175,12 @@ class ContainerSandbox:
                 seen = {**mounts, **({"/etc/passwd": passwd} if user else {})}
                 options = self._options(argv, worktree, seen, variables, limits, bool(stdin))
                 with _created({**options, "user": f"{user}:{group}"}) as container:
-                    outcome = _Conversation(container, worktree, before, limits, stdin).until_the_end()
+                    result = _Conversation(container, worktree, before, limits, stdin).until_the_end()
         finally:
             after = take_back(worktree, os.geteuid() if gives else None)
-        if outcome.stopped is None and exceeds(after, before, limits):
-            return replace(outcome, returncode=-1, stopped="disk")
-        return outcome
+        if result.stopped is None and exceeds(after, before, limits):
+            return replace(result, returncode=-1, stopped="disk")
+        return result
 
     def _user(self) -> tuple[int, int]:
         """Return the user and the group that run the command, as the container numbers them."""
@@ -239,13 +241,13 @@ def _created(options: Mapping[str, Any]) -> Iterator[Any]:
 class _Conversation:
     """Input and output of one container, from its start to its end."""
 
-    def __init__(self, container: Any, worktree: Path, before: Occupancy, limits: Limits, stdin: bytes) -> None:
+    def __init__(self, container: Any, worktree: Path, before: DiskUsage, limits: Limits, stdin: bytes) -> None:
         self._container, self._worktree, self._before, self._limits = container, worktree, before, limits
         self._input, self._feeds = memoryview(stdin), bool(stdin)
         self._frames = _Frames()
         self._poll = select.poll()
 
-    def until_the_end(self) -> Outcome:
+    def until_the_end(self) -> SandboxResult:
         """Start the container, and see its command through to its end or to a limit."""
         streams = {"stdin": int(self._feeds), "stdout": 1, "stderr": 1, "stream": 1}
         stream = engine().api.attach_socket(self._container.id, params=streams)
@@ -322,7 +324,7 @@ class _Conversation:
         except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError):
             return None
 
-    def _outcome(self, code: int | None, stopped: Stop | None) -> Outcome:
+    def _outcome(self, code: int | None, stopped: Stop | None) -> SandboxResult:
         output = bytes(self._frames.output[: self._limits.output_bytes])
         if stopped is None and code is None:
             stopped = "time"
@@ -331,8 +333,8 @@ class _Conversation:
         if stopped is None and len(self._frames.output) > self._limits.output_bytes:
             stopped = "output"
         if stopped is not None or code is None:
-            return Outcome(returncode=-1, output=output, stopped=stopped)
-        return Outcome(returncode=code, output=output)
+            return SandboxResult(returncode=-1, output=output, stopped=stopped)
+        return SandboxResult(returncode=code, output=output)
 
     def _out_of_memory(self) -> bool:
         """Return whether the kernel killed a process for memory: as the command's control group tells, or the engine."""

@@ -17,7 +17,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass
-class Occupancy:
+class DiskUsage:
     """Sizes found by a walk.
 
     Attributes:
@@ -41,9 +41,9 @@ class Occupancy:
         self.disk_bytes += status.st_blocks * 512
 
 
-def measure(folder: Path, most: int = 1 << 62) -> Occupancy:
+def measure(folder: Path, most: int = 1 << 62) -> DiskUsage:
     """Measure a tree, also while a command changes it; stops soon after `most` names."""
-    found = Occupancy()
+    found = DiskUsage()
     with _opened(str(folder), os.stat(folder, follow_symlinks=False).st_mode, None) as handle:
         if handle is not None:
             _measure(handle, found, MAX_DEPTH, most)
@@ -72,7 +72,7 @@ def _opened(name: str, mode: int, parent: int | None) -> Iterator[int | None]:
         yield handle
 
 
-def _measure(handle: int, found: Occupancy, levels: int, most: int) -> None:
+def _measure(handle: int, found: DiskUsage, levels: int, most: int) -> None:
     for name, status in _entries(handle):
         found.add(status)
         if found.num_files > most:
@@ -87,12 +87,12 @@ def _measure(handle: int, found: Occupancy, levels: int, most: int) -> None:
                 _measure(below, found, levels - 1, most)
 
 
-def hand_over(folder: Path, owner: int) -> Occupancy:
+def hand_over(folder: Path, owner: int) -> DiskUsage:
     """Give a tree to a user, links themselves and not what they lead to; measures it on the way."""
     return _settle(folder, owner, tidy=False)
 
 
-def take_back(folder: Path, owner: int | None) -> Occupancy:
+def take_back(folder: Path, owner: int | None) -> DiskUsage:
     """Make a tree, in which nothing runs any more, one that its owner can read, write and remove; measures it.
 
     Args:
@@ -102,10 +102,10 @@ def take_back(folder: Path, owner: int | None) -> Occupancy:
     return _settle(folder, owner, tidy=True)
 
 
-def _settle(folder: Path, owner: int | None, *, tidy: bool) -> Occupancy:
+def _settle(folder: Path, owner: int | None, *, tidy: bool) -> DiskUsage:
     if tidy and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         folder.chmod(0o755)
-    found = Occupancy()
+    found = DiskUsage()
     handle = os.open(folder, _FOLDER)
     try:
         if owner is not None:
@@ -121,7 +121,7 @@ class _Walk:
     top: int
     owner: int | None
     tidy: bool
-    found: Occupancy
+    found: DiskUsage
 
     def visit(self, handle: int, levels: int) -> None:
         for name, status in _entries(handle):

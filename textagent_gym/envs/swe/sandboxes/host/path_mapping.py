@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
-class Translation:
+class PathMapping:
     """Replaces paths in text, in both directions.
 
     Args:

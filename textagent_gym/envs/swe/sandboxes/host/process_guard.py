@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from textagent_gym.envs.swe.sandboxes.base import Limits, Outcome, SandboxError, Stop
-from textagent_gym.envs.swe.sandboxes.host.disk_usage import Occupancy, measure
+from textagent_gym.envs.swe.sandboxes.base import Limits, SandboxError, SandboxResult, Stop
+from textagent_gym.envs.swe.sandboxes.host.disk_usage import DiskUsage, measure
 
 FIRST_LOOK = 0.1
 """Seconds before a command is first looked at: quick ones pay nothing."""
@@ -24,13 +24,13 @@ INTERVAL = 0.05
 _CHUNK = 1 << 16
 
 
-class Room(Protocol):
-    """A tier's record of the command that it has started."""
+class ProcessGuard(Protocol):
+    """A tier's hold on the command that it has started."""
 
     def hear(self, text: bytes) -> None:
         """Take what came on the status pipe, if the tier has one."""
 
-    def elsewhere(self) -> Occupancy:
+    def elsewhere(self) -> DiskUsage:
         """Return the size of what the command wrote outside the work tree, if that is not limited already."""
 
     def empty(self, process: subprocess.Popen[bytes]) -> None:
@@ -40,21 +40,21 @@ class Room(Protocol):
 def supervise(
     argv: Sequence[str],
     *,
-    room: Room,
+    guard: ProcessGuard,
     worktree: Path,
-    before: Occupancy,
+    before: DiskUsage,
     limits: Limits,
     stdin: bytes,
     environment: Mapping[str, str],
     folder: str | None = None,
     descriptors: Sequence[int] = (),
     status: tuple[int, int] | None = None,
-) -> Outcome:
+) -> SandboxResult:
     """Run a program under limits that are looked after from outside.
 
     Args:
         argv: The program and its arguments, on the host.
-        room: How to end it.
+        guard: How to end it.
         worktree: The tree whose growth is limited.
         before: What the tree holds.
         limits: When to end it.
@@ -85,11 +85,11 @@ def supervise(
             os.close(descriptor)
         if isinstance(error, ValueError) or error.errno == errno.E2BIG:
             # What the kernel cannot take as an argument is the command's fault, as in a shell.
-            return Outcome(returncode=126, output=f"the command cannot be run: {error}".encode())
+            return SandboxResult(returncode=126, output=f"the command cannot be run: {error}".encode())
         raise SandboxError(f"{argv[0]} cannot be started: {error}") from error
     if status is not None:
         os.close(status[1])
-    run = _Run(process, room, worktree, limits, stdin, status[0] if status else None)
+    run = _Run(process, guard, worktree, limits, stdin, status[0] if status else None)
     return run.until_the_end(before)
 
 
@@ -97,14 +97,14 @@ class _Run:
     def __init__(
         self,
         process: subprocess.Popen[bytes],
-        room: Room,
+        guard: ProcessGuard,
         worktree: Path,
         limits: Limits,
         stdin: bytes,
         status: int | None,
     ) -> None:
         assert process.stdout is not None
-        self._process, self._room, self._worktree, self._limits = process, room, worktree, limits
+        self._process, self._guard, self._worktree, self._limits = process, guard, worktree, limits
         self._output, self._out = bytearray(), process.stdout.fileno()
         self._input = memoryview(stdin)
         self._in = process.stdin.fileno() if process.stdin is not None else None
@@ -112,7 +112,7 @@ class _Run:
         self._dead = os.pidfd_open(process.pid)
         self._poll = select.poll()
 
-    def until_the_end(self, before: Occupancy) -> Outcome:
+    def until_the_end(self, before: DiskUsage) -> SandboxResult:
         """See the program through to its end."""
         started = time.monotonic()
         stopped: Stop | None = None
@@ -127,9 +127,9 @@ class _Run:
             self._close()
         output = bytes(self._output[: self._limits.output_bytes])
         if stopped is not None:
-            return Outcome(returncode=-1, output=output, stopped=stopped)
+            return SandboxResult(returncode=-1, output=output, stopped=stopped)
         code = self._process.returncode
-        return Outcome(returncode=128 - code if code < 0 else code, output=output)
+        return SandboxResult(returncode=128 - code if code < 0 else code, output=output)
 
     def _listen(self) -> None:
         for reading in (self._out, self._dead, *(() if self._status is None else (self._status,))):
@@ -141,7 +141,7 @@ class _Run:
             os.set_blocking(self._in, False)
             self._poll.register(self._in, select.POLLOUT)
 
-    def _attend(self, started: float, before: Occupancy) -> Stop | None:
+    def _attend(self, started: float, before: DiskUsage) -> Stop | None:
         """Serve the pipes and looks at what is used, until the program ends or has to be ended."""
         deadline = started + self._limits.seconds
         look_at = started + FIRST_LOOK
@@ -178,7 +178,7 @@ class _Run:
         except BlockingIOError:
             return False
         if text:
-            self._room.hear(text)
+            self._guard.hear(text)
             return True
         self._poll.unregister(self._status)
         os.close(self._status)
@@ -208,7 +208,7 @@ class _Run:
         self._output += text
         return bool(text)
 
-    def _excess(self, before: Occupancy) -> Stop | None:
+    def _excess(self, before: DiskUsage) -> Stop | None:
         limits = self._limits
         pids = processes_below(self._process.pid)
         if len(pids) > limits.num_processes + 8:  # the tier's own programs are among them
@@ -217,8 +217,8 @@ class _Run:
             return "memory"
         return "disk" if self._grown_too_much(before, pids) else None
 
-    def _grown_too_much(self, before: Occupancy, pids: Sequence[int]) -> bool:
-        elsewhere = self._room.elsewhere()
+    def _grown_too_much(self, before: DiskUsage, pids: Sequence[int]) -> bool:
+        elsewhere = self._guard.elsewhere()
         most = before.num_files + self._limits.num_files - elsewhere.num_files
         now = measure(self._worktree, most)
         now.num_files += elsewhere.num_files
@@ -229,7 +229,7 @@ class _Run:
 
     def _end(self) -> None:
         self._hear_out()
-        self._room.empty(self._process)
+        self._guard.empty(self._process)
         self._process.wait()
 
     def _hear_out(self) -> None:
@@ -257,7 +257,7 @@ class _Run:
             os.close(self._status)
 
 
-def exceeds(now: Occupancy, before: Occupancy, limits: Limits) -> bool:
+def exceeds(now: DiskUsage, before: DiskUsage, limits: Limits) -> bool:
     """Return whether a tree has grown by more than what is allowed."""
     grown = now.disk_bytes - before.disk_bytes > limits.disk_bytes
     return grown or now.num_files - before.num_files > limits.num_files or now.too_deep

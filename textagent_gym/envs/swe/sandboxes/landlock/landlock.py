@@ -23,9 +23,9 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from textagent_gym.envs.swe.sandboxes.base import Limits, Outcome, Protection, SandboxError
-from textagent_gym.envs.swe.sandboxes.host import host_paths as surroundings
-from textagent_gym.envs.swe.sandboxes.host.disk_usage import Occupancy, hand_over, measure, take_back
+from textagent_gym.envs.swe.sandboxes.base import Limits, Protection, SandboxError, SandboxResult
+from textagent_gym.envs.swe.sandboxes.host import host_paths
+from textagent_gym.envs.swe.sandboxes.host.disk_usage import DiskUsage, hand_over, measure, take_back
 from textagent_gym.envs.swe.sandboxes.host.process_guard import exceeds, supervise
 from textagent_gym.envs.swe.sandboxes.host.users import are_for_one_command, free_user
 from textagent_gym.envs.swe.sandboxes.landlock import seccomp
@@ -84,7 +84,7 @@ class LandlockSandbox:
     @property
     def python(self) -> str:
         """The Python interpreter, as a path inside."""
-        return f"{surroundings.PROGRAMS}/python3"
+        return f"{host_paths.PROGRAMS}/python3"
 
     def run(
         self,
@@ -95,21 +95,21 @@ class LandlockSandbox:
         environment: Mapping[str, str],
         stdin: bytes = b"",
         limits: Limits,
-    ) -> Outcome:
+    ) -> SandboxResult:
         """Run one command; see `Sandbox.run`."""
         user = free_user() if self._as_root else None
         with private_folders(worktree, mounts) as private:
             before = measure(worktree) if user is None else hand_over(worktree, user)
             if user is not None:
                 os.chown(private.temporary, user, user)
-            room = _Supervised(private.temporary)
+            guard = _Supervised(private.temporary)
             try:
                 job = self._job(argv, worktree, mounts, environment, limits, user, private)
                 with _file(json.dumps(job).encode()) as description:
                     status = os.pipe()
-                    outcome = supervise(
-                        [surroundings.executable(), "-I", "-S", str(_PROGRAM), str(description), str(status[1])],
-                        room=room,
+                    result = supervise(
+                        [host_paths.executable(), "-I", "-S", str(_PROGRAM), str(description), str(status[1])],
+                        guard=guard,
                         worktree=worktree,
                         before=before,
                         limits=limits,
@@ -120,9 +120,9 @@ class LandlockSandbox:
                     )
             finally:
                 after = take_back(worktree, None if user is None else os.geteuid())
-        if room.problem:
-            raise SandboxError(f"Landlock cannot be set up: {room.problem.decode('utf-8', 'replace')}")
-        return finished(outcome, worktree, private, exceeded=exceeds(after, before, limits))
+        if guard.problem:
+            raise SandboxError(f"Landlock cannot be set up: {guard.problem.decode('utf-8', 'replace')}")
+        return finished(result, worktree, private, exceeded=exceeds(after, before, limits))
 
     def _job(
         self,
@@ -136,7 +136,7 @@ class LandlockSandbox:
     ) -> dict[str, object]:
         """Return the job for the supervisor."""
         readable = [*mounts.values(), private.folder / "python"]
-        needed = [worktree, private.temporary, *readable, Path(surroundings.executable())]
+        needed = [worktree, private.temporary, *readable, Path(host_paths.executable())]
         search = user is not None and any(_is_closed(parent) for path in needed for parent in path.absolute().parents)
         if search and not _may_search():
             raise SandboxError(
@@ -179,7 +179,7 @@ class _Supervised:
         """Take what the supervisor says, which it does only when it cannot start the command."""
         self.problem += text
 
-    def elsewhere(self) -> Occupancy:
+    def elsewhere(self) -> DiskUsage:
         """Return the size of the command's temporary folder."""
         return measure(self._temporary)
 
@@ -212,9 +212,9 @@ def landlock_version() -> int:
 def _grants() -> tuple[tuple[str, str], ...]:
     """Return the files that every command may open, as `landlock_run.ruleset` takes them."""
     grants: list[tuple[str, str]] = []
-    for folder in (*surroundings.visible_folders(), "/bin", "/lib", "/lib32", "/lib64"):
+    for folder in (*host_paths.visible_folders(), "/bin", "/lib", "/lib32", "/lib64"):
         if not os.path.islink(folder) and os.path.isdir(folder):
-            grants += _readable(folder, surroundings.hidden_folders())
+            grants += _readable(folder, host_paths.hidden_folders())
     grants += [(path, "read") for path in _FILES]
     return (*grants, *((path, "device") for path in _DEVICES))
 

@@ -11,7 +11,7 @@ from textagent_gym.envs.swe.interfaces.tools import TOOLS
 from textagent_gym.envs.swe.repo.tree import Tree
 from textagent_gym.envs.swe.sandboxes.base import Protection
 from textagent_gym.envs.swe.sources.index import num_edits
-from textagent_gym.envs.swe.tasks import Problem
+from textagent_gym.envs.swe.tasks import PreparedTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +19,12 @@ class SweTask(Task):
     """A repair task as it is played.
 
     Attributes:
-        problem: The record, made ready.
+        prepared: The instance, made ready.
         base: The tree that the agent starts with.
         choices: The edits on offer, with `interface="choice"` alone.
     """
 
-    problem: Problem
+    prepared: PreparedTask
     base: Tree
     choices: Choices | None
 
@@ -32,8 +32,8 @@ class SweTask(Task):
         return hash(self.task_id)
 
 
-def present(
-    ready: Problem,
+def make_swe_task(
+    ready: PreparedTask,
     *,
     split: Split,
     interface: Interface,
@@ -43,10 +43,10 @@ def present(
     protection: Protection,
     in_image: bool,
 ) -> SweTask:
-    """Return a problem as an environment of these options plays it.
+    """Return a prepared task as an environment of these options plays it.
 
     Args:
-        ready: The problem.
+        ready: The prepared task.
         split: What the environment draws from.
         interface: What an action is.
         size: Tools or edits on offer.
@@ -55,49 +55,49 @@ def present(
         protection: What protects the host.
         in_image: Whether the task is played in its container image.
     """
-    record, exam = ready.record, ready.exam
-    choices = Choices(record, size) if interface == "choice" else None
+    instance, test_spec = ready.instance, ready.test_spec
+    choices = Choices(instance, size) if interface == "choice" else None
     solution = reference_actions(ready.edits, interface, TOOLS[:size] if interface == "tools" else (), choices)
     counts, numbers = None, None
     if choices is not None:
         counts = (len(choices.commands) + 1,) * len(solution)
         numbers = (*(choices.commands.index(command) + 1 for command in choices.repairs), len(choices.commands) + 1)
     return SweTask(
-        task_id=record.instance_id,
+        task_id=instance.instance_id,
         solution=solution,
-        num_reference_steps=2 * num_edits(record) + 2,
+        num_reference_steps=2 * num_edits(instance) + 2,
         solution_is_shortest=False,
-        subgoals_total=len(exam.groups),
+        subgoals_total=len(test_spec.groups),
         measured={
             "state_space_size": ready.num_files,
             "action_space_size": size,
-            "solution_length": num_edits(record),
+            "solution_length": num_edits(instance),
         },
         split=split,
         admissible_counts=counts,
         solution_numbers=numbers,
         game_file=None,
         details={
-            "origin": record.origin,
-            "repo": record.repo,
-            "version": record.version,
-            "licence": record.licence,
+            "origin": instance.origin,
+            "repo": instance.repo,
+            "version": instance.version,
+            "licence": instance.licence,
             "interface": interface,
             "hint_level": hint_level,
             "tests_visible": tests_visible,
-            "num_fail_to_pass": len(exam.fail_to_pass),
-            "num_pass_to_pass": len(exam.pass_to_pass),
-            "num_aliased": len(exam.aliased),
-            "num_twinned": len(exam.twinned),
-            "num_challenged": sum(len(one.tests) for one in exam.challenges.each),
-            "num_second_opinion": sum(len(one.tests) for one in exam.challenges.each if one.plain),
-            "test_seconds": record.seconds,
-            "image": record.image if in_image else "",
+            "num_fail_to_pass": len(test_spec.fail_to_pass),
+            "num_pass_to_pass": len(test_spec.pass_to_pass),
+            "num_renamed_copies": len(test_spec.with_renamed_copy),
+            "num_must_fail_copies": len(test_spec.with_must_fail_copy),
+            "num_challenged": sum(len(one.tests) for one in test_spec.challenges.each),
+            "num_second_opinion": sum(len(one.tests) for one in test_spec.challenges.each if one.plain),
+            "test_seconds": instance.seconds,
+            "image": instance.image if in_image else "",
             "sandbox": protection.name,
             "sandbox_detail": protection.detail,
             "sandbox_gaps": list(protection.gaps),
         },
-        problem=ready,
+        prepared=ready,
         base=ready.visible if tests_visible else ready.hidden,
         choices=choices,
     )

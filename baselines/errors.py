@@ -21,7 +21,7 @@ INTERRUPTED = 130
 
 
 class BaselinesError(Exception):
-    """Any error whose message alone tells a person at the terminal what to change."""
+    """An error whose message tells the user what to change."""
 
 
 class ConfigError(BaselinesError):

@@ -13,8 +13,9 @@ with `r_t = pi(a_t) / pi_old(a_t)`, `pi_old` as recorded at rollout, and `KL_t` 
 policy (eq. 4), left out at `kl_coef = 0`. Observation tokens carry no loss.
 
 - `credit="trajectory"` is the paper's outcome supervision (section 4.1.2): A_i = (R_i - mean R) / std R for all tokens.
-- `credit="turn"` lets per-step rewards through: an action is judged by what came after it. Members that have finished
-  count with G = 0, so the baseline always exists; one standard deviation a group, that of R, keeps turns comparable.
+- `credit="turn"` lets per-step rewards through: the advantage of an action depends on the rewards after it. Members that
+  have finished count with G = 0, so the baseline always exists. One standard deviation a group, that of R, keeps turns
+  comparable.
 - `credit="token"` is turn plus the KL penalty from each token on, and needs `kl_placement="reward"`.
 - `credit="step"` is GiGPO (arXiv 2505.10978, section 4): trajectory plus `step_weight` times the same comparison among the
   decisions of a group that met the same state, with G_is in place of R_i.

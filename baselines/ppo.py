@@ -1,7 +1,7 @@
 r"""Proximal Policy Optimisation (PPO, arXiv 1707.06347) over whole multi-turn episodes, with a critic.
 
-One iteration plays `episodes_per_batch` episodes, each of a task of its own; the critic judges the state before every
-decision s (see `advantages.py` for what `credit` calls one), and generalised advantage estimation (arXiv 1506.02438)
+One iteration plays `episodes_per_batch` episodes, each of a different task. The critic predicts the value of the state
+before every decision s (`advantages.py` defines them by `credit`), and generalised advantage estimation (arXiv 1506.02438)
 
     delta_s = r_s + gamma V_(s+1) - V_s        A_s = delta_s + gamma lambda A_(s+1)
 
@@ -17,7 +17,7 @@ gives advantages, whitened over the batch, and targets `A_s + V_s` for the criti
   each turn and handed on to the tokens before it within the turn, with `token_gamma` (see `advantages.bilevel_gae`).
 
 The critic reads the same tokens as the policy, prompt included, from the policy's own hidden states (`critic="head"`) or
-with a model of its own (`critic="separate"`). More than one optimiser step per batch keeps the ratio and the clip alive;
+with a separate model (`critic="separate"`). More than one optimiser step per batch keeps the ratio and the clip alive;
 both are logged.
 
 A budget of steps is part of the task, and a policy that reads its whole history knows how much of it is left: an
@@ -79,7 +79,7 @@ class Config(CreditConfig):
     """Options of PPO."""
 
     episodes_per_batch: int = 64
-    """Episodes of one iteration, each of a task of its own (256 in arXiv 2510.01132)."""
+    """Episodes of one iteration, each of a different task (256 in arXiv 2510.01132)."""
     credit: Credit = "turn"
     """What an advantage is given to: token, turn, trajectory, or bilevel (VAGEN)."""
     gae_lambda: float = 0.95
@@ -89,13 +89,13 @@ class Config(CreditConfig):
     whiten_advantages: bool = True
     """Bring a batch's advantages to zero mean and unit variance."""
     bootstrap_truncated: bool = False
-    """Continue episodes that were truncated by the critic's value of their final observation; wants gamma < 1."""
+    """Continue episodes that were truncated by the critic's value of their final observation; needs gamma < 1."""
     critic: CriticKind = "head"
     """A linear head on the policy's hidden states, or a separate model."""
     critic_learning_rate: float = 1e-3
     """AdamW's for the critic; 1e-3 suits a head, 1e-5 a separate pretrained model (arXiv 2510.01132)."""
     value_coef: float = 0.5
-    """c_v of eq. 9; a separate critic has a loss of its own, and this scales it."""
+    """c_v of eq. 9; it also scales the loss of a separate critic."""
     value_clip: float | None = None
     """Largest change of a prediction that counts, in units of the return; None for no clip."""
     run: RunSettings = field(default_factory=lambda: RunSettings(out=Path("runs/ppo")))

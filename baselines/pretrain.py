@@ -341,7 +341,7 @@ def encode(policy: Policy, played: Sequence[Played], config: Config) -> tuple[li
 
 
 def batch_rows(num_episodes: int, step: int, config: Config) -> list[int]:
-    """Return the episodes of optimiser step `step`; every epoch has an order of its own."""
+    """Return the episodes of optimiser step `step`; every epoch has a new order."""
     steps_per_epoch = num_episodes // config.batch_size
     epoch, position = divmod(step, steps_per_epoch)
     order = np.random.default_rng([config.run.seed, epoch]).permutation(num_episodes)

@@ -303,7 +303,7 @@ def write_table(results: Sequence[ShareResult], config: Config) -> None:
 def main() -> None:
     """Run a budget from the command line and print its table."""
     silence_transformers()
-    with one_line_errors(lambda: "the same command goes on with the runs that are missing"):
+    with one_line_errors(lambda: "the same command continues with the runs that are missing"):
         results = train(tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__))
     for result in results:
         low, high = result.interval

@@ -1,6 +1,6 @@
 r"""REINFORCE++ (arXiv 2501.03262) over whole multi-turn episodes: no critic, no group, one whitening over the batch.
 
-Each of the `episodes_per_batch` episodes plays a task of its own. The return of decision s (see `advantages.py` for what
+Each of the `episodes_per_batch` episodes plays a different task. The return of decision s (see `advantages.py` for what
 `credit` calls a decision), whitened over all action tokens of the batch, is the advantage:
 
     G_s = r_s + gamma G_(s+1)        A_t = (G_s(t) - mean) / std        eq. 5 and 6
@@ -10,7 +10,7 @@ the clipped surrogate (arXiv 1707.06347, eq. 7) in `update_epochs` passes of `nu
 
 - `credit="token"` is the paper's: with `kl_placement="reward"` every token is charged `beta log(pi_old / pi_ref)`, and
   a token's return holds the charges from itself on.
-- `credit="turn"`: an action is judged by what came after it, all its tokens alike.
+- `credit="turn"`: the advantage of an action depends on the rewards after it, all its tokens alike.
 - `credit="trajectory"`: R for all tokens.
 
 Left out: a reward model, and the mini-group variant "REINFORCE++-baseline" (use RLOO or GRPO).
@@ -44,7 +44,7 @@ class Config(CreditConfig):
     """Options of REINFORCE++."""
 
     episodes_per_batch: int = 64
-    """Episodes of one iteration, each of a task of its own."""
+    """Episodes of one iteration, each of a different task."""
     run: RunSettings = field(default_factory=lambda: RunSettings(out=Path("runs/reinforce_pp")))
     """Folder, seed, evaluation, checkpoints."""
 

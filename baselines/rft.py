@@ -1,6 +1,6 @@
 r"""Expert iteration: roll out, keep the episodes that succeed, imitate them (rejection-sampling fine-tuning).
 
-One iteration plays `episodes_per_batch` episodes, each of a task of its own, and maximises the likelihood of the actions of
+One iteration plays `episodes_per_batch` episodes, each of a different task, and maximises the likelihood of the actions of
 those that succeeded (arXiv 2203.14465, section 3; arXiv 2312.06585, section 3, with a reward of 0 or 1),
 
     L = - sum_i k_i sum_t log pi(a_it | everything before t) / sum_i k_i |o_i|          k_i = 1 if episode i succeeded
@@ -43,7 +43,7 @@ class Config(LearnerConfig):
     """Options of expert iteration."""
 
     episodes_per_batch: int = 64
-    """Episodes of one iteration, each of a task of its own."""
+    """Episodes of one iteration, each of a different task."""
     keep_shortest: float = 1.0
     """Share of the successful episodes that is imitated, the shortest first."""
     update: UpdateSettings = field(default_factory=UpdateSettings)

@@ -10,8 +10,8 @@ and the policy maximises the clipped surrogate (arXiv 1707.06347, eq. 7), whose 
 an iteration is REINFORCE's, `A grad log pi`; the paper takes that one step and needs no clip.
 
 - `credit="trajectory"` is the paper's: A_i = R_i - mean of the others' R, for all tokens.
-- `credit="turn"` lets per-step rewards through: an action is judged by what came after it. Members that have finished
-  count with G = 0, so the baseline always exists.
+- `credit="turn"` lets per-step rewards through: the advantage of an action depends on the rewards after it. Members that
+  have finished count with G = 0, so the baseline always exists.
 - `credit="token"` is turn plus the KL penalty from each token on, and needs `kl_placement="reward"`.
 - `credit="step"` is trajectory plus `step_weight` times `G_is` minus the mean of the group's other decisions in the same
   state, the idea of GiGPO (arXiv 2505.10978, section 4) with this baseline.

@@ -6,7 +6,7 @@ without a reward model):
 
     L = - sum_t m_t log pi(a_t | everything before t) / sum_t m_t          m_t = 1 for tokens of the expert's actions
 
-Experts come from the environment: made with `expose_solution=True`, it tells `info["solution"]` at reset, which is
+Experts come from the environment: made with `expose_solution=True`, it returns `info["solution"]` at reset, which is
 replayed on the seeds 0 .. num_demos - 1. Or they come from a file: `--data conversations.jsonl`, one
 `{"messages": [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}, ...]}` a line.
 

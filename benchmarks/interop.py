@@ -27,8 +27,8 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "compatibility.md"
 
 TOGETHER, WITH_RLLIB, WITH_OPENENV = Path(".venv-interop"), Path(".venv-rllib"), Path(".venv-openenv")
-"""Virtual environments: of all libraries that can be installed together; of RLlib, which wants an older Gymnasium; and of
-OpenEnv, which wants another `mcp` than verifiers."""
+"""Virtual environments: of all libraries that can be installed together; of RLlib, which needs an older Gymnasium; and of
+OpenEnv, which needs another `mcp` than verifiers."""
 
 
 @dataclass(frozen=True)

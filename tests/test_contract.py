@@ -38,7 +38,7 @@ def test_the_expert_solves_both_splits_over_many_seeds(env_id: str) -> None:
 
 
 def assert_as_requested(measured: dict[str, int], requested: dict[str, float]) -> None:
-    """Each knob has the number that was asked for, or lies in the range that was."""
+    """Each knob has the number that was asked for, or one in the range that was."""
     for knob, value in measured.items():
         asked = requested.get(knob)
         low, high = (requested.get(f"{end}_{knob}", asked) for end in ("min", "max"))

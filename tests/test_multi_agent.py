@@ -151,7 +151,7 @@ def test_of_two_who_reach_for_one_thing_the_one_whose_turn_is_first_gets_it() ->
 
 
 def on_the_floor() -> tuple[TeamEnv, str]:
-    """Return a team of two beside something that lies on the floor, and its name."""
+    """Return a team of two, next to a thing on the floor, and its name."""
     env = textworld_coop.parallel_env(env_id="TextWorld-Easy-Dense-v0", max_steps=30)
     for seed in itertools.count():
         _, infos = env.reset(seed=seed)

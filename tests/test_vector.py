@@ -61,7 +61,7 @@ def same(ours: Any, theirs: Any) -> None:
 
 
 def actions_of(infos: dict[str, Any], rng: np.random.Generator, num_envs: int) -> list[str]:
-    """Return a random admissible command for each environment, where it tells some."""
+    """Return a random admissible command for each environment, where it lists some."""
     answer = infos.get("admissible_commands", [None] * num_envs)
     return [str(rng.choice(commands)) if commands else "look" for commands in answer]
 

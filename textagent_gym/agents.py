@@ -51,7 +51,7 @@ class ReplanningAgent:
 
 
 class RandomAgent:
-    """Draws uniformly from `info["admissible_commands"]`, with a generator of its own.
+    """Draws uniformly from `info["admissible_commands"]`, with its own generator.
 
     Args:
         by_number: Whether it says the number of the command, for environments made with `by_number=True`.

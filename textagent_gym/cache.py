@@ -41,7 +41,7 @@ def keep(path: Path, content: bytes) -> Path:
     """Write a file of the cache, and return where it lies.
 
     Where the cache folder cannot be written or is full, the file goes into a folder that this process removes at its end,
-    with a warning: play goes on, nothing is kept.
+    with a warning: play continues, nothing is kept.
 
     Raises:
         OSError: The temporary folder cannot take it either.

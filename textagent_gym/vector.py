@@ -375,7 +375,7 @@ class LocalGroup:
 
 
 class _RemoteGroup:
-    """A group in a process of its own."""
+    """A group in a separate process."""
 
     def __init__(self, make_env: MakeEnv, numbers: range, mode: AutoresetMode) -> None:
         # A new interpreter: a copy of this one would have its threads and locks, and none of what they wait for.

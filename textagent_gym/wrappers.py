@@ -215,7 +215,7 @@ class History(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
 class ActionFormat(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
     """Takes the command out of an action that may hold a thought.
 
-    An action without a command goes on as the empty command, which every environment of this package answers without
+    An action without a command becomes the empty command, which every environment of this package answers without
     touching the world, and is answered by an observation that says what was expected.
 
     Args:
@@ -265,7 +265,7 @@ class EachTaskOnce(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
     For evaluation by code that knows of no tasks and resets when an episode ends, such as `RecordEpisodeStatistics`,
     vector environments, and `evaluate_policy` of Stable-Baselines3. Seeds draw from a list with repetition.
 
-    - A reset goes on to the next task; where no step was taken, it begins the same task again.
+    - A reset begins the next task; where no step was taken, it begins the same task again.
     - The reset after the last task, with which a vector environment answers the end of its last episode, is idle: it
       repeats the last observation with `info["idle"]` and no task. A step then raises `ResetNeeded`, so that no task is
       counted twice. With several shares, steps idle while other shares are played, for as long as these can need.

@@ -35,7 +35,7 @@ def play_episodes(
         pool: lends the environments. One that raises is replaced, and its episode played again.
         tasks: what to play.
         settings: temperature and limits; at most `env_workers` environments are reset or stepped at the same time.
-        seed: where the temperature is not 0, a number of its own is drawn from it for each turn and sent along.
+        seed: where the temperature is not 0, each turn sends a number drawn from it.
 
     Returns:
         Episodes in the order of `tasks`, without tokens: their arrays are empty, and so are the spans of their turns.

@@ -71,7 +71,7 @@ def exists(index: Tensor) -> Tensor:
 
 
 def first_tokens(index: Tensor) -> Tensor:
-    """Return (N, T) True at the first token of every decision, where a critic judges the state that it is taken in."""
+    """Return (N, T) True at the first token of every decision, where a critic predicts the value of the state."""
     before = torch.cummax(torch.cat([torch.full_like(index[:, :1], -1), index[:, :-1]], dim=1), dim=1).values
     return index > before
 

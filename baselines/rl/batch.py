@@ -117,7 +117,7 @@ def split_by_tokens(lengths: Sequence[int], max_tokens: int, packed: bool = Fals
 
     Args:
         lengths: tokens of each row.
-        max_tokens: of a piece at most; a row longer than that gets a piece of its own.
+        max_tokens: of a piece at most; a longer row gets its own piece.
         packed: a piece costs the sum of its rows (see `logprobs.can_pack`), and not rows times longest row.
 
     Returns:

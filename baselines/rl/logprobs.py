@@ -2,7 +2,7 @@
 
 What costs time and memory is left out where it changes no score:
 
-- Padding. Episodes are laid one after the other into one row, each with positions of its own, and everything but
+- Padding. Episodes are laid one after the other into one row, each with its own positions, and everything but
   attention is one large product of matrices; attention alone sees padded rows (`_attend_within_episodes`). Models that
   look further than attention does (sliding windows, state-space layers) are run on padded rows altogether.
 - What follows the last action of an episode, and episodes without an action.
@@ -57,7 +57,7 @@ class TokenScores:
 
 
 class HasModel(Protocol):
-    """Whatever carries a transformer in `model`: a `Policy`, or a critic of its own."""
+    """Whatever carries a transformer in `model`: a `Policy`, or a separate critic."""
 
     @property
     def model(self) -> PreTrainedModel:

@@ -52,8 +52,8 @@ def run_command(config_type: type[C], train: Callable[[C], TrainResult], descrip
 
 
 def how_to_go_on(out: Path) -> str:
-    """Return how a run that was interrupted goes on, in words."""
+    """Return a sentence on continuing an interrupted run."""
     found = list_checkpoints(out / "checkpoints")
     if found:
-        return f"the same command with --resume goes on from {found[-1].folder}"
+        return f"the same command with --resume continues from {found[-1].folder}"
     return "there is no checkpoint to go on from; --checkpoint-every N writes one every N iterations"

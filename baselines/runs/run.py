@@ -57,7 +57,7 @@ class Run:
 
     Attributes:
         out: its folder.
-        checkpoint: where it goes on, or None for a new run.
+        checkpoint: the state to continue from, or None for a new run.
         log: its metrics, or None in a process that writes nothing.
     """
 
@@ -262,7 +262,7 @@ def open_policy(
         model: `tiny`, a folder or a hub name.
         texts: collects text of the environment, called for a new `tiny` alone.
         config: how long its episodes may grow, which of its weights are trained, its type.
-        checkpoint: where the run goes on; with LoRA, `restore` puts the exact adapter back, the folder holds it merged.
+        checkpoint: the state to continue from; with LoRA, `restore` puts the exact adapter back, the folder holds it merged.
         ranks: the processes of the run; the policy is whole in each of them until `ranks.shard`.
 
     Raises:

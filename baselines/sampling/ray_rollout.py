@@ -92,7 +92,7 @@ class RayWorkers:
         self._kind = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus, scheduling_strategy="SPREAD")(_Player)
         # Kept for actors that are made later; the weights that are trained come with every batch.
         opening = ray.put(_on_cpu(policy)), list(kinds), max_broken, max(1, int(num_cpus)), num_gpus > 0
-        self._seats = [_Seat(self._kind, opening) for _ in range(workers)]
+        self._slots = [_Slot(self._kind, opening) for _ in range(workers)]
         self._batch = 0
 
     def __enter__(self) -> RayWorkers:
@@ -124,44 +124,44 @@ class RayWorkers:
             TrainingError: actors died too often, none found a place, or they were closed before.
         """
         settings.check(training=False)
-        if not self._seats:
+        if not self._slots:
             raise TrainingError("expected workers that are open, got closed ones")
         self._batch += 1
         weights = ray.put(_trained(self._policy))
-        slices = slices_of(len(tasks), len(self._seats), settings.num_envs)
+        slices = slices_of(len(tasks), len(self._slots), settings.num_envs)
         waiting, played = deque(slices), dict[range, list[Episode]]()
         deaths = Counter[range]()
         try:
             while len(played) < len(slices):
-                for seat in self._seats:
-                    if seat.is_idle and waiting:
+                for slot in self._slots:
+                    if slot.is_idle and waiting:
                         part = waiting.popleft()
                         mine = list(tasks[part.start : part.stop])
-                        seat.play(part, self._batch, [weights], mine, settings, tuple(seed), first + part.start)
-                seat = self._next_to_answer()
-                piece, found = seat.part, self._answer_of(seat, deaths)
+                        slot.play(part, self._batch, [weights], mine, settings, tuple(seed), first + part.start)
+                slot = self._next_to_answer()
+                piece, found = slot.part, self._answer_of(slot, deaths)
                 if piece is not None and found is None:
                     waiting.appendleft(piece)
                 elif piece is not None and found is not None:
                     played[piece], num_broken = pickle.loads(found)
                     self.num_broken += num_broken
         except BaseException:
-            for seat in self._seats:
-                if seat.part is not None:  # or its answer would be taken for one of the next batch
-                    seat.restart()
+            for slot in self._slots:
+                if slot.part is not None:  # or its answer would be taken for one of the next batch
+                    slot.restart()
             raise
         return [episode for part in slices for episode in played[part]]
 
     def close(self) -> None:
         """Close every environment, and end the actors."""
-        for seat in self._seats:
-            seat.close()
-        self._seats = []
+        for slot in self._slots:
+            slot.close()
+        self._slots = []
 
-    def _next_to_answer(self) -> _Seat:
-        """Return the seat whose actor answers first, or has died."""
-        busy = {seat.asked: seat for seat in self._seats if seat.asked is not None}
-        is_played = any(seat.part is not None for seat in self._seats)
+    def _next_to_answer(self) -> _Slot:
+        """Return the slot whose actor answers first, or has died."""
+        busy = {slot.asked: slot for slot in self._slots if slot.asked is not None}
+        is_played = any(slot.part is not None for slot in self._slots)
         done, _ = ray.wait(list(busy), num_returns=1, timeout=None if is_played else self._timeout)
         if not done:
             free = ray.available_resources()
@@ -171,29 +171,29 @@ class RayWorkers:
             )
         return busy[done[0]]
 
-    def _answer_of(self, seat: _Seat, deaths: Counter[range]) -> bytes | None:
-        """Return the episode of a seat's actor; None if it was being made, or has died and another one takes its place."""
+    def _answer_of(self, slot: _Slot, deaths: Counter[range]) -> bytes | None:
+        """Return the episode of a slot's actor; None if it was being made, or has died and another one takes its place."""
         try:
-            return seat.answer()
+            return slot.answer()
         except RayTaskError:  # not of the environments or the model, whose errors are answers
             raise
         except RayError as error:
-            self._replace(seat, deaths, error)
+            self._replace(slot, deaths, error)
             return None
 
-    def _replace(self, seat: _Seat, deaths: Counter[range], error: RayError) -> None:
+    def _replace(self, slot: _Slot, deaths: Counter[range], error: RayError) -> None:
         """Put a new actor where one has died."""
         self.num_deaths += 1
-        if seat.part is not None:
-            deaths[seat.part] += 1
-        times = deaths[seat.part] if seat.part is not None else seat.deaths_in_making
+        if slot.part is not None:
+            deaths[slot.part] += 1
+        times = deaths[slot.part] if slot.part is not None else slot.deaths_in_making
         if times > self._max_deaths:
-            what = "being made" if seat.part is None else f"tasks {seat.part.start} to {seat.part.stop - 1}"
+            what = "being made" if slot.part is None else f"tasks {slot.part.start} to {slot.part.stop - 1}"
             raise TrainingError(
                 f"expected at most {self._max_deaths} actors to die over {what}, got one more: {str(error).strip()}"
             ) from error
         _log.warning("a rollout worker has died; another one takes its place")
-        seat.restart()
+        slot.restart()
 
 
 def slices_of(num_tasks: int, workers: int, num_envs: int) -> list[range]:
@@ -212,7 +212,7 @@ def slices_of(num_tasks: int, workers: int, num_envs: int) -> list[range]:
     return [range(start, stop) for start, stop in pairwise(bounds)]
 
 
-class _Seat:
+class _Slot:
     """A place for an actor: one, or the next where it has died.
 
     Attributes:
@@ -307,7 +307,7 @@ class _Player:
     ) -> Answer:
         """Return episodes of the tasks with these weights, and how many environments were replaced.
 
-        Both are pickled: what Ray unpacks by itself lies in its store, and cannot be written to.
+        Both are pickled: what Ray unpacks by itself is in its store, and cannot be written to.
         """
         if batch != self.batch:
             _load(self.policy, ray.get(weights[0]))
@@ -326,7 +326,7 @@ class _Player:
 
 
 def _attempt(call: Callable[[], Any]) -> Answer:
-    """Return the result of a call, or the error that tells a person what to change."""
+    """Return the result of a call, or raise the error that tells the user what to change."""
     try:
         return True, call()
     except BaselinesError as error:

@@ -1,6 +1,6 @@
 """Multi-turn rollouts: a pool of environments, one policy, tokens kept exactly as they were sampled.
 
-Every episode draws from a random stream of its own. What is sampled in it depends on the run's seed and on its number
+Every episode draws from a separate random stream. Its samples depend on the run's seed and on its number
 and on nothing else: not on other episodes, on when it started, or on the process that plays it (up to the
 rounding of the model's arithmetic, which may differ in the last bits between batches).
 """

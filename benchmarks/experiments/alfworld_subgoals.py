@@ -1,8 +1,8 @@
 """Comparison of sub-goals for training in ALFWorld: steps of the shortest remaining plan, or stages of the task.
 
-One policy is cloned from the expert per seed; GRPO goes on from it under each reward, on the same games; all play the same
+SFT on the expert gives one policy per seed; GRPO continues from it under each reward, on the same games; all play the same
 held-out floor plans. The table gives success rates with 95 % bootstrap intervals, and paired differences to the
-cloned policy.
+SFT policy.
 
     python -m benchmarks.experiments.alfworld_subgoals --out alfworld_subgoals
 """
@@ -75,7 +75,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for seed in config.seeds:
         folder = config.out / f"seed-{seed}"
-        cloned = sft.train(
+        tuned = sft.train(
             sft.Config(
                 env_id=ENV_ID,
                 env_kwargs={**OPTIONS, "split": "train"},
@@ -85,13 +85,13 @@ def main() -> None:
                 run=RunSettings(out=folder / "sft", seed=seed),
             )
         )
-        results = {"SFT": play(cloned.policy, config.num_test_games)}
+        results = {"SFT": play(tuned.policy, config.num_test_games)}
         for name, options in REWARDS.items():
             trained = grpo.train(
                 grpo.Config(
                     env_id=ENV_ID,
                     env_kwargs={**OPTIONS, **options, "split": "train"},
-                    model=str(cloned.model_folder),
+                    model=str(tuned.model_folder),
                     num_iterations=config.grpo_iterations,
                     groups_per_batch=config.groups_per_batch,
                     tasks=TaskSettings(num_train_seeds=config.num_train_games),
@@ -108,13 +108,13 @@ def main() -> None:
         (config.out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
 
 
-def figures(result: Evaluation, cloned: Evaluation) -> dict[str, Any]:
-    """Return the success rate with its interval, and the paired difference to the cloned policy with its own."""
+def figures(result: Evaluation, tuned: Evaluation) -> dict[str, Any]:
+    """Return the success rate with its interval, and the paired difference to the SFT policy with its own."""
     return {
         "success_rate": result.success_rate,
         "interval": result.success_interval(),
-        "gain": result.success_rate - cloned.success_rate,
-        "gain_interval": paired_difference_interval(result, cloned),
+        "gain": result.success_rate - tuned.success_rate,
+        "gain_interval": paired_difference_interval(result, tuned),
     }
 
 

@@ -65,7 +65,7 @@ class View(NamedTuple):
     """Knowledge of a player when it decides.
 
     Attributes:
-        first: Its first observation, which tells the quest.
+        first: Its first observation, which states the quest.
         now: Its last one.
         commands: What it can do.
     """
@@ -107,8 +107,8 @@ class SharedPolicy(nn.Module):
 
     def forward(self, views: Sequence[View]) -> tuple[list[Tensor], Tensor]:
         """Log-probabilities (commands of the view,) for each of B views, and values (B,)."""
-        told = self._embed([text for view in views for text in (view.first, view.now)])
-        states = self.state(told.view(len(views), -1))
+        played = self._embed([text for view in views for text in (view.first, view.now)])
+        states = self.state(played.view(len(views), -1))
         commands = self._embed([command for view in views for command in view.commands])
         counts = [len(view.commands) for view in views]
         repeated = states.repeat_interleave(torch.tensor(counts), dim=0)
@@ -253,14 +253,14 @@ def play(
     Returns:
         The decisions, and the rewards (games, rounds) of the team.
     """
-    told = [env.reset(seed=seed) for env, seed in zip(envs, seeds, strict=True)]
-    firsts = [observations for observations, _ in told]
+    played = [env.reset(seed=seed) for env, seed in zip(envs, seeds, strict=True)]
+    firsts = [observations for observations, _ in played]
     decisions: list[Decision] = []
     rewards = np.zeros((len(envs), max(env.max_steps for env in envs)))
     number = 0
     while any(env.agents for env in envs):
         alive = [game for game, env in enumerate(envs) if env.agents]
-        views = [(game, views_of(firsts[game], *told[game])) for game in alive]
+        views = [(game, views_of(firsts[game], *played[game])) for game in alive]
         with torch.no_grad():
             scores, _ = policy([view for _, of_players in views for view in of_players.values()])
         drawn = iter(scores)
@@ -272,7 +272,7 @@ def play(
                 decisions.append(Decision(view, chosen, game, number))
             observations, paid, _, _, infos = envs[game].step(actions)
             rewards[game, number] = next(iter(paid.values()))
-            told[game] = observations, infos
+            played[game] = observations, infos
         number += 1
     return decisions, rewards
 

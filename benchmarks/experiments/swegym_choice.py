@@ -1,6 +1,6 @@
 """Can a policy of a million parameters learn to repair software, when it may choose among edits?
 
-`tiny` learns from a few of the expert's episodes what an action looks like; GRPO goes on from there on
+`tiny` learns from a few of the expert's episodes what an action looks like; GRPO continues from there on
 `SWEGym-Easy-Dense-v0` with `interface="choice"`. The table gives returns and success rates with 95 % bootstrap intervals, of
 a random agent, the clone and what GRPO made of it, on the tasks that GRPO played and on those of a library that it
 never saw.
@@ -76,7 +76,7 @@ def main() -> None:
 def run(config: Config) -> list[dict[str, Any]]:
     """Train, play, and write `table.json` and the learning curve; return the rows of the table."""
     silence_transformers()
-    cloned = sft.train(
+    tuned = sft.train(
         sft.Config(
             env_id=ENV_ID,
             env_kwargs={**OPTIONS, "split": "train"},
@@ -92,7 +92,7 @@ def run(config: Config) -> list[dict[str, Any]]:
         grpo.Config(
             env_id=ENV_ID,
             env_kwargs={**OPTIONS, "split": "train"},
-            model=str(cloned.model_folder),
+            model=str(tuned.model_folder),
             num_iterations=config.grpo_iterations,
             groups_per_batch=config.groups_per_batch,
             tasks=TaskSettings(num_train_seeds=config.num_train_seeds),
@@ -108,7 +108,7 @@ def run(config: Config) -> list[dict[str, Any]]:
         chance = evaluate_agent(RandomChoices(), env, tasks)
         results = {
             "random": chance,
-            "SFT": play(cloned.policy, split, tasks),
+            "SFT": play(tuned.policy, split, tasks),
             "SFT + GRPO": play(trained.policy, split, tasks),
         }
         rows += [{"split": split, "agent": name, **figures(result, chance)} for name, result in results.items()]

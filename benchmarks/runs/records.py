@@ -5,7 +5,7 @@ The folder of a run holds
 - `run.json`: what was asked for (`RunConfig`), written once; a run is resumed with the same or not at all;
 - `sessions.jsonl`: one line each time the run was started: versions of the packages, git revision, machine;
 - `trajectories.jsonl.xz`: one line per episode, in the order in which they ended: a transcript
-  (`baselines.runs.transcripts`) with the keys of `EpisodeRecord`. Every line is an xz stream of its own, so that the file
+  (`baselines.runs.transcripts`) with the keys of `EpisodeRecord`. Every line is a separate xz stream, so that the file
   only ever grows;
 - `episodes.jsonl`: the same without the text, one line per episode, for tables;
 - `unplayed.jsonl`: one line for each attempt at an episode that came to nothing, and why.

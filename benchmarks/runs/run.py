@@ -5,7 +5,7 @@ r"""Plays a suite with an agent, and keeps every episode.
     OPENAI_BASE_URL=http://localhost:8000/v1 python -m benchmarks run --suite core-v0 --agent openai:qwen \
         --agent-kwargs '{"max_tokens": 64}' --workers 8 --out runs/qwen
 
-Started again with the same options, a run that was interrupted goes on where it stopped: what was played is neither
+Started again with the same options, a run that was interrupted continues where it stopped: what was played is neither
 repeated nor lost. Episodes that could not be played (an endpoint that died, an agent that raised) are counted and reported
 at the end; they are not scored, and the same command plays them.
 
@@ -344,9 +344,11 @@ def main() -> None:
     except BaselinesError as error:
         raise SystemExit(f"error: {error}") from error
     except (OSError, BrokenProcessPool) as error:
-        raise SystemExit(f"error: {error}; what was played is kept, and the same command goes on from here") from error
+        raise SystemExit(
+            f"error: {error}; what was played is kept, and the same command continues from here"
+        ) from error
     except KeyboardInterrupt:
-        raise SystemExit("interrupted: the same command goes on from here") from None
+        raise SystemExit("interrupted: the same command continues from here") from None
     sys.stdout.write("\n".join(summary(outcome)) + "\n")
     if outcome.played < outcome.num_episodes:
         raise SystemExit(1)

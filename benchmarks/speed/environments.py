@@ -88,7 +88,7 @@ class Config:
 
 
 def measure(steps: int, tasks: int) -> dict[str, Any]:
-    """Measure all domains and tiers, each in a process of its own.
+    """Measure all domains and tiers, each in a separate process.
 
     Raises:
         SpeedError: a measurement failed; what it said is in the message.

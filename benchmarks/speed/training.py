@@ -17,7 +17,7 @@ Two tables:
    side is shown at the size of micro-batch that it is fastest with. Every advantage differs from 0, because our update
    would leave out the other episodes. The gradient's norm before the first step says whether both computed the same.
 
-How to run (TRL lives in an environment of its own, `python -m venv trl; trl/bin/pip install trl==1.16.0`):
+How to run (TRL lives in a separate environment, `python -m venv trl; trl/bin/pip install trl==1.16.0`):
 
     python -m benchmarks speed-training --trl trl/bin/python
 """

@@ -4,7 +4,13 @@ import pytest
 
 from textagent_gym.envs.alfworld.generation.game_file import package_texts
 from textagent_gym.envs.alfworld.pddl.state import Facts
-from textagent_gym.envs.alfworld.pddl.text_grammar import Bound, Grammar, Scene, UnknownGrammarError, split_task
+from textagent_gym.envs.alfworld.pddl.text_grammar import (
+    Bound,
+    Grammar,
+    GrammarContext,
+    UnknownGrammarError,
+    split_task,
+)
 
 GRAMMAR = r'''
 grammar :: """
@@ -52,7 +58,7 @@ def text(start: str, *facts: tuple[str, ...], grammar: str = GRAMMAR, bound: Bou
     state = Facts(rows, FLUENTS)
     types = {"place": frozenset({"box_1", "bag_1"}), "thing": frozenset({"cup_1", "jug_1", "pan_1"})}
     names = {thing: thing.replace("_", " ") for kind in types.values() for thing in kind}
-    household = Scene(state, types, names, "Your task is to: rest.")
+    household = GrammarContext(state, types, names, "Your task is to: rest.")
     values = ("box_1",) if bound else ()
     return Grammar(grammar, Facts({}, FLUENTS)).renderer(start, bound)(household, values)
 

@@ -78,7 +78,7 @@ def test_an_interruption_says_how_to_go_on(
     (checkpoint / "trainer.pt").touch()
     with pytest.raises(SystemExit):
         run(monkeypatch, tmp_path / "run", interrupt, "--resume")
-    assert f"interrupted: the same command with --resume goes on from {checkpoint}" in capsys.readouterr().err
+    assert f"interrupted: the same command with --resume continues from {checkpoint}" in capsys.readouterr().err
     assert checkpoint.exists()
 
 

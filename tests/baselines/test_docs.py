@@ -132,7 +132,7 @@ def test_no_option_is_named_that_does_not_exist() -> None:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_defaults_of_an_algorithm(name: str) -> None:
-    """The page tells every default that is the algorithm's own, and tells it right."""
+    """The page lists every default that is the algorithm's own, with its value."""
     options, answer = flat(ALGORITHMS[name].Config(env_id=TOY)), defaults_shown(PAGES[name])
     assert answer == {option: written(options[option.removeprefix("--").replace("-", "_")]) for option in answer}
     shared = {option: default for group in GROUPS for option, default in flat(group()).items()}

@@ -103,7 +103,7 @@ def test_reasons_are_cut_behind_a_sentence_or_a_word(text: str, short: str) -> N
 
 
 def adapter_of(policy: Policy, folder: Path, options: peft.PeftConfig) -> peft.PeftModel:
-    """Save a random adapter of a policy, beside the model itself."""
+    """Save a random adapter of a policy, next to the model itself."""
     policy.save(folder / "base")
     base = Policy.load(folder / "base").model
     adapted = peft.get_peft_model(base, options)

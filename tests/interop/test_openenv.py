@@ -1,4 +1,4 @@
-"""OpenEnv: its server, in a process of its own, plays two sessions at once as in process, and keeps its limits and token."""
+"""OpenEnv: its server, in a separate process, plays two sessions at once as in process, and keeps its limits and token."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Session:
 
 @contextlib.contextmanager
 def serving(*options: str, **variables: str) -> Iterator[int]:
-    """Yield the port of a server in a process of its own, which must still be alive at the end."""
+    """Yield the port of a server in a separate process, which must still be alive at the end."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [

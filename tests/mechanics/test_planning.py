@@ -13,7 +13,7 @@ masks = st.integers(0, 2**NUM_FACTS - 1)
 
 @st.composite
 def operators(draw: st.DrawFn) -> list[Operator]:
-    """Return random operators, half of them with their inverse beside them, as doors and boxes have."""
+    """Return random operators, half of them with their inverse, as doors and boxes have."""
     found = []
     for index in range(draw(st.integers(1, 6))):
         needs, gives = draw(masks), draw(masks)
@@ -86,7 +86,7 @@ def test_the_reference_plan_wins_and_remaining_falls_by_one_along_it(problem: Pr
 
 
 def chain(length: int) -> Problem:
-    """Return facts 0..length, each needed for the next, beside as many idle switches as make the space large."""
+    """Return facts 0..length, each needed for the next, and enough idle switches to make the space large."""
     ladder = [Operator(f"climb {i}", 1 << i, 1 << i + 1, 1 << i) for i in range(length)]
     switches = [Operator(f"switch {i}", 1, 1 << length + 1 + i, 0) for i in range(8)]
     goals = [
@@ -129,4 +129,4 @@ def test_a_goal_once_completed_stays_completed() -> None:
     state = problem.successor(problem.successor(1, take), drop)
     assert state == 1 | 8
     assert Planner(problem).remaining(state) == 1
-    assert problem.judge(1, previous=state) == state
+    assert problem.evaluate_goals(1, previous=state) == state

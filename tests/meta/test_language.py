@@ -60,6 +60,15 @@ HOUSE_WORDS = {
     r"Chore|read_errands": "DrawnGoal, read_goals",
     r"class (Turn|Reply|Outcome)\(NamedTuple\)": "StepResult",
     r"Verdict|TaskRecord\b(?!\()|Workshop|num_(aliased|twinned)": "GradingReport, TaskInstance, BugFinder",
+    r"HeldOut|Transcribed": "Evaluator, EpisodeWriter",
+    r"claim_folder|nothing_of|in_pieces|share_of_silent_groups": "write_config, empty_row, score_in_chunks",
+    r"_?Seats?\b|_?seats?\b": "EpisodeRunner, PlayerState, slot",
+    r"Lab\b|Sheet\b": "ExperimentRun, Page",
+    r"Story\b|Speech\b": "CompiledGame, Renderer",
+    r"Situation|situation": "AbstractState, state",
+    r"Looking\(|Placing\(|placings": "ExamineGoal, PlaceGoal",
+    r"Scene\b": "ActionContext, GrammarContext",
+    r"cloned polic|dear\b|at hand": "SFT policy, expensive, available",
 }
 """Pattern -> words of the field to use instead."""
 

@@ -1,4 +1,4 @@
-"""No text is cut with `str.splitlines`, for which eleven characters beside the line feed end a line."""
+"""No text is cut with `str.splitlines`, for which eleven characters other than the line feed end a line."""
 
 import ast
 from pathlib import Path

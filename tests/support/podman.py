@@ -30,7 +30,7 @@ def test_words(words):
 """
 )
 TREE = {**calc.START, calc.TEST_FILE: OLD_TESTS, "src/calc/_fast.so": BINARY}
-"""What the image has in /testbed, beside a git repository and a symbolic link."""
+"""Content of /testbed in the image, without a git repository and a symbolic link."""
 
 PROGRAMS = ("podman", "runc", "debootstrap", "chroot", "tar")
 _CONFIGURATION = """[engine]

@@ -11,7 +11,7 @@ from gymnasium.error import ResetNeeded
 
 
 def seed_of(row: Mapping[str, Any]) -> Any:
-    """Return the seed in a row of a trainer's data set: in a column of its own, or in `extra_info`.
+    """Return the seed in a row of a trainer's data set: in its own column, or in `extra_info`.
 
     Raises:
         ValueError: There is none.
@@ -73,7 +73,7 @@ class Episode:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Return and length of the episode, and its success where the environment tells one."""
+        """Return and length of the episode, and its success where the environment reports one."""
         numbers = {"success": float(self.info["success"])} if "success" in self.info else {}
         return {"episode_return": self.total_reward, "num_steps": float(self.num_steps), **numbers}
 

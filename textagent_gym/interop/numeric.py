@@ -170,7 +170,7 @@ class CommandWords(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """An observation is a row of words for each place of a command: (max_actions, 3 * num_features) float32 of 0 and 1.
 
     The first third of a row says which words, by hash, the command has; the second, which of these the first observation
-    of the episode has, which tells the task; the last, which of these this observation has. A row without a command is 0.
+    of the episode has, which states the task; the last, which of these this observation has. A row without a command is 0.
     A policy that scores every row with the same weights reads what a command says, and can play tasks that it has not met.
 
     Args:

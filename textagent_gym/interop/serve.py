@@ -4,7 +4,7 @@ How to run:
 
     python -m textagent_gym.interop.serve --env-id textagent_gym:TextWorld-Easy-Dense-v0 --max-sessions 32
 
-A session is a WebSocket connection to `/ws` and has an environment of its own; for the messages, see `openenv`. OpenEnv's
+A session is a WebSocket connection to `/ws` and has its own environment; for the messages, see `openenv`. OpenEnv's
 server plays them and limits their number; added here is what it lacks: a token, a limit to the size of a message, an end
 to sessions that say nothing and to requests that are never made, and messages that leave a session as it is where they are
 none of the protocol's. Its other routes and messages make environments outside of any session, and are closed.

@@ -7,7 +7,7 @@
     )
 
 A row of the dataset has `env_class: "textworld-easy"`, a prompt (the rules of the answer, or an empty list) and a `seed`,
-in a column of its own or in `extra_info`. The first observation is added to the prompt as a message of the user, and every
+in its own column or in `extra_info`. The first observation is added to the prompt as a message of the user, and every
 step pays its own reward.
 """
 

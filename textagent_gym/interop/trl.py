@@ -71,7 +71,7 @@ class TextEnvironment:
         try:
             return self._episode.act(str(action))
         except Exception as failure:
-            self._failure = failure  # TRL tells it to the model and trains on; get_reward ends the run
+            self._failure = failure  # TRL reports it to the model and continues; get_reward ends the run
             raise
 
     def get_reward(self) -> float:

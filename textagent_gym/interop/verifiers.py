@@ -91,7 +91,7 @@ class GymTaskset(vf.Taskset[GymTask, GymTasksetConfig]):  # type: ignore[misc]
 
 
 class GymEnvConfig(vf.EnvConfig):  # type: ignore[misc]
-    """The one seat."""
+    """The only player."""
 
     player: vf.AgentConfig = vf.AgentConfig(harness={"id": "null"}, runtime=vf.SubprocessConfig())
     """Who plays; by default the harness without tools, which runs no code and needs no sandbox."""

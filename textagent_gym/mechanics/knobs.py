@@ -38,7 +38,7 @@ class Knobs:
 
 
 def check_integer(name: str, value: Any, low: int, high: int | None = None) -> None:
-    """Raise TypeError unless `value` is an integer, ValueError unless it lies in [low, high]."""
+    """Raise TypeError unless `value` is an integer, ValueError unless it is in [low, high]."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"expected {name} to be an integer, got {value!r}")
     if value < low or (high is not None and value > high):
@@ -47,7 +47,7 @@ def check_integer(name: str, value: Any, low: int, high: int | None = None) -> N
 
 
 def check_number(name: str, value: Any, low: float, high: float | None = None) -> None:
-    """Raise TypeError unless `value` is a number, ValueError unless it lies in [low, high]."""
+    """Raise TypeError unless `value` is a number, ValueError unless it is in [low, high]."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"expected {name} to be a number, got {value!r}")
     if not (value >= low and (high is None or value <= high)):

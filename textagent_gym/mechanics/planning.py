@@ -89,7 +89,7 @@ class Problem:
         return [op for op in self._by_pivot.get(state & self.pivot, ()) if state & op.needs == op.needs]
 
     def successor(self, state: int, operator: Operator) -> int:
-        """Return the state after `operator`, goals judged; `operator` must be applicable."""
+        """Return the state after `operator`, goals evaluated; `operator` must be applicable."""
         after = state & ~operator.deletes | operator.adds
         # Goals are conjunctions of facts that hold, so only a new fact can settle one.
         return self._judge(after) if operator.adds & self._watched else after
@@ -102,7 +102,7 @@ class Problem:
         """Return whether a goal failed before it was completed."""
         return bool(state & self.lost)
 
-    def judge(self, facts: int, previous: int) -> int:
+    def evaluate_goals(self, facts: int, previous: int) -> int:
         """Return the state that holds `facts`, keeping what was latched in `previous`.
 
         For engines that report the world's facts but not which quests were completed on the way.
@@ -175,7 +175,7 @@ class Planner:
     def plan(self, state: int) -> Plan | None:
         """Return a plan from `state`: shortest where the search closes within the budget.
 
-        Past the budget it completes the goals one after the other, nearest first, each by a search of its own; such a
+        Past the budget it completes the goals one after the other, nearest first, each by a separate search; such a
         plan is valid but marked as not proved. None where the game is lost, or where every search ended without a plan.
         """
         if self.problem.is_lost(state):

@@ -128,7 +128,7 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
 
     @abstractmethod
     def _as_met_by(self, own: Any, world: Any) -> Any:
-        """Return `world` with the owner of `own` for its player, goals judged as that player stands."""
+        """Return `world` with the owner of `own` for its player, goals evaluated for that player."""
 
     @abstractmethod
     def _place(self, own: Any) -> Hashable:
@@ -193,7 +193,7 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
         return self._spaces[agent][0]
 
     def action_space(self, agent: str) -> AnyText:
-        """Return strings; each player has a space of its own, so that samples are seeded apart."""
+        """Return strings; each player has its own space, so that samples are seeded apart."""
         return self._spaces[agent][1]
 
     def reset(

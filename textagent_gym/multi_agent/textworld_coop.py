@@ -103,7 +103,7 @@ class TextWorldCoop(TeamEnv[TextWorldTask]):
         if things.room != own.room:
             things.walk(own.room, compiled_game(task).game_map)
         facts = world.state & ~task.ground.own | own.facts
-        state = task.ground.problem.judge(facts, world.state)
+        state = task.ground.problem.evaluate_goals(facts, world.state)
         return replace(world, world=things, state=state, quest_state=state, memory=own.memory)
 
     def _place(self, own: Own) -> Hashable:

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import transformers
-import trl  # lives in an environment of its own
+import trl  # lives in a separate environment
 from datasets import Dataset
 
 from baselines.config.settings import RolloutSettings

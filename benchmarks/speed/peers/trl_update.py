@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-import trl  # lives in an environment of its own
+import trl  # lives in a separate environment
 from datasets import Dataset
 
 Record = dict[str, Any]

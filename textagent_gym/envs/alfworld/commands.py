@@ -50,7 +50,7 @@ def _plain(command: str) -> str:
 
 
 def why_nothing(command: str, game: Game, facts: Facts) -> str:
-    """Why a command that is not admissible did nothing, in a sentence; tells nothing that the player cannot see."""
+    """Why a command that is not admissible did nothing, in a sentence; contains nothing that the player cannot see."""
     plain = _plain(command)
     for form, pattern in _FORMS.items():
         found = pattern.fullmatch(plain)

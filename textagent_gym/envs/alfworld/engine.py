@@ -26,7 +26,7 @@ class NativeEngine:
         """Make `game` the one that `reset` starts."""
         self._game = game
         self.state = game.initial.copy()
-        self._scene = game.scene(self.state)
+        self._scene = game.context(self.state)
         self._start = self.state.mark()
         self._commands: dict[str, Action] = {}
 

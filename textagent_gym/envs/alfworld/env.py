@@ -37,7 +37,7 @@ Subgoals = Literal["steps", "stages"]
 class ALFWorldEnv(TextAgentEnv[AlfworldTask]):
     """Household tasks in the rooms of ALFRED: find a thing, wash, heat or cool it, and put it where it belongs.
 
-    A room has receptacles (cabinets, tables, a fridge) and portable objects in them. What lies in a closed receptacle is
+    A room has receptacles (cabinets, tables, a fridge) and portable objects in them. The content of a closed receptacle is
     not seen before it is opened, so that things have to be looked for. There are two kinds of games:
 
     - **generated** (`ALFWorld-Easy-Dense-v0` and the like): drawn without end in the 120 floor plans that the alfworld
@@ -101,7 +101,7 @@ class ALFWorldEnv(TextAgentEnv[AlfworldTask]):
         subgoals: What is counted as progress: "steps" or "stages".
         strict: Whether only ALFWorld's own wording is understood. By default `put X in/on Y` and `move X to Y` both are,
             whichever the game's grammar has, and capitals, articles and spaces are free.
-        explain: Whether "Nothing happens." goes on to say why.
+        explain: True adds the reason to "Nothing happens."
         backend: What plays the games: "native", or "alfworld", the package itself, which is the reference and plays the rare
             game file whose domain or grammar the native engine does not know.
         **options: The options of every environment, see `textagent_gym.core.TextAgentEnv`; `split` is "train" or "test" for

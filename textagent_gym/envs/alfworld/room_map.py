@@ -18,7 +18,7 @@ def draw_map(facts: Facts, names: Mapping[str, str]) -> str:
     """
 
     def described(thing: str) -> str:
-        """Return an object with its states and what lies in it."""
+        """Return an object with its states and its content."""
         states = [word for predicate, word in _STATES.items() if facts.holds(predicate, thing)]
         held = ", ".join(sorted(map(described, inside.get(thing, []))))
         return " ".join([*states, names.get(thing, thing)]) + (f" [{held}]" if held else "")

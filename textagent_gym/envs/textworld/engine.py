@@ -46,16 +46,16 @@ class CompiledGame:
             if info.desc and key not in (PLAYER, "I")
         }
 
-    def judge(self, state: int, quest_state: int, world: World) -> int:
+    def evaluate_goals(self, state: int, quest_state: int, world: World) -> int:
         """Return the quests as the game itself counts them; `quest_state` is what it counted before.
 
-        That is what was judged of the facts in `state`, except in cooking games, whose facts do not follow the world in
+        These are the goals of the facts in `state`, except in cooking games, whose facts do not follow the world in
         everything.
         """
         if self.game_map.kitchen is None:
             return state
         true = (bit for bit, fact in self.ground.quest_facts if world.holds(fact))
-        return self.ground.problem.judge(sum(true), quest_state)
+        return self.ground.problem.evaluate_goals(sum(true), quest_state)
 
 
 @lru_cache(maxsize=256)
@@ -239,8 +239,8 @@ class NativeEngine:
             self.turns += 1
             return ""
         before = self.score
-        self.state = self._compiled.ground.problem.judge(self.state, self.state)
-        self.quest_state = self._compiled.judge(self.state, self.quest_state, self.world)
+        self.state = self._compiled.ground.problem.evaluate_goals(self.state, self.state)
+        self.quest_state = self._compiled.evaluate_goals(self.state, self.quest_state, self.world)
         self._settle()
         if self._lost:
             return f"{gap}{_LOST}\n\nYou scored {score_text(self)}"

@@ -59,7 +59,7 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
 
     ## Episode end
 
-    Terminated when the game is won or lost (`info["success"]` tells which); truncated after `max_steps`.
+    Terminated when the game is won or lost (see `info["success"]`); truncated after `max_steps`.
 
     ## Knobs
 

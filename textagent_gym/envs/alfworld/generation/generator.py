@@ -56,7 +56,7 @@ class Household:
 
     @property
     def task(self) -> str:
-        """The sentence that tells the task, as ALFWorld tells it."""
+        """The sentence that states the task, in ALFWorld's words."""
         return f"Your task is to: {', and '.join(goal.sentence for goal in self.goals)}."
 
 

@@ -11,7 +11,7 @@ from textagent_gym.envs.alfworld.pddl.parser import Problem, Row, UnknownPddlErr
 from textagent_gym.envs.alfworld.pddl.queries import compile_query
 from textagent_gym.envs.alfworld.pddl.rules import Logic, Rule, Types, logic_of
 from textagent_gym.envs.alfworld.pddl.state import Facts
-from textagent_gym.envs.alfworld.pddl.text_grammar import Scene, split_task
+from textagent_gym.envs.alfworld.pddl.text_grammar import GrammarContext, split_task
 from textagent_gym.envs.alfworld.planning.model import Step
 
 Action = tuple[Rule, Row]
@@ -27,7 +27,7 @@ class Game:
         logic: The compiled domain and grammar.
         types: Type -> objects of that type.
         names: Object -> name.
-        task: The sentence that tells the task.
+        task: The sentence that states the task.
         initial: What is true at the start; to be copied, not changed.
         is_won: Whether the goal holds in a state.
         source: The content that the game was read from.
@@ -52,9 +52,9 @@ class Game:
         """Return the game itself: nothing of it changes."""
         return self
 
-    def scene(self, facts: Facts) -> Scene:
+    def context(self, facts: Facts) -> GrammarContext:
         """Return the parts from which texts about a state are made."""
-        return Scene(facts, self.types, self.names, self.task)
+        return GrammarContext(facts, self.types, self.names, self.task)
 
     def commands(self, facts: Facts) -> dict[str, Action]:
         """Return command -> what it does, of all that can be done in a state.
@@ -84,14 +84,14 @@ class Game:
             words = rule.wording(row)
             command = commands.get(words)
             if command is None:
-                command = commands[words] = rule.command(self.scene(facts), row)
+                command = commands[words] = rule.command(self.context(facts), row)
             found[command] = rule, row
 
     def command_of(self, step: Step) -> str:
         """Return the command that performs a step of a plan."""
         action, values = step
         rule = next(rule for rule in self.logic.rules if rule.name == action)
-        return rule.command(self.scene(self.initial), tuple(values[name] for name in rule.parameters))
+        return rule.command(self.context(self.initial), tuple(values[name] for name in rule.parameters))
 
 
 def read_game(data: Mapping[str, Any]) -> Game:

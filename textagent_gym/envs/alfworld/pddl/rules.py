@@ -18,7 +18,7 @@ from textagent_gym.envs.alfworld.pddl.parser import (
 )
 from textagent_gym.envs.alfworld.pddl.queries import Query, compile_query
 from textagent_gym.envs.alfworld.pddl.state import Facts
-from textagent_gym.envs.alfworld.pddl.text_grammar import Bound, Grammar, Renderer, Scene, UnknownGrammarError
+from textagent_gym.envs.alfworld.pddl.text_grammar import Bound, Grammar, GrammarContext, Renderer, UnknownGrammarError
 
 Types = Mapping[str, frozenset[str]]
 """Type -> objects of that type."""
@@ -80,9 +80,9 @@ class Rule:
             rows = [row for row in rows if row[i] != row[j]]
         return rows
 
-    def command(self, scene: Scene, row: Row) -> str:
+    def command(self, context: GrammarContext, row: Row) -> str:
         """Return the command that performs the action."""
-        return self._template(scene, row)
+        return self._template(context, row)
 
     def apply(self, facts: Facts, types: Types, row: Row) -> None:
         """Make the effects true; where an atom is both deleted and added, it is true afterwards."""

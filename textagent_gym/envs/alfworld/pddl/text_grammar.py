@@ -23,14 +23,14 @@ Bound = tuple[tuple[str, str], ...]
 """(variable, type) of the variables that have a value, in the order in which the values are given."""
 
 
-class Scene(NamedTuple):
+class GrammarContext(NamedTuple):
     """Subject of a text.
 
     Attributes:
         facts: What is true now.
         types: Type -> objects of that type.
         names: Object -> name.
-        task: The sentence that tells the task.
+        task: The sentence that states the task.
     """
 
     facts: Facts
@@ -39,8 +39,8 @@ class Scene(NamedTuple):
     task: str
 
 
-Renderer = Callable[[Scene, Row], str]
-"""`renderer(scene, values)`, with one value for each bound variable."""
+Renderer = Callable[[GrammarContext, Row], str]
+"""`renderer(context, values)`, with one value for each bound variable."""
 
 
 class UnknownGrammarError(ValueError):
@@ -93,7 +93,7 @@ class Grammar:
         parts = [self._symbol(symbol, bound) for symbol in _symbols(text)]
         if len(parts) == 1:
             return parts[0]
-        return lambda scene, values: "".join([part(scene, values) for part in parts])
+        return lambda context, values: "".join([part(context, values) for part in parts])
 
     def _symbol(self, symbol: str, bound: Bound) -> Renderer:
         if symbol.startswith("#"):
@@ -105,11 +105,11 @@ class Grammar:
             expression, condition = _split(symbol[1:-1])
             between = [self.renderer(f"#list_{name}#", bound) for name in ("empty", "separator", "last_separator")]
             return self._list(expression, condition, bound, between=between)
-        return lambda scene, values: symbol
+        return lambda context, values: symbol
 
     def _rule(self, name: str, bound: Bound) -> Renderer:
         if name == "task":
-            return lambda scene, values: scene.task
+            return lambda context, values: context.task
         if name not in self._rules:
             raise UnknownGrammarError(f"expected a rule {name!r}, got none")
         choices: list[tuple[Query | None, Renderer]] = []
@@ -122,10 +122,10 @@ class Grammar:
         else:
             raise UnknownGrammarError(f"expected the rule {name!r} to end with an alternative without condition")
 
-        def render(scene: Scene, values: Row) -> str:
+        def render(context: GrammarContext, values: Row) -> str:
             for query, texts in choices:
-                if query is None or query(scene.facts, scene.types, *values):
-                    return texts(scene, values)
+                if query is None or query(context.facts, context.types, *values):
+                    return texts(context, values)
             raise AssertionError("the last alternative has no condition")
 
         return render
@@ -135,17 +135,17 @@ class Grammar:
         query, found, pick = self._query(literals, types, bound) if literals else (None, bound, [])
         item = self.renderer(expression, found) if expression.startswith("#") else _expression(expression, found)
 
-        def render(scene: Scene, values: Row) -> str:
+        def render(context: GrammarContext, values: Row) -> str:
             rows = [values]
             if query is not None:  # textworld tries the facts of each literal in turn, sorted
-                matches = sorted(query(scene.facts, scene.types, *values))
+                matches = sorted(query(context.facts, context.types, *values))
                 rows = [(*values, *(row[i] for i in pick)) for row in matches]
-            items = [item(scene, row) for row in rows]
+            items = [item(context, row) for row in rows]
             if between is None:
                 return "".join(items)
             if len(items) < 2:
-                return items[0] if items else between[0](scene, values)
-            comma, last = between[1](scene, values), between[2](scene, values)
+                return items[0] if items else between[0](context, values)
+            comma, last = between[1](context, values), between[2](context, values)
             return f"{comma.join(items[:-1])}{last}{items[-1]}"
 
         return render
@@ -168,7 +168,7 @@ class Grammar:
 
 
 def split_task(text: str) -> tuple[str, str]:
-    """Return a grammar without the sentence that tells the task, and that sentence.
+    """Return a grammar without the sentence that states the task, and that sentence.
 
     Raises:
         UnknownGrammarError: There is no such sentence, or it is more than plain words.
@@ -292,13 +292,13 @@ def _expression(source: str, bound: Bound) -> Renderer:
     def compiled(node: ast.expr) -> Renderer:
         match node:
             case ast.Constant(value=str(text)):
-                return lambda scene, values: text
+                return lambda context, values: text
             case ast.BinOp(left=left, op=ast.Add(), right=right):
                 first, second = compiled(left), compiled(right)
-                return lambda scene, values: first(scene, values) + second(scene, values)
+                return lambda context, values: first(context, values) + second(context, values)
             case ast.BoolOp(op=ast.Or(), values=nodes):
                 choices = [compiled(choice) for choice in nodes]
-                return lambda scene, values: next(filter(None, (choice(scene, values) for choice in choices)), "")
+                return lambda context, values: next(filter(None, (choice(context, values) for choice in choices)), "")
             case ast.Name(id=name) if f"?{name}" in places:
                 return _property(places[f"?{name}"], "name")
             case ast.Attribute(value=ast.Name(id=name), attr=attribute) if f"?{name}" in places:
@@ -313,13 +313,13 @@ def _expression(source: str, bound: Bound) -> Renderer:
 
 def _property(place: int, attribute: str) -> Renderer:
     if attribute == "name":
-        return lambda scene, values: scene.names[values[place]]
+        return lambda context, values: context.names[values[place]]
     if attribute == "id":
-        return lambda scene, values: values[place]
+        return lambda context, values: values[place]
     if attribute not in _ARTICLES:
         raise UnknownGrammarError(f"expected a name, an id or an article, got .{attribute}")
     article = _ARTICLES[attribute]
-    return lambda scene, values: article
+    return lambda context, values: article
 
 
 _ARTICLES = {"indefinite": "a", "definite": "the"}

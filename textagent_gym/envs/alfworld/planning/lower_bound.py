@@ -51,7 +51,7 @@ class Estimate:
     def _goal_cost(self, node: AbstractState, goal: Goal, held: str | None, *, alone: bool) -> float:
         """Return a lower bound of the steps that only this goal takes.
 
-        `held` is the thing in hand, if it can be used at once; `alone` tells that all other goals are done.
+        `held` is the thing in hand, if it can be used at once; `alone` means that all other goals are done.
         """
         places, locations = self._model.around(node)
         key = (

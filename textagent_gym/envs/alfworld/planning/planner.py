@@ -49,7 +49,7 @@ class Planner:
     Args:
         facts: The initial state.
         goals: What has to be done.
-        node_budget: Situations that one search may expand before it settles for one goal after the other.
+        node_budget: States that one search may expand before it settles for one goal after the other.
 
     Attributes:
         goals: What has to be done.

@@ -148,7 +148,7 @@ def draft(
 
 
 def give_instructions(game: Game, instructions: Instructions) -> None:
-    """Set how much of the solution the objective tells; every word is textworld's own."""
+    """Set how much of the solution the objective states; every word is textworld's own."""
     if instructions == "goal":
         game.objective = "\nAND\n".join(quest.desc for quest in game.quests if quest.desc)
     elif instructions == "none":

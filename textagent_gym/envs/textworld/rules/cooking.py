@@ -2,7 +2,7 @@
 
 The rules are those of textworld 1.7 (`challenges/tw_cooking/textworld_data/logic*/{food,meal,oven,stove,thing}.twl`). The
 game itself is looser than textworld's own facts about it: it slices milk and counts hands in its own way. So a quest is
-judged by what happened in the world, and the facts follow where they can.
+decided by the events of the world, and the facts follow where they can.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class GroundGame:
     def state(self, facts: Iterable[Proposition], previous: int) -> int:
         """Return the bit mask of the world's `facts`, with the quests completed up to `previous` still completed."""
         known = (self._bits.get(as_fact(fact)) for fact in facts)
-        return self.problem.judge(sum(1 << index for index in known if index is not None), previous)
+        return self.problem.evaluate_goals(sum(1 << index for index in known if index is not None), previous)
 
     def commands(self, state: int) -> tuple[str, ...]:
         """Return the admissible commands in `state`, sorted."""

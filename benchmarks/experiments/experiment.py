@@ -2,7 +2,7 @@
 
     python -m benchmarks experiment algorithms --out docs/experiments/algorithms
 
-The experiments are data in `benchmarks/experiments`. An experiment that was interrupted is continued by the same command,
+The experiments are data in `studies`. An experiment that was interrupted is continued by the same command,
 and one that is half done has a table of what is known. Results are kept in `successes/`, one file for each run, so that
 an experiment can be continued elsewhere without its models. `--num-workers` runs are trained in parallel, each in a
 process of its own, and what they find does not depend on how many there are.
@@ -52,7 +52,16 @@ from benchmarks.experiments.design import (
 from benchmarks.suites.suite import sha256
 
 Name: TypeAlias = Literal[
-    "algorithms", "algorithms_hard", "density", "horizon", "length", "scratch", "settings", "sft_share", "size"
+    "alfworld_subgoals",
+    "algorithms",
+    "algorithms_hard",
+    "density",
+    "horizon",
+    "length",
+    "scratch",
+    "settings",
+    "sft_share",
+    "size",
 ]
 
 GAMES_PER_SEED = 1_000_000

@@ -227,7 +227,7 @@ def read_config(folder: Path) -> RunConfig:
     if wrong:
         raise RecordError(f"expected {SETTINGS} with values in range, got another {', '.join(wrong)}")
     if text != render_config(config):
-        raise RecordError(f"expected {SETTINGS} as a run writes it, got the same in other words")
+        raise RecordError(f"expected {SETTINGS} as a run writes it, got the same values in another spelling")
     return config
 
 
@@ -305,7 +305,7 @@ def read_trajectories(folder: Path, most: int) -> Iterator[EpisodeRecord]:
             played = parse_played(line)
             if played.line() != line + b"\n":
                 raise RecordError(
-                    f"expected line {number} of {path.name} as a run writes it, got the same in other words"
+                    f"expected line {number} of {path.name} as a run writes it, got the same values in another spelling"
                 )
             yield played
 

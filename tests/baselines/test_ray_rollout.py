@@ -30,6 +30,7 @@ from baselines.sampling.environments import EnvPool, Task
 from baselines.sampling.episode import Episode
 from baselines.sampling.ray_rollout import RayWorkers, slices_of
 from baselines.sampling.rollout import rollout
+from tests.support.blocks import run_with_library
 from tests.support.ray_cluster import Nodes, two_nodes
 
 DEADLY = "tests.support.deadly_text_env:DeadlyErrands-v0"
@@ -84,6 +85,18 @@ def change(policy: Policy, seed: int) -> None:
         for weight in policy.model.parameters():
             if weight.requires_grad:
                 weight.add_(torch.randn(weight.shape, generator=generator), alpha=0.05)
+
+
+def test_the_block_of_the_page_runs(nodes: Nodes, policy: Policy, tmp_path: Path) -> None:
+    policy.save(tmp_path / "model")
+    smaller = {
+        "runs/grpo/model": str(tmp_path / "model"),
+        "workers=8, num_cpus=2": "workers=2, num_cpus=0.5",
+        "range(256)": "range(4)",
+        "RolloutSettings()": "RolloutSettings(max_new_tokens=4, max_context_tokens=1024)",
+    }
+    episodes = run_with_library("libraries.md", "with RayWorkers", smaller)["episodes"]
+    assert [episode.seed for episode in episodes] == [0, 1, 2, 3] and all(episode.turns for episode in episodes)
 
 
 @pytest.mark.parametrize("lora_rank", [0, 4])

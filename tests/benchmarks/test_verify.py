@@ -303,7 +303,7 @@ def say_infinity(folder: Path) -> None:
         (link_the_trajectories, "got a link"),
         (drop_the_sessions, "expected whole lines in sessions.jsonl"),
         (drop_the_unplayed, "expected the file unplayed"),
-        (say_it_in_other_words, "line 1 of .* in other words"),
+        (say_it_in_other_words, "line 1 of .* in another spelling"),
         (say_the_settings_in_other_words, "expected run.json as a run writes it"),
         (pickle_the_trajectories, "damaged episode|torn"),
         (say_infinity, "not JSON"),

@@ -23,6 +23,7 @@ import pytest
 
 import textagent_gym  # noqa: F401  # registers the ids
 from tests.interop.test_episode import Parrot
+from tests.support.blocks import run_with_library
 
 openenv = pytest.importorskip("openenv.core", exc_type=ImportError)
 sync_client = pytest.importorskip("websockets.sync.client")
@@ -110,6 +111,12 @@ def impatient() -> Iterator[int]:
 def secret() -> Iterator[int]:
     with serving("--max-sessions", "1", TEXTAGENT_TOKEN=TOKEN) as port:
         yield port
+
+
+def test_the_block_of_the_page_runs(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    result = run_with_library("llm_libraries.md", "GenericEnvClient", {":8000": f":{port}"})["result"]
+    assert (result.observation["text"], result.reward) == in_process(3, ["go east"])[1][:2]
+    assert result.observation["text"] in capsys.readouterr().out
 
 
 def status(port: int, path: str, **headers: str) -> int:

@@ -23,6 +23,7 @@ ray = pytest.importorskip("ray")
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.vector import AutoresetMode
 
+from tests.support.blocks import run_with_library
 from tests.support.ray_cluster import Nodes, two_nodes
 from tests.support.toy import CorridorEnv
 from tests.test_vector import BrittleEnv, StillbornEnv, actions_of, same
@@ -79,6 +80,13 @@ def follow(theirs: TextVectorEnv, ours: TextVectorEnv, before_step: dict[int, An
         infos, over = answered[4], np.logical_or(answered[2], answered[3])
         ends += int(over.sum())
     return ends
+
+
+def test_the_block_of_the_page_runs(nodes: Nodes) -> None:
+    smaller = {"num_envs=64, actors=8, cpus_per_actor=0.5": "num_envs=4, actors=2, cpus_per_actor=0.25", "* 64": "* 4"}
+    played = run_with_library("libraries.md", "make_ray_vector(", smaller)
+    assert played["rewards"].tolist() == [0.0] * 4
+    assert all("src" in observation for observation in played["observations"])
 
 
 @pytest.mark.parametrize("mode", MODES)

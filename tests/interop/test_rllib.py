@@ -19,6 +19,7 @@ from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.tune.registry import register_env
 
+from tests.support.blocks import run_with_library
 from tests.support.eight_games import make_game, report, score
 
 # RLlib registers its environments again with every runner.
@@ -65,6 +66,14 @@ def test_the_runner_of_rllib_plays_it() -> None:
     for episode in episodes:
         assert episode.is_done
         assert len({info["task_id"] for info in episode.get_infos()}) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_ray")
+def test_the_block_of_the_page_runs() -> None:
+    algorithm = run_with_library("libraries.md", "PPOConfig()")["algorithm"]
+    assert algorithm.iteration == 1
+    algorithm.stop()
 
 
 @pytest.mark.slow

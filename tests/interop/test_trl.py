@@ -16,6 +16,7 @@ transformers = pytest.importorskip("transformers")
 
 from trl.chat_template_utils import qwen3_instruct_2507_chat_template  # noqa: E402  # needs what may be absent
 
+from tests.support.blocks import run_with_library  # noqa: E402
 from textagent_gym.interop.trl import TextEnvironment, environment_factory, make_dataset  # noqa: E402
 
 ENV_ID = "textagent_gym:TextWorld-Easy-Dense-v0"
@@ -180,6 +181,22 @@ def test_grpo_takes_steps_and_is_paid_what_the_environment_pays(tmp_path: Path) 
     assert sum(len(actions) for _, actions, _ in seen.rows) >= 48, "the environments were stepped"
     assert len({paid for _, _, paid in seen.rows}) > 1, "some did better than others"
     assert any(not torch.equal(before[name], weight) for name, weight in trainer.model.named_parameters())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_block_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tokenizer = make_tokenizer(prompts_of(make_tokenizer([""]), range(100, 102)))
+    make_model(tokenizer).save_pretrained("model")
+    tokenizer.save_pretrained("model")
+    smaller = {
+        "Qwen/Qwen3-0.6B": "model",
+        "num_generations=8, max_completion_length=4096, max_tool_calling_iterations=12": "num_generations=2, "
+        "per_device_train_batch_size=2, max_completion_length=32, max_tool_calling_iterations=1, max_steps=1, use_cpu=True, "
+        "bf16=False, report_to='none', save_strategy='no'",
+        "range(1000)": "range(4)",
+    }
+    assert run_with_library("llm_libraries.md", "GRPOTrainer", smaller)["trainer"].state.global_step == 1
 
 
 def test_the_schema_of_the_tool_is_what_the_model_reads() -> None:

@@ -69,7 +69,7 @@ class Guard:
             if not hmac.compare_digest(shown, self._token.encode()):
                 return 401, "expected the token of this server, got another one or none"
         elif b"origin" in headers:  # any page that is open on this machine could reach a server on localhost
-            return 403, "expected a client that is no browser, got a request from a page"
+            return 403, "expected a client other than a browser, got a request from a page"
         if scope["path"] not in OPEN_ROUTES[scope["type"]] or scope.get("method", "GET") != "GET":
             return 404, f"expected {', '.join(sorted(OPEN_ROUTES[scope['type']]))}, got {scope['path']}"
         if scope.get("query_string"):  # by one, OpenEnv joins a connection to somebody's session

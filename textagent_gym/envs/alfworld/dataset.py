@@ -110,7 +110,7 @@ def _index(folder: Path, split: RealSplit, changed: int) -> tuple[Entry, ...]:
             keep(path, json.dumps([asdict(entry) for entry in entries]).encode())
     if not entries:
         raise FileNotFoundError(
-            f"expected games ({GAME_FILE}) in {folder}, found not one that can be played: run `alfworld-download`"
+            f"expected games ({GAME_FILE}) in {folder}, found no playable one: run `alfworld-download`"
         )
     return entries
 

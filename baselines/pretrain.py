@@ -131,7 +131,7 @@ class Config:
 
 
 @dataclass(frozen=True)
-class Played:
+class PlayedEpisode:
     """One episode of one player, in words.
 
     Attributes:
@@ -210,7 +210,7 @@ def read_worlds(path: Path) -> list[dict[str, Any]]:
     return list(worlds)
 
 
-def play_all(config: Config, worlds: list[dict[str, Any]]) -> list[Played]:
+def play_all(config: Config, worlds: list[dict[str, Any]]) -> list[PlayedEpisode]:
     """Play all episodes in several processes; parts that an interrupted run has left in `out`/play are read again."""
     folder = config.play_folder or config.run.out / "play"
     claim_play(folder, config, worlds)
@@ -260,16 +260,16 @@ def _play_part(part: range, config: Config, worlds: list[dict[str, Any]], folder
     write_whole(_part_file(folder, part), "".join(lines))
 
 
-def _read_part(path: Path) -> Iterator[Played]:
+def _read_part(path: Path) -> Iterator[PlayedEpisode]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             fields = json.loads(line)
-            yield Played(
+            yield PlayedEpisode(
                 **{**fields, "observations": tuple(fields["observations"]), "actions": tuple(fields["actions"])}
             )
 
 
-def play(number: int, config: Config, worlds: list[dict[str, Any]]) -> Played:
+def play(number: int, config: Config, worlds: list[dict[str, Any]]) -> PlayedEpisode:
     """Play episode `number`: its world, options, player and choices are functions of the run's seed and of it.
 
     Raises:
@@ -299,14 +299,14 @@ def play(number: int, config: Config, worlds: list[dict[str, Any]]) -> Played:
                 break
     finally:
         env.close()
-    return Played(index, kind, seed, success, tuple(observations), tuple(actions))
+    return PlayedEpisode(index, kind, seed, success, tuple(observations), tuple(actions))
 
 
 def _drawn(value: Any, rng: np.random.Generator) -> Any:
     return value[int(rng.integers(len(value)))] if isinstance(value, list) else value
 
 
-def make_policy(config: Config, worlds: Sequence[dict[str, Any]], played: Sequence[Played]) -> Policy:
+def make_policy(config: Config, worlds: Sequence[dict[str, Any]], played: Sequence[PlayedEpisode]) -> Policy:
     """Return a new policy whose tokenizer is trained on a sample of the episodes."""
     chosen = random.Random(config.run.seed).sample(range(len(played)), min(NUM_TEXT_EPISODES, len(played)))
     texts = [text for row in chosen for text in (*played[row].observations, *played[row].actions)]
@@ -324,7 +324,7 @@ def make_policy(config: Config, worlds: Sequence[dict[str, Any]], played: Sequen
     return Policy(model, tokenizer)
 
 
-def encode(policy: Policy, played: Sequence[Played], config: Config) -> tuple[list[Episode], list[Episode]]:
+def encode(policy: Policy, played: Sequence[PlayedEpisode], config: Config) -> tuple[list[Episode], list[Episode]]:
     """Return the episodes for training and those for validation, without those that are too long."""
     every = max(2, round(1 / config.validation_share)) if config.validation_share else len(played) + 1
     training: list[Episode] = []
@@ -398,12 +398,12 @@ def save_half(policy: Policy, folder: Path) -> None:
 def data_card(
     config: Config,
     worlds: Sequence[dict[str, Any]],
-    played: Sequence[Played],
+    played: Sequence[PlayedEpisode],
     training: Sequence[Episode],
     records: Sequence[Record],
 ) -> str:
     """Return the data card: what was played by whom, how much was learned from, and the command."""
-    rows: dict[tuple[int, str], list[Played]] = defaultdict(list)
+    rows: dict[tuple[int, str], list[PlayedEpisode]] = defaultdict(list)
     for one in played:
         rows[one.world, one.player].append(one)
     table = [

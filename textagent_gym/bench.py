@@ -23,19 +23,28 @@ class Stopwatch:
 
     Where two engines are timed in one process, the collector would charge one for what the other keeps.
 
+    Args:
+        clock: Returns seconds.
+        synchronise: Waits for a device.
+
     Attributes:
         seconds: One figure a block.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.perf_counter, synchronise: Callable[[], None] = lambda: None
+    ) -> None:
+        self._clock, self._synchronise = clock, synchronise
         self.seconds: list[float] = []
 
     def __enter__(self) -> None:
         gc.disable()
-        self._started = time.perf_counter()
+        self._synchronise()
+        self._started = self._clock()
 
     def __exit__(self, *_: object) -> None:
-        self.seconds.append(time.perf_counter() - self._started)
+        self._synchronise()
+        self.seconds.append(self._clock() - self._started)
         gc.enable()
 
 

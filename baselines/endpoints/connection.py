@@ -81,7 +81,7 @@ class ConnectionSettings:
             check_at_least(name, getattr(self, name), 0)
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
     """The body of an answer of status 200, and the number of retries that it took."""
 
     content: bytes
@@ -141,7 +141,7 @@ class Connection:
         shown = got if len(got) <= 300 else got[:300] + " ..."
         return kind(self.redact(f"expected an answer from {self.url}, got ") + shown + hint)
 
-    def post(self, body: Mapping[str, Any]) -> Answer:
+    def post(self, body: Mapping[str, Any]) -> HttpResponse:
         """Send a request until it is answered.
 
         Raises:
@@ -153,7 +153,7 @@ class Connection:
             self._take_turn()
             self._count(bool(retries.history))
             try:
-                return Answer(self._attempt(body), len(retries.history))
+                return HttpResponse(self._attempt(body), len(retries.history))
             except _TransientError as error:
                 if not retries.total:
                     raise EndpointError(f"{error}, after {len(retries.history)} retries") from None

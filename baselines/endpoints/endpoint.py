@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Any
 
 from baselines.config.settings import JsonObject, check_at_least
-from baselines.endpoints.connection import Answer, Connection, ConnectionSettings, server_message
+from baselines.endpoints.connection import Connection, ConnectionSettings, HttpResponse, server_message
 from baselines.errors import ConfigError, EndpointError
 from baselines.sampling.conversations import with_tool_calls
 
@@ -177,7 +177,7 @@ class Endpoint:
             self._used += used
         return Reply(text, finish_reason, used + Usage(1 + answer.num_retries, answer.num_retries))
 
-    def _post(self, body: dict[str, Any]) -> Answer:
+    def _post(self, body: dict[str, Any]) -> HttpResponse:
         """Send a body with the settings' further fields, once more where the server has another name for the limit."""
         sent = {name: value for name, value in (body | self._settings.extra_body).items() if value is not None}
         try:

@@ -41,7 +41,7 @@ except ImportError as error:
     raise DependencyNotInstalled("expected Ray: pip install 'textagent-gym[ray]'") from error
 
 Weights: TypeAlias = dict[str, Tensor]
-Answer: TypeAlias = tuple[bool, Any]
+WorkerResult: TypeAlias = tuple[bool, Any]
 
 _log = logging.getLogger(__name__)
 
@@ -284,7 +284,7 @@ class _Player:
 
     def open(
         self, policy: Policy, kinds: list[tuple[str, EnvKwargs]], max_broken: int, num_threads: int, on_gpu: bool
-    ) -> Answer:
+    ) -> WorkerResult:
         """Make the first environments."""
         silence_transformers()
         torch.set_num_threads(num_threads)
@@ -304,7 +304,7 @@ class _Player:
         settings: RolloutSettings,
         seed: tuple[int, ...],
         first: int,
-    ) -> Answer:
+    ) -> WorkerResult:
         """Return episodes of the tasks with these weights, and how many environments were replaced.
 
         Both are pickled: what Ray unpacks by itself is in its store, and cannot be written to.
@@ -325,7 +325,7 @@ class _Player:
         self.pool.close()
 
 
-def _attempt(call: Callable[[], Any]) -> Answer:
+def _attempt(call: Callable[[], Any]) -> WorkerResult:
     """Return the result of a call, or raise the error that tells the user what to change."""
     try:
         return True, call()

@@ -24,17 +24,16 @@ How to run (TRL lives in a separate environment, `python -m venv trl; trl/bin/pi
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,6 +61,7 @@ from baselines.sampling.environments import EnvPool, Task, collect_texts
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout
 from benchmarks.speed.peers.generate_rollout import generate_rollout
+from textagent_gym.bench import Stopwatch
 
 TRL_SCRIPT = Path(__file__).parent / "peers" / "trl_update.py"
 
@@ -157,51 +157,10 @@ class UpdateSpeed:
     by_size: dict[str, float]
 
 
-@dataclass
-class Stopwatch:
-    """Takes the time of each `with` block, without the garbage collector.
-
-    Attributes:
-        clock: returns seconds.
-        synchronise: waits for the device.
-        seconds: one figure a block.
-    """
-
-    clock: Callable[[], float]
-    synchronise: Callable[[], None]
-    seconds: list[float] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, config: Config) -> Stopwatch:
-        """Return one that measures as the configuration says."""
-        clock = time.process_time if config.cpu_seconds else time.perf_counter
-        return cls(clock, torch.cuda.synchronize if config.device.startswith("cuda") else lambda: None)
-
-    def __enter__(self) -> None:
-        gc.disable()
-        self.synchronise()
-        self._started = self.clock()
-
-    def __exit__(self, *_: object) -> None:
-        self.synchronise()
-        self.seconds.append(self.clock() - self._started)
-        gc.enable()
-
-
-class Played(Protocol):
-    """Record of an episode that both loops give."""
-
-    @property
-    def num_turns(self) -> int:
-        """Steps of the environment."""
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of the whole episode."""
-
-    @property
-    def num_action_tokens(self) -> int:
-        """Tokens that the policy sampled."""
+def stopwatch(config: Config) -> Stopwatch:
+    """Return one that measures as the configuration says, and waits for a GPU."""
+    clock = time.process_time if config.cpu_seconds else time.perf_counter
+    return Stopwatch(clock, torch.cuda.synchronize if config.device.startswith("cuda") else lambda: None)
 
 
 def measure_rollouts(
@@ -209,9 +168,9 @@ def measure_rollouts(
 ) -> list[RolloutSpeed]:
     """Play the tasks with both loops in turn, `config.rounds` times each after one that does not count."""
     torch.manual_seed(0)
-    ours, theirs = Stopwatch.of(config), Stopwatch.of(config)
-    ours_played: list[Played] = []
-    theirs_played: list[Played] = []
+    ours, theirs = stopwatch(config), stopwatch(config)
+    ours_played: list[_Summary] = []
+    theirs_played: list[_Summary] = []
     for number in range(config.rounds + 1):
         with ours:
             episodes = rollout(policy, pool, tasks, settings, (0, number))
@@ -219,7 +178,7 @@ def measure_rollouts(
             conversations = generate_rollout(policy, pool, tasks, settings)
         if number:
             ours_played += map(_Summary.of, episodes)
-            theirs_played += conversations
+            theirs_played += [_Summary(one.num_turns, one.num_tokens, one.num_action_tokens) for one in conversations]
     return [
         _rollout_speed("this project", ours, ours_played, len(tasks)),
         _rollout_speed("model.generate", theirs, theirs_played, len(tasks)),
@@ -272,7 +231,7 @@ def measure_our_update(
             batch = collate(episodes, learner.policy.pad_token_id, learner.policy.device)
             values = torch.from_numpy(advantages).to(learner.policy.device)
             batch = batch.with_columns(advantages=values[:, None] * batch.action_mask)
-            watch, norms = Stopwatch.of(config), []
+            watch, norms = stopwatch(config), []
             for number in learner.iterations():
                 with watch:
                     norms.append(update_policy(learner, batch, number, trained)["train/grad_norm"])
@@ -382,7 +341,7 @@ class _Summary:
         return cls(len(episode.turns), episode.num_tokens, episode.num_action_tokens)
 
 
-def _rollout_speed(name: str, watch: Stopwatch, played: Sequence[Played], num_episodes: int) -> RolloutSpeed:
+def _rollout_speed(name: str, watch: Stopwatch, played: Sequence[_Summary], num_episodes: int) -> RolloutSpeed:
     seconds = statistics.median(watch.seconds[1:])
     return RolloutSpeed(
         name=name,

@@ -17,10 +17,10 @@ from textagent_gym.envs.textworld.parser.tokens import (
     OWNED,
     SPOKEN,
     THERE,
-    Answer,
     Descriptors,
     Fault,
     Memory,
+    ParserReply,
     Question,
     Reading,
 )
@@ -146,12 +146,12 @@ class NounReader:
             return matches[0]
         raise self._ask_which(matches, slot) if typed else self._ask_what(slot, reading)
 
-    def _ask_which(self, matches: list[str], slot: str) -> Answer:
+    def _ask_which(self, matches: list[str], slot: str) -> ParserReply:
         named = [self.game_map.the(match) for match in matches]
         text = f"Which do you mean, {', '.join(named[:-1])} or {named[-1]}?"
-        return Answer(text, self._question(self.typed, self.match_from, slot in MULTIPLE))
+        return ParserReply(text, self._question(self.typed, self.match_from, slot in MULTIPLE))
 
-    def _ask_what(self, slot: str, reading: Reading) -> Answer:
+    def _ask_what(self, slot: str, reading: Reading) -> ParserReply:
         """Ask for a noun that is missing; what was inferred so far counts as typed."""
         said = self._so_far(self._spoken_pattern(reading, 1, self.place))
         glued = list(self.typed)
@@ -167,7 +167,7 @@ class NounReader:
                     if part in self.pronouns.values():
                         glued.append("it")
         text = f"{'Whom' if slot == 'creature' else 'What'} do you want to {said}?"
-        return Answer(text, self._question(tuple(glued), len(glued), None))
+        return ParserReply(text, self._question(tuple(glued), len(glued), None))
 
     def _question(self, words: tuple[str, ...], place: int, takes_all: bool | None) -> Question:
         return Question(words, place, takes_all, self.strategy, tuple(self.alternatives))

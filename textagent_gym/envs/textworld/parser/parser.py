@@ -18,12 +18,12 @@ from textagent_gym.envs.textworld.parser.tokens import (
     MAX_WORDS,
     ME,
     PRONOUNS,
-    Answer,
     Command,
     Descriptors,
     Fault,
     LineFails,
     Memory,
+    ParserReply,
     Reading,
     tokenise,
 )
@@ -70,7 +70,7 @@ class Parser:
             attempt.strategy, attempt.alternatives = question.strategy, list(question.alternatives)
         try:
             command = attempt.command()
-        except Answer as answer:
+        except ParserReply as answer:
             self.memory = Memory(tuple(attempt.pronouns.items()), answer.question, attempt.partial)
             return answer.text
         self.memory = Memory(tuple(attempt.pronouns.items()), None, attempt.partial)
@@ -83,7 +83,7 @@ class _Attempt(NounReader):
     # The line as a whole.
 
     def command(self) -> Command:
-        """Return the command, or an `Answer`."""
+        """Return the command, or an `ParserReply`."""
         verb, verbs = self.words[0], self.game_map.grammar.verbs
         if verb not in verbs:
             direction = self._direction()
@@ -111,7 +111,7 @@ class _Attempt(NounReader):
             count += 1
         if count < len(self.words):
             understood = " ".join((self.words[0], *self.partial))
-            raise Answer(f"I only understood you as far as wanting to (go) {understood}.")
+            raise ParserReply(f"I only understood you as far as wanting to (go) {understood}.")
         return Command("go", (first[0],))
 
     def _try(self, reading: Reading) -> Command:
@@ -391,23 +391,23 @@ class _Attempt(NounReader):
                     fault = Fault.GONE
         return max(fault, reading.fault)
 
-    def _complaint(self, fault: Fault) -> Answer:
+    def _complaint(self, fault: Fault) -> ParserReply:
         if fault == Fault.UP_TO:
-            return Answer(f"I only understood you as far as wanting to {self._so_far(self.partial)}.")
+            return ParserReply(f"I only understood you as far as wanting to {self._so_far(self.partial)}.")
         if fault == Fault.VAGUE or (fault == Fault.GONE and self.pronoun_failed and self.pronoun_failed[1] is None):
             word = self.pronoun_failed[0] if self.pronoun_failed else "it"
-            return Answer(f"I'm not sure what '{word}' refers to.")
+            return ParserReply(f"I'm not sure what '{word}' refers to.")
         if fault == Fault.GONE and self.pronoun_failed and self.pronoun_failed[1]:
             word, _ = self.pronoun_failed
-            return Answer(f"You can't see '{word}' (nothing) at the moment.")
+            return ParserReply(f"You can't see '{word}' (nothing) at the moment.")
         if fault == Fault.TOO_FEW:
             if self.had == 0:
-                return Answer("None of those is available.")
+                return ParserReply("None of those is available.")
             be = "is" if self.had == 1 else "are"
-            return Answer(f"Only {NUMBER_WORDS[self.had]} of those {be} available.")
+            return ParserReply(f"Only {NUMBER_WORDS[self.had]} of those {be} available.")
         if fault == Fault.NOTHING:
-            return Answer(self._nothing())
-        return Answer(_MESSAGES[fault])
+            return ParserReply(self._nothing())
+        return ParserReply(_MESSAGES[fault])
 
     def _nothing(self) -> str:
         action, second = self.barren

@@ -100,7 +100,7 @@ class LineFails(Exception):  # noqa: N818  a way through the readings, not an er
     """This reading of the verb does not fit."""
 
 
-class Answer(Exception):  # noqa: N818
+class ParserReply(Exception):  # noqa: N818
     """The parser stops and says something."""
 
     def __init__(self, text: str, question: Question | None = None) -> None:

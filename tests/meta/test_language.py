@@ -69,6 +69,8 @@ HOUSE_WORDS = {
     r"Looking\(|Placing\(|placings": "ExamineGoal, PlaceGoal",
     r"Scene\b": "ActionContext, GrammarContext",
     r"cloned polic|dear\b|at hand": "SFT policy, expensive, available",
+    r"anew\b|beside\b": "again; next to, in addition to",
+    r"\.judge\(|def judge\b": "evaluate_goals, grade",
 }
 """Pattern -> words of the field to use instead."""
 

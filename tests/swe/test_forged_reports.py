@@ -1,4 +1,4 @@
-"""A report can be forged by whoever runs beside the runner: the host reads any bytes, and takes only what it would write."""
+"""Code in the runner's process can forge a report: the host reads any bytes, and accepts only what it would write."""
 
 import hashlib
 import hmac

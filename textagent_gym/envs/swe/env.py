@@ -40,7 +40,7 @@ SUBMIT_MARK = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 
 
 class SWEGymEnv(TextAgentEnv[SweTask]):
-    """Software repair: real Python projects with bugs in them, their own tests to judge, no container engine needed.
+    """Software repair: real Python projects with bugs, graded by their own tests, without a container engine.
 
     A task is a repository whose tests fail. The agent reads, edits and tests it with tools, with a shell, or by choosing
     among edits on offer, and submits. There are four origins:
@@ -101,7 +101,7 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         reward_density: Share of the sub-goals that pay when reached; default 0.
         hint_level: 0 nothing, 1 also the files with bugs, 2 also the functions, 3 also the failing tests, 4 also the kind of
             each bug.
-        tests_visible: Whether the tests that judge are among the files. Without, their files are missing, or are as they
+        tests_visible: Whether the grading tests are among the files. Without, their files are missing, or are as they
             were before the repair that brought them.
         rebase: Whether rows of `tasks` that live in an image are moved to the nearest earlier source distribution, when they
             are played first: see `textagent_gym.envs.swe.sources.rebase`. Scores on them are not those of the data set.

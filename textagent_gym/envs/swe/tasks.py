@@ -35,7 +35,7 @@ class PreparedTask:
         instance: The task.
         test_spec: What decides it.
         visible: The tree that the agent sees, tests included.
-        hidden: The same without the tests that the repair is judged by.
+        hidden: The same without the grading tests.
         edits: The reference repair, or None where it changes binary files.
         num_files: Source files of the repository.
     """

@@ -48,12 +48,12 @@ class Copy(NamedTuple):
     Attributes:
         name: Its name, which begins with "test".
         taken: The change that is made, by its number; None for a faithful copy.
-        beside: The change of the same place whose value stands beside, or None for what stands in the test.
+        other: The change of the same place with the other value of the pair, or None for the test's own value.
     """
 
     name: str
     taken: int | None
-    beside: int | None
+    other: int | None
 
 
 def functions_of(source: str, name: str) -> tuple[str, ...]:
@@ -140,13 +140,13 @@ def _functions(source: str) -> dict[str, _Function]:
 def _copied(node: _Function, made: Copy, pool: Sequence[ast.Constant], lots: random.Random) -> _Function:
     new = copy.deepcopy(node)
     new.name = made.name
-    chosen = made.beside if made.taken is None else made.taken
+    chosen = made.other if made.taken is None else made.taken
     if chosen is None:
         return new
     alterations = _alterations(new)
     site = alterations[chosen][0]
     # Which of the two values of a site stands where: 0 for the test's own.
-    pair = [0 if one is None else 1 + alterations[one][1] for one in (made.taken, made.beside)]
+    pair = [0 if one is None else 1 + alterations[one][1] for one in (made.taken, made.other)]
     rng = random.Random(f"{node.name} {site.number}")  # noqa: S311 (the same changes at each call)
     if site.value is not None:
         _change_value(site, pool, rng, _Choice(pair, lots))
@@ -159,7 +159,7 @@ class _Choice:
     """An expression that takes one of two, of all that could stand in a place.
 
     Args:
-        pair: Numbers of what is taken, and of what stands beside it.
+        pair: Numbers of the value that is taken, and of the other one.
         lots: Their order.
     """
 
@@ -167,8 +167,8 @@ class _Choice:
         self._pair, self._lots = pair, lots
 
     def __call__(self, *options: ast.expr) -> ast.expr:
-        taken, beside = self._pair
-        order = [taken, beside]
+        taken, other = self._pair
+        order = [taken, other]
         self._lots.shuffle(order)
         both: list[ast.expr] = [options[number] for number in order]
         return ast.Subscript(ast.List(both, ast.Load()), ast.Constant(order.index(taken)), ast.Load())

@@ -178,7 +178,7 @@ def run_grading(test_spec: TestSpec, counted: Mapping[str, bytes | None], sandbo
     try:
         grading_report = _graded(test_spec, pristine, sandbox)
     except UnwritableTreeError as error:
-        grading_report = replace(unchanged(test_spec), reason=f"the tests cannot be laid beside the source: {error}")
+        grading_report = replace(unchanged(test_spec), reason=f"the tests cannot be added to the source: {error}")
     return replace(grading_report, flags=flags)
 
 
@@ -386,7 +386,7 @@ def gold_run(
     failed_copies = {test for test in guards.must_fail if report.outcomes.get(test) == "failed"}
     failed_names = {(test.partition("::")[2]) for test in failed_copies}
     with_must_fail_copy = {test for test in passed if test.partition("::")[2] in failed_names}
-    # A test that the copies disturb (one whole run must agree with the other) is no test to judge by.
+    # A test that the copies disturb (one whole run must agree with the other) is not used for grading.
     found = GoldRun(
         passed=frozenset(passed & report.passed),
         with_renamed_copy=frozenset(with_renamed_copy),

@@ -1,7 +1,7 @@
 """The tests' own runtime: pytest and its dependencies, copied from this installation, and nothing else of it.
 
-Some projects' tests need more: those wheels are installed beside pytest, each named with its version. No dependency of
-theirs comes along, so that nothing gets there by itself, least of all another version of the code under repair.
+Some projects' tests need more: those wheels are installed, too, each named with its version. Their dependencies are
+not, so that nothing gets there by itself, least of all another version of the code under repair.
 """
 
 from __future__ import annotations

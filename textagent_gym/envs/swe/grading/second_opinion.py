@@ -99,7 +99,7 @@ def draw(challenges: Sequence[Challenge], tests: Mapping[str, bytes], rng: rando
 def _cycle(
     alterations: Sequence[int], where: Sequence[int], most: int, rng: random.Random
 ) -> list[tuple[int | None, int | None]]:
-    """Return for each copy the change that it takes and the one beside: all of one place, each as often as any other.
+    """Return for each copy the change that it takes and the other of its pair: all of one place, each equally often.
 
     Args:
         alterations: The changes that a repaired tree fails.

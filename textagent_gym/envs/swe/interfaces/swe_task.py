@@ -51,7 +51,7 @@ def make_swe_task(
         interface: What an action is.
         size: Tools or edits on offer.
         hint_level: How much the first observation gives away.
-        tests_visible: Whether the tests that judge are among the files.
+        tests_visible: Whether the grading tests are among the files.
         protection: What protects the host.
         in_image: Whether the task is played in its container image.
     """

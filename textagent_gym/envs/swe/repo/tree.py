@@ -61,7 +61,7 @@ _TEST_FOLDERS = {"test", "tests", "testing", "test_utils"}
 
 
 def is_test(path: str) -> bool:
-    """Return whether a file decides what the tests say: tests, what lies beside them, and what steers pytest or Python."""
+    """Return whether a file affects the tests: tests, files of their folders, and configuration of pytest or Python."""
     *folders, name = PurePosixPath(path).parts
     if set(folders) & _TEST_FOLDERS or name in _STEERING:
         return True

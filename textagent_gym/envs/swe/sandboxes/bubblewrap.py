@@ -292,7 +292,7 @@ def _view(as_root: bool) -> tuple[str, ...]:
 
 
 def _links(folder: str) -> list[str]:
-    """Return a folder of nothing but links, as /usr/lib64 often is, costs less when they are made anew."""
+    """Return a folder of nothing but links, as /usr/lib64 often is, costs less when they are made again."""
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     if len(entries) > 20 or not all(entry.is_symlink() for entry in entries):
         return []

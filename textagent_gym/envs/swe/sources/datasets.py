@@ -7,7 +7,7 @@
 | SWE-bench, rows of swebench 5 | in the row | in the row |
 | SWE-smith | `image_name` of the row | made here, for Python: pytest on the files of the tests |
 
-All images hold the repository in `/testbed`, and a conda environment `testbed` beside it.
+All images hold the repository in `/testbed`, and have a conda environment `testbed`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ UNSTEADY: dict[str, tuple[str, ...]] = {
     "cachetools": ("tests/test_threading.py",),
     "sqlparse": ("tests/test_dos_prevention.py",),
 }
-"""Project -> test files that look at the clock, and so fail on a busy machine; they judge nothing."""
+"""Project -> test files that look at the clock, and so fail on a busy machine; they are not used."""
 
 
 CHANCY_BUGS: dict[str, tuple[str, ...]] = {"cachetools": ("RRCache.__delitem__", "RRCache.popitem")}
@@ -80,7 +80,7 @@ def project_tree(project: Project) -> Tree:
 
 @functools.lru_cache(maxsize=128)
 def installed_tree(sdist: Sdist) -> Tree:
-    """Return the tree of an archive with a `.dist-info` folder beside its code, so that it can ask for its own version."""
+    """Return the tree of an archive with a `.dist-info` folder next to its code, so that it can ask for its own version."""
     tree = dict(sdist_tree(sdist))
     if "PKG-INFO" in tree:
         tree[f"{sdist.project.replace('-', '_')}-{sdist.version}.dist-info/METADATA"] = tree["PKG-INFO"]

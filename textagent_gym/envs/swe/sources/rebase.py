@@ -252,7 +252,7 @@ def _files_to_run(instance: TaskInstance, gold: Tree) -> list[str]:
     """Return the files of the row's tests that there are.
 
     Raises:
-        ValueError: One of a test that the repair is judged by is missing.
+        ValueError: One of a grading test is missing.
     """
     for path in test_files(instance.FAIL_TO_PASS):
         if path not in gold:

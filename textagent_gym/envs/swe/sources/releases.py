@@ -8,31 +8,20 @@ from __future__ import annotations
 
 import functools
 import re
-import time
 from collections.abc import Mapping
-from typing import Any
 
-from textagent_gym.envs.swe.grading.grader import gold_run
-from textagent_gym.envs.swe.grading.pytest_runs import run_tests
-from textagent_gym.envs.swe.repo.patches import make_patch, num_hunks
+from textagent_gym.envs.swe.repo.patches import make_patch
 from textagent_gym.envs.swe.repo.text import shown_lines
 from textagent_gym.envs.swe.repo.tree import (
     Tree,
     is_source,
     is_test,
     patch_texts,
-    source_files,
     texts,
-    with_changes,
 )
-from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sources.projects import installed_tree, read_index, steady
 from textagent_gym.envs.swe.sources.sdists import sdist_tree
-from textagent_gym.envs.swe.synthesis.bug_finder import runnable_files
 from textagent_gym.envs.swe.types import Sdist, TaskInstance
-
-MAX_FAIL_TO_PASS = 50
-"""Most tests that a release may repair to be a task."""
 
 MAX_STATEMENT = 4_000
 """Characters of a changelog that a statement tells."""
@@ -68,47 +57,6 @@ def release_instance(name: str) -> TaskInstance:
     )
 
 
-def validate_release(before: Sdist, after: Sdist, *, licence: str, split: str, sandbox: Sandbox) -> dict[str, Any]:
-    """Run the tests of a pair of releases and return its row of the index.
-
-    Raises:
-        OSError: An archive cannot be fetched.
-        ValueError: The pair is no task; the message says why.
-    """
-    instance = _record(before, after, licence=licence, fail_to_pass=(), pass_to_pass=(), seconds=0.0)
-    if not instance.patch or not instance.test_patch:
-        raise ValueError("expected a release that changes sources and tests, got one that does not")
-    start = installed_tree(before)
-    tested = with_changes(start, _difference(start, sdist_tree(after), tests=True))
-    gold = with_changes(tested, _difference(start, sdist_tree(after), tests=False))
-    files = runnable_files(gold)
-    started = time.perf_counter()
-    repaired = run_tests(gold, files, sandbox=sandbox, seconds=60)
-    seconds = time.perf_counter() - started
-    unrepaired = run_tests(tested, files, sandbox=sandbox, seconds=60)
-    if not repaired.complete or not unrepaired.complete:
-        raise ValueError("expected tests that run to their end, got none")
-    if repaired.broken or unrepaired.broken:
-        raise ValueError("expected tests that both sources can import, got a file that they cannot")
-    passing = steady(before.project, gold_run(gold, files, sandbox=sandbox, seconds=60).passed)
-    fail_to_pass = sorted(passing & {test for test, outcome in unrepaired.outcomes.items() if outcome == "failed"})
-    if not 1 <= len(fail_to_pass) <= MAX_FAIL_TO_PASS:
-        raise ValueError(f"expected 1 to {MAX_FAIL_TO_PASS} tests that the release repairs, got {len(fail_to_pass)}")
-    return {
-        "instance_id": instance.instance_id,
-        "project": before.project,
-        "split": split,
-        "licence": licence,
-        "before": [before.version, before.filename, before.sha256],
-        "after": [after.version, after.filename, after.sha256],
-        "source_files": len(source_files(start)),
-        "hunks": num_hunks(instance.patch),
-        "seconds": round(seconds, 2),
-        "fail_to_pass": nested(fail_to_pass),
-        "pass_to_pass": nested(sorted(passing & unrepaired.passed)),
-    }
-
-
 def _record(
     before: Sdist,
     after: Sdist,
@@ -140,7 +88,7 @@ def _record(
 
 
 def _difference(old: Tree, new: Tree, *, tests: bool) -> dict[str, bytes | None]:
-    """Return the differences between two trees in their sources, or in their tests and the files beside them."""
+    """Return the differences between two trees in their sources, or in their tests and the files of their folders."""
     counts = is_test if tests else is_source
     paths = sorted(path for path in {*texts(old), *texts(new)} if counts(path) and ".dist-info/" not in path)
     return {path: new.get(path) for path in paths if old.get(path) != new.get(path)}
@@ -164,15 +112,6 @@ def _statement(before: Sdist, after: Sdist, old: Tree, new: Tree) -> str:
     return f"{head}:\n\n{notes}" if notes else f"{head}; its changelog does not say what that is."
 
 
-def nested(tests: list[str]) -> dict[str, list[str]]:
-    """Return ids of tests by file, for an index that repeats no file name."""
-    found: dict[str, list[str]] = {}
-    for test in tests:
-        path, _, name = test.partition("::")
-        found.setdefault(path, []).append(name)
-    return found
-
-
 def flat(tests: Mapping[str, list[str]]) -> tuple[str, ...]:
-    """Return ids of tests as `nested` keeps them, sorted."""
+    """Return the ids of tests, sorted, from their names by file."""
     return tuple(sorted(f"{path}::{name}" for path, names in tests.items() for name in names))

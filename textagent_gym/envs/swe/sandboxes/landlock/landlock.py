@@ -220,7 +220,7 @@ def _grants() -> tuple[tuple[str, str], ...]:
 
 
 def _readable(folder: str, hidden: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield a folder without those that are hidden: rules can only allow, so that all beside them is allowed one by one."""
+    """Yield a folder without those that are hidden: rules can only allow, so all others are allowed one by one."""
     if folder in hidden:
         return
     if not any(place.startswith(f"{folder}/") for place in hidden):

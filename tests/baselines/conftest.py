@@ -38,3 +38,9 @@ def make_tiny(texts: list[str]) -> Callable[[int], Policy]:
 def tiny_policy(make_tiny: Callable[[int], Policy]) -> Policy:
     """Return an untrained tiny policy that no test may train."""
     return make_tiny(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no curves at the end of runs; a fixture of a module, which is made before, draws them."""
+    monkeypatch.setattr("baselines.runs.run.draw_curves", lambda *_: None)

@@ -7,6 +7,7 @@ import os
 import tarfile
 import zipfile
 from dataclasses import replace
+from importlib.metadata import PathDistribution
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ import pytest
 from tests.support import calc
 from textagent_gym.agents import ExpertAgent
 from textagent_gym.envs.swe.env import SWEGymEnv, SweTask
+from textagent_gym.envs.swe.grading import runtime
 from textagent_gym.envs.swe.grading.pytest_runs import run_tests
 from textagent_gym.envs.swe.grading.runtime import WheelError, runtime_folder
 from textagent_gym.envs.swe.interfaces.shell import Shell
@@ -307,3 +309,15 @@ def test_a_real_row_is_repaired_on_its_sdist(sandbox: Sandbox, tmp_path: Path) -
     assert (details["num_fail_to_pass"], details["num_pass_to_pass"]) == (3, 134)
     _, reward, terminated, _, info = env.step(json.dumps({"tool": "submit"}))
     assert (reward, terminated, info["success"]) == (0, True, False)
+
+
+def test_files_that_a_package_lists_and_lacks_are_left_out(tmp_path: Path) -> None:
+    """Ray brings colorama without its tests."""
+    info = tmp_path / "tiny-1.0.dist-info"
+    info.mkdir()
+    (tmp_path / "tiny.py").write_text("X = 1\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+    (info / "RECORD").write_text("tiny.py,,\ntests/test_tiny.py,,\n")
+    (building := tmp_path / "building").mkdir()
+    runtime._fill(building, [PathDistribution(info)])
+    assert [path.name for path in building.glob("*.py")] == ["tiny.py"] and not (building / "tests").exists()

@@ -116,11 +116,13 @@ def _install(requirements: tuple[str, ...], folder: Path) -> None:
 def _fill(building: Path, found: list[metadata.Distribution]) -> None:
     for distribution in found:
         for file in distribution.files or ():
-            if ".." in file.parts or "__pycache__" in file.parts:
+            source = Path(str(distribution.locate_file(file)))
+            # Ray brings packages without all the files that they list.
+            if ".." in file.parts or "__pycache__" in file.parts or not source.is_file():
                 continue
             target = building / file
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(str(distribution.locate_file(file)), target)
+            shutil.copyfile(source, target)
     compileall.compile_dir(building, quiet=2, workers=1, ddir="/runtime")
 
 

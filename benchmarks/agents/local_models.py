@@ -95,7 +95,7 @@ def weights_digest(folder: Path) -> str:
     return digest.hexdigest() if files else ""
 
 
-def play_batches(config: RunConfig, spec: AgentSpec, places: Sequence[EpisodeKey]) -> Iterator[list[EpisodeRecord]]:
+def play_batches(config: RunConfig, spec: AgentSpec, keys: Sequence[EpisodeKey]) -> Iterator[list[EpisodeRecord]]:
     """Play the episodes, a batch of one cell at a time.
 
     What is sampled in an episode depends on its run, cell and task alone, not on the batch that it is in.
@@ -107,13 +107,13 @@ def play_batches(config: RunConfig, spec: AgentSpec, places: Sequence[EpisodeKey
     silence_transformers()
     settings = local_settings(config.agent_settings)
     tasks = TaskCheck()
-    for run, of_run in groupby(places, key=lambda place: place[0]):
+    for run, of_run in groupby(keys, key=lambda key: key[0]):
         policy = Policy.load(model_name(spec, run), settings.dtype, settings.device)
-        for number, of_cell in groupby(of_run, key=lambda place: place[1]):
+        for number, of_cell in groupby(of_run, key=lambda key: key[1]):
             cell = suite.cells[number]
             options = {**cell.options, **config.presentation.options(cell, track)}
             with EnvPool([(cell.env_id, options)]) as pool:
-                for batch in batches([place[2] for place in of_cell], settings.batch_size):
+                for batch in batches([key[2] for key in of_cell], settings.batch_size):
                     for task in batch:
                         tasks.check(cell, cell.tasks[task])
                     start = time.monotonic()
@@ -126,7 +126,7 @@ def play_batches(config: RunConfig, spec: AgentSpec, places: Sequence[EpisodeKey
                     ]
 
 
-def play_without_memory(config: RunConfig, spec: AgentSpec, places: Sequence[EpisodeKey]) -> Iterator[EpisodeRecord]:
+def play_without_memory(config: RunConfig, spec: AgentSpec, keys: Sequence[EpisodeKey]) -> Iterator[EpisodeRecord]:
     """Play the episodes one by one; the model reads the first observation and the current one, each time again.
 
     Raises:
@@ -134,7 +134,7 @@ def play_without_memory(config: RunConfig, spec: AgentSpec, places: Sequence[Epi
     """
     silence_transformers()
     settings = local_settings(config.agent_settings)
-    for run, of_run in groupby(places, key=lambda place: place[0]):
+    for run, of_run in groupby(keys, key=lambda key: key[0]):
         policy = Policy.load(model_name(spec, run), settings.dtype, settings.device)
         runner = EpisodeRunner(config, spec, partial(ForgetfulModel, policy, settings.rollout(policy)))
         yield from map(runner.play, of_run)
@@ -192,11 +192,11 @@ def batches(numbers: Sequence[int], size: int) -> Iterator[list[int]]:
         yield batch
 
 
-def _played(place: EpisodeKey, episode: Episode, env_id: str, seconds: float) -> EpisodeRecord:
+def _played(key: EpisodeKey, episode: Episode, env_id: str, seconds: float) -> EpisodeRecord:
     usage = Usage(
         prompt_tokens=episode.num_tokens - episode.num_action_tokens,
         completion_tokens=episode.num_action_tokens,
         empty_replies=sum(not turn.action.strip() for turn in episode.turns),
     )
     invalid = sum(turn.invalid for turn in episode.turns)
-    return EpisodeRecord(place, make_transcript(episode, env_id), invalid, seconds, usage)
+    return EpisodeRecord(key, make_transcript(episode, env_id), invalid, seconds, usage)

@@ -80,7 +80,7 @@ class Entry:
 
     def played(self) -> Iterator[EpisodeRecord]:
         """Yield the episodes, read from the file one by one."""
-        return read_trajectories(self.folder, most=len(self.config.places()))
+        return read_trajectories(self.folder, most=len(self.config.episode_keys()))
 
 
 def load_entries(
@@ -169,7 +169,7 @@ def entry_digest(folder: Path) -> str:
 
 def pack(found: Verified, folder: Path) -> None:
     """Write a verified run as an entry, in the order of the suite."""
-    played = sorted(found.played, key=lambda episode: episode.place)
+    played = sorted(found.played, key=lambda episode: episode.key)
     folder.parent.mkdir(parents=True, exist_ok=True)
     write_entry(folder, found.config, found.sessions, found.unplayed, played)
 
@@ -182,5 +182,5 @@ def remember(memory: Path, folder: Path) -> None:
 def read_verified(folder: Path) -> Verified:
     """Read the result of an earlier verification, without playing."""
     config = read_config(folder)
-    played = list(read_trajectories(folder, most=len(config.places())))
+    played = list(read_trajectories(folder, most=len(config.episode_keys())))
     return Verified(config, played, read_sessions(folder), read_unplayed(folder))

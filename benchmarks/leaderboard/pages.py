@@ -53,7 +53,7 @@ class EpisodePage:
     Attributes:
         name: of the page, such as "run-1".
         title: in words.
-        transcripts: place and transcript, in the order in which they are shown.
+        transcripts: key and transcript, in the order in which they are shown.
     """
 
     name: str
@@ -148,13 +148,13 @@ def number(estimate: Estimate | None) -> list[float | None] | None:
 
 
 def shown_transcripts(entry: Entry, cache: Path | None) -> list[tuple[EpisodeKey, Transcript]]:
-    """Return the place and transcript of every episode, in the order of the suite.
+    """Return the key and transcript of every episode, in the order of the suite.
 
     Args:
         entry: the entry.
         cache: folder of replays; None gives the transcripts as they were handed in.
     """
-    played = sorted(entry.played(), key=lambda episode: episode.place)
+    played = sorted(entry.played(), key=lambda episode: episode.key)
     if cache is None:
         transcripts = [episode.transcript for episode in played]
     else:
@@ -164,7 +164,7 @@ def shown_transcripts(entry: Entry, cache: Path | None) -> list[tuple[EpisodeKey
         transcripts = read_transcripts(kept)
     cells = entry.config.found_suite().cells
     return [
-        (episode.place, {**transcript, "title": cells[episode.place[1]].name})
+        (episode.key, {**transcript, "title": cells[episode.key[1]].name})
         for episode, transcript in zip(played, transcripts, strict=True)
     ]
 
@@ -199,13 +199,13 @@ def split(transcripts: Sequence[tuple[EpisodeKey, Transcript]]) -> list[EpisodeP
     """Return one page for each run, or several where a run is too large for a page."""
     episode_pages: list[EpisodePage] = []
     run = part = size = -1
-    for place, transcript in transcripts:
+    for key, transcript in transcripts:
         length = len(json.dumps(transcript))
-        if place[0] != run or size + length > MAX_PAGE:
-            run, part, size = place[0], 1 if place[0] != run else part + 1, 0
+        if key[0] != run or size + length > MAX_PAGE:
+            run, part, size = key[0], 1 if key[0] != run else part + 1, 0
             more = ("", "") if part == 1 else (f"-{part}", f", part {part}")
             episode_pages.append(EpisodePage(f"run-{run + 1}{more[0]}", f", run {run + 1}{more[1]}", []))
-        episode_pages[-1].transcripts.append((place, transcript))
+        episode_pages[-1].transcripts.append((key, transcript))
         size += length
     return episode_pages
 
@@ -300,7 +300,7 @@ def _totals(entry: Entry) -> list[tuple[str, float]]:
         "seconds": "seconds",
     }
     sums = {name: float(entry.table.column(key).sum()) for name, key in columns.items()}
-    counts = [("episodes", len(entry.config.places())), ("starts of the run", len(entry.sessions))]
+    counts = [("episodes", len(entry.config.episode_keys())), ("starts of the run", len(entry.sessions))]
     counts += [("attempts that came to nothing", len(entry.unplayed))]
     return [*counts, *((name, total) for name, total in sums.items() if total >= 0)]
 

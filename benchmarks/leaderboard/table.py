@@ -40,13 +40,11 @@ def make_table(config: RunConfig, played: Sequence[EpisodeRecord]) -> Table:
         RecordError: one is missing.
     """
     suite = config.found_suite()
-    found = {episode.place: episode.summary() for episode in played}
-    places = config.places()
-    missing = [place for place in places if place not in found]
+    found = {episode.key: episode.summary() for episode in played}
+    keys = config.episode_keys()
+    missing = [key for key in keys if key not in found]
     if missing:
-        raise RecordError(
-            f"expected all {len(places)} episodes, got {len(missing)} fewer: first {missing[0]} is missing"
-        )
+        raise RecordError(f"expected all {len(keys)} episodes, got {len(missing)} fewer: first {missing[0]} is missing")
     tasks = suite.tasks(config.limit)
     rows = [[found[run, cell, task] for cell, task in tasks] for run in range(config.num_runs)]
     return Table(config, rows, [suite.cells[cell].name for cell, _ in tasks])

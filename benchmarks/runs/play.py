@@ -42,19 +42,19 @@ class EpisodeRunner:
         self._envs: dict[int, TextEnv] = {}
         self._agents: dict[int, Agent] = {}
 
-    def play(self, place: EpisodeKey) -> EpisodeRecord:
+    def play(self, key: EpisodeKey) -> EpisodeRecord:
         """Play one episode.
 
         Raises:
             AgentError: the agent did not answer.
             SuiteError: the environment is not what it was when the suite was published.
         """
-        _, number, task_number = place
+        _, number, task_number = key
         cell = self._suite.cells[number]
         task = cell.tasks[task_number]
         self._tasks.check(cell, task)
         env, agent = self._open(number, cell)
-        return play_episode(env, agent, cell, task, place, self._grant)
+        return play_episode(env, agent, cell, task, key, self._grant)
 
     def _open(self, number: int, cell: Cell) -> tuple[TextEnv, Agent]:
         if number not in self._envs:
@@ -98,7 +98,7 @@ class TaskCheck:
 
 
 def play_episode(
-    env: TextEnv, agent: Agent, cell: Cell, task: SuiteTask, place: EpisodeKey, grant: Grant
+    env: TextEnv, agent: Agent, cell: Cell, task: SuiteTask, key: EpisodeKey, grant: Grant
 ) -> EpisodeRecord:
     """Play a task to its end, or as far as the agent's context goes.
 
@@ -107,7 +107,7 @@ def play_episode(
     """
     start = time.monotonic()
     observation, info = reset_env(env, task.seed)
-    _ask(agent.reset, grant(info), agent_seed(place, task))
+    _ask(agent.reset, grant(info), agent_seed(key, task))
     turns: list[TranscriptTurn] = []
     invalid = 0
     terminated = truncated = out_of_context = False
@@ -139,7 +139,7 @@ def play_episode(
     }
     usage = getattr(agent, "usage", None)
     seconds = time.monotonic() - start
-    return EpisodeRecord(place, transcript, invalid, seconds, usage if isinstance(usage, Usage) else Usage())
+    return EpisodeRecord(key, transcript, invalid, seconds, usage if isinstance(usage, Usage) else Usage())
 
 
 def outcome_of(success: bool, terminated: bool) -> str:
@@ -147,9 +147,9 @@ def outcome_of(success: bool, terminated: bool) -> str:
     return "success" if success else "failure" if terminated else "out of steps"
 
 
-def agent_seed(place: EpisodeKey, task: SuiteTask) -> int:
+def agent_seed(key: EpisodeKey, task: SuiteTask) -> int:
     """Return the seed of an agent's randomness in one episode, below 2**32."""
-    run, cell, _ = place
+    run, cell, _ = key
     return int(np.random.SeedSequence([run, cell, task.seed]).generate_state(1)[0])
 
 

@@ -133,7 +133,7 @@ class RunConfig:
         self.presentation.check(track)
         return track
 
-    def places(self) -> list[EpisodeKey]:
+    def episode_keys(self) -> list[EpisodeKey]:
         """Return every episode of the run, in the order in which they are played."""
         tasks = self.found_suite().tasks(self.limit)
         return [(run, cell, task) for run in range(self.num_runs) for cell, task in tasks]
@@ -156,7 +156,7 @@ class EpisodeRecord:
     """One episode.
 
     Attributes:
-        place: run, cell and task.
+        key: run, cell and task.
         transcript: what was seen, done and paid.
         invalid_actions: steps whose action was no command.
         seconds: wall-clock seconds.
@@ -164,7 +164,7 @@ class EpisodeRecord:
         session: line of `sessions.jsonl`, from 0.
     """
 
-    place: EpisodeKey
+    key: EpisodeKey
     transcript: Transcript
     invalid_actions: int
     seconds: float
@@ -187,7 +187,7 @@ class EpisodeRecord:
         return {**record, "steps": len(self.transcript["turns"]), **self._beside()}
 
     def _beside(self) -> dict[str, Any]:
-        run, cell, task = self.place
+        run, cell, task = self.key
         return {
             "run": run,
             "cell": cell,
@@ -322,7 +322,7 @@ def parse_played(line: bytes) -> EpisodeRecord:
         for amount in (record["return"], *(turn["reward"] for turn in record["turns"])):
             _number(abs(amount), int, float)
         return EpisodeRecord(
-            place=(_number(record.pop("run"), int), _number(record.pop("cell"), int), _number(record.pop("task"), int)),
+            key=(_number(record.pop("run"), int), _number(record.pop("cell"), int), _number(record.pop("task"), int)),
             invalid_actions=_number(record.pop("invalid_actions"), int),
             seconds=_number(record.pop("seconds"), int, float),
             usage=Usage(**{name: _number(record.pop(name), *kinds) for name, kinds in _USAGE.items()}),

@@ -130,7 +130,7 @@ def check_agent(spec: AgentSpec, settings: dict[str, Any]) -> None:
 class Unplayed:
     """An episode that could not be played, and why."""
 
-    place: EpisodeKey
+    key: EpisodeKey
     reason: str
 
 
@@ -173,8 +173,8 @@ def run(config: Config) -> RunSummary:
     described = config.described(spec)
     session = {**provenance(), "model_sha256": models_digests(spec, config.seeds)}
     with RunFolder(config.out, described, session) as folder:
-        outcome = RunSummary(len(described.places()), played=len(folder.done))
-        missing = [place for place in described.places() if place not in folder.done]
+        outcome = RunSummary(len(described.episode_keys()), played=len(folder.done))
+        missing = [key for key in described.episode_keys() if key not in folder.done]
         journal = Journal(config.out / "replies.jsonl")
         results = play(described, spec, missing, config.workers, journal, config.answer_timeout)
         with closing(results):
@@ -191,7 +191,7 @@ def _keep(results: Iterator[EpisodeRecord | Unplayed], folder: RunFolder, outcom
     with bar:
         for result in results:
             if isinstance(result, Unplayed):
-                folder.append_unplayed(result.place, result.reason)
+                folder.append_unplayed(result.key, result.reason)
                 outcome.unplayed.append(result)
                 in_a_row += 1
                 if in_a_row == MAX_FAILURES:
@@ -207,7 +207,7 @@ def _keep(results: Iterator[EpisodeRecord | Unplayed], folder: RunFolder, outcom
 def play(
     config: RunConfig,
     spec: AgentSpec,
-    places: Sequence[EpisodeKey],
+    keys: Sequence[EpisodeKey],
     workers: int,
     journal: Journal,
     answer_timeout: float,
@@ -218,25 +218,25 @@ def play(
         from benchmarks.agents.local_models import play_batches, play_without_memory
 
         if config.found_track().memory:
-            yield from chain.from_iterable(play_batches(config, spec, places))
+            yield from chain.from_iterable(play_batches(config, spec, keys))
         else:
-            yield from play_without_memory(config, spec, places)
+            yield from play_without_memory(config, spec, keys)
     elif spec.kind == "openai":
         chat, settings = chat_settings(config.agent_settings)
         memory, stopped = config.found_track().memory, Event()
         with Endpoint(spec.target, settings) as endpoint, ThreadPoolExecutor(workers) as executor:
             try:
                 make = partial(EndpointAgent, endpoint, chat, memory, journal, stopped)
-                yield from _ended(executor, config, spec, places, make)
+                yield from _ended(executor, config, spec, keys, make)
             finally:
                 stopped.set()  # threads that are in the middle of an episode end it at its next request
     elif workers == 1:
         runner = EpisodeRunner(config, spec, own)
-        yield from (_attempt(runner, place) for place in places)
+        yield from (_attempt(runner, key) for key in keys)
     else:
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, spawn, _die_with, (os.getpid(),)) as executor:
-            yield from _ended(executor, config, spec, places, own)
+            yield from _ended(executor, config, spec, keys, own)
 
 
 def models_digests(spec: AgentSpec, num_runs: int) -> dict[str, str]:
@@ -284,10 +284,10 @@ _here = threading.local()
 
 
 def _ended(
-    executor: Executor, config: RunConfig, spec: AgentSpec, places: Sequence[EpisodeKey], make_agent: MakeAgent | None
+    executor: Executor, config: RunConfig, spec: AgentSpec, keys: Sequence[EpisodeKey], make_agent: MakeAgent | None
 ) -> Iterator[EpisodeRecord | Unplayed]:
     """Yield the episodes as they end; those that have not begun are dropped when nobody asks for more."""
-    futures = [executor.submit(_play_here, config, spec, place, make_agent) for place in places]
+    futures = [executor.submit(_play_here, config, spec, key, make_agent) for key in keys]
     try:
         for future in as_completed(futures):
             yield future.result()
@@ -296,19 +296,19 @@ def _ended(
 
 
 def _play_here(
-    config: RunConfig, spec: AgentSpec, place: EpisodeKey, make_agent: MakeAgent | None
+    config: RunConfig, spec: AgentSpec, key: EpisodeKey, make_agent: MakeAgent | None
 ) -> EpisodeRecord | Unplayed:
     """Play in the runner of this thread or process."""
     if not hasattr(_here, "runner"):
         _here.runner = EpisodeRunner(config, spec, make_agent)
-    return _attempt(_here.runner, place)
+    return _attempt(_here.runner, key)
 
 
-def _attempt(runner: EpisodeRunner, place: EpisodeKey) -> EpisodeRecord | Unplayed:
+def _attempt(runner: EpisodeRunner, key: EpisodeKey) -> EpisodeRecord | Unplayed:
     try:
-        return runner.play(place)
+        return runner.play(key)
     except AgentError as error:
-        return Unplayed(place, str(error))
+        return Unplayed(key, str(error))
 
 
 def _die_with(parent: int) -> None:

@@ -44,7 +44,7 @@ class RunFolder:
         session: what `sessions.jsonl` says about this start.
 
     Attributes:
-        done: places of the episodes that were played.
+        done: keys of the episodes that were played.
         session: number of this start, from 0.
 
     Raises:
@@ -79,11 +79,11 @@ class RunFolder:
         parse_played(line)
         append_line(self.path / TRAJECTORIES, lzma.compress(line))
         append_line(self.path / EPISODES, _summary(played))
-        self.done.add(played.place)
+        self.done.add(played.key)
 
-    def append_unplayed(self, place: EpisodeKey, reason: str) -> None:
+    def append_unplayed(self, key: EpisodeKey, reason: str) -> None:
         """Note an attempt that came to nothing."""
-        run, cell, task = place
+        run, cell, task = key
         record = {"run": run, "cell": cell, "task": task, "reason": reason[:500], "session": self.session}
         append_line(self.path / UNPLAYED, json.dumps(record).encode() + b"\n")
 
@@ -113,13 +113,13 @@ class RunFolder:
         write_whole(self.path / SETTINGS, text)
 
     def _repair(self) -> set[EpisodeKey]:
-        """Cut a torn end off, and make the lines that `episodes.jsonl` lacks; the places of what was played."""
+        """Cut a torn end off, and make the lines that `episodes.jsonl` lacks; the keys of what was played."""
         found = self._whole_episodes() if (self.path / TRAJECTORIES).exists() else []
         write_whole(self.path / EPISODES, b"".join(map(_summary, found)).decode())
         unplayed = self.path / UNPLAYED
         lines = unplayed.read_text(encoding="utf-8").split("\n")[:-1] if unplayed.exists() else []
         write_whole(unplayed, "".join(f"{line}\n" for line in lines))
-        return {played.place for played in found}
+        return {played.key for played in found}
 
     def _whole_episodes(self) -> list[EpisodeRecord]:
         """Return the episodes; the file is cut after the last one that is whole."""

@@ -83,13 +83,11 @@ def verify(folder: Path) -> Verified:
         BaselinesError: the run is not what it says, is not whole, or is of another suite; it names the first difference.
     """
     config = read_config(folder)
-    places = config.places()
-    played = list(tqdm(verified(folder, config), total=len(places), unit="episode", disable=None, file=sys.stderr))
-    missing = set(places) - {episode.place for episode in played}
+    keys = config.episode_keys()
+    played = list(tqdm(verified(folder, config), total=len(keys), unit="episode", disable=None, file=sys.stderr))
+    missing = set(keys) - {episode.key for episode in played}
     if missing:
-        raise VerificationError(
-            f"expected all {len(places)} episodes, got {len(missing)} fewer: {_named(min(missing))}"
-        )
+        raise VerificationError(f"expected all {len(keys)} episodes, got {len(missing)} fewer: {_named(min(missing))}")
     _check_summaries(folder, played)
     sessions = read_sessions(folder)
     latest = max(episode.session for episode in played)
@@ -107,11 +105,11 @@ def verified(folder: Path, config: RunConfig) -> Iterator[EpisodeRecord]:
     replayer = Replayer(config)
     spec = parse_agent(config.agent)
     reference = EpisodeRunner(config, spec, tasks=replayer.tasks) if spec.is_reference else None
-    left = set(config.places())
+    left = set(config.episode_keys())
     for played in read_trajectories(folder, most=len(left)):
-        if played.place not in left:
-            raise VerificationError(f"expected each episode of the suite once, got another {_named(played.place)}")
-        left.remove(played.place)
+        if played.key not in left:
+            raise VerificationError(f"expected each episode of the suite once, got another {_named(played.key)}")
+        left.remove(played.key)
         for _ in replayer.replay(played):
             pass
         if reference is not None:
@@ -158,13 +156,13 @@ class Replayer:
             VerificationError: something differs; the message gives the first difference.
             SuiteError: the environment is not what it was when the suite was published.
         """
-        _, number, task_number = played.place
+        _, number, task_number = played.key
         cell = self._suite.cells[number]
         task = cell.tasks[task_number]
         self.tasks.check(cell, task)
         if number not in self._envs:
             self._envs[number] = open_env(cell, self._presentation, self._track)
-        recorded, where = played.transcript, _named(played.place)
+        recorded, where = played.transcript, _named(played.key)
         _same(where, "env_id", recorded["env_id"], cell.env_id)
         _same(where, "seed", recorded["seed"], task.seed)
         _same(where, "task_id", recorded["task_id"], task.task_id)
@@ -217,9 +215,9 @@ def check_length(where: str, recorded: str, found: str) -> None:
 
 def _check_reference(runner: EpisodeRunner, played: EpisodeRecord) -> None:
     """Hold the actions of a reference to those that it plays: whoever hands it in, it sets the scale."""
-    found = runner.play(played.place).transcript
+    found = runner.play(played.key).transcript
     actions, wanted = ([turn["action"] for turn in recorded["turns"]] for recorded in (played.transcript, found))
-    _same(_named(played.place), "actions of the reference", actions, wanted)
+    _same(_named(played.key), "actions of the reference", actions, wanted)
 
 
 def _check_summaries(folder: Path, played: list[EpisodeRecord]) -> None:
@@ -254,8 +252,8 @@ def _seed(recorded: Transcript) -> int:
     return seed
 
 
-def _named(place: EpisodeKey) -> str:
-    run, cell, task = place
+def _named(key: EpisodeKey) -> str:
+    run, cell, task = key
     return f"run {run + 1}, cell {cell + 1}, task {task + 1}"
 
 

@@ -138,7 +138,7 @@ def test_nothing_that_was_paid_for_is_asked_again(
     assert not (tmp_path / "broken" / "replies.jsonl").exists()
 
     def turns(name: str) -> list[Any]:
-        return sorted((p.place, p.transcript["turns"], p.usage) for p in read_trajectories(tmp_path / name, most=4))
+        return sorted((p.key, p.transcript["turns"], p.usage) for p in read_trajectories(tmp_path / name, most=4))
 
     assert turns("broken") == turns("whole")
 
@@ -258,7 +258,7 @@ def test_a_local_model_plays_in_batches_of_any_size_alike(tiny_policy: Policy, t
         assert outcome.played == 12
         verify(tmp_path / f"run-{size}")
     one, four = (
-        [(p.place, [turn["action"] for turn in p.transcript["turns"]]) for p in read_trajectories(tmp_path / name, 12)]
+        [(p.key, [turn["action"] for turn in p.transcript["turns"]]) for p in read_trajectories(tmp_path / name, 12)]
         for name in ("run-1", "run-4")
     )
     assert one == four
@@ -306,7 +306,7 @@ def test_a_real_server_plays_as_the_model_does_here(tmp_path: Path, monkeypatch:
     play(tmp_path / "here", f"hf:{model}", presentation=presentation, agent_kwargs={"max_new_tokens": 4})
     served, here = (
         {
-            p.place: [turn["action"].strip() for turn in p.transcript["turns"]]
+            p.key: [turn["action"].strip() for turn in p.transcript["turns"]]
             for p in read_trajectories(tmp_path / name, 4)
         }
         for name in ("served", "here")

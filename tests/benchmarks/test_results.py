@@ -29,11 +29,11 @@ def test_there_are_entries_of_whole_files() -> None:
 def test_a_sample_of_an_entry_plays_again(entry: Path) -> None:
     found = read_verified(entry)
     config, played = found.config, found.played
-    assert [episode.place for episode in played] == config.places()
+    assert [episode.key for episode in played] == config.episode_keys()
     check_entry(found, entry)
     cells, replayer = config.found_suite().cells, Replayer(config)
     for episode in played[::13]:
-        if cells[episode.place[1]].exact_text:
+        if cells[episode.key[1]].exact_text:
             assert len(list(replayer.replay(episode))) == len(episode.transcript["turns"])
 
 

@@ -63,7 +63,7 @@ HOUSE_WORDS = {
     r"HeldOut|Transcribed": "Evaluator, EpisodeWriter",
     r"claim_folder|nothing_of|in_pieces|share_of_silent_groups": "write_config, empty_row, score_in_chunks",
     r"_?Seats?\b|_?seats?\b": "EpisodeRunner, PlayerState, slot",
-    r"Lab\b|Sheet\b": "ExperimentRun, Page",
+    r"Lab\b|Sheet\b|\.places\(": "ExperimentRun, Page, episode_keys",
     r"Story\b|Speech\b": "CompiledGame, Renderer",
     r"Situation|situation": "AbstractState, state",
     r"Looking\(|Placing\(|placings": "ExamineGoal, PlaceGoal",

@@ -204,13 +204,13 @@ class Config:
     device: str = "cpu"
     """Torch device of the model."""
     sampled: bool = True
-    """Where the play is greedy (`--temperature 0`, the default): also play every seed at temperature 1."""
+    """If play is greedy (`--temperature 0`, the default), also play every seed at temperature 1."""
     transcripts: Path | None = None
     """Write every episode of the first play to this file as readable text."""
     rollout: RolloutSettings = field(default_factory=lambda: RolloutSettings(temperature=0.0))
-    """How actions are sampled."""
+    """Sampling of the actions."""
     endpoint: EndpointSettings = field(default_factory=EndpointSettings)
-    """Where the endpoint is, how it is asked and what it costs."""
+    """Address, requests and prices of the endpoint."""
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""

@@ -81,7 +81,7 @@ class Config(CreditConfig):
     episodes_per_batch: int = 64
     """Episodes of one iteration, each of a different task (256 in arXiv 2510.01132)."""
     credit: Credit = "turn"
-    """What an advantage is given to: token, turn, trajectory, or bilevel (VAGEN)."""
+    """Unit that gets one advantage: token, turn, trajectory, or bilevel (VAGEN)."""
     gae_lambda: float = 0.95
     """lambda (0.95 in arXiv 1707.06347, table 3)."""
     token_gamma: float = 1.0

@@ -138,7 +138,7 @@ class PlayedEpisode:
         world: index into the list of worlds.
         player: its kind.
         seed: given to `env.reset`.
-        success: whether the episode succeeded.
+        success: True if the episode succeeded.
         observations: one for each action.
         actions: the commands.
     """
@@ -369,8 +369,8 @@ class Best:
     """The policy of lowest validation loss, in a folder.
 
     Args:
-        folder: where it is kept.
-        losses: those of an earlier part of the run.
+        folder: its folder.
+        losses: losses of an earlier part of the run.
     """
 
     def __init__(self, folder: Path, losses: Sequence[float]) -> None:

@@ -90,7 +90,7 @@ class Config:
     algorithm: Algorithm = "ppo"
     """Algorithm that trains after SFT."""
     credit: Credit = "turn"
-    """What an advantage is given to."""
+    """Unit that gets one advantage."""
     episodes_per_batch: int = 40
     """Episodes of one training iteration; what is left of the budget below that is not spent, and reported."""
     group_size: int = 8
@@ -100,7 +100,7 @@ class Config:
     sft_learning_rate: float = 1e-3
     """AdamW's for SFT."""
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
-    """How episodes are sampled."""
+    """Sampling of the episodes."""
     optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=1e-4))
     """AdamW of RL training; passes, clip and aggregation are the algorithm's own defaults."""
     run: RunSettings = field(
@@ -210,7 +210,7 @@ class ShareResult:
         share: of the budget, for demonstrations.
         num_demos: demonstrations bought.
         num_episodes: training episodes bought.
-        unspent: what was left over, in episodes.
+        unspent: remainder of the budget, in episodes.
         successes: (S, N) of S seeds on N held-out tasks.
     """
 

@@ -53,7 +53,7 @@ def agreeing_interval(value: float, count: int, bounds: Interval, confidence: fl
 
     Args:
         value: of all draws.
-        count: how many there were, >= 1.
+        count: number of values, >= 1.
         bounds: the least and the greatest value that there can be.
         confidence: coverage in (0, 1).
     """

@@ -37,9 +37,9 @@ class Library:
 
     Attributes:
         name: As people know it.
-        distributions: What pip knows it as; the first one's version comes first.
+        distributions: Names of its distributions; the version of the first comes first.
         test: The module, whose first line says what is run.
-        environment: Where it is installed.
+        environment: Virtual environment that holds it.
     """
 
     name: str

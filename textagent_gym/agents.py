@@ -54,8 +54,8 @@ class RandomAgent:
     """Draws uniformly from `info["admissible_commands"]`, with its own generator.
 
     Args:
-        by_number: Whether it says the number of the command, for environments made with `by_number=True`.
-        action_space: Where it draws from in domains without such a list.
+        by_number: True if it says the number of the command, for environments made with `by_number=True`.
+        action_space: Space to draw from in domains without such a list.
     """
 
     def __init__(self, *, by_number: bool = False, action_space: gym.Space[str] | None = None) -> None:

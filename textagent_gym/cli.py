@@ -197,7 +197,7 @@ def prepare(
         env_ids: Ids of environments.
         count: Tasks per id: those of the seeds `first_seed`, `first_seed` + 1, ...
         first_seed: The first seed.
-        split: Which tasks.
+        split: Split of the tasks.
         workers: Processes; as many as there are cores by default.
         out: Folder for the game files of generated ALFWorld tasks, or file for the records of SWEGym tasks.
         env_kwargs: Constructor options as JSON.

@@ -10,10 +10,10 @@ from typing_extensions import Self, TypeVar
 from textagent_gym.wrappers import ActionForm
 
 Split = Literal["train", "test", "valid_seen", "valid_unseen", "literature"]
-"""Which tasks are drawn; no task is in two of them. The last two are ALFWorld's own names, for its real games alone."""
+"""Split of the tasks; no task is in two of them. The last two are ALFWorld's own names, for its real games alone."""
 
 RewardScale = Literal["unit", "native"]
-"""Whether milestones pay, 1 in all, or the domain's own points."""
+"""Scale of the reward: milestones, which sum to 1, or the domain's own points."""
 
 
 class Info(TypedDict, total=False):
@@ -21,10 +21,10 @@ class Info(TypedDict, total=False):
 
     Attributes:
         task_id: Name of the task, by its content; `reset(options={"task_id": ...})` plays it again.
-        success: Whether the task is solved. `terminated` alone does not say so: a lost game is over, too.
+        success: True if the task is solved. `terminated` alone does not say so: a lost game is over, too.
         subgoals_done: Sub-goals that stand now, from 0 to `subgoals_total`; equal to it if and only if `success`.
         subgoals_total: Sub-goals of the task.
-        valid_command: Whether the last action was a command that the world carried out; True at reset.
+        valid_command: True if the last action was a command that the world carried out; True at reset.
         admissible_commands: The commands that do something now, sorted, or None where the domain knows no such list.
         task_card: Requested and measured difficulty of the task, see `TaskCard`.
         solution: Actions that solve the task, in the form that the options ask for; with `expose_solution=True` only,
@@ -49,15 +49,15 @@ class TaskCard(TypedDict, total=False):
         measured: Knob -> value counted in this task.
         units: Knob -> what it counts in this domain.
         solution_length: Steps of the reference solution.
-        solution_is_shortest: Whether a search proved that no solution is shorter.
+        solution_is_shortest: True if a search proved that no solution is shorter.
         mean_admissible: Mean number of admissible commands before each step of the reference solution, or None.
         max_admissible: Largest such number, or None.
         steps_per_reward: Steps of the reference solution per milestone that pays.
         max_steps: Step budget of an episode.
         split: "train" or "test".
-        backend: What plays the task.
+        backend: Engine that plays the task.
         game_file: File that holds the task, or None.
-        details: What only this domain knows.
+        details: Properties that only this domain has.
     """
 
     requested: dict[str, float]
@@ -98,14 +98,14 @@ class Task:
     Attributes:
         task_id: Name of the task, by its content.
         solution: Commands that solve it; none where no agent could give the known solution as commands.
-        solution_is_shortest: Whether a search proved that none is shorter.
+        solution_is_shortest: True if a search proved that none is shorter.
         subgoals_total: Sub-goals, at least 1.
         measured: Knob -> value counted in this task.
         split: "train" or "test".
         admissible_counts: Number of admissible commands before each step of `solution`, or None.
         solution_numbers: Place of each command of `solution` among the admissible ones, from 1, or None.
         game_file: File that holds the task, or None.
-        details: What only this domain knows, for the task card.
+        details: Properties that only this domain has, for the task card.
         num_reference_steps: Steps that a solution is taken to need where `solution` is empty.
     """
 
@@ -141,10 +141,10 @@ class StepResult(NamedTuple):
     Attributes:
         text: The backend's own words: one contiguous slice of what it printed.
         subgoals_done: Sub-goals that stand now; need not be clamped.
-        won: Whether the task is solved.
-        lost: Whether it can be neither solved nor played on; it is worth nothing.
-        ended: Whether the agent ended the episode itself; it is worth what stands.
-        valid: Whether the command was carried out.
+        won: True if the task is solved.
+        lost: True if it can be neither solved nor played on; it is worth nothing.
+        ended: True if the agent ended the episode itself; it is worth what stands.
+        valid: True if the command was carried out.
         admissible: Commands that do something now, sorted, or None where not known.
         points: The domain's own score, for `reward_scale="native"`.
     """

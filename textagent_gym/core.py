@@ -52,15 +52,15 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         splits: The splits that there are.
         reward_density: Share of the sub-goals that pay when reached, in [0, 1]; 0 pays success alone.
         reward_scale: "unit" pays milestones that sum to 1; "native" pays the domain's own points.
-        split: Which tasks are drawn: "train" or "test", or another of `splits`.
+        split: Split of the tasks: "train" or "test", or another of `splits`.
         max_steps: Step budget; default 3 times the reference solution. An episode cut by it is truncated.
-        preamble: Whether the first observation starts with the rules of the game.
-        show_admissible: Whether each observation lists the admissible commands.
-        by_number: Whether each observation numbers them, and an action is the number of one.
+        preamble: True if the first observation starts with the rules of the game.
+        show_admissible: True if each observation lists the admissible commands.
+        by_number: True if each observation numbers them, and an action is the number of one.
         history: Number of earlier turns repeated before each observation.
-        action_format: How an action carries its command: "plain", "tag" or "last_line".
+        action_format: Form of an action: "plain", "tag" or "last_line".
         invalid_penalty: Reward taken for each invalid command, at least 0.
-        expose_solution: Whether `info["solution"]` is given at reset.
+        expose_solution: True if `info["solution"]` is given at reset.
         render_mode: None or "ansi" (`render` returns the last observation).
 
     Raises:
@@ -71,13 +71,13 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}  # type: ignore[misc]
 
     units: ClassVar[dict[str, str]]
-    """What each size knob counts in this domain."""
+    """Unit of each size knob in this domain."""
 
     rules: str
     """The preamble's description of the world and of its commands."""
 
     exact_text: ClassVar[bool] = True
-    """Whether the same actions give the same observations to the byte on every machine."""
+    """True if the same actions give the same observations to the byte on every machine."""
 
     barred_verbs: ClassVar[frozenset[str]] = frozenset()
     """First words that speak to the backend and not to the world; answered here and never passed on."""

@@ -27,7 +27,7 @@ class Domain:
         tiers: Tier -> constructor arguments; each tier has an id for every density of `DENSITIES`.
         settings: Id -> constructor arguments of further ids, such as the literature's.
         given: Id -> constructor arguments of environments whose tasks are not drawn but given: by files, or by releases.
-        instructions: What `textagent-gym list` shows for ids that do not set `instructions`.
+        instructions: Value that `textagent-gym list` shows for ids that do not set `instructions`.
         prepare: "module:function" behind `textagent-gym prepare`, called as
             `function(env_id, options, seeds, num_workers, out)`; it yields once for each task that is ready. Or None.
         references: Names that `textagent-gym bench --against` accepts.

@@ -28,7 +28,7 @@ RESET_KEYS = STEP_KEYS | {"task_card"}
 
 ODD_ACTIONS = ("", " ", "\n", "look\nlook", "look. look", "look then look", "\x00\x1b[31m", "é 你好 🎲", "x" * 100_000,
                "save", "restart", "quit", "undo", "tw-extra-infos score", "<action>look</action>")  # fmt: skip
-"""What a model may send; each must be answered by an observation."""
+"""Actions that a model may send; each must be answered by an observation."""
 
 
 def check_text_env(env_id: str, *, seeds: tuple[int, ...] = (0, 1), **kwargs: Any) -> None:

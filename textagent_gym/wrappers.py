@@ -20,7 +20,7 @@ from gymnasium.utils import RecordConstructorArgs
 from textagent_gym.mechanics.knobs import check_choice, check_integer, check_number
 
 ActionForm = Literal["plain", "tag", "last_line"]
-"""How an action carries its command: as it is, in the last `<action>` tag, or on the last line that is not empty."""
+"""Form of an action: the command as it is, in the last `<action>` tag, or on the last line that is not empty."""
 
 ACTION_FORMS: tuple[ActionForm, ...] = get_args(ActionForm)
 

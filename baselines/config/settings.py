@@ -206,7 +206,7 @@ class OptimiserSettings:
     warmup_steps: int = 0
     """Optimiser steps over which the learning rate rises linearly, from 1 / warmup_steps of itself."""
     schedule: Schedule = "constant"
-    """What the learning rate does over the run: stays, falls linearly to 0, or along half a cosine (arXiv 1608.03983)."""
+    """Learning rate over the run: constant, or falling to 0 linearly or along half a cosine (arXiv 1608.03983)."""
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this global L2 norm."""
     micro_batch_tokens: int = 8192
@@ -341,7 +341,7 @@ class CreditConfig(LearnerConfig):
     """Options of algorithms that weight actions by advantages."""
 
     credit: Credit = "turn"
-    """What an advantage is given to: trajectory, turn or token."""
+    """Unit that gets one advantage: trajectory, turn or token."""
     gamma: float = 0.9
     """Discount from one decision to the next; 1 in the papers."""
 
@@ -349,7 +349,7 @@ class CreditConfig(LearnerConfig):
         """Raise `ConfigError` for values outside their range.
 
         Args:
-            num_episodes: those of an iteration.
+            num_episodes: episodes of an iteration.
             further_credits: kinds of credit that the algorithm has in addition to the common ones.
         """
         check_credit(self.credit, *further_credits)
@@ -366,7 +366,7 @@ class GroupConfig(CreditConfig):
     groups_per_batch: int = 16
     """Tasks of one iteration."""
     credit: Credit = "turn"
-    """What an advantage is given to: trajectory (the papers'), turn, token, or step (GiGPO)."""
+    """Unit that gets one advantage: trajectory (the papers'), turn, token, or step (GiGPO)."""
     step_weight: float = 1.0
     """Weight of the comparison within states for `credit="step"`, omega in arXiv 2505.10978 (1 there)."""
 

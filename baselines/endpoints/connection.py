@@ -93,7 +93,7 @@ class Connection:
 
     Args:
         settings: the base URL, and how it is asked.
-        path: what follows the base URL, such as "/chat/completions".
+        path: part of the address after the base URL, such as "/chat/completions".
         clock: seconds, for the rate limit and the time-out.
         sleep: waits for so many seconds.
 

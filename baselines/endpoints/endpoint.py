@@ -82,7 +82,7 @@ class Reply:
     """One answer of the model.
 
     Attributes:
-        text: what the model said, "" if it said nothing.
+        text: the answer of the model, may be "".
         finish_reason: why it stopped, as the endpoint names it, "" if it does not.
         usage: of this reply alone, its retries included.
     """
@@ -102,7 +102,7 @@ class Endpoint:
 
     Args:
         model: name of the model at the endpoint.
-        settings: where it is, how it is asked and what it costs.
+        settings: address, requests and prices.
         clock: seconds, for the rate limit and the time-out.
         sleep: waits for so many seconds.
 

@@ -33,9 +33,9 @@ def play_episodes(
     Args:
         endpoint: says the actions.
         pool: lends the environments. One that raises is replaced, and its episode played again.
-        tasks: what to play.
+        tasks: the tasks to play.
         settings: temperature and limits; at most `env_workers` environments are reset or stepped at the same time.
-        seed: where the temperature is not 0, each turn sends a number drawn from it.
+        seed: if the temperature is not 0, each turn sends a number drawn from it.
 
     Returns:
         Episodes in the order of `tasks`, without tokens: their arrays are empty, and so are the spans of their turns.

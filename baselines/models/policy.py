@@ -45,7 +45,7 @@ class Policy:
     Attributes:
         model: the causal language model; all its weights are trained.
         tokenizer: its tokenizer, with a padding token.
-        chat: how conversations become tokens.
+        chat: the chat format, which turns conversations into tokens.
 
     Raises:
         ChatTemplateError: the tokenizer's chat template cannot be extended turn by turn.

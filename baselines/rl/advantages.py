@@ -29,7 +29,7 @@ from torch import Tensor
 Credit: TypeAlias = Literal["token", "turn", "trajectory", "step", "bilevel"]
 
 CREDITS: tuple[Credit, ...] = ("token", "turn", "trajectory")
-"""Those that every algorithm has."""
+"""Kinds of credit that every algorithm has."""
 
 GROUP_DECISIONS: dict[Credit, Credit] = {
     "token": "turn",
@@ -49,7 +49,7 @@ def decision_index(action_mask: Tensor, turns: Tensor, credit: Credit) -> Tensor
     Args:
         action_mask: (N, T) True for a token that the policy sampled.
         turns: (N, T) number of the turn that each token stands in, from 0.
-        credit: what is one decision: token, turn or trajectory.
+        credit: unit of a decision: token, turn or trajectory.
 
     Returns:
         (N, T) decision numbers from 0, -1 off the mask.

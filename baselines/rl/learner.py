@@ -49,7 +49,7 @@ class Collected:
         groups: (N,) which task each episode played, from 0.
         batch: the same as tensors, with the column `ref_logprobs` where there is a KL term.
         record: metrics of the rollout.
-        seconds: what it took.
+        seconds: duration.
     """
 
     episodes: list[Episode]

@@ -77,11 +77,11 @@ def score_actions(
     Column t of the result speaks of token t, predicted from the tokens before it.
 
     Args:
-        policy: whose log-probabilities; gradients flow unless disabled by the caller.
+        policy: the policy that scores; gradients flow unless disabled by the caller.
         batch: padded episodes.
         temperature: that of the sampling, so that log-probabilities at rollout and here agree.
         value_head: maps the hidden state that predicts a token, (N, H), to (N, 1); of any dtype.
-        entropy_gradient: whether the entropy is to be differentiated.
+        entropy_gradient: True if the entropy is to be differentiated.
     """
     model, inputs = policy.model, _lay_out(policy.model, batch)
     score = partial(_score, temperature=temperature, entropy_gradient=entropy_gradient)

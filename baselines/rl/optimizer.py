@@ -49,7 +49,7 @@ def apply_gradients(optimiser: torch.optim.Optimizer, factor: float, max_norm: f
     """Clip the accumulated gradients of all groups together, take one step and clear them.
 
     Args:
-        optimiser: whose gradients.
+        optimiser: the optimiser of these gradients.
         factor: of every group's learning rate.
         max_norm: largest global L2 norm.
 

@@ -85,10 +85,10 @@ def save_checkpoint(
         folder: holds the checkpoints of one run.
         step: iterations finished.
         policy: saved with its tokenizer.
-        optimiser: whose state is saved.
-        critic: whose weights are saved, where there is one.
+        optimiser: optimiser to save.
+        critic: critic to save, if there is one.
         counters: a trainer's own running numbers.
-        keep: how many of the newest stay.
+        keep: number of the newest checkpoints that stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{_PREFIX}{step:08d}"

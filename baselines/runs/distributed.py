@@ -52,10 +52,10 @@ class Ranks:
 
     Attributes:
         rank: number of this process, from 0.
-        count: how many there are.
-        sharded: whether each holds a part of the weights alone.
-        device: where this process's model belongs.
-        load_device: where models are read; `shard` takes them on to `device`, so that none ever lies there whole.
+        count: number of processes.
+        sharded: True if each holds a part of the weights alone.
+        device: device of this process's model.
+        load_device: device on which models are read; `shard` takes them on to `device`, so that none ever lies there whole.
 
     Raises:
         ConfigError: weights are to be sharded, and this torch cannot.

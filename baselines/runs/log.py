@@ -124,7 +124,7 @@ def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str = "
     Args:
         records: as written to metrics.jsonl; `train/x` and `eval/x` share the panel `x`, and `eval/ci_low`,
             `eval/ci_high` become a band around `eval/success_rate`.
-        path: where the PNG goes.
+        path: file of the PNG.
         title: over the whole picture.
     """
     panels = _panels(records)

@@ -41,7 +41,7 @@ class TrainResult:
         records: every line of metrics.jsonl.
         evaluation: the last evaluation on held-out seeds, played greedily, or None if there was none.
         sampled_evaluation: the same at temperature 1.
-        model_folder: where the policy was saved; it loads as `--model`.
+        model_folder: folder of the saved policy; it loads as `--model`.
     """
 
     policy: Policy
@@ -147,7 +147,7 @@ class EpisodeWriter:
         episodes: N of them.
         advantages: (N, T).
         tokenizer: theirs.
-        env_id: where they were played.
+        env_id: id of their environment.
     """
 
     episodes: Sequence[Episode]
@@ -261,7 +261,7 @@ def open_policy(
     Args:
         model: `tiny`, a folder or a hub name.
         texts: collects text of the environment, called for a new `tiny` alone.
-        config: how long its episodes may grow, which of its weights are trained, its type.
+        config: length of its episodes, weights to train, type of the weights.
         checkpoint: the state to continue from; with LoRA, `restore` puts the exact adapter back, the folder holds it merged.
         ranks: the processes of the run; the policy is whole in each of them until `ranks.shard`.
 
@@ -296,7 +296,7 @@ class Evaluator:
 
     Args:
         kinds: the environments that are trained on, each an id and its constructor options; each plays all seeds.
-        settings: which seeds or tasks, how often, and constructor options for the evaluation alone.
+        settings: seeds or tasks, frequency, and constructor options of the evaluation.
         rollout: limits of an episode.
 
     Raises:

@@ -97,7 +97,7 @@ def make_transcript(
     """Turn an episode into words.
 
     Args:
-        episode: what was played.
+        episode: the episode.
         env_id: where.
         tokenizer: decodes the action tokens; without one the transcript has no tokens.
         advantages: (T,) one per token of the episode, padding after them allowed; None leaves them out.
@@ -148,7 +148,7 @@ def write_transcripts(
     Args:
         path: the file, whose folder is made; replaced if it exists.
         episodes: one line each, in this order.
-        env_id: where they were played.
+        env_id: id of their environment.
         tokenizer: decodes the action tokens; without one the transcripts have no tokens.
         advantages: (N, T) advantage of each token, T at least the longest episode, in the columns of
             `Episode.token_ids`; what stands off the action mask is not read.

@@ -35,7 +35,7 @@ class Conversation(NamedTuple):
     """Turns of text.
 
     Attributes:
-        line: where it stands in its file, from 1.
+        line: number of its line in the file, from 1.
         observations: as many as there are actions, or one more.
         actions: `actions[i]` answers `observations[i]`.
     """

@@ -23,9 +23,9 @@ class Demonstration:
         seed: the seed given to `env.reset`.
         task_id: `info["task_id"]`, or None.
         observations: one more than there are actions; the last one was not answered.
-        actions: what was done.
-        rewards: what each action paid.
-        success: whether the episode succeeded.
+        actions: the actions.
+        rewards: reward of each action.
+        success: True if the episode succeeded.
         terminated: the environment reached a terminal state.
         truncated: the environment cut the episode short.
     """

@@ -23,7 +23,7 @@ class Task(NamedTuple):
 
     Attributes:
         seed: given to `env.reset`.
-        kind: which kind of the pool's environments plays it.
+        kind: index of the pool's environments that play it.
         task_id: name of the task, for an environment with a list of them; None lets the seed draw one.
     """
 
@@ -87,9 +87,9 @@ class EnvPool:
 
         Args:
             env: the environment.
-            task: what it played.
+            task: its task.
             where: the call that raised, such as "step 3".
-            error: what it raised.
+            error: the error that it raised.
 
         Raises:
             TrainingError: more than `max_broken` environments have raised.
@@ -133,7 +133,7 @@ class TaskSchedule:
 
     Attributes:
         kinds: the environments, each an id and its constructor options; `Task.kind` counts in this order.
-        stage: where an adaptive curriculum stands, an index into `kinds`.
+        stage: stage of an adaptive curriculum, an index into `kinds`.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class Turn:
     Attributes:
         observation: the text that the policy read.
         action: the text given to `env.step`.
-        reward: what that step paid.
+        reward: reward of that step.
         start: index of the turn's first token (the first one of the observation's chat frame).
         action_start: index of the first token sampled in this turn; tokens `start:action_start` are not the policy's.
         end: index after the turn's last token, its end token included.
@@ -74,7 +74,7 @@ class Episode:
         terminated: the environment reached a terminal state.
         truncated: the episode was cut short, by the environment or because the context was full.
         truncated_by_context: True if the cut came from the policy's context and not from the environment.
-        final_observation: what the last step returned (or reset, if no turn fitted); never answered.
+        final_observation: observation of the last step (or reset, if no turn fitted); never answered.
         final_prompt: (P,) tokens with which the final observation would have been put to the policy, for the bootstrap
             of a critic; empty where the episode terminated or the model has no positions left for them.
         structure: `info["task_card"]["details"]["structure"]` at reset, which tasks share that differ in names alone, or

@@ -53,7 +53,7 @@ class RayWorkers:
         policy: in training, or trained; every rollout plays its weights of that moment.
         kinds: id and constructor options of each kind of environment, as for `EnvPool`; each actor makes its own.
         workers: actors.
-        num_cpus: what Ray sets aside for each; fractions put several on one core. Torch gets as many threads, at least 1.
+        num_cpus: CPUs that Ray reserves for each; fractions put several on one core. Torch gets as many threads, at least 1.
         num_gpus: likewise; above 0 the model lies on the GPU.
         max_broken: environments that may raise in the life of an actor.
         max_deaths: times that actors may die over one slice, or over being made; one more ends the run.
@@ -111,7 +111,7 @@ class RayWorkers:
         batch in one process up to the rounding of the model's arithmetic.
 
         Args:
-            tasks: what to play; a repeated task makes a group.
+            tasks: tasks to play; a repeated task makes a group.
             settings: temperature and limits; `num_envs` and `env_workers` hold for each actor.
             seed: numbers >= 0, such as the run's seed and the iteration.
             first: number of the first task in the whole batch.
@@ -216,9 +216,9 @@ class _Slot:
     """A place for an actor: one, or the next where it has died.
 
     Attributes:
-        asked: what the present actor is asked for, or None.
+        asked: pending call of the present actor, or None.
         part: the slice that it plays, or None while it is made or idle.
-        deaths_in_making: how many in a row have not lived to be asked for a slice.
+        deaths_in_making: number of actors in a row that died before their first slice.
     """
 
     def __init__(self, kind: Any, opening: tuple[Any, ...]) -> None:

@@ -197,7 +197,7 @@ def rollout(
         policy: samples the actions.
         pool: lends the environments. One that raises is replaced, and its episode played again from the start of its
             random stream.
-        tasks: what to play; a repeated task makes a group (equal prompts are encoded once).
+        tasks: tasks to play; a repeated task makes a group (equal prompts are encoded once).
         settings: temperature and limits; `env_workers` threads reset and step the environments of a turn.
         seed: numbers >= 0, such as the run's seed and the iteration; the generator of episode i is seeded with
             `[*seed, first + i]`.

@@ -27,7 +27,7 @@ def choose_tasks(env: TextEnv, wanted: EvalTasks, first_seed: int = 0, kind: int
 
     Args:
         env: has a finite list of tasks.
-        wanted: how many, in an order that mixes the list, or "all", in its order.
+        wanted: number of tasks, in an order that mixes the list, or "all", in its order.
         first_seed: seed of the first task of the list; the others count on.
         kind: kind of the pool's environments that plays them.
 

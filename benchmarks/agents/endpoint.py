@@ -65,7 +65,7 @@ class EndpointAgent:
     Args:
         endpoint: shared by all agents of a run, with its rate limit.
         settings: of the conversation.
-        memory: whether the track grants it; without, a reply sees the first observation and the current one.
+        memory: True if the track grants it; without, a reply sees the first observation and the current one.
         journal: of the run.
         stopped: once it is set, nothing more is asked.
 

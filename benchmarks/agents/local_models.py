@@ -145,7 +145,7 @@ class ForgetfulModel:
 
     Args:
         policy: the model.
-        settings: how it is sampled.
+        settings: settings of the sampling.
 
     Attributes:
         usage: of the current episode.

@@ -67,7 +67,7 @@ class View(NamedTuple):
     Attributes:
         first: Its first observation, which states the quest.
         now: Its last one.
-        commands: What it can do.
+        commands: Commands that it can choose.
     """
 
     first: str
@@ -79,7 +79,7 @@ class Decision(NamedTuple):
     """Choice of a player.
 
     Attributes:
-        view: What it knew.
+        view: View of the player.
         chosen: Place of the command.
         game: Number of its game in the batch.
         round: When.
@@ -138,7 +138,7 @@ class SharedTeam:
     """Players of whom each takes the likeliest command of one policy.
 
     Args:
-        policy: What they share.
+        policy: Policy that they share.
     """
 
     def __init__(self, policy: SharedPolicy) -> None:

@@ -36,7 +36,7 @@ class Scale:
         device: of torch.
         dtype: "float32" or "bfloat16".
         options: constructor options of every environment.
-        rollout: how episodes are sampled.
+        rollout: settings of the sampling.
         num_demos: expert episodes of SFT.
         sft_epochs: passes over them.
         sft_learning_rate: AdamW's for SFT.
@@ -160,7 +160,7 @@ class Column:
         env_id: environment.
         env_kwargs: further constructor options than those of the scale.
         split: of the games.
-        sampled: whether actions are sampled at temperature 1; else they are greedy.
+        sampled: True if actions are sampled at temperature 1; else they are greedy.
         num_games: number of games; None takes the scale's.
         first_seed: of the games; None takes the split's.
     """
@@ -183,7 +183,7 @@ class Experiment:
         arms: in order; an arm stands after the one that it starts from.
         columns: games on which they are evaluated.
         compared: pairs of arms, a later one and an earlier one; the table has the paired difference of each.
-        published: what the literature reports, as Markdown with its source; "" where it reports nothing.
+        published: figures of the literature, as Markdown with their source; "" if there are none.
         analyse: from results to sentences.
         changes: name of a scale -> fields of it that are others in this experiment.
     """

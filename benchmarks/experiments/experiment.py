@@ -75,9 +75,9 @@ class Config:
     """Options of an experiment."""
 
     name: tyro.conf.Positional[Name]
-    """Which question."""
+    """Name of the experiment."""
     scale: Literal["laptop", "gpu"] = "laptop"
-    """How large."""
+    """Scale of the experiment."""
     out: Path | None = None
     """Folder of the runs, the table and the figure; by default runs/NAME-SCALE."""
     seeds: tuple[int, ...] = ()
@@ -101,7 +101,7 @@ class ExperimentRun:
         scale: the size of everything.
         out: folder.
         num_threads: of torch.
-        progress: whether a run shows its live line.
+        progress: True if a run shows its live line.
     """
 
     experiment: Experiment

@@ -35,7 +35,7 @@ from benchmarks.runs.verify import Verified, verify
 from benchmarks.suites.suite import Presentation
 
 RESULTS = Path(__file__).parents[1] / "results"
-"""Where the entries of this repository are."""
+"""Folder of the entries of this repository."""
 
 SPEED = "speed.json"
 """The file that is not an entry."""
@@ -55,10 +55,10 @@ class Entry:
     """A verified run of a whole suite.
 
     Attributes:
-        folder: where it lies; its name is that of the entry's page.
-        config: what was asked for.
+        folder: its folder; its name is that of the entry's page.
+        config: settings of the run.
         table: its episodes as arrays.
-        sessions: what was running, one for each time that the run was started.
+        sessions: software and machine, one for each time that the run was started.
         unplayed: attempts at an episode that came to nothing.
     """
 

@@ -43,7 +43,7 @@ REPLAY_FORMAT = 1
 """In the name of a kept replay: what is kept at a turn."""
 
 Links: TypeAlias = Mapping[EpisodeKey, tuple[str, int]]
-"""Where each episode is shown: the page, from the entry's, and the episode's number on it."""
+"""Page of each episode, relative to the entry's, and the episode's number on it."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def write_site(site: Path, boards: Sequence[Board], cache: Path | None) -> None:
 
     Args:
         site: the folder.
-        boards: what stands on it.
+        boards: tables on it.
         cache: folder of replays; None shows the transcripts as they were handed in.
 
     Raises:

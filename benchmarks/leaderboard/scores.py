@@ -72,7 +72,7 @@ class Resampling:
         num_resamples: draws.
         confidence: coverage in (0, 1).
         seed: of the draws; equal seeds give equal bytes.
-        resample_runs: where tasks are drawn, draw whole runs too: for what a run's episodes share (a training seed).
+        resample_runs: if tasks are drawn, also draw whole runs: for effects that a run's episodes share (a training seed).
             False draws each task with its runs. That is right where episodes are independent, since the tasks' spread
             then holds the runs' (True could be half as wide again), and needed by `pass_at_k`.
     """

@@ -92,7 +92,7 @@ class KnobScore:
     Attributes:
         domain: such as "TextWorld".
         knob: one of `KNOBS`.
-        value: what the cells ask for.
+        value: value that the cells request.
         num_tasks: of these cells together.
         success: of them together.
     """
@@ -161,7 +161,7 @@ class Standing:
     Attributes:
         entry: the entry.
         spec: its agent.
-        scores: what it scores.
+        scores: its scores.
         rank: from 1; the same where success rates are equal; None for references.
         above: compared with the entry that is ranked before it; None for the first and for references.
     """
@@ -225,7 +225,7 @@ def score(table: Table, suite: Suite, scale: Scale | None, k: int) -> Scores:
 
     Args:
         table: its episodes.
-        suite: what they are of.
+        suite: their suite.
         scale: mean return of the random agent and of the expert in each cell; None leaves the normalised score out.
         k: of pass^k.
     """

@@ -23,7 +23,7 @@ def submit(run: Path, slug: str, results: Path = RESULTS, memory: Path | None = 
     Args:
         run: folder of the run.
         slug: name of the entry's folder and page.
-        results: where entries are.
+        results: folder of the entries.
         memory: folder that remembers what was verified; None for none.
 
     Raises:
@@ -46,7 +46,7 @@ def submit_run(run: tyro.conf.Positional[Path], slug: str, results: Path | None 
     Args:
         run: folder of the run.
         slug: name of the entry's folder and page.
-        results: where entries are; by default those of this repository.
+        results: folder of the entries; by default those of this repository.
     """
     try:
         folder = submit(run, slug, results or RESULTS, CACHE / "verified")

@@ -17,7 +17,7 @@ class Table:
     """A whole run as arrays of runs x tasks, in the order of the suite.
 
     Attributes:
-        config: what was asked for.
+        config: settings of the run.
         rows: (R, T) summaries.
         strata: (T,) name of each task's cell.
     """

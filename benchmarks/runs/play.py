@@ -25,7 +25,7 @@ class EpisodeRunner:
     """One worker: its agent, and one environment for each cell.
 
     Args:
-        config: what was asked for.
+        config: settings of the run.
         spec: the agent, anything but a model that plays in batches.
         make_agent: makes it; None for the references.
         tasks: holds the tasks against their digests; None begins to.

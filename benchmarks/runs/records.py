@@ -96,12 +96,12 @@ class RunConfig:
 
     Attributes:
         name: of the entry, as the leaderboard shows it.
-        agent: how the agent was named on the command line.
+        agent: name of the agent on the command line.
         agent_settings: its options, never a key.
         suite: name of the suite.
         suite_digest: sha256 of its file.
         track: name of the track.
-        presentation: how the agent wanted its help presented.
+        presentation: presentation of the agent's help.
         num_runs: times that each task is played.
         limit: tasks of each cell, None for all; a limited run is partial and never listed.
         format: version of this format.
@@ -157,7 +157,7 @@ class EpisodeRecord:
 
     Attributes:
         key: run, cell and task.
-        transcript: what was seen, done and paid.
+        transcript: observations, actions and rewards.
         invalid_actions: steps whose action was no command.
         seconds: wall-clock seconds.
         usage: tokens and money.

@@ -65,9 +65,9 @@ class Config:
     seeds: int = 3
     """Times that each task is played; the seeds of the tasks are fixed by the suite, those of the agent differ."""
     track: str = "listed"
-    """What agents are granted: open, listed, open-reactive or listed-reactive."""
+    """Track, which grants lists and memory: open, listed, open-reactive or listed-reactive."""
     presentation: Presentation = field(default_factory=Presentation)
-    """How the agent's help is presented."""
+    """Presentation of the agent's help."""
     agent_kwargs: JsonObject = field(default_factory=dict)
     """Settings of the agent, as a JSON object; they are recorded, so never a key."""
     name: str = ""
@@ -151,7 +151,7 @@ class RunSummary:
     cost: float = 0.0
     """Spent now, in the currency of the prices."""
     unplayed: list[Unplayed] = field(default_factory=list)
-    """What could not be played."""
+    """Episodes that could not be played."""
 
     def add(self, played: EpisodeRecord) -> None:
         """Count an episode."""

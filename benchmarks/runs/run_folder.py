@@ -40,8 +40,8 @@ class RunFolder:
 
     Args:
         path: its folder, made if it is missing.
-        config: what is asked for.
-        session: what `sessions.jsonl` says about this start.
+        config: settings of the run.
+        session: record of this start in `sessions.jsonl`.
 
     Attributes:
         done: keys of the episodes that were played.

@@ -59,9 +59,9 @@ class Verified:
     """A run that has been re-simulated.
 
     Attributes:
-        config: what was asked for.
+        config: settings of the run.
         played: its episodes, in the order in which they were played.
-        sessions: what was running, one for each time that the run was started.
+        sessions: software and machine, one for each time that the run was started.
         unplayed: attempts that came to nothing.
     """
 
@@ -122,9 +122,9 @@ class Step:
     """One step of a replay.
 
     Attributes:
-        observation: what is seen before the action.
+        observation: observation before the action.
         info: the `info` that came with it.
-        env: where it stands.
+        env: the environment in this state.
     """
 
     observation: str

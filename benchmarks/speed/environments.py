@@ -31,7 +31,7 @@ REFERENCES = {"TextWorld": "inform7", "ALFWorld": "alfworld", "SWEGym": "swerex"
 """Domain -> what it is measured against, where that is installed."""
 
 FALLBACK = {"swerex": "subprocess"}
-"""What is measured where the reference is not installed."""
+"""Replacement for a reference that is not installed."""
 
 TITLES = {
     "TextWorld": "TextWorld, against the interpreter of the textworld package",

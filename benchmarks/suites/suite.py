@@ -48,7 +48,7 @@ class Track:
     Attributes:
         name: name of the track.
         lists: the admissible commands, where the domain knows them.
-        memory: what was seen and done earlier in the episode; without it, the first observation and the current one.
+        memory: earlier observations and actions of the episode; without it, the first observation and the current one.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Presentation:
     history: int = 0
     """Earlier turns repeated before each observation (tracks that grant memory)."""
     action_format: ActionFormat = "plain"
-    """How an action carries its command: plain, tag or last_line."""
+    """Form of an action: plain, tag or last_line."""
 
     def check(self, track: Track) -> None:
         """Raise `SuiteError` for what the track does not grant, and for values of another type."""
@@ -133,8 +133,8 @@ class Cell:
     Attributes:
         env_id: `package:Id-v0`.
         options: constructor options.
-        lists: whether the domain knows the admissible commands.
-        exact_text: whether observations are the same text everywhere; where they are not (programs are run), rewards are.
+        lists: True if the domain knows the admissible commands.
+        exact_text: True if observations are the same text everywhere; where they are not (programs are run), rewards are.
         knobs: requested knobs and the density, for plots.
         tasks: in the order in which they are played.
     """
@@ -164,7 +164,7 @@ class Suite:
 
     Attributes:
         name: with its version, such as "core-v0".
-        description: what it is for, in a sentence.
+        description: its purpose, in a sentence.
         cells: in order.
         digest: sha256 of its file.
     """
@@ -244,7 +244,7 @@ def read_task(env: TextEnv, seed: int, exact_text: bool) -> SuiteTask:
     Args:
         env: of `open_plain_env`.
         seed: of the task.
-        exact_text: whether the later observations count.
+        exact_text: True if the later observations count.
     """
     observation, info = env.reset(seed=seed)
     card = dict(info["task_card"])

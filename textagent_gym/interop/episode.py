@@ -33,8 +33,8 @@ class Episode:
         total_reward: Return of the episode so far, undiscounted.
         last_reward: Reward of the last step.
         num_steps: Steps taken.
-        terminated: Whether the world has ended the episode.
-        truncated: Whether a budget has.
+        terminated: True if the world has ended the episode.
+        truncated: True if a budget has.
         info: The `info` of the last observation.
     """
 

@@ -17,7 +17,7 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
 OPEN_ROUTES = {"http": frozenset({"/health", "/schema"}), "websocket": frozenset({"/ws"})}
-"""What a client may ask for; OpenEnv's other routes act outside of sessions and their limits."""
+"""Routes that a client may use; OpenEnv's other routes act outside of sessions and their limits."""
 
 MESSAGES = frozenset({"reset", "step", "state", "close"})
 """Types of the messages of a session; OpenEnv has more, which make further environments."""
@@ -37,7 +37,7 @@ class Guard:
 
     Args:
         app: The application behind it.
-        token: What a request must show, or None for none; then requests from pages of a browser are refused.
+        token: Token that a request must show, or None; then requests from pages of a browser are refused.
         max_message_bytes: Longest message that a client may send.
         idle_seconds: Time that a client may take for its next message.
     """

@@ -97,7 +97,7 @@ class FixedSeeds(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     Args:
         env: Any environment.
-        seeds: What the environment is reset with.
+        seeds: Seeds of the resets.
 
     Raises:
         ValueError: There are no seeds.
@@ -135,7 +135,7 @@ class HashedBagOfWords(gym.ObservationWrapper[NDArray[np.float32], Any, str], Re
     Args:
         env: An environment of strings.
         num_features: Places for words.
-        keep_first: Whether the first observation of the episode, which states the task, is repeated in each one.
+        keep_first: True if the first observation of the episode, which states the task, is repeated in each one.
     """
 
     def __init__(self, env: gym.Env[str, Any], num_features: int = 512, keep_first: bool = True) -> None:
@@ -224,7 +224,7 @@ class TokenizedObservation(gym.ObservationWrapper[NDArray[np.int64], Any, str], 
         encode: Text -> token ids below `vocab_size`, such as a tokenizer's `encode`.
         vocab_size: Number of tokens.
         max_tokens: Length of an observation.
-        pad_token_id: What fills up.
+        pad_token_id: Token that fills up.
     """
 
     def __init__(

@@ -68,7 +68,7 @@ def make_ray_vector(
             environment and can be imported or pickled there.
         num_envs: Environments, dealt to the actors in consecutive shares.
         actors: Processes of the cluster; trajectories are the same for every number.
-        cpus_per_actor: What Ray sets aside for each; fractions put several on one core.
+        cpus_per_actor: CPUs that Ray reserves for each; fractions put several on one core.
         autoreset_mode: "NextStep", "SameStep" or "Disabled".
         max_deaths: Times that an actor may die over one message and be replaced; one more is an error.
         start_timeout: Seconds that an actor may wait for a place in the cluster, at first and when it is replaced.

@@ -62,7 +62,7 @@ class GymTasksetConfig(vf.TasksetConfig):  # type: ignore[misc]
     first_seed: int = 0
     """The seeds are the numbers from here on."""
     num_tasks: int | None = None
-    """How many; None for no end of them."""
+    """Number of tasks; None for an endless list."""
     instructions: str | None = None
     """A system prompt for every task."""
 
@@ -94,7 +94,7 @@ class GymEnvConfig(vf.EnvConfig):  # type: ignore[misc]
     """The only player."""
 
     player: vf.AgentConfig = vf.AgentConfig(harness={"id": "null"}, runtime=vf.SubprocessConfig())
-    """Who plays; by default the harness without tools, which runs no code and needs no sandbox."""
+    """Player; by default the harness without tools, which runs no code and needs no sandbox."""
 
 
 class GymEnv(vf.Env[GymEnvConfig]):  # type: ignore[misc]

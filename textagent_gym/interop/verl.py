@@ -34,10 +34,10 @@ class GymAgentLoop(AgentLoopBase):  # type: ignore[misc]  # untyped where it is 
     """An agent loop that plays one episode per trajectory, token in, token out.
 
     Args:
-        *args: What verl gives to every agent loop.
+        *args: Arguments that verl gives to every agent loop.
         env_id: An id for `gym.make`.
         env_kwargs: Constructor options.
-        **kwargs: What verl gives to every agent loop.
+        **kwargs: Arguments that verl gives to every agent loop.
     """
 
     def __init__(self, *args: Any, env_id: str, env_kwargs: Mapping[str, Any] | None = None, **kwargs: Any) -> None:

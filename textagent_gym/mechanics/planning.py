@@ -133,7 +133,7 @@ class Planner:
     was asked before never changes it.
 
     Args:
-        problem: What to solve.
+        problem: Problem to solve.
         node_budget: States that one search may expand before it gives up proving and settles for some plan.
     """
 

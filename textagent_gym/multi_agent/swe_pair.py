@@ -33,7 +33,7 @@ TOOLS_OF = {
 """Player -> the tools that it may use."""
 
 World = tuple[tuple[Changes, tuple[Changes, ...], Tree | None], frozenset[str]]
-"""What of a repository can change, and how it came about."""
+"""Changeable part of a repository, and its history."""
 
 
 class SWEPair(TeamEnv[SweTask]):

@@ -38,7 +38,7 @@ PASS = "pass"
 """The action of a player that lets the others act."""
 
 Hearing = Literal["near", "all"]
-"""Who hears what a player says: those who are where it is, or everybody."""
+"""Players that hear a message: those in the same place, or all."""
 
 TurnBased: TypeAlias = "AECEnv[str, str, str]"
 """An environment in PettingZoo's turn-based form."""
@@ -51,11 +51,11 @@ class PlayerState:
     """A player of the current episode.
 
     Attributes:
-        own: What of the world is this player's, as the domain keeps it.
+        own: This player's part of the world, as the domain keeps it.
         point: Its own point of the episode: its last observation, its number of steps.
         info: Its last `info`.
-        news: What it has noticed of the others since its last observation.
-        has_played: Whether its action of this round was carried out.
+        news: Actions of the others that it has noticed since its last observation.
+        has_played: True if its action of this round was carried out.
     """
 
     own: Any
@@ -84,7 +84,7 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
     Args:
         solo: The single-player environment; it is this team's alone from now on.
         names: The players.
-        hearing: Who hears what is said: "near" or "all".
+        hearing: Players that hear a message: "near" or "all".
         knobs: The arguments of `solo`, which has checked them.
 
     Raises:
@@ -390,7 +390,7 @@ def knobs_of(env_id: str | None, entry_point: str, knobs: dict[str, Any], fixed:
     Args:
         env_id: A registered id of the domain, or None.
         entry_point: The domain's.
-        knobs: What was asked for.
+        knobs: Requested sizes.
         fixed: Arguments that a team does not leave open.
 
     Raises:

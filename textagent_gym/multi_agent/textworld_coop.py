@@ -26,10 +26,10 @@ class Own(NamedTuple):
     """Belongings of a player.
 
     Attributes:
-        room: Where it is.
-        carried: What it carries, the last arrival first.
+        room: Room of the player.
+        carried: Things that it carries, the last arrival first.
         facts: The same as bits of textworld's facts.
-        memory: What "it" means to it.
+        memory: Thing that "it" means to the player.
     """
 
     room: str
@@ -49,7 +49,7 @@ class TextWorldCoop(TeamEnv[TextWorldTask]):
 
     Args:
         num_agents: Players, 1 to 8.
-        hearing: Who hears what is said: "near" (in the same room) or "all".
+        hearing: Players that hear a message: "near" (in the same room) or "all".
         env_id: A registered id, such as "TextWorld-Easy-Dense-v0", whose numbers are taken; or None.
         **knobs: The arguments of `TextWorldEnv`, which has them described, without those of its other kinds of games.
     """

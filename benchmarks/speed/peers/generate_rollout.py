@@ -26,7 +26,7 @@ class Conversation:
         token_ids: everything said so far.
         action_mask: True for a token that the policy sampled.
         num_turns: steps of the environment so far.
-        episode_return: what they have paid.
+        episode_return: sum of the rewards.
         done: it has ended, or the next turn might not fit.
     """
 

@@ -38,7 +38,7 @@ class Session:
     """Environments, clock and metrics of one run.
 
     Attributes:
-        folder: where metrics.jsonl goes.
+        folder: folder of metrics.jsonl.
         options: of the trial.
         pool: environments.
     """

@@ -31,7 +31,7 @@ _FORMAT = "alfworld-index-1"
 
 
 Range = tuple[int | None, int | None, int | None]
-"""What is asked of a knob: exactly, at least, at most."""
+"""Request for a knob: exactly, at least, at most."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def select(split: RealSplit, task_types: tuple[TaskType, ...], ranges: dict[str,
     """Return the real games of a split that have what was asked for, by name.
 
     Args:
-        split: Where to look.
+        split: Split to search.
         task_types: Types that will do.
         ranges: Knob -> what is asked of it.
 

@@ -14,7 +14,7 @@ class NativeEngine:
     """Plays one game at a time; engines share nothing that changes.
 
     Attributes:
-        state: What is true now; it changes with every step.
+        state: Present facts; they change with every step.
     """
 
     def load(self, task: AlfworldTask) -> None:

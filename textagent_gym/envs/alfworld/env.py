@@ -28,10 +28,10 @@ from textagent_gym.envs.alfworld.types import TASK_TYPES, AlfworldTask, TaskSpec
 from textagent_gym.mechanics.knobs import Knobs, check_choice
 
 Backend = Literal["native", "alfworld"]
-"""What plays the games: the engine of this package, or the alfworld package."""
+"""Engine that plays the games: the engine of this package, or the alfworld package."""
 
 Subgoals = Literal["steps", "stages"]
-"""What is counted as progress."""
+"""Unit of progress."""
 
 
 class ALFWorldEnv(TextAgentEnv[AlfworldTask]):
@@ -87,7 +87,7 @@ class ALFWorldEnv(TextAgentEnv[AlfworldTask]):
 
     Args:
         games: "generated" or "real".
-        task_types: Which of the six types of task; all of them by default.
+        task_types: Types of task, of the six; all of them by default.
         state_space_size: Receptacles; default 12 for generated games.
         action_space_size: Portable objects; default 18 for generated games.
         solution_length: Steps; default 8 for generated games.
@@ -98,12 +98,12 @@ class ALFWorldEnv(TextAgentEnv[AlfworldTask]):
         min_solution_length: Fewest steps (real games).
         max_solution_length: Most steps (real games).
         reward_density: Share of the sub-goals that pay when reached; default 0.
-        subgoals: What is counted as progress: "steps" or "stages".
-        strict: Whether only ALFWorld's own wording is understood. By default `put X in/on Y` and `move X to Y` both are,
+        subgoals: Unit of progress: "steps" or "stages".
+        strict: True if only ALFWorld's own wording is understood. By default `put X in/on Y` and `move X to Y` both are,
             whichever the game's grammar has, and capitals, articles and spaces are free.
         explain: True adds the reason to "Nothing happens."
-        backend: What plays the games: "native", or "alfworld", the package itself, which is the reference and plays the rare
-            game file whose domain or grammar the native engine does not know.
+        backend: Engine that plays the games: "native", or "alfworld", the package itself, which is the reference and plays
+            the rare game file whose domain or grammar the native engine does not know.
         **options: The options of every environment, see `textagent_gym.core.TextAgentEnv`; `split` is "train" or "test" for
             generated games, "train", "valid_seen" or "valid_unseen" for real ones.
 

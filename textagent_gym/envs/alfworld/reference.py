@@ -15,7 +15,7 @@ class ReferenceEngine:
     """Plays one game at a time; a snapshot is the list of commands that led there, and restoring plays them again.
 
     Attributes:
-        state: What is true now.
+        state: Present facts.
     """
 
     def load(self, task: AlfworldTask) -> None:

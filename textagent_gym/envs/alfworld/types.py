@@ -78,9 +78,9 @@ class AlfworldTask(Task):
     """A game of ALFWorld.
 
     Attributes:
-        data: What its game file holds.
+        data: Content of its game file.
         game: The game as the native engine reads it, or None where it holds something that engine does not know.
-        planner: How many steps remain, or None where the goal is not made of goals that are known here.
+        planner: Counts the steps that remain; None if the goal has unknown parts.
     """
 
     data: Mapping[str, Any]

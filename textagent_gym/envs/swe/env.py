@@ -36,7 +36,7 @@ from textagent_gym.mechanics.knobs import check_choice, check_integer, check_num
 from textagent_gym.mechanics.spaces import AnyText
 
 SUBMIT_MARK = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
-"""What a command of the bash interface prints on its first line to submit, as in mini-swe-agent."""
+"""First line that a command of the bash interface prints to submit, as in mini-swe-agent."""
 
 
 class SWEGymEnv(TextAgentEnv[SweTask]):
@@ -88,9 +88,9 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
     | `reward_density` | share of the sub-goals that pay when reached |
 
     Args:
-        origin: Where tasks come from: "bundled", "mutation" or "release"; with `tasks`, "dataset".
+        origin: Source of the tasks: "bundled", "mutation" or "release"; with `tasks`, "dataset".
         tasks: File, folder or hub id of tasks of one's own (.jsonl, .json, .parquet, a swebench task folder).
-        interface: What an action is: "tools", "bash" or "choice".
+        interface: Form of an action: "tools", "bash" or "choice".
         state_space_size: Source files, exactly; default any number.
         action_space_size: Tools or candidate edits; default 9 tools, or 8 candidates.
         solution_length: Bugs (hunks), exactly; default any number.
@@ -101,13 +101,13 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         reward_density: Share of the sub-goals that pay when reached; default 0.
         hint_level: 0 nothing, 1 also the files with bugs, 2 also the functions, 3 also the failing tests, 4 also the kind of
             each bug.
-        tests_visible: Whether the grading tests are among the files. Without, their files are missing, or are as they
+        tests_visible: True if the grading tests are among the files. Without, their files are missing, or are as they
             were before the repair that brought them.
-        rebase: Whether rows of `tasks` that live in an image are moved to the nearest earlier source distribution, when they
+        rebase: True if rows of `tasks` that live in an image are moved to the nearest earlier source distribution, when they
             are played first: see `textagent_gym.envs.swe.sources.rebase`. Scores on them are not those of the data set.
         sandbox: "local", or "docker" for tasks that live in container images, through Docker or podman.
-        allow_weaker: Whether Landlock alone may protect the host where bubblewrap cannot run.
-        allow_unsafe: Whether nothing at all may protect the host where neither can.
+        allow_weaker: True if Landlock alone may protect the host where bubblewrap cannot run.
+        allow_unsafe: True if nothing at all may protect the host where neither can.
         command_seconds: Time limit of one command, in seconds.
         **options: The options of every environment, see `textagent_gym.core.TextAgentEnv`.
 

@@ -33,7 +33,7 @@ class Bug:
     Attributes:
         file: Path of the file in the repository.
         function: Qualified name of the function that holds it, for example "Parser.feed".
-        kind: What was done to the code, for example "comparison".
+        kind: Kind of the change, for example "comparison".
         tests: Its test group: ids of tests that fail because of it alone, each in no other group of the task.
     """
 
@@ -51,7 +51,7 @@ class TaskInstance:
         instance_id: Name of the task.
         repo: "owner/name" of a data set; the project's name on the index; "bundled/name".
         base_commit: Commit of a data set; "name==version" of an sdist.
-        problem_statement: What is wrong, in words.
+        problem_statement: Description of the problem.
         patch: Unified diff that repairs it, of files that are no tests.
         test_patch: Unified diff of the tests that show the repair; empty where the tree holds them already.
         FAIL_TO_PASS: Ids of tests that fail before the repair and pass after it.
@@ -59,7 +59,7 @@ class TaskInstance:
         hints_text: More words, or none.
         created_at: Date of the repair, in ISO 8601, or none.
         version: Version of the project.
-        origin: Where the task comes from.
+        origin: Source of the task.
         sdist: The archive whose tree it starts from, or None (bundled tasks, and those that live in an image).
         setup_patch: Unified diff that turns the archive's tree into the one that the agent starts with.
         bugs: The bugs that were put in, or the repair's test groups where nobody knows bugs.

@@ -71,7 +71,7 @@ class Position:
     Attributes:
         state: textworld's facts.
         quest_state: The quests as the game itself counts them.
-        is_sure: Whether the facts have followed the world so far.
+        is_sure: True if the facts have followed the world so far.
     """
 
     world: World

@@ -26,7 +26,7 @@ from textagent_gym.envs.textworld.world.known import UnknownGameError
 from textagent_gym.mechanics.knobs import Knobs, check_choice
 
 Backend = Literal["native", "inform7"]
-"""What plays the games: the engine of this package, or the interpreter of the textworld package."""
+"""Engine that plays the games: the engine of this package, or the interpreter of the textworld package."""
 
 
 class TextWorldEnv(TextAgentEnv[TextWorldTask]):
@@ -81,15 +81,15 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
         action_space_size: Objects; default 8.
         solution_length: Steps; default 8.
         reward_density: Share of the steps that pay when reached; default 0.
-        exact: Whether measured knobs must equal requested ones.
-        instructions: What the objective gives away: "steps" (all of them, textworld's default), "goal" (the last of each
-            quest), or "none".
+        exact: True if measured knobs must equal requested ones.
+        instructions: Part of the solution that the objective states: "steps" (all of them, textworld's
+            default), "goal" (the last of each quest), or "none".
         challenge: "custom"; "simple" for tw-simple, whose world is fixed: the four knobs then raise; or "file" for `game`.
         rewards: Reward setting of tw-simple: "sparse", "balanced" or "dense".
         game: Path of a game file made by `tw-make`, the only task then; the size knobs then raise, and the task card says
             what the game has.
-        backend: What plays the games: "native", or "inform7", the textworld package itself, which is the reference and
-            plays the rare game file that the native engine does not model.
+        backend: Engine that plays the games: "native", or "inform7", the textworld package itself, which is the reference
+            and plays the rare game file that the native engine does not model.
         **options: The options of every environment, see `textagent_gym.core.TextAgentEnv`.
 
     Raises:

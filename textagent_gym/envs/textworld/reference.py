@@ -22,7 +22,7 @@ _BANNER_END = r"\$$   \$$ \$$$$$$$$ \$$$$$$$ "
 """Last line of the banner that textworld prints before a game (textworld 1.7, `generator/inform7/world2inform7.py`)."""
 
 _PROMPT = "\n>"
-"""What the interpreter prints before it waits for a line; the status line follows it."""
+"""Text that the interpreter prints before it waits for a line; the status line follows it."""
 
 _AFTER_END = "Would you like to RESTART,"
 """The question that follows a finished game."""

@@ -37,7 +37,7 @@ NODE_BUDGET = 100
 """Nodes that the search for one quest may expand before the game is drawn again."""
 
 NUM_VARIANTS = 20
-"""How often the quests of one draw are given other objects and other words."""
+"""Times that the quests of one draw get other objects and other words."""
 
 _FORMAT = "textworld-1"
 """Name of the cache folder; to be changed with whatever changes the games of a specification."""

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from textworld.generator.game import Game
 
 Instructions = Literal["steps", "goal", "none"]
-"""How much the objective gives away: every step, the last action of each quest, or nothing."""
+"""Part of the solution that the objective states: every step, the last action of each quest, or nothing."""
 
 Challenge = Literal["custom", "simple"]
-"""Which of textworld's generators makes the games."""
+"""Generator of textworld that makes the games."""
 
 SimpleRewards = Literal["sparse", "balanced", "dense"]
 """The reward settings of tw-simple."""
@@ -32,9 +32,9 @@ class TaskSpec:
         num_rooms: Rooms (custom).
         num_objects: Objects, without doors, player and inventory (custom).
         solution_length: Quest length (custom): of the shortest solution if `exact`, as textworld generates it if not.
-        exact: Whether games are drawn again until measured equals requested; the literature's ids do not.
+        exact: True if games are drawn again until measured equals requested; the literature's ids do not.
         rewards: Reward setting (simple).
-        instructions: How much the objective gives away.
+        instructions: Part of the solution that the objective states.
         split: "train" or "test"; "literature" (custom, not `exact`) for the game of `tw-make custom --seed SEED` itself,
             whichever of the two splits it belongs to.
         seed: Seed of the draws, in [0, 2**31).
@@ -91,8 +91,8 @@ class TextWorldTask(Task):
     Attributes:
         game: textworld's own description of the game.
         ground: Its facts, commands and quests as a planning problem.
-        planner: How many steps remain from any state.
-        counts_points: Whether the sub-goals are the points of the quests rather than the steps of the solution.
+        planner: Counts the steps that remain from any state.
+        counts_points: True if the sub-goals are the points of the quests rather than the steps of the solution.
     """
 
     game: Game

@@ -59,7 +59,7 @@ class FloorPlan:
 
     Attributes:
         number: Its number in AI2-THOR.
-        room: What it is.
+        room: Kind of room.
         receptacles: All places for objects, sorted by name.
         kinds: Types of portable objects that occur there, sorted.
         lamps: Types of lamps that occur there.

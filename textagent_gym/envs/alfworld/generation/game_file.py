@@ -20,7 +20,7 @@ from textagent_gym.envs.alfworld.generation.subgoals import SHAPES, DrawnGoal
 ABILITIES = ("cleanable", "heatable", "coolable", "sliceable")
 
 START = "loc_bar_start"
-"""Where the agent is at first: in the middle of the room, at no receptacle."""
+"""First location of the agent: in the middle of the room, at no receptacle."""
 
 
 def game_data(household: Household) -> dict[str, Any]:

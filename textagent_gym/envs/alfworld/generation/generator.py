@@ -42,7 +42,7 @@ class Household:
 
     Attributes:
         plan: The floor plan.
-        goals: What has to be done.
+        goals: The goals.
         receptacles: The places for objects that it keeps, sorted by name.
         objects: (identifier, type, receptacle) of each portable object.
         lamps: The same of each lamp.

@@ -29,7 +29,7 @@ MAX_GOALS = 8
 """Most goals of one task."""
 
 LAMP_PLACES = ("Desk", "SideTable", "Dresser", "Shelf", "CoffeeTable")
-"""Where desk lamps stand in ALFWorld's games; floor lamps stand nowhere in them, so that no goal can name one."""
+"""Receptacles of desk lamps in ALFWorld's games; floor lamps are on none, so no goal can name one."""
 
 
 class Shape(NamedTuple):
@@ -40,9 +40,9 @@ class Shape(NamedTuple):
         max_closed: Receptacles on the way that may be closed, each one step more.
         num_objects: Objects it is about.
         station: Type of the receptacle where something is done to the object, or None.
-        ability: What an object must be able to undergo, or None.
-        state: What it must be afterwards, in PDDL, or None.
-        rooms: Where ALFWorld has such tasks.
+        ability: Property that an object must have, or None.
+        state: Required state, in PDDL, or None.
+        rooms: Rooms in which ALFWorld has such tasks.
         sentences: Wordings of the task.
     """
 
@@ -92,10 +92,10 @@ class DrawnGoal:
     Attributes:
         kind: Its type.
         thing: Type of its objects.
-        sources: Where they lie at first.
+        sources: Receptacles in which they are at first.
         target: Type of the receptacle in which they belong, or of the lamp.
         sentence: Its wording.
-        lamp_place: Where the lamp stands, or None.
+        lamp_place: Receptacle of the lamp, or None.
     """
 
     kind: TaskType

@@ -28,8 +28,8 @@ class Game:
         types: Type -> objects of that type.
         names: Object -> name.
         task: The sentence that states the task.
-        initial: What is true at the start; to be copied, not changed.
-        is_won: Whether the goal holds in a state.
+        initial: Facts at the start; to be copied, not changed.
+        is_won: True if the goal holds in a state.
         source: The content that the game was read from.
     """
 

@@ -34,7 +34,7 @@ def compile_query(
         bound: Variables whose values are given at each call.
         wanted: Variables and constants of which the values are returned.
         facts: Typical facts, from which the order of the loops is estimated; any order gives the same answer.
-        distinct: Whether different variables must have different values, as in textworld's own queries.
+        distinct: True if different variables must have different values, as in textworld's own queries.
 
     Raises:
         UnknownPddlError: A variable has no type.

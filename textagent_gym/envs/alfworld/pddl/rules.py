@@ -31,8 +31,8 @@ class Rule:
     """An action schema, compiled.
 
     Args:
-        schema: What it is.
-        grammar: Where its words are.
+        schema: The action schema.
+        grammar: Grammar with its words.
         facts: Typical facts.
         recorded: Predicates whose deletions the grammar asks for.
 

@@ -27,7 +27,7 @@ class GrammarContext(NamedTuple):
     """Subject of a text.
 
     Attributes:
-        facts: What is true now.
+        facts: Present facts.
         types: Type -> objects of that type.
         names: Object -> name.
         task: The sentence that states the task.

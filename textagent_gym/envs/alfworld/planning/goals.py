@@ -15,7 +15,7 @@ class PlaceGoal(NamedTuple):
         receptacle_type: As in `receptacletype`.
         states: Predicates that have to be true of each object, among `isclean`, `ishot`, `iscool`.
         abilities: Predicates that tell which objects qualify: `cleanable`, `heatable`, `coolable`.
-        num_objects: How many.
+        num_objects: Number of objects.
     """
 
     object_type: str
@@ -45,7 +45,7 @@ class Treatment(NamedTuple):
     """Way in which an object gets a state.
 
     Attributes:
-        action: What is done to it, in hand.
+        action: Action on the object in hand.
         ability: The predicate that says that it can be done to an object.
         stations: Types of the receptacles where it is done.
         ends: The states that it takes away.

@@ -18,8 +18,8 @@ class AbstractState(NamedTuple):
     """Part of a state that matters to the plan.
 
     Attributes:
-        location: Where the agent is.
-        held: What it holds, or None.
+        location: Location of the agent.
+        held: Object that it holds, or None.
         places: For each candidate (a thing that a goal could use), the receptacles that it is in.
         states: For each candidate, what is true of it among `TREATMENTS`.
         opened: The open receptacles.
@@ -55,10 +55,10 @@ class PlanningModel:
 
     Args:
         facts: Any state.
-        goals: What has to be done.
+        goals: The goals.
 
     Attributes:
-        goals: What has to be done.
+        goals: The goals.
         location: Receptacle -> the place from which it is used.
         openable: The receptacles that can be closed.
         candidates: The things that a goal could use, sorted.

@@ -33,7 +33,7 @@ class Plan(NamedTuple):
 
     Attributes:
         steps: The actions.
-        is_shortest: Whether the search proved that there is no shorter plan.
+        is_shortest: True if the search proved that there is no shorter plan.
     """
 
     steps: tuple[Step, ...]
@@ -48,11 +48,11 @@ class Planner:
 
     Args:
         facts: The initial state.
-        goals: What has to be done.
+        goals: The goals.
         node_budget: States that one search may expand before it settles for one goal after the other.
 
     Attributes:
-        goals: What has to be done.
+        goals: The goals.
         reference: The plan from the initial state, or None where there is none.
     """
 

@@ -106,7 +106,7 @@ class GradingReport:
     """Result of a grading.
 
     Attributes:
-        resolved: Whether every test that should pass does, and none that must fail was made to pass.
+        resolved: True if every test that should pass does, and none that must fail was made to pass.
         groups_done: For each group whether all its tests pass; all False where something that worked is broken.
         num_failing: Tests of `fail_to_pass` that do not pass.
         num_broken: Tests of `pass_to_pass` that do not pass.

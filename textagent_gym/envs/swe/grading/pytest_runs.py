@@ -42,7 +42,7 @@ class TestReport:
         broken: Files that could not be collected.
         output: What the run printed, for people; nothing is concluded from it.
         stopped: The limit that ended the run, or None.
-        complete: Whether a signed report came back.
+        complete: True if a signed report came back.
         seen: What was done to the interpreter that could be an attack on the runner, where nothing was refused.
     """
 

@@ -34,7 +34,7 @@ class Challenge:
         function: "path::function" or "path::Class::function".
         tests: Its tests among those that a repair has to make pass, sorted: one, or one for each set of parameters.
         alterations: Numbers of the changes with which every one of them fails on the repaired tree.
-        plain: Whether the plain runner can run it; otherwise pytest runs its copies.
+        plain: True if the plain runner can run it; otherwise pytest runs its copies.
     """
 
     function: str

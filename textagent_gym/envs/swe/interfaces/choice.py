@@ -23,7 +23,7 @@ class Candidate:
 
     Attributes:
         mutation: The bug that it takes out or puts in.
-        repairs: Whether it takes it out.
+        repairs: True if it takes it out.
     """
 
     mutation: Mutation

@@ -51,9 +51,9 @@ def make_swe_task(
         interface: What an action is.
         size: Tools or edits on offer.
         hint_level: How much the first observation gives away.
-        tests_visible: Whether the grading tests are among the files.
+        tests_visible: True if the grading tests are among the files.
         protection: What protects the host.
-        in_image: Whether the task is played in its container image.
+        in_image: True if the task is played in its container image.
     """
     instance, test_spec = ready.instance, ready.test_spec
     choices = Choices(instance, size) if interface == "choice" else None

@@ -32,7 +32,7 @@ class Answer(NamedTuple):
 
     Attributes:
         text: The observation.
-        valid: Whether the call was carried out.
+        valid: True if the call was carried out.
     """
 
     text: str

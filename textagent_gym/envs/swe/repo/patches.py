@@ -61,7 +61,7 @@ class FilePatch:
         hunks: The changes, in the order of their lines.
         moved: "rename" or "copy" where the patch says so, else empty.
         modes: File modes before and after in octal digits, empty where the patch does not say.
-        binary: Whether the file's bytes change without lines to show for it.
+        binary: True if the file's bytes change without lines to show for it.
     """
 
     old: str | None
@@ -98,7 +98,7 @@ def apply_patch(files: Mapping[str, str], patch: str, *, text_only: bool = False
     Args:
         files: The tree.
         patch: The patch.
-        text_only: Whether binary files, links and submodules are left as they are, and not refused.
+        text_only: True if binary files, links and submodules are left as they are, and not refused.
 
     Raises:
         PatchError: The patch cannot be read, does not apply, or changes what is no text.

@@ -75,7 +75,7 @@ class Workspace:
         Args:
             path: The file.
             text: All its text.
-            whole: Whether the text replaces all that was there. Where the file's encoding lacks a character, such a text is
+            whole: True if the text replaces all that was there. Where the file's encoding lacks a character, such a text is
                 written in the encoding that it declares, or in UTF-8.
 
         Raises:

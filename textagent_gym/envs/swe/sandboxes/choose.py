@@ -31,8 +31,8 @@ def choose_sandbox(kind: Kind = "local", *, allow_weaker: bool = False, allow_un
 
     Args:
         kind: "local" for the strongest that works here; or one by name, which is to allow it.
-        allow_weaker: Whether Landlock will do where bubblewrap does not run.
-        allow_unsafe: Whether no protection at all will do where neither runs.
+        allow_weaker: True if Landlock will do where bubblewrap does not run.
+        allow_unsafe: True if no protection at all will do where neither runs.
 
     Raises:
         SandboxError: What was allowed does not run here; the message says why and what to do.

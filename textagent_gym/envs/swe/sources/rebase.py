@@ -307,8 +307,8 @@ def main(
     Args:
         rows: A .jsonl, .json or .parquet file, a task folder of swebench 5, or "owner/name[:split]" on the Hugging Face hub.
         out: The .jsonl file that is written.
-        allow_weaker: Whether Landlock alone may protect the host where bubblewrap cannot run.
-        allow_unsafe: Whether nothing at all may protect the host where neither can.
+        allow_weaker: True if Landlock alone may protect the host where bubblewrap cannot run.
+        allow_unsafe: True if nothing at all may protect the host where neither can.
     """
     if out.suffix != ".jsonl":
         raise SystemExit(f"expected OUT to name a .jsonl file, got {out}")

@@ -123,7 +123,7 @@ def draft(
         quest_length: Actions of each quest.
         num_quests: Parallel quests.
         seed: Seed of all that is drawn.
-        instructions: How much the objective will give away.
+        instructions: Part of the solution that the objective will state.
         node_budget: Nodes that the search for one quest may expand; None for no limit.
 
     Raises:

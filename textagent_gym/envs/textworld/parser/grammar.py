@@ -14,7 +14,7 @@ from typing import Literal
 Slot = Literal[
     "noun", "held", "multi", "multiheld", "multiexcept", "multiinside", "creature", "topic", "direction", "switched"
 ]
-"""What may stand in a place of a line: something in reach; preferably something held; several things; several held ones;
+"""Kinds of words in a slot of a line: something in reach; preferably something held; several things; several held ones;
 several things but not the second noun; several things inside the second noun; somebody; any words; a compass direction;
 a device that is on (no TextWorld game has one)."""
 
@@ -32,7 +32,7 @@ class Line:
     Attributes:
         tokens: Slots as strings, and fixed words as tuples of alternatives.
         action: Name of the action.
-        is_reversed: Whether the nouns come in the other order than the action takes them.
+        is_reversed: True if the nouns come in the other order than the action takes them.
     """
 
     tokens: tuple[str | tuple[str, ...], ...]

@@ -32,9 +32,9 @@ class NounReader:
 
     Args:
         game_map: The game's things.
-        world: Where they are.
+        world: World of the things.
         words: The line.
-        memory: What is kept from earlier lines.
+        memory: Memory of earlier lines.
     """
 
     def __init__(self, game_map: GameMap, world: World, words: tuple[str, ...], memory: Memory) -> None:

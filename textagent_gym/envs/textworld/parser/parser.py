@@ -432,4 +432,4 @@ _MESSAGES = {
     Fault.VERB: "That's not a verb I recognise.",
     Fault.NOT_IN_CONTEXT: "That noun did not make sense in this context.",
 }
-"""What the parser says of a fault that needs no details."""
+"""Answer of the parser to a fault that needs no details."""

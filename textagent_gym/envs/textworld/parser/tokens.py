@@ -22,7 +22,7 @@ THERE = frozenset({"that", "those"})
 OWNED = {"his": "him", "her": "her", "their": "them", "its": "it"}
 LIT = frozenset({"lit", "lighted", "unlit"})
 EVERYTHING = 10_000
-"""How many are wanted by "all"."""
+"""Number of things that "all" asks for."""
 
 SPOKEN = {"i": "take inventory", "inv": "take inventory", "inventory": "take inventory"} | {
     "l": "look", "x": "examine", "z": "wait",
@@ -54,7 +54,7 @@ class Command:
         action: Name of the action.
         nouns: Its nouns; "" stands for the place that `things` fill.
         things: Things that the action is done to one after the other, or None for a single action.
-        preface: What the parser says first, about a noun that it guessed; "" for nothing.
+        preface: First words of the parser, about a noun that it guessed; "" for nothing.
     """
 
     action: str
@@ -69,9 +69,9 @@ class Question:
 
     Attributes:
         words: The line that raised it.
-        place: Where the answer belongs, as an index into `words`.
-        takes_all: Whether "all" is an answer; None where the question is for a missing noun.
-        strategy: How candidates were weighed, which goes on in the reading of the answer.
+        place: Position of the answer, as an index into `words`.
+        takes_all: True if "all" is an answer; None where the question is for a missing noun.
+        strategy: Weighing of the candidates, also used to read the answer.
         alternatives: Second nouns that were weighed.
     """
 
@@ -88,7 +88,7 @@ class Memory(NamedTuple):
     Attributes:
         pronouns: Pronoun -> what it means.
         question: A question that waits for an answer, or None.
-        partial: What the last line that was too long had been understood as.
+        partial: Understood part of the last line that was too long.
     """
 
     pronouns: tuple[tuple[str, str], ...] = ()

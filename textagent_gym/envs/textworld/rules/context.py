@@ -51,7 +51,7 @@ class ActionResult(NamedTuple):
 
     Attributes:
         text: Its words.
-        done: Whether it was carried out.
+        done: True if it was carried out.
         gap: Line breaks before whatever is said next in the same turn.
     """
 
@@ -70,10 +70,10 @@ class Action:
 
     Attributes:
         perform: Its own rules.
-        touches: How many of its nouns must be things within reach, not directions.
-        carries: Which of its nouns, 1 or 2, the player must hold; 0 for neither, 3 for both.
-        happens: Whether a turn passes.
-        before: What may stop it before its nouns are looked at, or None.
+        touches: Number of its nouns that must be things within reach, not directions.
+        carries: Noun, 1 or 2, that the player must hold; 0 for neither, 3 for both.
+        happens: True if a turn passes.
+        before: Check before its nouns are looked at, or None.
     """
 
     perform: Perform

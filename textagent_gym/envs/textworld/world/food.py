@@ -71,14 +71,14 @@ class Kitchen:
 
     Attributes:
         property_words: Words that name food in addition to its own name.
-        capacity: How many things the player can hold.
+        capacity: Number of things that the player can hold.
         dishes: Food -> how it is at the start.
-        sharp: What cuts.
-        drinkable: What can be drunk.
+        sharp: Things that cut.
+        drinkable: Things that can be drunk.
         heat: Appliance -> what becomes of food on it.
         recipe: Ingredient, how it must be cooked, and how it must be cut; in the order in which they are looked for.
-        meal: What comes out of it.
-        place: Where the meal is prepared.
+        meal: The finished meal.
+        place: Room in which the meal is prepared.
     """
 
     def __init__(self, game: Game) -> None:

@@ -36,9 +36,9 @@ class GameMap:
         exits: Room -> direction -> (room beyond, door between or None).
         key_of: Door or container -> key.
         doors, containers, supporters, foods: Things of that kind.
-        kitchen: What only cooking games have, or None.
+        kitchen: Facts of cooking games, or None.
         grammar: The verbs that are understood.
-        capacity: How many things the player can hold.
+        capacity: Number of things that the player can hold.
 
     Args:
         game: textworld's description of the game.

@@ -23,7 +23,7 @@ class DiskUsage:
     Attributes:
         disk_bytes: Space that the files take, each counted once however many names it has.
         num_files: Names of files and folders.
-        too_deep: Whether there are more than `MAX_DEPTH` levels.
+        too_deep: True if there are more than `MAX_DEPTH` levels.
     """
 
     disk_bytes: int = 0

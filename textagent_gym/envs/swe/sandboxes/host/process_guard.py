@@ -297,7 +297,7 @@ def deleted_mappings(pids: Sequence[int], *, memory: bool) -> dict[tuple[int, in
 
     Args:
         pids: The processes.
-        memory: Whether shared memory is asked for, rather than files.
+        memory: True if shared memory is asked for, rather than files.
     """
     found: dict[tuple[int, int], int] = {}
     for pid in pids:

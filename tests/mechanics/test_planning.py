@@ -1,11 +1,14 @@
 """The planner against plain breadth-first search over everything, on small random problems."""
 
+import pickle
 from collections import deque
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textagent_gym.mechanics.planning import Goal, Operator, Planner, Problem
+from tests.support import breadth_first
+from tests.support.breadth_first import BreadthFirstPlanner, distances_around
+from textagent_gym.mechanics.planning import Goal, Operator, Planner, Problem, useful_operators
 
 NUM_FACTS = 6
 masks = st.integers(0, 2**NUM_FACTS - 1)
@@ -83,6 +86,33 @@ def test_the_reference_plan_wins_and_remaining_falls_by_one_along_it(problem: Pr
         state = problem.successor(state, operator)
     assert problem.is_won(state)
     assert planner.remaining(state) == 0
+
+
+@settings(max_examples=300, deadline=None)
+@given(problems(), st.lists(st.integers(0, 99), max_size=4))
+def test_plans_and_useful_operators_are_those_of_breadth_first_search(problem: Problem, walk: list[int]) -> None:
+    assert useful_operators(problem, problem.operators) == breadth_first.useful_operators(problem, problem.operators)
+    planner, yardstick = Planner(problem), BreadthFirstPlanner(problem)
+    assert planner.reference == yardstick.reference
+    state = problem.initial
+    for choice in walk:
+        options = problem.applicable(state)
+        if options:
+            state = problem.successor(state, options[choice % len(options)])
+        assert planner.plan(state) == yardstick.plan(state)
+        if not problem.is_lost(state):
+            for other, steps in (distances_around(problem, state, limit=10_000) or {}).items():
+                assert planner.remaining(other) == steps
+
+
+def test_a_planner_that_is_given_its_reference_gives_the_same_answers_also_after_pickling() -> None:
+    problem = chain(4)
+    planner = Planner(problem)
+    given = pickle.loads(pickle.dumps(Planner(problem, reference=planner.reference)))
+    assert given.reference == planner.reference
+    for operator in problem.applicable(problem.initial):
+        state = problem.successor(problem.initial, operator)
+        assert given.remaining(state) == planner.remaining(state)
 
 
 def chain(length: int) -> Problem:

@@ -16,6 +16,7 @@ from textagent_gym.cache import cache_folder, keep
 from textagent_gym.contract import Split
 from textagent_gym.envs.packages import import_textworld, undisturbed
 from textagent_gym.envs.textworld.generation.ambiguity import is_playable
+from textagent_gym.envs.textworld.generation.closure import closes_breadth_first
 from textagent_gym.envs.textworld.generation.draft import Draft, draft, give_instructions, make_simple
 from textagent_gym.envs.textworld.types import TaskSpec, TextWorldTask
 from textagent_gym.envs.textworld.world.grounding import GroundGame, as_fact
@@ -203,8 +204,9 @@ def _cut_to(drawn: Draft, solution_length: int, found: dict[str, set[int]]) -> D
     while True:
         candidate = drawn.without_last(num_cut) if num_cut else drawn
         if candidate is not None:
-            reference = Planner(GroundGame(candidate.bare_game()).problem).reference
-            if reference is None or not reference.is_shortest or reference.length < solution_length:
+            problem = GroundGame(candidate.bare_game()).problem
+            reference = Planner(problem).reference
+            if reference is None or reference.length < solution_length or not closes_breadth_first(problem):
                 return None
             found["solution_length"].add(reference.length)
             if reference.length == solution_length:

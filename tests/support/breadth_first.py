@@ -1,132 +1,14 @@
-"""Shortest plans over states that are bit masks of facts; knows nothing of any domain.
-
-A domain grounds its rules into `Operator`s and its quests into `Goal`s, and asks a `Planner` how many steps remain.
-Every search limit counts expanded states, never time, so an answer is the same on every machine.
-
-Two facts make exhaustive search cheap here. Preconditions are positive, so a state that holds more facts allows more:
-an operator whose only use is to be undone can be left out (`useful_operators`). And in a text game nearly every other
-operator moves the quest forward for good, so the states that are left are few.
-"""
+"""Shortest plans by breadth-first search: the yardstick of `textagent_gym.mechanics.planning`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+
+from textagent_gym.mechanics.planning.problem import Operator, Plan, Problem, index_by_pivot, relevant_facts, union
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """One grounded action (STRIPS): applicable where all of `needs` hold, removes `deletes`, then adds `adds`.
-
-    Attributes:
-        name: The command that performs it.
-        needs: Bit mask of the facts that must hold.
-        adds: Bit mask of the facts that it makes true and that it did not need.
-        deletes: Bit mask of the facts that it makes false.
-    """
-
-    name: str
-    needs: int
-    adds: int
-    deletes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """A quest: completed for good once any mask of `wins` holds, lost for good once any mask of `fails` holds.
-
-    Attributes:
-        latch: The single bit that records completion; a bit of the state like any fact.
-        wins: Alternative bit masks, each a conjunction of facts.
-        fails: Alternative bit masks, each a conjunction of facts; checked before `wins`, and never after completion.
-    """
-
-    latch: int
-    wins: tuple[int, ...]
-    fails: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A sequence of operators that wins, and whether the search proved that none is shorter."""
-
-    operators: tuple[Operator, ...]
-    is_shortest: bool
-
-    @property
-    def length(self) -> int:
-        """Number of operators, which is the number of steps."""
-        return len(self.operators)
-
-
-class Problem:
-    """An initial state, operators, and goals that latch.
-
-    Args:
-        initial: Facts that hold at the start, before any goal was looked at.
-        operators: All grounded operators, in the order in which ties are broken.
-        goals: Quests; all that can be won must be won.
-        lost: The single bit that records a lost game.
-        pivot: Facts of which exactly one holds in every state (where the player is), used to index operators; 0 where
-            there is no such group.
-    """
-
-    def __init__(
-        self, *, initial: int, operators: Sequence[Operator], goals: Sequence[Goal], lost: int, pivot: int = 0
-    ) -> None:
-        self.operators = tuple(operators)
-        self.goals = tuple(goals)
-        self.lost = lost
-        self.pivot = pivot
-        self.won = _union(goal.latch for goal in self.goals if goal.wins)
-        self._latches = self.lost | _union(goal.latch for goal in self.goals)
-        self._watched = _union(mask for goal in self.goals for mask in (*goal.wins, *goal.fails))
-        self.initial = self._judge(initial)
-        self._by_pivot = _index(self.operators, pivot)
-
-    def applicable(self, state: int) -> list[Operator]:
-        """Return the operators whose needs hold in `state`, in their given order."""
-        return [op for op in self._by_pivot.get(state & self.pivot, ()) if state & op.needs == op.needs]
-
-    def successor(self, state: int, operator: Operator) -> int:
-        """Return the state after `operator`, goals evaluated; `operator` must be applicable."""
-        after = state & ~operator.deletes | operator.adds
-        # Goals are conjunctions of facts that hold, so only a new fact can settle one.
-        return self._judge(after) if operator.adds & self._watched else after
-
-    def is_won(self, state: int) -> bool:
-        """Return whether every goal that can be won is completed and the game is not lost."""
-        return state & self.won == self.won and not self.is_lost(state)
-
-    def is_lost(self, state: int) -> bool:
-        """Return whether a goal failed before it was completed."""
-        return bool(state & self.lost)
-
-    def evaluate_goals(self, facts: int, previous: int) -> int:
-        """Return the state that holds `facts`, keeping what was latched in `previous`.
-
-        For engines that report the world's facts but not which quests were completed on the way.
-        """
-        return self._judge(facts | previous & self._latches)
-
-    def _judge(self, state: int) -> int:
-        for goal in self.goals:
-            if state & goal.latch:
-                continue
-            for mask in goal.fails:
-                if state & mask == mask:
-                    state |= self.lost
-                    break
-            else:
-                for mask in goal.wins:
-                    if state & mask == mask:
-                        state |= goal.latch
-                        break
-        return state
-
-
-class Planner:
-    """Answers how many steps remain to win from any state of one problem.
+class BreadthFirstPlanner:
+    """Answers of a search through all states in the order of their distance.
 
     `remaining` is a function of the state alone. Along `reference`, the plan from the initial state, it falls by exactly
     one per step. Proved answers are kept; an answer that is only an upper bound is found again each time, so that what
@@ -141,7 +23,7 @@ class Planner:
         self.problem = problem
         self.node_budget = node_budget
         self._useful = useful_operators(problem, problem.operators)
-        self._relevant = _relevant_facts(problem, self._useful)
+        self._relevant = relevant_facts(problem, self._useful)
         self._reachable: dict[int, tuple[int, dict[int, list[Operator]]]] = {}
         self._proved: dict[int, int | None] = {}
         self.reference = self.plan(problem.initial)
@@ -215,7 +97,7 @@ class Planner:
                     blocked.append(op)
             waiting = blocked
         reached = [op for op in self._useful if facts & op.needs == op.needs]
-        by_pivot = _index(useful_operators(self.problem, reached), pivot)
+        by_pivot = index_by_pivot(useful_operators(self.problem, reached), pivot)
         self._reachable[state & ~pivot] = facts & pivot, by_pivot
         return by_pivot
 
@@ -263,8 +145,8 @@ def useful_operators(problem: Problem, operators: Sequence[Operator]) -> tuple[O
     operator other than its exact inverse needs. The rest can be dropped from any plan together with the inverses that
     undo them: what is left then holds a superset of the facts at every step, and needs and goals are all positive.
     """
-    wanted = _union(mask for goal in problem.goals for mask in goal.wins)
-    feared = _union(mask for goal in problem.goals for mask in goal.fails)
+    wanted = union(mask for goal in problem.goals for mask in goal.wins)
+    feared = union(mask for goal in problem.goals for mask in goal.fails)
     useful, waiting = [], []
     for op in operators:
         if op.adds & wanted or op.deletes & feared:
@@ -273,7 +155,7 @@ def useful_operators(problem: Problem, operators: Sequence[Operator]) -> tuple[O
             waiting.append(op)
     frontier = useful
     while frontier:
-        needed = _union(user.needs for user in frontier)
+        needed = union(user.needs for user in frontier)
         found: list[Operator] = []
         rest: list[Operator] = []
         for op in waiting:
@@ -294,37 +176,42 @@ def _undoes(second: Operator, first: Operator) -> bool:
     return second.adds == first.deletes and second.deletes == first.adds
 
 
-def _relevant_facts(problem: Problem, operators: Iterable[Operator]) -> int:
-    """Return the facts that a useful operator or a goal looks at, and the latches; the others cannot change a plan."""
-    relevant = problem.lost | problem.pivot
-    for op in operators:
-        relevant |= op.needs
-    for goal in problem.goals:
-        relevant |= goal.latch | _union(goal.wins) | _union(goal.fails)
-    return relevant
-
-
-def _index(operators: Iterable[Operator], pivot: int) -> dict[int, list[Operator]]:
-    """Return operators by the one pivot fact under which they can apply; those that need none stand under every one."""
-    by_pivot: dict[int, list[Operator]] = {}
-    bits = [1 << i for i in range(pivot.bit_length()) if pivot >> i & 1] or [0]
-    for op in operators:
-        needed = op.needs & pivot
-        for bit in [needed] if needed else bits:
-            by_pivot.setdefault(bit, []).append(op)
-    return by_pivot
-
-
-def _union(masks: Iterable[int]) -> int:
-    union = 0
-    for mask in masks:
-        union |= mask
-    return union
-
-
 def _path(parents: dict[int, tuple[int, Operator] | None], state: int) -> list[Operator]:
     path: list[Operator] = []
     while (step := parents[state]) is not None:
         state, operator = step
         path.append(operator)
     return path[::-1]
+
+
+def distances_around(problem: Problem, start: int, limit: int) -> dict[int, int | None] | None:
+    """Return the steps to win from `start` and every state that plans from there may pass, None where none wins.
+
+    All states are found forwards first, and then their distances backwards from the won ones. Returns None where there are
+    more than `limit` states.
+    """
+    operators = index_by_pivot(useful_operators(problem, problem.operators), problem.pivot)
+    predecessors: dict[int, list[int]] = {start: []}
+    queue = [start]
+    for state in queue:
+        if problem.is_won(state):
+            continue
+        for operator in operators.get(state & problem.pivot, ()):
+            if state & operator.needs == operator.needs:
+                after = problem.successor(state, operator)
+                if problem.is_lost(after):
+                    continue
+                if after not in predecessors:
+                    predecessors[after] = []
+                    queue.append(after)
+                predecessors[after].append(state)
+        if len(queue) > limit:
+            return None
+    found: dict[int, int | None] = {state: 0 for state in queue if problem.is_won(state)}
+    frontier, steps = list(found), 0
+    while frontier:
+        steps += 1
+        frontier = [before for state in frontier for before in predecessors[state]]
+        frontier = [state for state in dict.fromkeys(frontier) if state not in found]
+        found.update(dict.fromkeys(frontier, steps))
+    return {state: found.get(state) for state in queue}

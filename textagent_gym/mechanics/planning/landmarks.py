@@ -1,4 +1,4 @@
-"""What every plan has to do, and what it may as well do at once.
+"""Operators that every plan contains, and those of them that may as well come first.
 
 A landmark is an operator that every plan from a state contains (Porteous, Sebastia and Hoffmann 2001). The number of
 landmarks that are still to be done, and the walk to the places where they can be done, are a lower bound on the steps that

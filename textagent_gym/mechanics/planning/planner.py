@@ -1,4 +1,4 @@
-"""How many steps remain, from any state of a problem."""
+"""The steps that remain from any state of a problem."""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ from importlib import import_module
 
 COMMANDS = {
     "run": ("benchmarks.runs.run", "play a suite with an agent"),
+    "import": ("benchmarks.runs.imported", "replay actions that were chosen elsewhere, and make a run of them"),
+    "scores": ("benchmarks.leaderboard.show", "show the scores of runs, with intervals"),
     "verify": ("benchmarks.runs.verify", "replay the episodes of a run and compare every reward"),
     "submit": ("benchmarks.leaderboard.submit", "add a verified run to the results"),
     "leaderboard": ("benchmarks.leaderboard.leaderboard", "render the tables and the site"),

@@ -2,6 +2,8 @@
 
     random                  draws from the admissible commands (a reference: it sees the list in every track)
     expert                  plays the reference solution (a reference: it gets the solution)
+    replanner               plays the first step of a plan made again at every step (a reference: it sees the state)
+    handcoded               ALFWorld's own hand-coded expert on its real games (a reference: it sees facts of the state)
     hf:FOLDER_OR_NAME       a Hugging Face causal LM, in batches (`local_models`); {run} in it is the number of the run
     openai:MODEL            a model behind any OpenAI-compatible endpoint (`endpoint_agent`)
     python:MODULE:CLASS     a class of one's own with the methods of `Agent`
@@ -21,12 +23,15 @@ from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 from baselines.errors import BaselinesError, ConfigError
 from baselines.sampling.environments import TextEnv
-from textagent_gym.agents import ExpertAgent, RandomAgent
+from textagent_gym.agents import ExpertAgent, RandomAgent, ReplanningAgent
 
-Kind: TypeAlias = Literal["random", "expert", "hf", "openai", "python"]
+Kind: TypeAlias = Literal["random", "expert", "replanner", "handcoded", "hf", "openai", "python", "imported"]
 
-REFERENCES = ("random", "expert")
-"""Agents that get more than a track grants: they set the scale."""
+IMPORTED = "imported: actions only"
+"""Agent of a run whose actions were chosen elsewhere (`benchmarks.runs.imported`)."""
+
+REFERENCES = ("expert", "replanner", "handcoded", "random")
+"""Agents that get more than a track grants: expert and random set the scale."""
 
 GRANTED = ("admissible_commands",)
 """Keys of `info` that an agent may be given; which of them it gets is for the track to say."""
@@ -83,10 +88,13 @@ def parse_agent(text: str) -> AgentSpec:
         ConfigError: it is no such name.
     """
     kind, _, target = text.partition(":")
-    needs_target = kind not in ("random", "expert")
-    if kind not in get_args(Kind) or bool(target) != needs_target:
+    if text == IMPORTED:
+        return AgentSpec("imported", target.strip())
+    needs_target = kind not in REFERENCES
+    if kind not in get_args(Kind) or kind == "imported" or bool(target) != needs_target:
         raise ConfigError(
-            f"expected an agent random, expert, hf:FOLDER_OR_NAME, openai:MODEL or python:MODULE:CLASS, got {text!r}"
+            "expected an agent random, expert, replanner, handcoded, hf:FOLDER_OR_NAME, openai:MODEL or "
+            f"python:MODULE:CLASS, got {text!r}"
         )
     return AgentSpec(kind, target)  # type: ignore[arg-type]  # one of Kind, as was seen
 
@@ -99,9 +107,15 @@ def check_settings(settings: dict[str, Any]) -> None:
 
 
 def scripted_agent(spec: AgentSpec, env: TextEnv, by_number: bool) -> Agent:
-    """Return the expert or the random agent of one environment."""
+    """Return a reference for one environment; raises `ConfigError` where it plays no such environment."""
     if spec.kind == "expert":
         return ExpertAgent()
+    if spec.kind == "replanner":
+        return ReplanningAgent(env)
+    if spec.kind == "handcoded":
+        from benchmarks.agents.handcoded import HandCodedExpert
+
+        return HandCodedExpert(env)
     return RandomAgent(by_number=by_number, action_space=env.action_space)
 
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from baselines.config.settings import RolloutSettings
+from baselines.config.settings import Decode, RolloutSettings, check_one_of
 from baselines.errors import ConfigError
 from baselines.models.policy import Policy, check_model_exists, silence_transformers
 from baselines.runs.transcripts import make_transcript
-from baselines.sampling.environments import EnvPool, Task
+from baselines.sampling.environments import EnvPool
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import answer, rollout
 from benchmarks.agents.agents import AgentSpec, OutOfContextError
@@ -41,6 +41,8 @@ class LocalSettings:
     """Torch device."""
     dtype: str = "float32"
     """float32 or bfloat16."""
+    decode: Decode = "free"
+    """free, or listed: only listed commands can be written, in tracks that grant the list."""
 
     def rollout(self, policy: Policy) -> RolloutSettings:
         """Return the same for `baselines.sampling.rollout`."""
@@ -50,6 +52,7 @@ class LocalSettings:
             max_new_tokens=self.max_new_tokens,
             max_context_tokens=limit,
             num_envs=self.batch_size,
+            decode=self.decode,
             max_broken_envs=0,
         )
 
@@ -61,9 +64,11 @@ def local_settings(given: dict[str, Any]) -> LocalSettings:
         ConfigError: a name is unknown.
     """
     try:
-        return LocalSettings(**given)
+        settings = LocalSettings(**given)
     except TypeError as error:
         raise ConfigError(f"expected settings of LocalSettings for an agent hf:..., got {given}: {error}") from error
+    check_one_of("decode", settings.decode, get_args(Decode))
+    return settings
 
 
 def check_models(spec: AgentSpec, num_runs: int) -> dict[str, str]:
@@ -117,7 +122,7 @@ def play_batches(config: RunConfig, spec: AgentSpec, keys: Sequence[EpisodeKey])
                     for task in batch:
                         tasks.check(cell, cell.tasks[task])
                     start = time.monotonic()
-                    seeds = [Task(cell.tasks[task].seed) for task in batch]
+                    seeds = [cell.rollout_task(cell.tasks[task]) for task in batch]
                     episodes = rollout(policy, pool, seeds, settings.rollout(policy), (run, number), first=batch[0])
                     seconds = (time.monotonic() - start) / len(batch)
                     yield [

@@ -101,13 +101,15 @@ def load_entries(
     for number, folder in enumerate(folders, start=1):
         digest = entry_digest(folder)
         is_known = memory is not None and (memory / digest).is_file()
+        missing = "" if is_known else read_config(folder).found_suite().missing_games()
         if not is_known:
-            say(f"verifying {folder.relative_to(results)} ({number} of {len(folders)})")
-        found = read_verified(folder) if is_known else verify(folder)
+            doing = f"not replayed, since {missing}:" if missing else "verifying"
+            say(f"{doing} {folder.relative_to(results)} ({number} of {len(folders)})")
+        found = read_verified(folder) if is_known or missing else verify(folder)
         check_entry(found, folder)
         if entry_digest(folder) != digest:
             raise EntryError(f"expected {folder} to stay as it is while it is verified, got a change")
-        if memory is not None and not is_known:
+        if memory is not None and not is_known and not missing:
             remember(memory, folder)
         table = make_table(found.config, found.played)
         entry = Entry(folder, found.config, table, found.sessions, found.unplayed)
@@ -168,8 +170,12 @@ def entry_digest(folder: Path) -> str:
 
 
 def pack(found: Verified, folder: Path) -> None:
-    """Write a verified run as an entry, in the order of the suite."""
-    played = sorted(found.played, key=lambda episode: episode.key)
+    """Write a verified run as an entry, in the order of the suite; without the text of games that are data of others."""
+    cells = found.config.found_suite().cells
+    played = [
+        episode.without_text() if cells[episode.key[1]].by_name and episode.has_text else episode
+        for episode in sorted(found.played, key=lambda episode: episode.key)
+    ]
     folder.parent.mkdir(parents=True, exist_ok=True)
     write_entry(folder, found.config, found.sessions, found.unplayed, played)
 

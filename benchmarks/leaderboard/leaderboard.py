@@ -107,7 +107,7 @@ def _say(line: str) -> None:
 
 def markdown(boards: Sequence[Board]) -> str:
     """Return the page of Markdown; the same for the same entries."""
-    parts = [_INTRO, *map(_board, boards)] if boards else [_INTRO, "There are no entries yet.\n"]
+    parts = [_INTRO, *map(board_markdown, boards)] if boards else [_INTRO, "There are no entries yet.\n"]
     limits = ";\n".join(map(_point, LIMITS))
     return "\n".join(
         [
@@ -135,7 +135,8 @@ def shown(estimate: Estimate | None, spec: str = ".2f") -> str:
     return _NONE if estimate is None else format(estimate, spec).replace("inf", "\u221e").replace("-0.00", "0.00")
 
 
-def _board(board: Board) -> str:
+def board_markdown(board: Board) -> str:
+    """Return the tables of one board."""
     granted = [
         "the list of admissible commands" if board.track.lists else "no list of commands",
         "memory" if board.track.memory else "no memory",
@@ -145,6 +146,7 @@ def _board(board: Board) -> str:
         f"{board.suite.description} {len(board.suite.cells)} cells, {len(board.suite.tasks())} tasks.\n"
         f"The track grants: {', '.join(granted)}.\n",
         *_table(_filled(_columns(board), board.standings), board.standings),
+        *(line for kind in _group_kinds(board) for line in (f"\n### Success by {kind}\n", *_groups(board, kind))),
         "\n### Success in each cell\n",
         *_cells(board),
     ]
@@ -196,6 +198,19 @@ def _cells(board: Board) -> list[str]:
         for place, cell in enumerate(board.suite.cells)
     ]
     return _rows(["cell", "tasks", *(plain(one.entry.slug) for one in board.standings)], rows)
+
+
+def _group_kinds(board: Board) -> list[str]:
+    return list(dict.fromkeys(kind for cell in board.suite.cells for kind in cell.groups))
+
+
+def _groups(board: Board, kind: str) -> list[str]:
+    columns = [[group for group in one.scores.groups if group.kind == kind] for one in board.standings]
+    rows = [
+        [plain(row[0].name), str(row[0].num_tasks), *(shown(group.success) for group in row)]
+        for row in zip(*columns, strict=True)
+    ]
+    return _rows([kind, "tasks", *(plain(one.entry.slug) for one in board.standings)], rows)
 
 
 def _neighbours(board: Board) -> list[str]:

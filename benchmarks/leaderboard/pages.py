@@ -191,7 +191,7 @@ def replayed(entry: Entry, played: Sequence[EpisodeRecord]) -> Iterator[Transcri
             "return": recorded["return"],
             "outcome": recorded["outcome"],
             "turns": turns,
-            "final_observation": recorded["final_observation"],
+            "final_observation": replayer.final_observation if not episode.has_text else recorded["final_observation"],
         }
 
 

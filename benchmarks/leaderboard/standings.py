@@ -6,16 +6,16 @@ at the ends, without a rank, and set the scale of the normalised score.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.agents.agents import AgentSpec, Kind, parse_agent
+from benchmarks.agents.agents import REFERENCES, AgentSpec, Kind, parse_agent
 from benchmarks.leaderboard.entries import Entry
 from benchmarks.leaderboard.scores import (
     DEFAULT,
@@ -62,7 +62,7 @@ READING = (
     "success, weighted by the steps of the reference solution over those taken. pass^k: share of tasks that k runs all "
     "solve, k the smallest number of runs in the table. Tokens and cost: of all episodes, divided by the solved ones; an "
     "endpoint is sent, and bills, the conversation again in every turn, a local model reads each token once.",
-    "References (random, expert) get more than a track grants. They are there for scale and have no rank.",
+    "References (random, the experts) get more than a track grants. They are there for scale and have no rank.",
 )
 """How to read the scores, in paragraphs of plain text."""
 
@@ -105,6 +105,23 @@ class KnobScore:
 
 
 @dataclass(frozen=True)
+class GroupScore:
+    """Success in all cells of one group.
+
+    Attributes:
+        kind: such as "split" or "task type".
+        name: such as "valid_seen".
+        num_tasks: of these cells together.
+        success: of them together.
+    """
+
+    kind: str
+    name: str
+    num_tasks: int
+    success: Estimate
+
+
+@dataclass(frozen=True)
 class Scores:
     """Scores of an entry.
 
@@ -120,6 +137,7 @@ class Scores:
         cost: in the currency of its prices, likewise.
         cells: of each cell, in the order of the suite.
         knobs: over each knob.
+        groups: of each group of cells, where the suite has groups.
         profile: share of episodes that return more than each of `THRESHOLDS`.
     """
 
@@ -133,6 +151,7 @@ class Scores:
     cost: Estimate | None
     cells: tuple[CellScores, ...]
     knobs: tuple[KnobScore, ...]
+    groups: tuple[GroupScore, ...]
     profile: tuple[Estimate, ...]
 
 
@@ -215,9 +234,10 @@ def make_board(entries: Sequence[Entry]) -> Board:
     standings = [
         Standing(entry, spec, score(entry.table, suite, scale, k)) for spec, entry in zip(specs, entries, strict=True)
     ]
-    ends = {kind: [standing for standing in standings if standing.spec.kind == kind] for kind in ("expert", "random")}
+    ends = {kind: [standing for standing in standings if standing.spec.kind == kind] for kind in REFERENCES}
     ranked = _ranked([standing for standing in standings if not standing.spec.is_reference])
-    return Board(suite, config.found_track(), (*ends["expert"], *ranked, *ends["random"]))
+    *experts, last = ends.values()
+    return Board(suite, config.found_track(), (*chain.from_iterable(experts), *ranked, *last))
 
 
 def score(table: Table, suite: Suite, scale: Scale | None, k: int) -> Scores:
@@ -254,6 +274,7 @@ def score(table: Table, suite: Suite, scale: Scale | None, k: int) -> Scores:
         cost=_per_solved(table.column("cost"), successes, strata, options),
         cells=tuple(CellScores(**{key: of[cell.name] for key, of in cells.items()}) for cell in suite.cells),
         knobs=tuple(_over_knobs(suite, strata, successes, options)),
+        groups=tuple(_over_groups(suite, strata, successes, options)),
         profile=tuple(performance_profile(returns, THRESHOLDS, strata=strata, options=options)),
     )
 
@@ -315,10 +336,22 @@ def _over_knobs(suite: Suite, strata: Sequence[str], successes: Bools, options: 
             asked = {cell.name: cell.knobs.get(knob) for cell in suite.cells if cell.domain == domain}
             values = sorted({value for value in asked.values() if value is not None})
             for value in values if len(values) > 1 else ():
-                columns = [place for place, name in enumerate(strata) if asked.get(name) == value]
-                labels = [strata[place] for place in columns]
-                success = estimate_success_rate(successes[:, columns], strata=labels, options=options)
-                yield KnobScore(domain, knob, value, len(columns), success)
+                names = {name for name, its in asked.items() if its == value}
+                yield KnobScore(domain, knob, value, *_together(names, strata, successes, options))
+
+
+def _over_groups(suite: Suite, strata: Sequence[str], successes: Bools, options: Resampling) -> Iterable[GroupScore]:
+    """Return the groups of the suite's cells, kind by kind."""
+    for kind, group in dict.fromkeys(named for cell in suite.cells for named in cell.groups.items()):
+        names = {cell.name for cell in suite.cells if cell.groups.get(kind) == group}
+        yield GroupScore(kind, group, *_together(names, strata, successes, options))
+
+
+def _together(cells: Set[str], strata: Sequence[str], successes: Bools, options: Resampling) -> tuple[int, Estimate]:
+    """Return the number of tasks in some cells, and the success in them."""
+    columns = [place for place, name in enumerate(strata) if name in cells]
+    labels = [strata[place] for place in columns]
+    return len(columns), estimate_success_rate(successes[:, columns], strata=labels, options=options)
 
 
 def _ranked(standings: list[Standing]) -> list[Standing]:

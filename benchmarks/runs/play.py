@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from baselines.runs.transcripts import VERSION, Transcript, TranscriptTurn
-from baselines.sampling.environments import TextEnv, is_success, reset_env, step_env
+from baselines.sampling.environments import TextEnv, is_success, step_env
 from benchmarks.agents.agents import GRANTED, Agent, AgentError, AgentSpec, OutOfContextError, scripted_agent
 from benchmarks.runs.records import EpisodeKey, EpisodeRecord, RunConfig, Usage
 from benchmarks.suites.suite import Cell, SuiteError, SuiteTask, open_env, open_plain_env, read_task
@@ -88,7 +88,18 @@ class TaskCheck:
             return
         if cell.name not in self._envs:
             self._envs[cell.name] = open_plain_env(cell)
-        found = read_task(self._envs[cell.name], task.seed, cell.exact_text)
+        env, name = self._envs[cell.name], task.task_id if cell.by_name else None
+        try:
+            found = read_task(env, task.seed, cell.exact_text, name)
+        except ValueError as error:
+            raise SuiteError(
+                f"expected the game {task.task_id} of {cell.name}, got none that plays: {error}"
+            ) from error
+        if found.content != task.content:
+            raise SuiteError(
+                f"expected the game {task.task_id} with the content {task.content}, got {found.content}: the data is of "
+                "another version than the suite's"
+            )
         if found != task:
             raise SuiteError(
                 f"expected seed {task.seed} of {cell.name} to be task {task.task_id} as published "
@@ -106,7 +117,7 @@ def play_episode(
         AgentError: the agent raised, or answered with something that is not text.
     """
     start = time.monotonic()
-    observation, info = reset_env(env, task.seed)
+    observation, info = cell.reset(env, task)
     _ask(agent.reset, grant(info), agent_seed(key, task))
     turns: list[TranscriptTurn] = []
     invalid = 0

@@ -20,14 +20,14 @@ import lzma
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from baselines.errors import BaselinesError
 from baselines.runs.transcripts import Transcript, TranscriptError, parse_transcript
-from benchmarks.suites.suite import Presentation, Suite, Track, find_track, load_suite
+from benchmarks.suites.suite import Presentation, Suite, Track, find_track, load_suite, sha256
 
 EpisodeKey: TypeAlias = tuple[int, int, int]
 """Run, cell and task of an episode, each counted from 0."""
@@ -60,6 +60,9 @@ MAX_NOTES = 4 * 2**20
 
 MAX_RUNS = 50
 """Times that a task is played at most."""
+
+TEXT_DIGEST = "sha256 of all observations: "
+"""Begins the last observation of an episode whose observations are not kept, before their digest."""
 
 MAX_FILE = 256 * 2**20
 """Bytes of one file at most, as it lies on disk."""
@@ -131,6 +134,11 @@ class RunConfig:
         """Return the track, once it is known to grant the presentation."""
         track = find_track(self.track)
         self.presentation.check(track)
+        if self.agent_settings.get("decode") == "listed" and not track.lists:
+            raise RecordError(
+                f"expected decode=listed in a track that grants the list of commands, got track {self.track}: decoding "
+                "over listed commands uses the list"
+            )
         return track
 
     def episode_keys(self) -> list[EpisodeKey]:
@@ -186,6 +194,20 @@ class EpisodeRecord:
         }
         return {**record, "steps": len(self.transcript["turns"]), **self._beside()}
 
+    def without_text(self) -> EpisodeRecord:
+        """Return the same with one digest of all observations in their place, for games whose text may not be kept."""
+        recorded = self.transcript
+        turns = [{**turn, "observation": ""} for turn in recorded["turns"]]
+        texts = [turn["observation"] for turn in recorded["turns"]]
+        digest = digest_of_texts([*texts, recorded["final_observation"]])
+        bare = cast(Transcript, {**recorded, "turns": turns, "final_observation": digest})
+        return replace(self, transcript=bare)
+
+    @property
+    def has_text(self) -> bool:
+        """False where a digest stands in the place of the observations."""
+        return not self.transcript["final_observation"].startswith(TEXT_DIGEST)
+
     def _beside(self) -> dict[str, Any]:
         run, cell, task = self.key
         return {
@@ -197,6 +219,11 @@ class EpisodeRecord:
             **asdict(self.usage),
             "session": self.session,
         }
+
+
+def digest_of_texts(texts: Sequence[str]) -> str:
+    """Return what stands in the place of observations that are not kept."""
+    return TEXT_DIGEST + sha256(json.dumps(list(texts)))
 
 
 def render_config(config: RunConfig) -> str:

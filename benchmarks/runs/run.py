@@ -59,7 +59,7 @@ class Config:
     suite: str
     """Name of a suite, such as core-v0."""
     agent: str
-    """random, expert, hf:FOLDER_OR_NAME, openai:MODEL or python:MODULE:CLASS."""
+    """random, expert, replanner, handcoded, hf:FOLDER_OR_NAME, openai:MODEL or python:MODULE:CLASS."""
     out: Path
     """Folder of the run."""
     seeds: int = 3
@@ -93,13 +93,15 @@ class Config:
             raise ConfigError(f"expected a name of 1 to {MAX_NAME} printable characters, got {name!r:.120}")
         suite = load_suite(self.suite)
         self.presentation.check(find_track(self.track))
-        if spec.kind == "random" and self.presentation.action_format != "plain":
+        if spec.is_reference and spec.kind != "expert" and self.presentation.action_format != "plain":
             raise ConfigError(
-                f"expected action_format plain for the agent random, got {self.presentation.action_format}"
+                f"expected action_format plain for the agent {spec}, got {self.presentation.action_format}"
             )
+        if spec.kind in ("replanner", "handcoded") and self.presentation.by_number:
+            raise ConfigError(f"expected no by_number for the agent {spec}, which says commands")
         settings = dict(self.agent_kwargs)
         check_agent(spec, settings)
-        return RunConfig(
+        config = RunConfig(
             name=name,
             agent=self.agent,
             agent_settings=settings,
@@ -110,11 +112,17 @@ class Config:
             num_runs=self.seeds,
             limit=self.limit,
         )
+        config.found_track()
+        return config
 
 
 def check_agent(spec: AgentSpec, settings: dict[str, Any]) -> None:
     """Raise `BaselinesError` where an agent cannot be made with these settings, before anything is written."""
     check_settings(settings)
+    if spec.kind == "imported":
+        raise ConfigError(
+            "expected an agent that plays, got imported actions, which `python -m benchmarks import` takes"
+        )
     if spec.kind == "hf":
         from benchmarks.agents.local_models import local_settings
 

@@ -16,6 +16,7 @@ from typing import Any
 import tyro
 from tqdm import tqdm
 
+from baselines.sampling.task_lists import list_task_ids
 from benchmarks.suites.suite import (
     DIGESTS,
     Cell,
@@ -29,8 +30,15 @@ from benchmarks.suites.suite import (
 
 FIRST_SEED = 10_000_000
 
+FIRST_STUDY_SEED = 10_001
+"""First seed of the study's games (arXiv 2510.01132): its script calls `tw-make custom --seed BASE+I` with I from 1 and the
+BASE 10000; its recipes train on the seeds from 50001 on."""
+
 Definition = list[tuple[str, dict[str, Any], int]]
 """Environment id, options, number of tasks."""
+
+ALFWORLD: dict[str, Any] = {"max_steps": 50, "strict": True}
+"""Options of ALFWorld's own evaluation: 50 steps, its wording alone, success alone pays."""
 
 TEXTWORLD_SIZES = ("w2-o3-q4", "w8-o3-q4", "w2-o12-q4", "w8-o12-q4", "w4-o6-q8")
 
@@ -80,6 +88,20 @@ DEFINITIONS: dict[str, tuple[str, Definition]] = {
             ("SWEGym-Extreme-Dense-v0", {}, 14),
         ],
     ),
+    "alfworld-v0": (
+        "The real games of ALFWorld's valid_seen and valid_unseen (data 2.1.1), each once, in at most 50 steps.",
+        [
+            ("ALFWorld-v0", {**ALFWORLD, "split": "valid_seen"}, 140),
+            ("ALFWorld-v0", {**ALFWORLD, "split": "valid_unseen"}, 134),
+        ],
+    ),
+    **{
+        f"textworld-{size}-v0": (
+            f"A hundred games of tw-make custom of the size {size}, with the seeds of the script of arXiv 2510.01132.",
+            [(f"TextWorld-{size}-Sparse-v0", {"split": "literature"}, 100)],
+        )
+        for size in TEXTWORLD_SIZES
+    },
 }
 
 
@@ -92,11 +114,48 @@ def freeze(name: str) -> str:
     if name not in DEFINITIONS:
         raise SuiteError(f"expected one of the definitions {', '.join(DEFINITIONS)}, got {name!r}")
     description, rows = DEFINITIONS[name]
-    return render_suite(name, description, [make_cell(*row) for row in rows])
+    return render_suite(name, description, [cell for row in rows for cell in make_cells(*row)])
+
+
+def make_cells(env_id: str, options: dict[str, Any], num_tasks: int) -> list[Cell]:
+    """Return the cells of a row: one for each type of task where the row is of all ALFWorld's games of a split.
+
+    Raises:
+        SuiteError: there are fewer tasks, or a split has another number of games.
+    """
+    return (
+        make_type_cells(env_id, options, num_tasks)
+        if env_id == "ALFWorld-v0"
+        else [make_cell(env_id, options, num_tasks)]
+    )
+
+
+def make_type_cells(env_id: str, options: dict[str, Any], num_tasks: int) -> list[Cell]:
+    """Return one cell for each type of task, with all games of a split by name.
+
+    Raises:
+        SuiteError: the split does not have `num_tasks` games.
+    """
+    cell = Cell(f"textagent_gym:{env_id}", options, True, True, {"reward_density": 0.0}, (), by_name=True)
+    env = open_plain_env(cell)
+    names = list_task_ids(env) or ()
+    if len(names) != num_tasks:
+        raise SuiteError(f"expected {num_tasks} games of {options['split']}, got {len(names)}")
+    kinds: dict[str, list[SuiteTask]] = {}
+    for seed, name in enumerate(tqdm(names, desc=options["split"], file=sys.stderr)):
+        kind = name.split("/")[1].partition("-")[0]
+        kinds.setdefault(kind, []).append(read_task(env, seed, cell.exact_text, name))
+    env.close()
+    return [
+        replace(cell, groups={"split": options["split"], "task type": kind}, tasks=tuple(kinds[kind]))
+        for kind in sorted(kinds)
+    ]
 
 
 def make_cell(env_id: str, options: dict[str, Any], num_tasks: int) -> Cell:
     """Return a cell of `num_tasks` different tasks of the test split, from `FIRST_SEED` on.
+
+    With `split="literature"` the seeds are those of the study, from `FIRST_STUDY_SEED` on, less those that give no game.
 
     Args:
         env_id: of this package, or "module:id" of another one.
@@ -107,16 +166,22 @@ def make_cell(env_id: str, options: dict[str, Any], num_tasks: int) -> Cell:
         SuiteError: there are fewer tasks.
     """
     cell = Cell(
-        env_id if ":" in env_id else f"textagent_gym:{env_id}", {**options, "split": "test"}, True, True, {}, ()
+        env_id if ":" in env_id else f"textagent_gym:{env_id}", {"split": "test", **options}, True, True, {}, ()
     )
     env = open_plain_env(cell)
     exact_text: bool = getattr(env.unwrapped, "exact_text", True)
-    _, info = env.reset(seed=FIRST_SEED)
+    is_study = options.get("split") == "literature"
+    first = FIRST_STUDY_SEED if is_study else FIRST_SEED
     tasks: dict[str, SuiteTask] = {}
-    for seed in tqdm(range(FIRST_SEED, FIRST_SEED + 20 * num_tasks), desc=env_id, file=sys.stderr):
+    for seed in tqdm(range(first, first + 20 * num_tasks), desc=env_id, file=sys.stderr):
         if len(tasks) == num_tasks:
             break
-        _, info = env.reset(seed=seed)
+        try:
+            _, info = env.reset(seed=seed)
+        except ValueError:
+            if not is_study:
+                raise
+            continue  # tw-make makes no game of this seed either
         if info["task_id"] not in tasks:
             tasks[info["task_id"]] = read_task(env, seed, exact_text)
     env.close()

@@ -1,9 +1,9 @@
 """Suites: which tasks a leaderboard plays, as pure data that never changes once it is published.
 
 A suite is a file `suites/NAME.json`: cells (an environment id with its options), and in each cell its tasks, by seed, all of
-the test split. Every task has a digest of its content, the rewards of its reference solution included, so that an
-environment that has drifted is noticed and not scored. The digest of the file stands in `DIGESTS`: a change is a new
-suite with a new version in its name.
+the test split; or, for a finite list of games, by name, each once. Every task has a digest of its content, the rewards of
+its reference solution included, so that an environment that has drifted is noticed and not scored. The digest of the file
+stands in `DIGESTS`: a change is a new suite with a new version in its name.
 
 A track says what agents are granted on top of the text: the list of admissible commands or not, memory or not. Within what
 is granted an agent chooses the presentation (`Presentation`); none of that changes a task.
@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from importlib import resources
 from typing import Any, Literal, TypeAlias, get_args
 
-from baselines.errors import BaselinesError
-from baselines.sampling.environments import TextEnv, make_env
+from baselines.errors import BaselinesError, ConfigError
+from baselines.sampling.environments import ResetResult, Task, TextEnv, make_env, reset_env
 
 DIGESTS: dict[str, str] = {
     "smoke-v0": "92b3d66633fff77719908c4867f4803bf64788538f562cfcb4f85e515a0d6d3c",
@@ -28,6 +28,12 @@ DIGESTS: dict[str, str] = {
     "length-v0": "093f81e3d919ec251eb420e6ac5c24e627cec5e0b57a12233f598b0857496504",
     "density-v0": "75d3e529751ea91c363da54f69eef880db6da6a06efd623f534fea8bb58d5e75",
     "full-v0": "aa8b62d06ca05f1c8aad23f0163bcdf9d6a21d3ef413431b4113dcef688f2a1b",
+    "alfworld-v0": "425a66b962ea28da40613b2bf728634ed089a595e557d225feaa8b0315b26834",
+    "textworld-w2-o3-q4-v0": "f82b7cf65363337ce405725213e7edf4d14f524b948a57e0aeed242f787a388f",
+    "textworld-w8-o3-q4-v0": "8105399822a08c56094fd35a24e6fc26e9bc0e6e08fd8d0faf15f2906f810c70",
+    "textworld-w2-o12-q4-v0": "7b4f675f6a2762aca75bfb6faec617a4a31ab2e3ff63745a91f75b92d800ba03",
+    "textworld-w8-o12-q4-v0": "11dfae6fc547ac369573f9033b21d81947d60c79e5a232102e44ac28571f4df1",
+    "textworld-w4-o6-q8-v0": "38dc333d297b23a0588d31f0a89986c0c9776aebb56c41532572392e29f2c455",
 }
 """Suite -> sha256 of its file, as published."""
 
@@ -35,6 +41,10 @@ ActionFormat: TypeAlias = Literal["plain", "tag", "last_line"]
 
 HIDDEN_DETAILS = ("sandbox", "sandbox_detail", "sandbox_gaps", "test_seconds", "num_challenged", "num_second_opinion")
 """Details of a task card that say something about this machine or about the grading, and nothing about the task."""
+
+
+GAME_PARTS = ("grammar", "pddl_domain", "pddl_problem")
+"""Parts of ALFWorld's game files that make the game; the others are its walkthrough and whether it is solvable."""
 
 
 class SuiteError(BaselinesError):
@@ -116,7 +126,8 @@ class SuiteTask:
         task_id: `info["task_id"]` at reset.
         reference_steps: steps of the reference solution.
         max_steps: step budget of an episode.
-        digest: see `task_digest`.
+        digest: of the task as it is played, see `read_task`.
+        content: digest of the game file, see `content_digest`; empty where tasks are made from their seed.
     """
 
     seed: int
@@ -124,6 +135,7 @@ class SuiteTask:
     reference_steps: int
     max_steps: int
     digest: str
+    content: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,8 @@ class Cell:
         exact_text: True if observations are the same text everywhere; where they are not (programs are run), rewards are.
         knobs: requested knobs and the density, for plots.
         tasks: in the order in which they are played.
+        by_name: True if a task is reset by its name, out of a finite list, and not by its seed.
+        groups: kind of group -> the group that this cell belongs to, such as "split" -> "valid_seen"; scored together.
     """
 
     env_id: str
@@ -145,17 +159,30 @@ class Cell:
     exact_text: bool
     knobs: dict[str, float]
     tasks: tuple[SuiteTask, ...]
+    by_name: bool = False
+    groups: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """The id without its package, and the options that tell this cell from others of the same id."""
+        """The groups; without any, the id without its package, and the options that tell this cell from others of it."""
+        if self.groups:
+            return ", ".join(self.groups.values())
         shown = {name: value for name, value in self.options.items() if name != "split"}
         return self.env_id.partition(":")[2] + (f" {json.dumps(shown, sort_keys=True)}" if shown else "")
 
     @property
     def domain(self) -> str:
         """The id's first word."""
-        return self.name.partition("-")[0]
+        return self.env_id.partition(":")[2].partition("-")[0]
+
+    def reset(self, env: TextEnv, task: SuiteTask) -> ResetResult:
+        """Reset an environment of this cell to a task."""
+        asked = self.rollout_task(task)
+        return reset_env(env, asked.seed, asked.task_id)
+
+    def rollout_task(self, task: SuiteTask) -> Task:
+        """Return a task as `baselines.sampling.rollout` takes it."""
+        return Task(task.seed, task_id=task.task_id if self.by_name else None)
 
 
 @dataclass(frozen=True)
@@ -181,6 +208,18 @@ class Suite:
             for place, cell in enumerate(self.cells)
             for number in range(len(cell.tasks[: limit or None]))
         ]
+
+    def missing_games(self) -> str:
+        """Return why the suite cannot be played on this machine: the data of its games is not here. Empty where it can."""
+        for cell in self.cells:
+            if cell.by_name:
+                try:
+                    open_plain_env(cell).close()
+                except ConfigError as error:
+                    if isinstance(error.__cause__, OSError):
+                        return str(error.__cause__).partition(":")[0]
+                    raise
+        return ""
 
 
 @cache
@@ -217,10 +256,13 @@ def parse_suite(text: str) -> Suite:
 
 def render_suite(name: str, description: str, cells: list[Cell]) -> str:
     """Return the text of a suite's file: one line per task."""
-    columns = [field.name for field in fields(SuiteTask)]
+    tasks = [task for cell in cells for task in cell.tasks]
+    columns = [one.name for one in fields(SuiteTask) if one.default is MISSING or any(task.content for task in tasks)]
     parts = []
     for cell in cells:
-        shown = {field.name: getattr(cell, field.name) for field in fields(cell) if field.name != "tasks"}
+        shown = {one.name: getattr(cell, one.name) for one in fields(cell) if one.name != "tasks"}
+        if not cell.by_name:
+            del shown["by_name"], shown["groups"]
         rows = ",\n  ".join(json.dumps([getattr(task, column) for column in columns]) for task in cell.tasks)
         parts.append(f'{json.dumps(shown, sort_keys=True)[:-1]}, "tasks": [\n  {rows}\n]}}')
     head = f'"name": {json.dumps(name)}, "description": {json.dumps(description)}, "columns": {json.dumps(columns)}'
@@ -238,15 +280,16 @@ def open_plain_env(cell: Cell) -> TextEnv:
     return make_env(cell.env_id, {**cell.options, "expose_solution": True})
 
 
-def read_task(env: TextEnv, seed: int, exact_text: bool) -> SuiteTask:
+def read_task(env: TextEnv, seed: int, exact_text: bool, task_id: str | None = None) -> SuiteTask:
     """Return a task and its digest: the first observation, the task card, and the reference solution played through.
 
     Args:
         env: of `open_plain_env`.
         seed: of the task.
         exact_text: True if the later observations count.
+        task_id: its name, where tasks are reset by name.
     """
-    observation, info = env.reset(seed=seed)
+    observation, info = reset_env(env, seed, task_id)
     card = dict(info["task_card"])
     card["details"] = {name: value for name, value in card["details"].items() if name not in HIDDEN_DETAILS}
     del card["backend"], card["game_file"]
@@ -256,7 +299,14 @@ def read_task(env: TextEnv, seed: int, exact_text: bool) -> SuiteTask:
         content += [text if exact_text else "", float(reward), bool(terminated), bool(truncated)]
         content += [shown["success"], shown["subgoals_done"], shown["admissible_commands"]]
     digest = sha256(json.dumps(content, sort_keys=True))
-    return SuiteTask(seed, info["task_id"], len(info["solution"]), card["max_steps"], digest[:32])
+    game = "" if task_id is None else content_digest(env)
+    return SuiteTask(seed, info["task_id"], len(info["solution"]), card["max_steps"], digest[:32], game)
+
+
+def content_digest(env: TextEnv) -> str:
+    """Return the digest of the game file that an environment plays: sha256 of the parts that make the game, as JSON."""
+    data = env.unwrapped.task.data  # type: ignore[attr-defined]
+    return sha256(json.dumps({part: data[part] for part in GAME_PARTS}, sort_keys=True))[:32]
 
 
 def sha256(text: str) -> str:

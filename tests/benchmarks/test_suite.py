@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from importlib import resources
 from typing import Any
@@ -30,8 +31,12 @@ def test_a_published_suite_is_what_its_definition_says(name: str) -> None:
     suite = load_suite(name)
     description, rows = DEFINITIONS[name]
     assert (suite.name, suite.description) == (name, description)
-    assert [(cell.env_id.partition(":")[2], len(cell.tasks)) for cell in suite.cells] == [(r[0], r[2]) for r in rows]
-    assert all(cell.options["split"] == "test" for cell in suite.cells)
+    sizes: Counter[tuple[str, str]] = Counter()
+    for cell in suite.cells:
+        sizes[cell.env_id.partition(":")[2], json.dumps(cell.options, sort_keys=True)] += len(cell.tasks)
+    assert [(env_id, json.loads(options), size) for (env_id, options), size in sizes.items()] == [
+        (env_id, {"split": "test", **options}, num_tasks) for env_id, options, num_tasks in rows
+    ]
     for cell in suite.cells:
         assert len({task.task_id for task in cell.tasks}) == len(cell.tasks)
         assert all(task.max_steps >= task.reference_steps >= 1 for task in cell.tasks)
@@ -45,6 +50,8 @@ def test_freezing_again_gives_the_same_bytes() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in DIGESTS if name != "smoke-v0"])
 def test_freezing_every_suite_again_gives_the_same_bytes(name: str) -> None:
+    if missing := load_suite(name).missing_games():
+        pytest.skip(missing)
     assert parse_suite(freeze(name)).digest == DIGESTS[name]
 
 

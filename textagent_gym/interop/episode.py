@@ -22,6 +22,12 @@ def seed_of(row: Mapping[str, Any]) -> Any:
     return seed
 
 
+def options_of(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the reset options that a row asks for: the task of its column `task_id`, or of that in `extra_info`, if any."""
+    task_id = row.get("task_id", (row.get("extra_info") or {}).get("task_id"))
+    return None if task_id is None else {"task_id": task_id}
+
+
 class Episode:
     """An environment by its id, the episode that it plays, and what that episode has paid.
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from gymnasium.error import DependencyNotInstalled
 
-from textagent_gym.interop.episode import Episode, seed_of
+from textagent_gym.interop.episode import Episode, options_of, seed_of
 
 try:
     from skyrl_gym.envs.base_text_env import BaseTextEnv, BaseTextEnvStepOutput, ConversationType
@@ -31,7 +31,8 @@ class GymTextEnv(BaseTextEnv):  # type: ignore[misc]  # untyped where it is abse
 
     Args:
         env_config: SkyRL's configuration of this environment; not read.
-        extras: Columns of the row: `seed`, and `max_turns`, after which the episode is cut where the environment has not.
+        extras: Columns of the row: `seed`, `task_id` to play that task of a finite list, and `max_turns`, after which
+            the episode is cut where the environment has not.
         env_id: An id for `gym.make`.
         env_kwargs: Constructor options.
 
@@ -49,14 +50,14 @@ class GymTextEnv(BaseTextEnv):  # type: ignore[misc]  # untyped where it is abse
     ) -> None:
         super().__init__()
         row = extras or {}
-        self._seed = seed_of(row)
+        self._seed, self._options = seed_of(row), options_of(row)
         self.max_turns = row.get("max_turns")
         self._episode = Episode(env_id, env_kwargs)
 
     def init(self, prompt: ConversationType) -> tuple[ConversationType, dict[str, Any]]:
         """Start the task of the row's seed; the prompt, and after it the first observation."""
         self.turns = 0
-        observation = self._episode.start(self._seed)
+        observation = self._episode.start(self._seed, self._options)
         return [*prompt, _user(observation)], self._episode.metrics
 
     def step(self, action: str) -> BaseTextEnvStepOutput:

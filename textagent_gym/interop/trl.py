@@ -20,7 +20,7 @@ from typing import Any
 
 from gymnasium.error import DependencyNotInstalled
 
-from textagent_gym.interop.episode import Episode
+from textagent_gym.interop.episode import Episode, options_of
 
 try:
     import trl  # noqa: F401  # what it brings is used, and no class of its own
@@ -45,7 +45,7 @@ class TextEnvironment:
         weakref.finalize(self, self._episode.close)  # TRL never closes, and a public `close` would be a tool
 
     def reset(self, seed: int | None = None, **columns: Any) -> str:
-        """Start the task of the row's seed; the text that is returned ends the row's prompt.
+        """Start the task of the row's seed, or of its `task_id`; the text that is returned ends the row's prompt.
 
         Raises:
             ValueError: The row has no seed, so that every member of a group would play another task.
@@ -53,7 +53,7 @@ class TextEnvironment:
         if seed is None:
             raise ValueError(f"expected a column 'seed' in the dataset, got {', '.join(sorted(columns)) or 'none'}")
         self._failure = None
-        return self._episode.start(seed)
+        return self._episode.start(seed, options_of(columns))
 
     def act(self, action: str) -> str:
         """Take one step in the game.

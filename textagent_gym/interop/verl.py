@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from gymnasium.error import DependencyNotInstalled
 
-from textagent_gym.interop.episode import Episode, seed_of
+from textagent_gym.interop.episode import Episode, options_of, seed_of
 
 try:
     from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
@@ -47,7 +47,7 @@ class GymAgentLoop(AgentLoopBase):  # type: ignore[misc]  # untyped where it is 
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **row: Any) -> AgentLoopOutput:
         """Play the task of the row's seed until it ends, or until the response is as long as the configuration allows.
 
-        A reply that is cut by that length is not played.
+        A column `task_id` chooses a task of a finite list. A reply that is cut by that length is not played.
 
         Raises:
             ValueError: The row has no seed.
@@ -55,7 +55,7 @@ class GymAgentLoop(AgentLoopBase):  # type: ignore[misc]  # untyped where it is 
         seed = seed_of(row)
         episode = await asyncio.to_thread(Episode, self._env_id, self._env_kwargs)
         try:
-            observation = await asyncio.to_thread(episode.start, seed)
+            observation = await asyncio.to_thread(episode.start, seed, options_of(row))
             messages = [*row["raw_prompt"], {"role": "user", "content": observation}]
             return await self._play(episode, messages, sampling_params, priority)
         finally:

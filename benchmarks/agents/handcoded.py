@@ -6,10 +6,10 @@ and commands by the native engine, which is many times faster. Its random choice
 
 from __future__ import annotations
 
-import random
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 from gymnasium.error import DependencyNotInstalled
 
 from baselines.errors import ConfigError
@@ -55,7 +55,7 @@ class HandCodedExpert:
         expert.task_params = {**{name: value.lower() for name, value in targets.items()}, "task_type": kind}
         expert.policy = expert.get_task_policy(expert.task_params)(expert.task_params, max_steps=MAX_STEPS)
         self._engine.load(task)
-        self._rng = random.Random(seed)
+        self._rng = np.random.default_rng(seed)
         self._last = ""
         expert.observe(self._engine.reset().text)
 
@@ -72,16 +72,15 @@ class HandCodedExpert:
         except (NameError, LookupError):  # its own errors are NameErrors; its heuristics run out of places to look
             command = "look"
         if command == self._last or (self._last == "look" and command not in commands):
-            command = self._rng.choice(commands)
+            command = commands[int(self._rng.integers(len(commands)))]
         self._last = command if command in commands else "look"
         return self._last
 
     def _facts(self) -> list[SimpleNamespace]:
         game = self._env.task.game
         assert game is not None
-        names = {**game.names}
         return [
-            SimpleNamespace(name=predicate, names=["agent" if thing not in names else names[thing] for thing in row])
+            SimpleNamespace(name=predicate, names=[game.names.get(thing, "agent") for thing in row])
             for predicate in PREDICATES
             for row in sorted(self._engine.state.rows(predicate))
         ]

@@ -98,7 +98,7 @@ class Line:
         number: of the line, from 1.
         task: as it is named there.
         actions: in order.
-        usage: tokens and cost, where they are told.
+        usage: tokens and cost, where they are given.
     """
 
     number: int

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import tyro
 from rich.console import Console
 
@@ -29,6 +28,7 @@ from baselines.models.policy import Policy, silence_transformers
 from baselines.sampling.environments import EnvPool, Task, TextEnv
 from baselines.sampling.task_lists import choose_tasks
 from baselines.stats import mean_interval
+from benchmarks.demo import RandomCommands
 
 ENV_ID = "textagent_gym:SWEGym-Easy-Dense-v0"
 OPTIONS: dict[str, Any] = {
@@ -105,7 +105,7 @@ def run(config: Config) -> list[dict[str, Any]]:
     for split in ("train", "test"):
         env = gym.make(ENV_ID, **OPTIONS, split=split)
         tasks = trained_on(env, config.num_train_seeds) if split == "train" else choose_tasks(env, "all")
-        chance = evaluate_agent(RandomChoices(), env, tasks)
+        chance = evaluate_agent(RandomCommands(seed=0), env, tasks)
         results = {
             "random": chance,
             "SFT": play(tuned.policy, split, tasks),
@@ -115,18 +115,6 @@ def run(config: Config) -> list[dict[str, Any]]:
     (config.out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
     shutil.copy(config.out / "grpo" / "curves.png", config.out / "curves.png")
     return rows
-
-
-class RandomChoices:
-    """Draws an edit or `submit` uniformly, with one generator for all episodes."""
-
-    def __init__(self) -> None:
-        self._rng = np.random.default_rng(0)
-
-    def __call__(self, observation: str, info: Mapping[str, Any]) -> str:
-        """Return one admissible command."""
-        commands = info["admissible_commands"]
-        return str(commands[int(self._rng.integers(len(commands)))])
 
 
 def figures(result: Evaluation, chance: Evaluation) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import os
 import shutil
 import textwrap
 import time
-from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -22,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import tyro
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -32,11 +30,12 @@ from tqdm import tqdm
 
 from baselines import ppo
 from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings, UpdateSettings
-from baselines.evaluate import Evaluation, evaluate_agent, evaluate_policy, paired_difference_interval
+from baselines.evaluate import Agent, Evaluation, evaluate_agent, evaluate_policy, paired_difference_interval
 from baselines.models.policy import Policy, silence_transformers
 from baselines.runs.log import Record
 from baselines.sampling.environments import EnvPool
 from baselines.sampling.episode import Episode
+from textagent_gym.agents import RandomAgent
 
 ENV_ID = "textagent_gym:TextWorld-w2-o3-q4-Dense-v0"
 OPTIONS: dict[str, Any] = {"preamble": False}
@@ -99,7 +98,7 @@ def main() -> None:
     trained = ppo.train(ppo_config(config))
     console.print("[bold]3/3[/bold] all play the test games")
     results = {
-        "random": evaluate_agent(RandomCommands(config.seed), gym.make(ENV_ID, **TEST), test_games),
+        "random": evaluate_agent(random_commands(config.seed), gym.make(ENV_ID, **TEST), test_games),
         START: before,
         TRAINED: play(trained.policy, test_games),
     }
@@ -116,16 +115,11 @@ def main() -> None:
     console.print(f"{time.monotonic() - started:.0f} seconds. See {names}; metrics are in {config.out / 'ppo'}.")
 
 
-class RandomCommands:
-    """An agent that draws an admissible command uniformly, with one generator for all episodes."""
-
-    def __init__(self, seed: int) -> None:
-        self._rng = np.random.default_rng(seed)
-
-    def __call__(self, observation: str, info: Mapping[str, Any]) -> str:
-        """Return one admissible command."""
-        commands = info["admissible_commands"]
-        return str(commands[int(self._rng.integers(len(commands)))])
+def random_commands(seed: int) -> Agent:
+    """Return a player that draws admissible commands, with one generator for all episodes."""
+    agent = RandomAgent()
+    agent.reset({}, seed)
+    return lambda observation, info: agent.act(observation, dict(info))
 
 
 def ppo_config(config: Config) -> ppo.Config:

@@ -28,7 +28,7 @@ from baselines.models.policy import Policy, silence_transformers
 from baselines.sampling.environments import EnvPool, Task, TextEnv
 from baselines.sampling.task_lists import choose_tasks
 from baselines.stats import mean_interval
-from benchmarks.demo import RandomCommands
+from benchmarks.demo import random_commands
 
 ENV_ID = "textagent_gym:SWEGym-Easy-Dense-v0"
 OPTIONS: dict[str, Any] = {
@@ -105,7 +105,7 @@ def run(config: Config) -> list[dict[str, Any]]:
     for split in ("train", "test"):
         env = gym.make(ENV_ID, **OPTIONS, split=split)
         tasks = trained_on(env, config.num_train_seeds) if split == "train" else choose_tasks(env, "all")
-        chance = evaluate_agent(RandomCommands(seed=0), env, tasks)
+        chance = evaluate_agent(random_commands(seed=0), env, tasks)
         results = {
             "random": chance,
             "SFT": play(tuned.policy, split, tasks),

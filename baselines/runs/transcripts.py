@@ -204,7 +204,7 @@ def parse_transcript(line: bytes) -> Transcript:
         TranscriptError: the line is not a transcript; why is in the message.
     """
     try:
-        record: Any = json.loads(line.decode("utf-8"), parse_constant=_finite, parse_float=_finite)
+        record = parse_json(line.decode("utf-8"))
         msgspec.convert(record, Transcript)
     except msgspec.ValidationError as error:
         raise TranscriptError(f"{str(error)[0].lower()}{str(error)[1:]}") from error
@@ -304,8 +304,16 @@ def _seed_text(seed: int | None) -> str | None:
     return None if seed is None else str(seed)
 
 
+def parse_json(text: str) -> Any:
+    """Return the content of JSON whose numbers are finite: there are no others in JSON, and no browser would read them.
+
+    Raises:
+        ValueError: the text does not parse.
+    """
+    return json.loads(text, parse_constant=_finite, parse_float=_finite)
+
+
 def _finite(text: str) -> float:
-    """Return a number; JSON has no others, and no browser would read them."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text} is not JSON: numbers are finite")

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import lzma
-import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
 from baselines.errors import BaselinesError
-from baselines.runs.transcripts import Transcript, TranscriptError, parse_transcript
+from baselines.runs.transcripts import Transcript, TranscriptError, parse_json, parse_transcript
 from benchmarks.suites.suite import Presentation, Suite, Track, find_track, load_suite, sha256
 
 EpisodeKey: TypeAlias = tuple[int, int, int]
@@ -415,7 +414,7 @@ def _objects(folder: Path, name: str) -> list[dict[str, Any]]:
 
 def _object(text: str, where: str) -> dict[str, Any]:
     try:
-        record = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        record = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"expected JSON in {where}, got text that does not parse ({error})") from error
     if not isinstance(record, dict):
@@ -431,17 +430,6 @@ def _check_keys(record: dict[str, Any]) -> None:
         unknown |= {*turn} - _TURN_KEYS
     if unknown:
         raise ValueError(f"expected the keys of an episode, got also {', '.join(map(repr, sorted(unknown))):.200}")
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not finite")
-    return value
 
 
 def _number(value: Any, *kinds: type) -> Any:

@@ -7,9 +7,10 @@ a byte is re-simulated before it is listed.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from benchmarks.leaderboard.table import Table, make_table
 from benchmarks.runs.records import (
     FILES,
     SETTINGS,
+    EpisodeKey,
     EpisodeRecord,
     RunConfig,
     check_file,
@@ -31,7 +33,7 @@ from benchmarks.runs.records import (
     read_unplayed,
 )
 from benchmarks.runs.run_folder import write_entry
-from benchmarks.runs.verify import Verified, verify
+from benchmarks.runs.verify import Repair, Verified, verify
 from benchmarks.suites.suite import Presentation
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -60,6 +62,7 @@ class Entry:
         table: its episodes as arrays.
         sessions: software and machine, one for each time that the run was started.
         unplayed: attempts at an episode that came to nothing.
+        repairs: solved repairs of software, by episode.
     """
 
     folder: Path
@@ -67,11 +70,17 @@ class Entry:
     table: Table
     sessions: list[dict[str, Any]]
     unplayed: list[dict[str, Any]]
+    repairs: dict[EpisodeKey, Repair] = field(default_factory=dict)
 
     @property
     def slug(self) -> str:
         """Name of the folder."""
         return self.folder.name
+
+    @property
+    def is_flagged(self) -> bool:
+        """True if a solved repair of software has flags."""
+        return any(repair.flags for repair in self.repairs.values())
 
     def is_called_as(self, other: Entry) -> bool:
         """Return whether both have one name, but for capitals, in one table."""
@@ -100,19 +109,19 @@ def load_entries(
     folders = entry_folders(results)
     for number, folder in enumerate(folders, start=1):
         digest = entry_digest(folder)
-        is_known = memory is not None and (memory / digest).is_file()
-        missing = "" if is_known else read_config(folder).found_suite().missing_games()
-        if not is_known:
+        repairs = None if memory is None else _remembered(memory / digest)
+        missing = "" if repairs is not None else read_config(folder).found_suite().missing_games()
+        if repairs is None:
             doing = f"not replayed, since {missing}:" if missing else "verifying"
             say(f"{doing} {folder.relative_to(results)} ({number} of {len(folders)})")
-        found = read_verified(folder) if is_known or missing else verify(folder)
+        found = verify(folder) if repairs is None and not missing else read_verified(folder, repairs)
         check_entry(found, folder)
         if entry_digest(folder) != digest:
             raise EntryError(f"expected {folder} to stay as it is while it is verified, got a change")
-        if memory is not None and not is_known and not missing:
-            remember(memory, folder)
+        if memory is not None and repairs is None and not missing:
+            remember(memory, folder, found.repairs)
         table = make_table(found.config, found.played)
-        entry = Entry(folder, found.config, table, found.sessions, found.unplayed)
+        entry = Entry(folder, found.config, table, found.sessions, found.unplayed, found.repairs)
         for other in entries:
             if other.is_called_as(entry):
                 raise EntryError(f"expected a name that is not taken in its table, got {entry.config.name!r} twice")
@@ -180,13 +189,23 @@ def pack(found: Verified, folder: Path) -> None:
     write_entry(folder, found.config, found.sessions, found.unplayed, played)
 
 
-def remember(memory: Path, folder: Path) -> None:
-    """Note in the folder `memory` that an entry has been verified as it is."""
-    write_whole(memory / entry_digest(folder), "")
+def remember(memory: Path, folder: Path, repairs: Mapping[EpisodeKey, Repair]) -> None:
+    """Note in the folder `memory` that an entry has been verified as it is, and its solved repairs."""
+    rows = [[*place, repair.patch, repair.flags] for place, repair in sorted(repairs.items())]
+    write_whole(memory / entry_digest(folder), json.dumps(rows))
 
 
-def read_verified(folder: Path) -> Verified:
-    """Read the result of an earlier verification, without playing."""
+def _remembered(path: Path) -> dict[EpisodeKey, Repair] | None:
+    """Return the solved repairs of an entry that was verified before; None where it was not, or they were not noted."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return {(run, cell, task): Repair(patch, tuple(flags)) for run, cell, task, patch, flags in rows}
+
+
+def read_verified(folder: Path, repairs: dict[EpisodeKey, Repair] | None = None) -> Verified:
+    """Read the result of an earlier verification, without playing; what the replay found is given."""
     config = read_config(folder)
     played = list(read_trajectories(folder, most=len(config.episode_keys())))
-    return Verified(config, played, read_sessions(folder), read_unplayed(folder))
+    return Verified(config, played, read_sessions(folder), read_unplayed(folder), repairs or {})

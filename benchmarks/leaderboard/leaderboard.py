@@ -145,7 +145,10 @@ def board_markdown(board: Board) -> str:
         f"## {board.suite.name}, track {board.track.name}\n",
         f"{board.suite.description} {len(board.suite.cells)} cells, {len(board.suite.tasks())} tasks.\n"
         f"The track grants: {', '.join(granted)}.\n",
-        *_table(_filled(_columns(board), board.standings), board.standings),
+        *_table(
+            _filled(_columns(board), board.standings), [one for one in board.standings if one not in board.flagged]
+        ),
+        *(_flagged(board) if board.flagged else ()),
         *(line for kind in _group_kinds(board) for line in (f"\n### Success by {kind}\n", *_groups(board, kind))),
         "\n### Success in each cell\n",
         *_cells(board),
@@ -153,6 +156,21 @@ def board_markdown(board: Board) -> str:
     if len(board.ranked) > 1:
         lines += ["\n### Neighbours in the ranking\n", *_neighbours(board)]
     return "\n".join(lines) + "\n"
+
+
+def _flagged(board: Board) -> list[str]:
+    counts = [sum(bool(repair.flags) for repair in one.entry.repairs.values()) for one in board.flagged]
+    return [
+        "\n### Flagged entries\n",
+        "Some of their solved repairs use what attacks on the grading use; the page of an entry shows the diffs.\n",
+        *_rows(
+            ["name", "agent", "success rate", "flagged repairs"],
+            [
+                [_short(one.entry.config.name), _short(one.entry.config.agent), shown(one.scores.success), str(count)]
+                for one, count in zip(board.flagged, counts, strict=True)
+            ],
+        ),
+    ]
 
 
 def _point(text: str) -> str:

@@ -3,6 +3,7 @@
     index.html                              suites and tracks: tables, plots, comparisons
     entries/SUITE/TRACK/NAME.html           one entry: settings, scores, episodes
     episodes/SUITE/TRACK/NAME/run-1.html    its episodes, turn by turn (`baselines.runs.transcripts`)
+    repairs/SUITE/TRACK/NAME.html           diffs of its solved repairs of software
 
 Templates are in `site/`. What entries, models and environments say reaches a page as JSON, and its script makes text of it,
 never markup. The same entries give the same bytes.
@@ -77,7 +78,8 @@ def write_site(site: Path, boards: Sequence[Board], cache: Path | None) -> None:
     for board in boards:
         for standing in board.standings:
             written |= write_entry(site, board, standing, cache)
-    for old in {*site.glob("entries/*/*/*.html"), *site.glob("episodes/*/*/*/*.html")} - written:
+    kept = ("entries/*/*/*.html", "episodes/*/*/*/*.html", "repairs/*/*/*.html")
+    for old in {path for pattern in kept for path in site.glob(pattern)} - written:
         old.unlink()
 
 
@@ -95,6 +97,10 @@ def write_entry(site: Path, board: Board, standing: Standing, cache: Path | None
         address = f"../../../episodes/{place}/{episode_page.name}.html"
         links |= {where: (address, number) for number, (where, _) in enumerate(episode_page.transcripts, start=1)}
     write_whole(page, fill("entry", entry_data(board, standing, links)))
+    if entry.repairs:
+        path = site / "repairs" / f"{place}.html"
+        write_whole(path, fill("repairs", repairs_data(board, standing, links)))
+        written.add(path)
     return {page, *written}
 
 
@@ -138,6 +144,22 @@ def entry_data(board: Board, standing: Standing, links: Links) -> dict[str, Any]
         "reading": READING,
         "limits": LIMITS,
     }
+
+
+def repairs_data(board: Board, standing: Standing, links: Links) -> dict[str, Any]:
+    """Return the data of the page with an entry's solved repairs: the flagged ones come first."""
+    entry, tasks = standing.entry, board.suite.cells
+    rows = [
+        {
+            "episode": f"seed {tasks[cell].tasks[task].seed}, run {run + 1}",
+            "cell": tasks[cell].name,
+            "link": f"{links[run, cell, task][0]}#episode={links[run, cell, task][1]}",
+            "patch": repair.patch,
+            "flags": repair.flags,
+        }
+        for (run, cell, task), repair in sorted(entry.repairs.items(), key=lambda pair: (not pair[1].flags, pair[0]))
+    ]
+    return {**_about(board), "entry": _standing(standing), "repairs": rows}
 
 
 def number(estimate: Estimate | None) -> list[float | None] | None:
@@ -250,6 +272,8 @@ def _standing(standing: Standing) -> dict[str, Any]:
         "is_reference": standing.spec.is_reference,
         "page": f"entries/{config.suite}/{config.track}/{slug}.html",
         "rank": standing.rank,
+        "repairs": len(standing.entry.repairs),
+        "flagged": sum(bool(repair.flags) for repair in standing.entry.repairs.values()),
         "above": _compared(standing.above),
         "runs": config.num_runs,
         **_scores(standing.scores),

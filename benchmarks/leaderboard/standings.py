@@ -1,7 +1,7 @@
 """Standings: who did how well in one suite and track, every score with its interval over tasks.
 
 Entries are ranked by success rate. References (the random agent, the expert) get more than a track grants: they stand
-at the ends, without a rank, and set the scale of the normalised score.
+at the ends, without a rank, and set the scale of the normalised score. Entries with flagged repairs are listed apart.
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ READING = (
     "solve, k the smallest number of runs in the table. Tokens and cost: of all episodes, divided by the solved ones; an "
     "endpoint is sent, and bills, the conversation again in every turn, a local model reads each token once.",
     "References (random, the experts) get more than a track grants. They are there for scale and have no rank.",
+    "Flagged: a solved repair of software uses what attacks on the grading use (frames, the modules of the test runner, and "
+    "the like), so that a reader should look at it. Such entries are listed apart, without a rank; the diffs of all solved "
+    "repairs are on a page of each entry.",
 )
 """How to read the scores, in paragraphs of plain text."""
 
@@ -181,8 +184,8 @@ class Standing:
         entry: the entry.
         spec: its agent.
         scores: its scores.
-        rank: from 1; the same where success rates are equal; None for references.
-        above: compared with the entry that is ranked before it; None for the first and for references.
+        rank: from 1; the same where success rates are equal; None for references and flagged entries.
+        above: compared with the entry that is ranked before it; None for the first and where there is no rank.
     """
 
     entry: Entry
@@ -194,7 +197,7 @@ class Standing:
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """The entries of one suite and track: the experts, the ranked from the best on, the random agents."""
+    """The entries of one suite and track: the experts, the ranked from the best on, the flagged, the random agents."""
 
     suite: Suite
     track: Track
@@ -209,6 +212,11 @@ class Board:
     def ranked(self) -> list[Standing]:
         """Standings that have a rank, from the best on."""
         return [standing for standing in self.standings if standing.rank is not None]
+
+    @property
+    def flagged(self) -> list[Standing]:
+        """Standings of entries with flagged repairs."""
+        return [one for one in self.standings if one.entry.is_flagged and not one.spec.is_reference]
 
 
 def make_boards(entries: Iterable[Entry]) -> list[Board]:
@@ -235,9 +243,11 @@ def make_board(entries: Sequence[Entry]) -> Board:
         Standing(entry, spec, score(entry.table, suite, scale, k)) for spec, entry in zip(specs, entries, strict=True)
     ]
     ends = {kind: [standing for standing in standings if standing.spec.kind == kind] for kind in REFERENCES}
-    ranked = _ranked([standing for standing in standings if not standing.spec.is_reference])
+    others = [standing for standing in standings if not standing.spec.is_reference]
+    ranked = _ranked([one for one in others if not one.entry.is_flagged])
+    flagged = [replace(one, rank=None, above=None) for one in _ranked([one for one in others if one.entry.is_flagged])]
     *experts, last = ends.values()
-    return Board(suite, config.found_track(), (*chain.from_iterable(experts), *ranked, *last))
+    return Board(suite, config.found_track(), (*chain.from_iterable(experts), *ranked, *flagged, *last))
 
 
 def score(table: Table, suite: Suite, scale: Scale | None, k: int) -> Scores:

@@ -36,7 +36,7 @@ def submit(run: Path, slug: str, results: Path = RESULTS, memory: Path | None = 
         raise EntryError(f"expected a name that is not taken, got {slug}: {folder} exists")
     pack(found, folder)
     if memory is not None:
-        remember(memory, folder)
+        remember(memory, folder, found.repairs)
     return folder
 
 

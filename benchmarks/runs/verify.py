@@ -16,7 +16,7 @@ import json
 import math
 import sys
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,28 @@ TOLERANCE = 1e-9
 """Between a reward as written and as paid."""
 
 
+MAX_PATCH = 20_000
+"""Characters of a repair that are kept, to be shown."""
+
 MAX_UNVERIFIED = 20_000
 """Longest observation where programs may print another text than they did, in characters; environments show half of it."""
 
 
 class VerificationError(BaselinesError):
     """A run is not what it says; the first difference is in the message."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A solved repair of software, as it was replayed.
+
+    Attributes:
+        patch: Unified diff of what was changed, `MAX_PATCH` characters at most.
+        flags: What a reader should look at, since attacks on the grading use it.
+    """
+
+    patch: str
+    flags: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +79,14 @@ class Verified:
         played: its episodes, in the order in which they were played.
         sessions: software and machine, one for each time that the run was started.
         unplayed: attempts that came to nothing.
+        repairs: of its solved episodes those of software repair.
     """
 
     config: RunConfig
     played: list[EpisodeRecord]
     sessions: list[dict[str, Any]]
     unplayed: list[dict[str, Any]]
+    repairs: dict[EpisodeKey, Repair] = field(default_factory=dict)
 
     @property
     def is_partial(self) -> bool:
@@ -84,7 +102,10 @@ def verify(folder: Path) -> Verified:
     """
     config = read_config(folder)
     keys = config.episode_keys()
-    played = list(tqdm(verified(folder, config), total=len(keys), unit="episode", disable=None, file=sys.stderr))
+    replayer = Replayer(config)
+    played = list(
+        tqdm(verified(folder, config, replayer), total=len(keys), unit="episode", disable=None, file=sys.stderr)
+    )
     missing = set(keys) - {episode.key for episode in played}
     if missing:
         raise VerificationError(f"expected all {len(keys)} episodes, got {len(missing)} fewer: {_named(min(missing))}")
@@ -93,16 +114,16 @@ def verify(folder: Path) -> Verified:
     latest = max(episode.session for episode in played)
     if latest >= len(sessions):
         raise VerificationError(f"expected {latest + 1} lines in {SESSIONS}, got {len(sessions)}")
-    return Verified(config, played, sessions, read_unplayed(folder))
+    return Verified(config, played, sessions, read_unplayed(folder), replayer.repairs)
 
 
-def verified(folder: Path, config: RunConfig) -> Iterator[EpisodeRecord]:
+def verified(folder: Path, config: RunConfig, replayer: Replayer | None = None) -> Iterator[EpisodeRecord]:
     """Yield the episodes of a run, each once it is known to be right; not known is whether they are all.
 
     Raises:
         BaselinesError: see `verify`.
     """
-    replayer = Replayer(config)
+    replayer = replayer or Replayer(config)
     spec = parse_agent(config.agent)
     reference = EpisodeRunner(config, spec, tasks=replayer.tasks) if spec.is_reference else None
     left = set(config.episode_keys())
@@ -141,6 +162,7 @@ class Replayer:
     Attributes:
         tasks: holds the tasks against their digests.
         final_observation: the last one of the episode that was replayed last.
+        repairs: solved repairs of software that were replayed to their end.
     """
 
     final_observation = ""
@@ -150,6 +172,7 @@ class Replayer:
         self._suite: Suite = config.found_suite()
         self._track = config.found_track()
         self.tasks = TaskCheck()
+        self.repairs: dict[EpisodeKey, Repair] = {}
         self._envs: dict[int, TextEnv] = {}
 
     def replay(self, played: EpisodeRecord) -> Iterator[Step]:
@@ -170,6 +193,11 @@ class Replayer:
         _same(where, "seed", recorded["seed"], task.seed)
         _same(where, "task_id", recorded["task_id"], task.task_id)
         self.final_observation = yield from _replay(self._envs[number], cell, task, played, where)
+        report = getattr(self._envs[number].unwrapped, "grading_report", None)
+        if report is not None and recorded["success"]:
+            patch: str = getattr(self._envs[number].unwrapped, "patch", "")
+            shown = patch.encode("utf-8", "replace").decode("utf-8")[:MAX_PATCH]
+            self.repairs[played.key] = Repair(shown, tuple(report.flags))
 
 
 def _replay(env: TextEnv, cell: Cell, task: SuiteTask, played: EpisodeRecord, where: str) -> Generator[Step, None, str]:

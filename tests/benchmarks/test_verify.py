@@ -449,7 +449,7 @@ def test_what_was_verified_is_remembered_by_content(honest: Path, tmp_path: Path
     edit_the_summary(folder)
     with pytest.raises(BaselinesError, match=r"expected line 1 of episodes\.jsonl"):
         load_entries(results, memory)
-    (memory / entry_digest(folder)).write_text("")
+    (memory / entry_digest(folder)).write_text("[]")
     assert len(load_entries(results, memory)) == 1, "expected what is remembered to be believed on one's own machine"
     with pytest.raises(BaselinesError, match=r"expected line 1 of episodes\.jsonl"):
         load_entries(results)

@@ -1,7 +1,7 @@
 """A repository of two functions and three tests, with two bugs, for tests that need no index."""
 
+from textagent_gym.envs.swe.grading.challenges import find_challenges
 from textagent_gym.envs.swe.grading.grader import TestSpec, gold_run
-from textagent_gym.envs.swe.grading.second_opinion import find_challenges
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
 TESTS = b"""import calc
@@ -33,7 +33,9 @@ def mul(a, b):
 def largest(numbers):
     return max(numbers)
 """
-BUGGY_SOURCE = GOLD_SOURCE.replace(b"a + b", b"a - b").replace(b"max(", b"min(")
+WRONG_ADD = GOLD_SOURCE.replace(b"a + b", b"a - b")
+WRONG_LARGEST = GOLD_SOURCE.replace(b"max(", b"min(")
+BUGGY_SOURCE = WRONG_ADD.replace(b"max(", b"min(")
 SOURCE = "src/calc/__init__.py"
 TEST_FILE = "tests/test_calc.py"
 GOLD = {SOURCE: GOLD_SOURCE, TEST_FILE: TESTS, "README.md": b"Calculates.\n"}
@@ -56,6 +58,16 @@ def test_spec(sandbox: Sandbox) -> TestSpec:
         seconds=2.0,
         with_renamed_copy=failing & gold.with_renamed_copy,
         with_must_fail_copy=failing & gold.with_must_fail_copy,
-        challenges=find_challenges(GOLD, failing, (ADD, LARGEST), sandbox=sandbox, seconds=20),
+        challenges=find_challenges(
+            GOLD,
+            failing,
+            (ADD, LARGEST),
+            start=START,
+            pass_to_pass={MUL},
+            alone=[{**GOLD, SOURCE: with_bug} for with_bug in (WRONG_LARGEST, WRONG_ADD)],
+            sandbox=sandbox,
+            seconds=20,
+        ),
         allowed=gold.seen,
+        gold={SOURCE: GOLD_SOURCE},
     )

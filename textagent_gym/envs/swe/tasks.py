@@ -7,14 +7,23 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from textagent_gym.envs.swe.grading.challenges import find_challenges
 from textagent_gym.envs.swe.grading.grader import TestSpec, gold_run, time_limit
 from textagent_gym.envs.swe.grading.guards import split_id, whole_id
 from textagent_gym.envs.swe.grading.pytest_runs import test_files
 from textagent_gym.envs.swe.grading.runtime import distribution_name, required_name, runtime_folder
-from textagent_gym.envs.swe.grading.second_opinion import find_challenges
-from textagent_gym.envs.swe.repo.edits import Edit, edits_of
+from textagent_gym.envs.swe.repo.edits import Edit, edits_of, with_function_of
 from textagent_gym.envs.swe.repo.patches import apply_patch, patched_files
-from textagent_gym.envs.swe.repo.tree import Tree, is_test, patch_bytes, patch_texts, source_files, with_changes
+from textagent_gym.envs.swe.repo.text import encoding_of
+from textagent_gym.envs.swe.repo.tree import (
+    Tree,
+    as_text,
+    is_test,
+    patch_bytes,
+    patch_texts,
+    source_files,
+    with_changes,
+)
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sources.images import image_tree
 from textagent_gym.envs.swe.sources.projects import installed_tree, project_tree, projects
@@ -94,13 +103,26 @@ def _prepare(instance: TaskInstance, sandbox: Sandbox) -> PreparedTask:
         test = sorted(wanted - run.passed)[0]
         raise ValueError(f"expected the reference repair of {instance.instance_id} to pass {test}, got a failure here")
     groups = groups_of(instance)
-    challenges = find_challenges(gold, wanted, groups, sandbox=sandbox, seconds=seconds, requirements=requirements)
+    tests = {**{path: content for path, content in gold.items() if is_test(path)}, **_test_data(instance, visible)}
+    kept = frozenset(instance.PASS_TO_PASS) & run.passed
+    challenges = find_challenges(
+        gold,
+        wanted,
+        groups,
+        start={**start, **tests},
+        pass_to_pass=kept,
+        alone=_repaired_alone({**start, **tests}, gold, instance),
+        sandbox=sandbox,
+        seconds=seconds,
+        requirements=requirements,
+    )
     test_spec = TestSpec(
         start=start,
-        tests={**{path: content for path, content in gold.items() if is_test(path)}, **_test_data(instance, visible)},
+        tests=tests,
         groups=groups,
         fail_to_pass=wanted,
-        pass_to_pass=frozenset(instance.PASS_TO_PASS) & run.passed,
+        pass_to_pass=kept,
+        gold={path: gold.get(path) for path in sorted({*start, *gold}) if start.get(path) != gold.get(path)},
         seconds=instance.seconds or (IMAGE_SECONDS if in_image else 2.0),
         with_renamed_copy=wanted & run.with_renamed_copy,
         with_must_fail_copy=wanted & run.with_must_fail_copy,
@@ -203,6 +225,21 @@ def groups_of(instance: TaskInstance) -> tuple[tuple[str, ...], ...]:
     tests = sorted(instance.FAIL_TO_PASS)
     count = min(MAX_GROUPS, len(tests))
     return tuple(tuple(tests[len(tests) * k // count : len(tests) * (k + 1) // count]) for k in range(count))
+
+
+def _repaired_alone(start: Tree, gold: Tree, instance: TaskInstance) -> list[Tree | None]:
+    """Return for each group the tree at the start with its bug repaired and no other; None where that is not known."""
+    if not (instance.bugs and all(bug.tests for bug in instance.bugs)):
+        return [None] * len(groups_of(instance))
+    if len(instance.bugs) == 1:
+        return [gold]
+    found: list[Tree | None] = []
+    for bug in instance.bugs:
+        before, after = (as_text(tree.get(bug.file, b"")) for tree in (start, gold))
+        text = None if before is None or after is None else with_function_of(before, after, bug.function)
+        encoding = encoding_of(start.get(bug.file, b"")) or "utf-8"
+        found.append(None if text is None else {**start, bug.file: text.encode(encoding)})
+    return found
 
 
 def _without_tests(start: Tree, instance: TaskInstance) -> Tree:

@@ -16,6 +16,8 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from textagent_gym.envs.swe.repo.text import python_lines
+
 MAX_ALTERATIONS = 8
 """Changes of a test function among which lots are drawn, at most."""
 
@@ -29,7 +31,7 @@ _PAIRS = (
 )  # fmt: skip
 _OPPOSITES = {name: other for pair in _PAIRS for name, other in (pair, pair[::-1])}
 
-_EQUALITIES = {"assertEqual", "assertEquals", "assertListEqual", "assertDictEqual", "assertTupleEqual", "assertSetEqual",
+EQUALITIES = {"assertEqual", "assertEquals", "assertListEqual", "assertDictEqual", "assertTupleEqual", "assertSetEqual",
     "assertMultiLineEqual", "assertSequenceEqual"}  # fmt: skip
 
 _EXCEPTIONS = (
@@ -49,11 +51,13 @@ class Copy(NamedTuple):
         name: Its name, which begins with "test".
         taken: The change that is made, by its number; None for a faithful copy.
         other: The change of the same place with the other value of the pair, or None for the test's own value.
+        variant: Text of a variant of the function that stands in its place; "" for the function itself.
     """
 
     name: str
     taken: int | None
     other: int | None
+    variant: str = ""
 
 
 def functions_of(source: str, name: str) -> tuple[str, ...]:
@@ -88,42 +92,74 @@ def with_copies(source: str, copies: Mapping[str, Sequence[Copy]], lots: random.
         lots: Order of values that stand side by side; it changes no test's outcome.
 
     Returns:
-        The file, or None where it has no syntax.
+        The file, or None where it has no functions.
     """
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+    functions = _functions(source)
+    if not functions:
         return None
-    wanted = {function: made for name, made in copies.items() for function in functions_of(source, name)}
-    pool = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-
-    def rewrite(body: list[ast.stmt], prefix: str) -> list[ast.stmt]:
-        written: list[ast.stmt] = []
-        for node in body:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and prefix + node.name in wanted:
-                written += [_copied(node, made, pool, lots) for made in wanted[prefix + node.name]]
-                continue
-            if isinstance(node, ast.ClassDef):
-                node.body = rewrite(node.body, f"{prefix}{node.name}::")
-            elif isinstance(node, ast.If | ast.Try | ast.With):
-                node.body = rewrite(node.body, prefix)
-            written.append(node)
-        return written
-
-    tree.body = rewrite(tree.body, "")
-    return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
-
-
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
+    wanted: dict[str, list[Copy]] = {}
+    for name, made in copies.items():
+        for function in functions_of(source, name):
+            wanted.setdefault(function, []).extend(made)
+    lines = python_lines(source)
+    spans: list[tuple[int, int, list[str]]] = []
+    for function, made in wanted.items():
+        node = functions[function]
+        start = min([node.lineno, *(one.lineno for one in node.decorator_list)]) - 1
+        indent = lines[start][: node.col_offset]
+        texts = []
+        for one in made:
+            swapped = lots.random() < 0.5
+            text = _text_of(source, function, one._replace(name=_PLACEHOLDER), indent, swapped)
+            texts.append(text.replace(_PLACEHOLDER, one.name))
+        spans.append((start, node.end_lineno or node.lineno, texts))
+    for start, end, texts in sorted(spans, key=lambda span: span[0], reverse=True):
+        lines[start:end] = texts
+    return "".join(lines)
 
 
-@functools.lru_cache(maxsize=512)
-def _functions(source: str) -> dict[str, _Function]:
-    found: dict[str, _Function] = {}
+_PLACEHOLDER = "test_to_be_named"
+
+
+@functools.lru_cache(maxsize=8192)
+def _text_of(source: str, function: str, made: Copy, indent: str, swapped: bool) -> str:
+    """Return the text of a copy; writing it takes a while, and the same ones are drawn again."""
+    functions, pool = _parsed(source)
+    return _indented(ast.fix_missing_locations(_copied(functions[function], made, pool, swapped)), indent)
+
+
+def _indented(function: Function, indent: str) -> str:
+    """Return the text of a function that stands in a block which is indented by `indent`."""
+    if not indent:
+        return ast.unparse(function) + "\n"
+    # Lines within strings must stay as they are, so that what is around the function is written, too, and left out again.
+    levels = len(indent.expandtabs()) // 4 + 1
+    block: ast.stmt = function
+    for _ in range(levels):
+        block = ast.If(ast.Constant(True), [block], [])
+    return f"{indent}if True:\n" + "".join(python_lines(ast.unparse(block) + "\n")[levels:])
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def function_named(source: str, name: str) -> Function:
+    """Return a function of a file, not to be changed."""
+    return _functions(source)[name]
+
+
+def _functions(source: str) -> dict[str, Function]:
+    return _parsed(source)[0]
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(source: str) -> tuple[dict[str, Function], list[ast.Constant]]:
+    """Return the functions of a file by name, and its constants; nothing where it has no syntax."""
+    found: dict[str, Function] = {}
 
     def walk(body: list[ast.stmt], prefix: str) -> None:
         for node in body:
-            if isinstance(node, _Function):
+            if isinstance(node, Function):
                 found[prefix + node.name] = node
             elif isinstance(node, ast.ClassDef):
                 walk(node.body, f"{prefix}{node.name}::")
@@ -131,14 +167,16 @@ def _functions(source: str) -> dict[str, _Function]:
                 walk(node.body, prefix)
 
     try:
-        walk(ast.parse(source).body, "")
+        tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return {}
-    return found
+        return {}, []
+    walk(tree.body, "")
+    return found, [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
 
 
-def _copied(node: _Function, made: Copy, pool: Sequence[ast.Constant], lots: random.Random) -> _Function:
-    new = copy.deepcopy(node)
+def _copied(node: Function, made: Copy, pool: Sequence[ast.Constant], swapped: bool) -> Function:
+    new = _functions(made.variant)[node.name] if made.variant else node
+    new = copy.deepcopy(new)
     new.name = made.name
     chosen = made.other if made.taken is None else made.taken
     if chosen is None:
@@ -149,9 +187,9 @@ def _copied(node: _Function, made: Copy, pool: Sequence[ast.Constant], lots: ran
     pair = [0 if one is None else 1 + alterations[one][1] for one in (made.taken, made.other)]
     rng = random.Random(f"{node.name} {site.number}")  # noqa: S311 (the same changes at each call)
     if site.value is not None:
-        _change_value(site, pool, rng, _Choice(pair, lots))
+        _change_value(site, pool, rng, _Choice(pair, swapped))
     else:
-        _contradict(site.owner, rng, _Choice(pair, lots))
+        _contradict(site.owner, rng, _Choice(pair, swapped))
     return new
 
 
@@ -160,18 +198,17 @@ class _Choice:
 
     Args:
         pair: Numbers of the value that is taken, and of the other one.
-        lots: Their order.
+        swapped: Whether what is taken stands second.
     """
 
-    def __init__(self, pair: Sequence[int], lots: random.Random) -> None:
-        self._pair, self._lots = pair, lots
+    def __init__(self, pair: Sequence[int], swapped: bool) -> None:
+        self._pair, self._swapped = pair, swapped
 
     def __call__(self, *options: ast.expr) -> ast.expr:
-        taken, other = self._pair
-        order = [taken, other]
-        self._lots.shuffle(order)
-        both: list[ast.expr] = [options[number] for number in order]
-        return ast.Subscript(ast.List(both, ast.Load()), ast.Constant(order.index(taken)), ast.Load())
+        both = [options[number] for number in self._pair]
+        if self._swapped:
+            both.reverse()
+        return ast.Subscript(ast.List(both, ast.Load()), ast.Constant(int(self._swapped)), ast.Load())
 
 
 class _Site(NamedTuple):
@@ -199,14 +236,14 @@ class _Replace(ast.NodeTransformer):
         return self._new if node is self._old else self.generic_visit(node)
 
 
-def _alterations(function: _Function) -> list[tuple[_Site, int]]:
+def _alterations(function: Function) -> list[tuple[_Site, int]]:
     """Return what can be changed in a function, as places and numbers of a change of each; values come first."""
     values: list[tuple[ast.stmt, ast.expr]] = []
     claims: list[ast.stmt] = []
 
     def walk(body: list[ast.stmt]) -> None:
         for node in body:
-            values.extend((node, value) for value in _expected(node) if _constants(value))
+            values.extend((node, value) for value in _expected(node) if constants_of(value))
             if _can_contradict(node):
                 claims.append(node)
             if isinstance(node, ast.For | ast.While | ast.With | ast.AsyncFor | ast.AsyncWith):
@@ -216,7 +253,7 @@ def _alterations(function: _Function) -> list[tuple[_Site, int]]:
     each = max(1, min(MAX_VALUES, (MAX_ALTERATIONS - 1) // max(len(values), 1)))
     found: list[tuple[_Site, int]] = []
     for number, (owner, value) in enumerate(values):
-        only_one = all(isinstance(one.value, bool | None) for one in _constants(value))
+        only_one = all(isinstance(one.value, bool | None) for one in constants_of(value))
         found += [(_Site(number, owner, value), change) for change in range(1 if only_one else each)]
     found += [(_Site(len(values) + number, claim, None), 0) for number, claim in enumerate(claims)]
     return [*found[: MAX_ALTERATIONS - 1], (_Site(-1, function, None), 0)]
@@ -228,13 +265,13 @@ def _expected(node: ast.stmt) -> list[ast.expr]:
         test = node.test
         if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq):
             return [test.comparators[0], test.left]
-    name = _called(node)
-    if name in _EQUALITIES and isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+    name = called(node)
+    if name in EQUALITIES and isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         return node.value.args[1::-1]
     return []
 
 
-def _called(node: ast.stmt) -> str:
+def called(node: ast.stmt) -> str:
     """Return the method of `self` that a statement calls, such as "assertEqual"; "" where it does not."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         function = node.value.func
@@ -243,29 +280,29 @@ def _called(node: ast.stmt) -> str:
     return ""
 
 
-def _constants(value: ast.expr) -> list[ast.Constant]:
+def constants_of(value: ast.expr) -> list[ast.Constant]:
     """Return the constants of an expression that holds nothing but constants; none of any other."""
     if isinstance(value, ast.Constant):
         return [value] if isinstance(value.value, bool | int | float | str | bytes | None) else []
     if isinstance(value, ast.UnaryOp):
-        return _constants(value.operand)
+        return constants_of(value.operand)
     parts: list[ast.expr | None] = []
     if isinstance(value, ast.List | ast.Tuple | ast.Set):
         parts = [*value.elts]
     elif isinstance(value, ast.Dict):
         parts = [*value.keys, *value.values]
-    found = [_constants(part) if part is not None else [] for part in parts]
+    found = [constants_of(part) if part is not None else [] for part in parts]
     return [one for some in found for one in some] if all(found) else []
 
 
 def _change_value(site: _Site, pool: Sequence[ast.Constant], rng: random.Random, choose: _Choice) -> None:
     """Put two of a constant and its other values in its place."""
     assert site.value is not None
-    constants = _constants(site.value)
+    constants = constants_of(site.value)
     place = rng.choice([one for one in constants if not isinstance(one.value, bool | None)] or constants)
     options = {repr(place.value): place.value}
     for _ in range(20 * MAX_VALUES):
-        other = _other_value(place.value, pool, rng)
+        other = other_value(place.value, pool, rng)
         options.setdefault(repr(other), other)
         if len(options) > MAX_VALUES:
             break
@@ -275,8 +312,8 @@ def _change_value(site: _Site, pool: Sequence[ast.Constant], rng: random.Random,
     _Replace(place, choose(*expressions)).visit(site.owner)
 
 
-def _other_value(old: Any, pool: Sequence[ast.Constant], rng: random.Random) -> Any:
-    """Return another value of the same type, from elsewhere in the file if lots say so."""
+def other_value(old: Any, pool: Sequence[ast.Constant], rng: random.Random) -> Any:
+    """Return another value of the same type, sometimes one of the constants of `pool`."""
     others = {repr(one.value): one.value for one in pool if type(one.value) is type(old) and one.value != old}
     if isinstance(old, bool):
         return not old
@@ -302,7 +339,7 @@ def _other_text(text: str, rng: random.Random) -> str:
 def _can_contradict(node: ast.stmt) -> bool:
     if isinstance(node, ast.With):
         return any(_raised(item) is not None for item in node.items)
-    return isinstance(node, ast.Assert) or _called(node) in _OPPOSITES
+    return isinstance(node, ast.Assert) or called(node) in _OPPOSITES
 
 
 def _raised(item: ast.withitem) -> ast.Call | None:
@@ -326,5 +363,5 @@ def _contradict(node: ast.AST, rng: random.Random, choose: _Choice) -> None:
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
         method = node.value.func
         node.value.func = choose(method, ast.Attribute(method.value, _OPPOSITES[method.attr], ast.Load()))
-    elif isinstance(node, _Function):
+    elif isinstance(node, Function):
         node.body.append(ast.Assert(yes_or_no))

@@ -46,11 +46,14 @@ from textagent_gym.envs.swe.repo.tree import (
 )
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
-VERSION = 4
+VERSION = 5
 """Version of the grader; with another one nothing that was remembered counts."""
 
 MAX_REMEMBERED = 10_000
 """Grading reports that are kept in memory."""
+
+KEPT_SECONDS, KEPT_SHARE = 0.05, 0.1
+"""Time for the second runner's tests that passed at the start: so many seconds, and a share of the time of all tests."""
 
 MIN_SECONDS = 10.0
 """Least time limit of a run of tests, in seconds."""
@@ -72,6 +75,7 @@ class TestSpec:
         requirements: Wheels that the tests need besides pytest, each as "name==version".
         challenges: How tests of `fail_to_pass` can be altered so that they fail on the repaired tree.
         allowed: What may be done to the interpreter, as the repaired tree and its tests do it.
+        gold: Changes of the reference repair, to see whether it passes what a repair does not; empty if not known.
     """
 
     start: Tree
@@ -85,6 +89,7 @@ class TestSpec:
     requirements: tuple[str, ...] = ()
     challenges: Challenges = NO_CHALLENGES
     allowed: frozenset[str] = frozenset()
+    gold: Mapping[str, bytes | None] = field(default_factory=dict)
 
     __test__ = False
 
@@ -97,7 +102,11 @@ class TestSpec:
         copied = self.with_renamed_copy, self.with_must_fail_copy
         for tests in (self.fail_to_pass, self.pass_to_pass, *copied, *self.groups):
             content.update(repr(sorted(tests)).encode())
-        content.update(repr((self.challenges.each, sorted(self.challenges.seen), sorted(self.allowed))).encode())
+        content.update(
+            repr(
+                (self.challenges.each, self.challenges.kept, sorted(self.challenges.seen), sorted(self.allowed))
+            ).encode()
+        )
         return content.digest()
 
 
@@ -172,14 +181,19 @@ def unchanged(test_spec: TestSpec) -> GradingReport:
 
 def run_grading(test_spec: TestSpec, counted: Mapping[str, bytes | None], sandbox: Sandbox) -> GradingReport:
     """Grade a tree by running the tests: with pytest, and then, of what passes, copies without it."""
-    pristine = {path: content for path, content in with_changes(test_spec.start, counted).items() if not is_test(path)}
-    pristine.update(test_spec.tests)
+    pristine = _with_tests(test_spec, counted)
     flags = suspects(test_spec.start, counted)
     try:
         grading_report = _graded(test_spec, pristine, sandbox)
     except UnwritableTreeError as error:
         grading_report = replace(unchanged(test_spec), reason=f"the tests cannot be added to the source: {error}")
     return replace(grading_report, flags=flags)
+
+
+def _with_tests(test_spec: TestSpec, changes: Mapping[str, bytes | None]) -> dict[str, bytes]:
+    """Return a changed tree with the task's own tests and no others."""
+    changed = with_changes(test_spec.start, changes)
+    return {**{path: content for path, content in changed.items() if not is_test(path)}, **test_spec.tests}
 
 
 def _graded(test_spec: TestSpec, pristine: Tree, sandbox: Sandbox) -> GradingReport:
@@ -195,18 +209,35 @@ def _graded(test_spec: TestSpec, pristine: Tree, sandbox: Sandbox) -> GradingRep
         allowed=allowed,
     )
     grading_report = grade_reports(test_spec, report, guards)
-    asked = [one for one in test_spec.challenges.each if one.plain and report.passed.issuperset(one.tests)]
-    if not any(grading_report.groups_done) or not asked:
+    challenges = test_spec.challenges
+    asked = [one for one in challenges.each if one.plain and report.passed.issuperset(one.tests)]
+    if not any(grading_report.groups_done) or not (asked or challenges.kept):
         return grading_report
-    drawn = draw(asked, test_spec.tests, lots())
-    second = run_plainly(
-        {**without(pristine, test_spec.fail_to_pass), **drawn.files},
-        drawn.targets,
-        sandbox=sandbox,
-        seconds=seconds,
-        requirements=test_spec.requirements,
-        allowed=allowed,
+    drawn = draw(
+        asked,
+        test_spec.tests,
+        lots(),
+        whole=grading_report.resolved,
+        kept=challenges.kept,
+        seconds=KEPT_SECONDS + KEPT_SHARE * test_spec.seconds,
     )
+
+    def run_copies(tree: Tree, copies: Drawn) -> TestReport:
+        return run_plainly(
+            {**without(tree, test_spec.fail_to_pass | test_spec.pass_to_pass), **copies.files},
+            copies.targets,
+            sandbox=sandbox,
+            seconds=seconds,
+            requirements=test_spec.requirements,
+            allowed=allowed,
+        )
+
+    second = run_copies(pristine, drawn)
+    against = opinion(drawn, second).against
+    if against and second.complete and test_spec.gold:
+        # What the reference repair does not do either, now that other tests ran before it, is held against nobody.
+        known = run_copies(_with_tests(test_spec, test_spec.gold), drawn)
+        drawn = drawn.but(against & opinion(drawn, known).against)
     return grade_reports(test_spec, report, guards, (drawn, second))
 
 
@@ -223,7 +254,7 @@ def grade_reports(
         for test in test_spec.fail_to_pass
         if test not in passed or test in doubted or not guards.confirms(test, passed)
     }
-    broken = test_spec.pass_to_pass - passed
+    broken = test_spec.pass_to_pass & (doubted | test_spec.pass_to_pass - passed)
     # A copy that passes although it must fail says something of tests that are claimed to pass, and of no others.
     forged = guards.forged(report) or any(passed.issuperset(tests) for one in opinions for tests in one.refuted)
     complete = all(one.complete for one in reports)

@@ -24,6 +24,7 @@ import itertools  # noqa: E402, F401
 import json  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402, F401
+import time  # noqa: E402, F401
 import types  # noqa: E402, F401
 import warnings  # noqa: E402, F401
 

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+import time
 import types
 import warnings
 
@@ -300,6 +301,32 @@ class Session:
                 next(generator, None)
 
 
+def literal(value, size=1000):
+    """Return a value as Python writes it, "" where it is no plain data or too large."""
+    kind = type(value)
+    if value is None or kind in (bool, int, float, str, bytes):
+        text = repr(value)
+    elif kind in (list, tuple, set, dict) and len(value) <= size:
+        parts = [part for pair in value.items() for part in pair] if kind is dict else list(value)
+        text = repr(value) if all(literal(part, size) for part in parts) else ""
+    else:
+        text = ""
+    return text if len(text) <= size else ""
+
+
+class Recorder:
+    """Records the values that a test gives it, by their numbers; of a number there can be one value."""
+
+    def __init__(self):
+        self.values = {}
+
+    def __call__(self, number, value):
+        """Record a value."""
+        text = literal(value) or "repr " + repr(value)[:300]
+        if self.values.setdefault(number, text) != text:
+            raise AssertionError("another value")
+
+
 def main():
     """Do the job."""
     job = json.loads(sys.stdin.buffer.read().decode("utf-8"))
@@ -310,16 +337,23 @@ def main():
     watch.fix("__main__", "pytest")
     session = Session(here)
     sys.path[:0] = [os.path.join(here, folder) for folder in job["paths"]]
-    outcomes = []
+    lines = []
     for path, name in job["tests"]:
+        recorder, started = Recorder(), time.perf_counter()
         try:
+            if job["records"]:
+                session.module(path).record_value_ = recorder
             session.run(path, name.split("::"))
             outcome = "passed"
         except BaseException:
             outcome = "failed"
         watch.check()
-        outcomes.append([outcome, path + "::" + name, ""])
-    write_report(outcomes)
+        lines.append([outcome, path + "::" + name, ""])
+        if job["records"]:
+            found = {"seconds": time.perf_counter() - started, "values": recorder.values}
+            text = json.dumps(found)
+            lines.append(["message", path + "::" + name, text if len(text) <= job["records"] else "{}"])
+    write_report(lines)
 
 
 main()

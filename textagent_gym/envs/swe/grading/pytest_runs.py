@@ -28,6 +28,9 @@ MAX_REPORT_BYTES = 4 << 20
 MAX_LINE_BYTES = 16 << 10
 """Longest line of a report, but for the failure that it tells."""
 
+MAX_RECORD = 4_000
+"""Longest account of the values that a test recorded, in characters."""
+
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Variables that keep numerical libraries from reserving memory and a thread for each core, which limits would forbid."""
 
@@ -113,6 +116,7 @@ def run_plainly(
     seconds: float,
     requirements: tuple[str, ...] = (),
     allowed: Collection[str] | None = None,
+    records: bool = False,
 ) -> TestReport:
     """Run tests without pytest, in a fresh copy of `tree`; see `plain_runner.py`.
 
@@ -123,6 +127,7 @@ def run_plainly(
         seconds: Wall-clock limit, in seconds.
         requirements: Wheels that the tests need, each as "name==version".
         allowed: As of `run_tests`.
+        records: Whether the messages of tests that pass tell the values that they recorded, and the time that they took.
 
     Raises:
         OSError: A wheel cannot be installed.
@@ -133,10 +138,11 @@ def run_plainly(
     job = {
         "before": [RUNTIME] if needs else [],
         "tests": [test.split("::", 1) for test in tests],
+        "records": MAX_RECORD if records else 0,
         "protected": test_files(tests),
     }
     mounts = mounted(sandbox, requirements) if needs else {}
-    return _run("plain_runner.py", job, tree, sandbox, mounts, seconds, allowed, 0)
+    return _run("plain_runner.py", job, tree, sandbox, mounts, seconds, allowed, MAX_RECORD if records else 0)
 
 
 def _run(

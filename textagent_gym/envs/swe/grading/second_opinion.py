@@ -7,23 +7,35 @@ copy fails is seen on the repaired tree when a task is made ready, so that no ri
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import json
 import random
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from textagent_gym.cache import cache_folder, keep, read
-from textagent_gym.envs.swe.grading.alterations import Copy, places, with_copies
+from textagent_gym.envs.swe.grading.alterations import Copy, function_named, functions_of, places, with_copies
 from textagent_gym.envs.swe.grading.guards import by_file, copy_path, split_id
-from textagent_gym.envs.swe.grading.pytest_runs import TestReport, program, run_plainly, run_tests, setting
-from textagent_gym.envs.swe.repo.tree import Tree, as_text, tree_digest
-from textagent_gym.envs.swe.sandboxes.base import Sandbox
+from textagent_gym.envs.swe.grading.pytest_runs import TestReport
+from textagent_gym.envs.swe.repo.text import encoding_of
+from textagent_gym.envs.swe.repo.tree import Tree, as_text
 
-VERSION = 3
-"""Version of the changes and of the second runner; another one has every repaired tree tried again."""
+FEW = 20
+"""Tests that passed at the start of which every one has an altered copy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A variant of a test function, see `variants.py`.
+
+    Attributes:
+        text: The function.
+        alterations: Numbers of the changes with which it fails on the repaired tree.
+        alone: Whether it also passes where nothing but the bug of its group is repaired.
+    """
+
+    text: str
+    alterations: tuple[int, ...]
+    alone: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +47,31 @@ class Challenge:
         tests: Its tests among those that a repair has to make pass, sorted: one, or one for each set of parameters.
         alterations: Numbers of the changes with which every one of them fails on the repaired tree.
         plain: True if the plain runner can run it; otherwise pytest runs its copies.
+        variants: Variants of it that pass on the repaired tree and fail on the tree at the start.
     """
 
     function: str
     tests: tuple[str, ...]
     alterations: tuple[int, ...]
     plain: bool
+    variants: tuple[Variant, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A test function that passes at the start, and that the plain runner can run.
+
+    Attributes:
+        function: "path::function" or "path::Class::function".
+        tests: Its tests, sorted.
+        alterations: Numbers of the changes with which it fails on the repaired tree; there may be none.
+        seconds: Time that it takes, in seconds.
+    """
+
+    function: str
+    tests: tuple[str, ...]
+    alterations: tuple[int, ...]
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +80,27 @@ class Challenges:
 
     Attributes:
         each: The challenges.
+        kept: Tests that passed at the start and must not break.
         seen: What the repaired tree itself does to the interpreter, see `TestReport.seen`: it is allowed to repairs.
     """
 
     each: tuple[Challenge, ...] = ()
+    kept: tuple[Kept, ...] = ()
     seen: frozenset[str] = frozenset()
+
+
+class VariantCopy(NamedTuple):
+    """A copy of a variant.
+
+    Attributes:
+        tests: Tests that the variant was made of.
+        text: The variant.
+        expected: "passed" for a faithful copy, "failed" for an altered one.
+    """
+
+    tests: tuple[str, ...]
+    text: str
+    expected: str
 
 
 @dataclass(frozen=True)
@@ -64,36 +111,93 @@ class Drawn:
         files: Path -> content of the copied files.
         faithful: Copy's id -> tests that it stands for; they pass if it does.
         altered: Copy's id -> tests whose passing it refutes by passing.
+        variants: Copy's id -> what it is a copy of.
+        targets: Ids of all copies, in the order of the functions; which of a function's copies comes first says nothing.
     """
 
     files: dict[str, bytes]
     faithful: dict[str, tuple[str, ...]]
     altered: dict[str, tuple[str, ...]]
+    variants: dict[str, VariantCopy]
+    targets: list[str]
 
-    @property
-    def targets(self) -> list[str]:
-        """Ids of all copies, in an order that says nothing."""
-        return sorted([*self.faithful, *self.altered], key=lambda test: hashlib.sha256(test.encode()).digest())
+    def but(self, copies: Collection[str]) -> Drawn:
+        """Return the same without some copies."""
+        return Drawn(
+            self.files,
+            {one: tests for one, tests in self.faithful.items() if one not in copies},
+            {one: tests for one, tests in self.altered.items() if one not in copies},
+            {one: of for one, of in self.variants.items() if one not in copies},
+            [one for one in self.targets if one not in copies],
+        )
 
 
-def draw(challenges: Sequence[Challenge], tests: Mapping[str, bytes], rng: random.Random) -> Drawn:
+@dataclass(frozen=True)
+class Plan:
+    """Copies that are to be made of a test function, which stands for its tests."""
+
+    function: str
+    tests: tuple[str, ...]
+    copies: Sequence[Copy]
+
+
+def draw(
+    challenges: Sequence[Challenge],
+    tests: Mapping[str, bytes],
+    rng: random.Random,
+    *,
+    whole: bool = True,
+    kept: Sequence[Kept] = (),
+    seconds: float = 0.0,
+) -> Drawn:
     """Draw copies of test functions: of each a faithful one and altered ones, more of each if there are few functions.
 
     Args:
         challenges: The functions.
         tests: Path -> content of their files, at least.
         rng: The lots.
+        whole: Whether a whole repair is claimed; else variants count only where one bug alone decides them.
+        kept: Functions whose tests passed at the start. Where there are many, half of them have an altered copy, by lot.
+        seconds: Time for those, in seconds; if it does not suffice for all, lots decide.
     """
     count = 6 if len(challenges) == 1 else 4 if len(challenges) <= 3 else 3 if len(challenges) <= 8 else 2
-    chosen: dict[str, dict[str, list[Copy]]] = {}
-    for challenge in challenges:
-        path, _, name = challenge.function.partition("::")
-        source = as_text(tests[path]) or ""
-        pairs = _cycle(challenge.alterations, places(source, name), count - 1, rng)
-        rng.shuffle(pairs)
-        copies = [Copy(f"test_{rng.getrandbits(48):012x}", *pair) for pair in pairs]
-        chosen.setdefault(path, {})[name] = copies
-    return _laid_out(challenges, chosen, tests, rng)
+    plans: list[Plan] = []
+    for one in challenges:
+        path, _, name = one.function.partition("::")
+        source, last = as_text(tests[path]) or "", functions_of(as_text(tests[path]) or "", name)[0]
+        copies = _pair(one.alterations, places(source, name), count - 1, rng)
+        for variant in one.variants:
+            if whole or variant.alone:
+                where = places(variant.text, last.rpartition("::")[2])
+                copies += _pair(variant.alterations, where, 3 if len(challenges) == 1 else 1, rng, variant.text)
+        rng.shuffle(copies)
+        plans.append(Plan(one.function, one.tests, copies))
+    for keeps in rng.sample(kept, len(kept)):
+        if keeps.seconds > seconds:
+            continue
+        seconds -= keeps.seconds
+        path, _, name = keeps.function.partition("::")
+        copies = _pair(keeps.alterations, places(as_text(tests[path]) or "", name), 1, rng)
+        if len(kept) > FEW and rng.random() < 0.5:
+            copies = [copy for copy in copies if copy.taken is None]
+        else:
+            seconds -= keeps.seconds
+        plans.append(Plan(keeps.function, keeps.tests, copies))
+    return lay_out(plans, tests, rng)
+
+
+def _pair(
+    alterations: Sequence[int], where: Sequence[int], most: int, rng: random.Random, variant: str = ""
+) -> list[Copy]:
+    """Return a faithful copy and at most so many altered ones, of a function or a variant of it."""
+    pairs = _cycle(alterations, where, most, rng) if alterations else [(None, None)]
+    rng.shuffle(pairs)
+    return [Copy(copy_name(rng), *pair, variant) for pair in pairs]
+
+
+def copy_name(rng: random.Random) -> str:
+    """Return a name for a copy of a test function."""
+    return f"test_{rng.getrandbits(48):012x}"
 
 
 def _cycle(
@@ -119,31 +223,49 @@ def _cycle(
     return list(zip(values, [*values[1:], values[0]], strict=True))
 
 
-def _laid_out(
-    challenges: Iterable[Challenge],
-    chosen: Mapping[str, Mapping[str, Sequence[Copy]]],
-    tests: Mapping[str, bytes],
-    rng: random.Random,
-) -> Drawn:
-    drawn = Drawn({}, {}, {})
-    places: dict[str, str] = {}
-    for path, copies in chosen.items():
-        source = with_copies(as_text(tests[path]) or "", copies, rng)
-        if source is not None:
-            places[path] = copy_path(path, f"{rng.getrandbits(64):016x}")
-            drawn.files[places[path]] = source.encode()
-    for challenge in challenges:
-        path, _, name = challenge.function.partition("::")
-        for copy in chosen[path][name] if path in places else ():
-            group = name.rpartition("::")[0]
-            copied = f"{places[path]}::{group}{'::' if group else ''}{copy.name}"
-            (drawn.faithful if copy.taken is None else drawn.altered)[copied] = challenge.tests
+def lay_out(plans: Iterable[Plan], tests: Mapping[str, bytes], rng: random.Random) -> Drawn:
+    """Return the copies of plans, in files under random names.
+
+    Args:
+        plans: The copies to make; of one function there may be several.
+        tests: Path -> content of the test files, at least.
+        rng: The lots.
+    """
+    drawn = Drawn({}, {}, {}, {}, [])
+    by_path: dict[str, list[Plan]] = {}
+    for plan in plans:
+        by_path.setdefault(plan.function.partition("::")[0], []).append(plan)
+    for path, found in sorted(by_path.items()):
+        source, encoding = as_text(tests[path]) or "", encoding_of(tests[path]) or "utf-8"
+        made: dict[str, list[Copy]] = {}
+        for plan in found:
+            made.setdefault(plan.function.partition("::")[2], []).extend(plan.copies)
+        text = with_copies(source, made, rng)
+        if text is None:
+            continue
+        copied_path = copy_path(path, f"{rng.getrandbits(64):016x}")
+        drawn.files[copied_path] = text.encode(encoding, "backslashreplace")
+        for plan in sorted(found, key=lambda plan: _line_of(source, plan.function)):
+            group = plan.function.partition("::")[2].rpartition("::")[0]
+            for copy in plan.copies:
+                copied = f"{copied_path}::{group}{'::' if group else ''}{copy.name}"
+                if copy.variant:
+                    expected = "passed" if copy.taken is None else "failed"
+                    drawn.variants[copied] = VariantCopy(plan.tests, copy.variant, expected)
+                else:
+                    (drawn.faithful if copy.taken is None else drawn.altered)[copied] = plan.tests
+                drawn.targets.append(copied)
     return drawn
+
+
+def _line_of(source: str, function: str) -> int:
+    found = functions_of(source, function.partition("::")[2])
+    return function_named(source, found[0]).lineno if found else 0
 
 
 NO_CHALLENGES = Challenges()
 
-NOTHING_DRAWN = Drawn({}, {}, {})
+NOTHING_DRAWN = Drawn({}, {}, {}, {}, [])
 
 
 @dataclass(frozen=True)
@@ -151,109 +273,44 @@ class Opinion:
     """A statement of copies on tests.
 
     Attributes:
-        doubted: Tests that a faithful copy does not confirm.
+        doubted: Tests that a faithful copy, or most of the variants, do not confirm.
         refuted: For each altered copy that passed the tests that it was copied from.
+        against: Copies that did not do what they do on the repaired tree.
     """
 
     doubted: frozenset[str]
     refuted: tuple[tuple[str, ...], ...]
+    against: frozenset[str]
 
 
 def opinion(drawn: Drawn, report: TestReport) -> Opinion:
     """Return what a run of drawn copies says, by whichever runner."""
     outcomes = report.outcomes
-    doubted = {test for copied, tests in drawn.faithful.items() for test in _said(copied, tests, outcomes, "passed")}
-    refuted = [tests for copied, tests in drawn.altered.items() if _said(copied, tests, outcomes, "failed")]
-    return Opinion(frozenset(doubted), tuple(refuted))
+    doubted: set[str] = set()
+    against: set[str] = set()
+    for copied, tests in drawn.faithful.items():
+        if said := disagreeing(copied, tests, outcomes, "passed"):
+            doubted.update(said)
+            against.add(copied)
+    failed: dict[tuple[str, ...], dict[str, bool]] = {}
+    for copied, (tests, text, expected) in drawn.variants.items():
+        disagrees = bool(disagreeing(copied, tests, outcomes, expected))
+        of_tests = failed.setdefault(tests, {})
+        of_tests[text] = of_tests.get(text, False) or disagrees
+        if disagrees:
+            against.add(copied)
+    for tests, those in failed.items():
+        if 2 * sum(those.values()) > len(those):
+            doubted.update(tests)
+    refuted = {
+        copied: tests for copied, tests in drawn.altered.items() if disagreeing(copied, tests, outcomes, "failed")
+    }
+    return Opinion(frozenset(doubted), tuple(refuted.values()), frozenset(against | set(refuted)))
 
 
-def _said(copied: str, tests: Iterable[str], outcomes: Mapping[str, str], expected: str) -> list[str]:
+def disagreeing(copied: str, tests: Iterable[str], outcomes: Mapping[str, str], expected: str) -> list[str]:
     """Return the tests of which a copy does not say what is expected; the plain runner has one outcome for all."""
     return [test for test in tests if outcomes.get(copied, outcomes.get(copied + split_id(test)[2])) != expected]
-
-
-def find_challenges(
-    gold: Tree,
-    fail_to_pass: Collection[str],
-    groups: Sequence[Collection[str]],
-    *,
-    sandbox: Sandbox,
-    seconds: float,
-    requirements: tuple[str, ...] = (),
-) -> Challenges:
-    """Return how the tests of a task can be altered, tried out on its repaired tree; remembered in the cache folder.
-
-    Args:
-        gold: The repaired tree, tests included.
-        fail_to_pass: The tests that a repair has to make pass.
-        groups: Most of them, in groups that are paid apart.
-        sandbox: Where they run.
-        seconds: Time limit, in seconds.
-        requirements: Wheels that the tests need besides pytest, each as "name==version".
-    """
-    wanted = sorted(fail_to_pass)
-    paid = [sorted(group) for group in groups]
-    key = repr((VERSION, _source_digest(), *setting(sandbox, requirements), tree_digest(gold), wanted, paid))
-    path = cache_folder() / "swe" / "challenges" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
-    content = read(path)
-    if content is not None:
-        known = json.loads(content)
-        each = [
-            Challenge(
-                function=one["function"],
-                tests=tuple(one["tests"]),
-                alterations=tuple(one["alterations"]),
-                plain=one["plain"],
-            )
-            for one in known["each"]
-        ]
-        return Challenges(each=tuple(each), seen=frozenset(known["seen"]))
-    candidates = [
-        Challenge(
-            function=f"{file}::{name}",
-            tests=tuple(test for test in wanted if split_id(test)[:2] == (file, name)),
-            alterations=tuple(range(len(places(as_text(gold[file]) or "", name)))),
-            plain=True,
-        )
-        for file, names in by_file(wanted).items()
-        for name in names
-    ]
-    candidates = [one for one in candidates if one.alterations]
-    # The plain runner has one outcome for all parameters of a function: they must all belong to one group, so that no
-    # part of a repair goes unpaid because of another part.
-    whole = [one for one in candidates if any(set(one.tests) <= set(group) for group in groups)]
-    found: list[Challenge] = []
-    seen: set[str] = set()
-    for plain in (True, False):
-        waiting = [
-            one for one in (whole if plain else candidates) if one.function not in {done.function for done in found}
-        ]
-        if not waiting:
-            continue
-        drawn, numbers = _all_copies(waiting, gold)
-        tree = {**without(gold, wanted), **drawn.files} if plain else {**gold, **drawn.files}
-        run = run_plainly if plain else run_tests
-        report = run(tree, drawn.targets, sandbox=sandbox, seconds=seconds, requirements=requirements)
-        seen |= report.seen
-        for one in waiting:
-            copies = numbers[one.function]
-            if any(
-                _said(copied, one.tests, report.outcomes, "passed") for copied, kind in copies.items() if kind is None
-            ):
-                continue
-            fail = [
-                kind
-                for copied, kind in copies.items()
-                if kind is not None and not _said(copied, one.tests, report.outcomes, "failed")
-            ]
-            if fail:
-                found.append(
-                    Challenge(function=one.function, tests=one.tests, alterations=tuple(sorted(fail)), plain=plain)
-                )
-    challenges = Challenges(each=tuple(sorted(found, key=lambda one: one.function)), seen=frozenset(seen))
-    columns = {"each": [vars(one) for one in challenges.each], "seen": sorted(challenges.seen)}
-    keep(path, json.dumps(columns).encode())
-    return challenges
 
 
 def without(tree: Tree, tests: Iterable[str]) -> dict[str, bytes]:
@@ -262,32 +319,6 @@ def without(tree: Tree, tests: Iterable[str]) -> dict[str, bytes]:
     return {path: content for path, content in tree.items() if path not in files}
 
 
-def _all_copies(challenges: Sequence[Challenge], tree: Tree) -> tuple[Drawn, dict[str, dict[str, int | None]]]:
-    """Return a faithful copy and every altered one of each function, and function -> copy's id -> alteration."""
-    rng = random.Random(0)  # noqa: S311 (names alone)
-    chosen: dict[str, dict[str, list[Copy]]] = {}
-    for one in challenges:
-        path, _, name = one.function.partition("::")
-        kinds = [None, *one.alterations]
-        chosen.setdefault(path, {})[name] = [Copy(f"test_{rng.getrandbits(48):012x}", kind, None) for kind in kinds]
-    drawn = _laid_out(challenges, chosen, tree, rng)
-    ids = [*drawn.faithful, *drawn.altered]
-    numbers: dict[str, dict[str, int | None]] = {}
-    for one in challenges:
-        path, _, name = one.function.partition("::")
-        kinds_of = {copy.name: copy.taken for copy in chosen[path][name]}
-        numbers[one.function] = {
-            copied: kinds_of[last] for copied in ids if (last := copied.rpartition("::")[2]) in kinds_of
-        }
-    return drawn, numbers
-
-
 def lots() -> random.Random:
     """Return lots that nobody can foretell; they decide nothing that an environment shows."""
     return secrets.SystemRandom()
-
-
-@functools.cache
-def _source_digest() -> str:
-    """Return a hash of the programs in the sandbox: what one version of them could run, another may not."""
-    return hashlib.sha256((program("plain_runner.py") + program("pytest_runner.py")).encode()).hexdigest()

@@ -91,6 +91,8 @@ def make_swe_task(
             "num_must_fail_copies": len(test_spec.with_must_fail_copy),
             "num_challenged": sum(len(one.tests) for one in test_spec.challenges.each),
             "num_second_opinion": sum(len(one.tests) for one in test_spec.challenges.each if one.plain),
+            "num_with_variants": sum(len(one.tests) for one in test_spec.challenges.each if one.variants),
+            "num_kept_second_opinion": sum(len(one.tests) for one in test_spec.challenges.kept),
             "test_seconds": instance.seconds,
             "image": instance.image if in_image else "",
             "sandbox": protection.name,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from textagent_gym.envs.swe.repo.patches import Hunk, hunks_between
-from textagent_gym.envs.swe.repo.text import encoded, encoding_of, found_once, lines_of, replace_once
+from textagent_gym.envs.swe.repo.text import encoded, encoding_of, found_once, lines_of, python_lines, replace_once
 from textagent_gym.envs.swe.repo.tree import Tree, as_text
 
 
@@ -111,3 +113,32 @@ def _common(one: list[str], other: list[str]) -> int:
             break
         count += 1
     return count
+
+
+def with_function_of(before: str, after: str, function: str) -> str | None:
+    """Return a source file with one function as it is in another version of the file.
+
+    Args:
+        before: The file.
+        after: The other version.
+        function: Qualified name of the function, such as "Parser.feed".
+
+    Returns:
+        The file, or None where the other version has no such function, or no syntax.
+    """
+    try:
+        found: ast.AST | None = ast.parse(after)
+    except (SyntaxError, ValueError):
+        return None
+    for name in function.split("."):
+        found = next((node for node in ast.walk(found) if getattr(node, "name", "") == name), None) if found else None
+    if not isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef):
+        return None
+    first = min([found.lineno, *(one.lineno for one in found.decorator_list)]) - 1
+    last = found.end_lineno or found.lineno
+    old, new = python_lines(before), python_lines(after)
+    lines: list[str] = []
+    for kind, i, j, m, n in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        is_inside = first <= m < last or first < n <= last
+        lines += new[m:n] if kind != "equal" and is_inside else old[i:j]
+    return "".join(lines)

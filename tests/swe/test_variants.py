@@ -1,0 +1,149 @@
+"""Variants of tests: one input is changed, and what the repaired tree gives is expected."""
+
+import ast
+import random
+import textwrap
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textagent_gym.envs.swe.grading.alterations import Copy, with_copies
+from textagent_gym.envs.swe.grading.variants import is_literal, variant
+from textagent_gym.envs.swe.repo.edits import with_function_of
+
+SOURCE = """
+import pytest
+
+@pytest.mark.parametrize("a, b, total", [(1, 2, 3), (4, 5, 9)], ids=["x", "y"])
+def test_rows(a, b, total):
+    assert add(a, b) == total
+
+def test_more():
+    '''Says 17.'''
+    found = parse("a=1", strict=2)
+    assert found == {"a": 1}, "message 5"
+    assert found.ok
+    with pytest.raises(ValueError, match="none 8"):
+        parse("")
+
+def test_nothing():
+    assert build() == 3
+
+class TestCase:
+    def test_method(self):
+        self.assertEqual(half(3), 1.5)
+        self.assertTrue(is_odd(3))
+"""
+
+
+def values_of(text: str | None, function: str) -> dict[int, str]:
+    """Return what a recording form records, with the real functions behind it."""
+    recorded: dict[int, object] = {}
+    names = {
+        "pytest": pytest,
+        "add": lambda a, b: a + b,
+        "half": lambda a: a / 2,
+        "is_odd": lambda a: a % 2 == 1,
+        "record_value_": lambda number, value: recorded.__setitem__(number, value),
+    }
+    assert text is not None
+    exec(text, names)
+    test = names[function]
+    if hasattr(test, "pytestmark"):
+        ((row,),) = [mark.args[1] for mark in test.pytestmark]
+        test(*row)  # type: ignore[operator]
+    else:
+        case = type("Case", (), {"assertIs": lambda self, one, other: None})()
+        test(case)  # type: ignore[operator]
+    return {number: repr(value) for number, value in recorded.items()}
+
+
+def test_one_row_of_parameters_is_left_and_an_input_of_it_changed() -> None:
+    usual = variant(SOURCE, "test_rows", None, None)
+    assert usual is not None
+    assert "ids" not in usual
+    (row,) = {"(1, 2, 3)", "(4, 5, 9)"} & {row for row in ("(1, 2, 3)", "(4, 5, 9)") if row in usual}
+    for number in range(2):
+        values = values_of(variant(SOURCE, "test_rows", number, None), "test_rows")
+        assert values != values_of(usual, "test_rows")
+        text = variant(SOURCE, "test_rows", number, values)
+        assert text is not None
+        assert row not in text
+        assert f"assert add(a, b) == {values[0]}" in text
+
+
+def test_claims_of_unittest_get_their_values() -> None:
+    values = values_of(variant(SOURCE, "TestCase::test_method", 0, None), "test_method")
+    text = variant(SOURCE, "TestCase::test_method", 0, values) or ""
+    assert "self.assertEqual(round(half(" in text
+    assert "self.assertIs(bool(is_odd(3)), True)" in text
+
+
+def test_what_is_expected_is_no_input() -> None:
+    texts = {variant(SOURCE, "test_more", number, {}) for number in range(40)}
+    assert len(texts) > 5
+    for text in texts:
+        assert text is not None
+        for kept in ("Says 17.", "{'a': 1}", "message 5", "none 8"):
+            assert kept in text
+        assert "parse('a=1', strict=2)" not in text
+
+
+def test_without_an_input_or_a_claim_there_is_none() -> None:
+    assert variant(SOURCE, "test_nothing", 0, None) is None
+    assert variant("def test_x():\n    run(3)\n", "test_x", 0, None) is None
+    both = "class A:\n    def test_x(self):\n        assert f(1) == 1\n" * 2
+    assert variant(both.replace("class A", "class B", 1), "C::test_x", 0, None) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[1, 'a']", True),
+        ("2.5", True),
+        ("[2.5]", False),
+        ("nan", False),
+        ("repr Date(1, 2)", True),
+        ("repr <a at 0x7f>", False),
+    ],
+)
+def test_only_values_that_can_be_compared_are_written(text: str, expected: bool) -> None:
+    assert is_literal(text) == expected
+
+
+@pytest.mark.parametrize("indent", ["  ", "    ", "\t", "        "])
+def test_copies_stand_in_a_file_of_any_indentation(indent: str) -> None:
+    body = "def test_a(self):\n    x = f(2)\n    assert x == 4\n\nkept = '''a\n  b'''\n"
+    source = "class TestA:\n" + textwrap.indent(body, "@").replace("@    ", "@@").replace("@", indent)
+    copies = {"TestA::test_a": [Copy("test_b", None, 0), Copy("test_c", 0, None)]}
+    text = with_copies(source, copies, random.Random(0))
+    assert text is not None
+    names: dict[str, object] = {"f": lambda value: value * 2}
+    exec(text, names)
+    case = names["TestA"]
+    assert not hasattr(case, "test_a")
+    case().test_b()  # type: ignore[operator]
+    with pytest.raises(AssertionError):
+        case().test_c()  # type: ignore[operator]
+    assert case.kept.startswith("a\n")  # type: ignore[attr-defined]
+
+
+@given(st.integers(0, 60), st.sampled_from(["test_rows", "test_more", "TestCase::test_method"]))
+def test_a_variant_is_one_function_and_the_same_at_each_call(number: int, name: str) -> None:
+    text = variant(SOURCE, name, number, None)
+    assert text is not None
+    (function,) = ast.parse(text).body
+    assert getattr(function, "name", "") == name.rpartition("::")[2]
+    assert variant(SOURCE, name, number, None) == text
+
+
+def test_one_function_is_repaired_and_no_other() -> None:
+    gold = "class A:\n    def f(self):\n        return 1\n\n    def g(self):\n        return 2\n\n\ndef g():\n    return 3\n"
+    start = (
+        gold.replace("return 1", "return 7").replace("return 2", "return 8\n        return 9").replace("return 3", "")
+    )
+    alone = with_function_of(start, gold, "A.g")
+    assert alone == start.replace("return 8\n        return 9", "return 2")
+    assert with_function_of(start, gold, "A.h") is None
+    assert with_function_of(start, "def", "g") is None

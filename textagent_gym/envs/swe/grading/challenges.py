@@ -1,0 +1,324 @@
+"""Search for what a task's tests can be checked with: alterations, variants, and tests that must not break.
+
+Everything is tried out on the repaired tree, and on the tree at the start, when a task is prepared.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import random
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from textagent_gym.cache import cache_folder, read
+from textagent_gym.cache import keep as keep_in_cache
+from textagent_gym.envs.swe.grading.alterations import Copy, functions_of, places
+from textagent_gym.envs.swe.grading.guards import by_file, split_id
+from textagent_gym.envs.swe.grading.pytest_runs import TestReport, program, run_plainly, run_tests, setting
+from textagent_gym.envs.swe.grading.second_opinion import (
+    Challenge,
+    Challenges,
+    Kept,
+    Plan,
+    Variant,
+    copy_name,
+    disagreeing,
+    lay_out,
+    without,
+)
+from textagent_gym.envs.swe.grading.variants import is_literal, variant
+from textagent_gym.envs.swe.repo.tree import Tree, as_text, tree_digest
+from textagent_gym.envs.swe.sandboxes.base import Sandbox
+
+VERSION = 8
+"""Version of the changes and of the second runner; another one has every repaired tree tried again."""
+
+NUM_TRIES = 10
+"""Inputs of a function that are changed, one after the other, to see what comes out."""
+
+MAX_VARIANTS = 4
+"""Variants of a function that are tried, and alterations of each, at most."""
+
+MAX_VARIED = 40
+"""Functions of a task of which variants are looked for, at most."""
+
+MAX_KEPT = 400
+"""Functions whose tests pass at the start that are tried, at most."""
+
+
+def find_challenges(
+    gold: Tree,
+    fail_to_pass: Collection[str],
+    groups: Sequence[Collection[str]],
+    *,
+    start: Tree,
+    pass_to_pass: Collection[str],
+    alone: Sequence[Tree | None],
+    sandbox: Sandbox,
+    seconds: float,
+    requirements: tuple[str, ...] = (),
+) -> Challenges:
+    """Return how the tests of a task can be altered, tried out on its repaired tree; remembered in the cache folder.
+
+    Args:
+        gold: The repaired tree, tests included.
+        fail_to_pass: The tests that a repair has to make pass.
+        groups: Most of them, in groups that are paid apart.
+        start: The tree at the start, with the same tests.
+        pass_to_pass: The tests that pass on both.
+        alone: For each group the tree at the start in which its bug alone is repaired, or None where that is not known.
+        sandbox: Where they run.
+        seconds: Time limit, in seconds.
+        requirements: Wheels that the tests need besides pytest, each as "name==version".
+    """
+    wanted, keep = sorted(fail_to_pass), sorted(pass_to_pass)
+    trees = [tree_digest(tree) if tree is not None else "" for tree in (gold, start, *alone)]
+    key = repr(
+        (VERSION, _source_digest(), *setting(sandbox, requirements), trees, wanted, keep, [*map(sorted, groups)])
+    )
+    path = cache_folder() / "swe" / "challenges" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+    content = read(path)
+    if content is not None:
+        return _read_challenges(content)
+    trial = _Trial(gold, {*wanted, *keep}, sandbox, seconds, requirements)
+    functions = [
+        (f"{file}::{name}", tuple(test for test in wanted if split_id(test)[:2] == (file, name)))
+        for file, names in by_file(wanted).items()
+        for name in names
+    ]
+    # The plain runner has one outcome for all parameters of a function: they must all belong to one group, so that no
+    # part of a repair goes unpaid because of another part.
+    whole = [one for one in functions if any(set(one[1]) <= set(group) for group in groups)]
+    found = [
+        Challenge(function=function, tests=tests, alterations=alterations, plain=True)
+        for function, (tests, alterations, _) in trial.alterations(whole, plain=True).items()
+        if alterations
+    ]
+    places_of = {
+        function: number for number, group in enumerate(groups) for function, tests in whole if tests[0] in group
+    }
+    variants = _find_variants(trial, found, start, [alone[places_of[one.function]] for one in found])
+    found = [replace(one, variants=tuple(variants.get(one.function, ()))) for one in found]
+    done = {one.function for one in found}
+    rest = [one for one in functions if one[0] not in done]
+    found += [
+        Challenge(function=function, tests=tests, alterations=alterations, plain=False)
+        for function, (tests, alterations, _) in trial.alterations(rest, plain=False).items()
+        if alterations
+    ]
+    kept = _find_kept(trial, keep, {function for function, _ in functions}, start)
+    each = tuple(sorted(found, key=lambda one: one.function))
+    challenges = Challenges(each=each, kept=kept, seen=frozenset(trial.seen))
+    keep_in_cache(path, json.dumps({**asdict(challenges), "seen": sorted(challenges.seen)}).encode())
+    return challenges
+
+
+def _read_challenges(content: bytes) -> Challenges:
+    known = json.loads(content)
+
+    def tuples(entry: dict[str, Any]) -> dict[str, Any]:
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
+
+    return Challenges(
+        each=tuple(
+            Challenge(**tuples({**one, "variants": [Variant(**tuples(variant)) for variant in one["variants"]]}))
+            for one in known["each"]
+        ),
+        kept=tuple(Kept(**tuples(one)) for one in known["kept"]),
+        seen=frozenset(known["seen"]),
+    )
+
+
+_Function = tuple[str, tuple[str, ...]]
+"""A test function, as "path::function" or "path::Class::function", and its tests."""
+
+
+@dataclass
+class _Trial:
+    """Runs of copies on the trees of a task.
+
+    Attributes:
+        gold: The repaired tree, tests included.
+        tests: Tests whose files are left out where the plain runner runs copies of them.
+        sandbox: Where they run.
+        seconds: Time limit, in seconds.
+        requirements: Wheels that the tests need besides pytest.
+        seen: What was done to the interpreter.
+    """
+
+    gold: Tree
+    tests: Collection[str]
+    sandbox: Sandbox
+    seconds: float
+    requirements: tuple[str, ...]
+    seen: set[str] = field(default_factory=set)
+
+    def run(
+        self, plans: Sequence[Plan], *, tree: Tree | None = None, plain: bool = True, records: bool = False
+    ) -> _Ran:
+        """Run copies on a tree, by default the repaired one."""
+        base = self.gold if tree is None else tree
+        drawn = lay_out(plans, base, random.Random(0))  # noqa: S311 (names alone)
+        if not drawn.targets:
+            return _Ran({}, TestReport(complete=True))
+        where: dict[str, Any] = {
+            "sandbox": self.sandbox, "seconds": 3 * self.seconds, "requirements": self.requirements
+        }  # fmt: skip
+        if plain:
+            files = {**without(base, self.tests), **drawn.files}
+            report = run_plainly(files, drawn.targets, records=records, **where)
+        else:
+            report = run_tests({**base, **drawn.files}, drawn.targets, **where)
+        if base is self.gold:
+            self.seen |= report.seen
+        return _Ran({copied.rpartition("::")[2]: copied for copied in drawn.targets}, report)
+
+    def alterations(
+        self, functions: Sequence[_Function], *, plain: bool, most: int | None = None, records: bool = False
+    ) -> dict[str, tuple[tuple[str, ...], tuple[int, ...], float]]:
+        """Return of the functions whose faithful copy passes: their tests, the changes that they fail, and their time."""
+        rng = random.Random(1)  # noqa: S311 (names alone)
+        plans, copies = [], {}
+        for function, tests in functions:
+            path, _, name = function.partition("::")
+            numbers = range(len(places(as_text(self.gold[path]) or "", name)))[:most]
+            if numbers or records:
+                copies[function] = [Copy(copy_name(rng), kind, None) for kind in (None, *numbers)]
+                plans.append(Plan(function, tests, copies[function]))
+        ran = self.run(plans, plain=plain, records=records)
+        found = {}
+        for plan in plans:
+            faithful, *altered = plan.copies
+            if ran.does(faithful, plan.tests, "passed"):
+                fail = [number for number, one in enumerate(altered) if ran.does(one, plan.tests, "failed")]
+                found[plan.function] = plan.tests, tuple(fail), float(ran.account(faithful).get("seconds", 0.0))
+        return found
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """A run of copies: their ids by name, and the report."""
+
+    ids: Mapping[str, str]
+    report: TestReport
+
+    def does(self, copy: Copy, tests: Sequence[str], expected: str) -> bool:
+        """Return whether a copy has the outcome for each of its tests."""
+        copied = self.ids.get(copy.name)
+        return copied is not None and not disagreeing(copied, tests, self.report.outcomes, expected)
+
+    def account(self, copy: Copy) -> dict[str, Any]:
+        """Return what a copy recorded."""
+        account: dict[str, Any] = json.loads(self.report.messages.get(self.ids.get(copy.name, ""), "{}"))
+        return account
+
+
+def _find_variants(
+    trial: _Trial, challenges: Sequence[Challenge], start: Tree, alone: Sequence[Tree | None]
+) -> dict[str, list[Variant]]:
+    """Return variants of test functions, by function."""
+    most = 3 if len(challenges) <= 3 else 2 if len(challenges) <= 8 else 1
+    by_lot = sorted(challenges, key=lambda one: hashlib.sha256(one.function.encode()).digest())
+    considered = sorted(by_lot[:MAX_VARIED], key=lambda one: one.function)
+    tree_of = dict(zip((one.function for one in challenges), alone, strict=True))
+    texts = _recorded(trial, considered)
+    rng = random.Random(2)  # noqa: S311 (names alone)
+    plans, made = [], []
+    for one in considered:
+        name = functions_of(
+            as_text(trial.gold[one.function.partition("::")[0]]) or "", one.function.partition("::")[2]
+        )[0]
+        copies = []
+        for text in texts.get(one.function, ()):
+            numbers = range(len(places(text, name.rpartition("::")[2])[:MAX_VARIANTS]))
+            made.append((one, text, [Copy(copy_name(rng), kind, None, text) for kind in (None, *numbers)]))
+            copies += made[-1][2]
+        plans.append(Plan(one.function, one.tests, copies))
+    on_gold = trial.run(plans)
+    good = []
+    for one, text, copies in made:
+        fail = tuple(number for number, copy in enumerate(copies[1:]) if on_gold.does(copy, one.tests, "failed"))
+        if fail and on_gold.does(copies[0], one.tests, "passed"):
+            good.append((one, text, copies[0], fail))
+    at_start = trial.run([Plan(one.function, one.tests, [copy]) for one, _, copy, _ in good], tree=start)
+    good = [entry for entry in good if at_start.does(entry[2], entry[0].tests, "failed")]
+    runs = {
+        id(tree): trial.run([Plan(one.function, one.tests, [copy]) for one, _, copy, _ in good], tree=tree)
+        for tree in alone
+        if tree is not None
+    }
+    found: dict[str, list[Variant]] = {}
+    for one, text, copy, fail in good:
+        ran = runs.get(id(tree_of[one.function]))
+        is_alone = ran is not None and ran.does(copy, one.tests, "passed")
+        found.setdefault(one.function, []).append(Variant(text=text, alterations=fail, alone=is_alone))
+    return {function: sorted(those, key=lambda one: not one.alone)[:most] for function, those in found.items()}
+
+
+def _recorded(trial: _Trial, challenges: Sequence[Challenge]) -> dict[str, list[str]]:
+    """Return the texts of variants by function, those before others whose values differ from the test's own."""
+    rng = random.Random(3)  # noqa: S311 (names alone)
+    plans, numbers = [], {}
+    for one in challenges:
+        path, _, name = one.function.partition("::")
+        source = as_text(trial.gold[path]) or ""
+        forms = [(number, variant(source, name, number, None)) for number in (None, *range(NUM_TRIES))]
+        copies = [Copy(copy_name(rng), None, None, text) for _, text in forms if text is not None]
+        numbers[one.function] = dict(zip(copies, (number for number, text in forms if text is not None), strict=True))
+        if len(copies) > 1:
+            plans.append(Plan(one.function, one.tests, copies))
+    ran = trial.run(plans, records=True)
+    found: dict[str, list[str]] = {}
+    for plan in plans:
+        path, _, name = plan.function.partition("::")
+        values: dict[int | None, dict[int, str]] = {}
+        for copy in plan.copies:
+            if ran.does(copy, plan.tests, "passed"):
+                given = ran.account(copy).get("values", {})
+                values[numbers[plan.function][copy]] = {int(place): text for place, text in given.items()}
+        usual = values.pop(None, None)
+        if usual is None:
+            continue
+        # Another value is better: that the same one comes out again can be had by looking at little of the input.
+        texts = found.setdefault(plan.function, [])
+        for number, those in sorted(values.items(), key=lambda pair: pair[1] == usual):
+            written = {place: text for place, text in those.items() if is_literal(text)}
+            text = variant(as_text(trial.gold[path]) or "", name, number, written) if written else None
+            if text is not None and text not in texts and len(texts) < MAX_VARIANTS:
+                texts.append(text)
+    return found
+
+
+def _find_kept(trial: _Trial, keep: Sequence[str], but: Collection[str], start: Tree) -> tuple[Kept, ...]:
+    """Return the functions of tests that pass on both trees, as far as the plain runner can run them."""
+    functions = [
+        (f"{file}::{name}", tuple(test for test in keep if split_id(test)[:2] == (file, name)))
+        for file, names in by_file(keep).items()
+        for name in names
+        if f"{file}::{name}" not in but and file in trial.gold
+    ]
+    by_lot = sorted(functions, key=lambda one: hashlib.sha256(one[0].encode()).digest())
+    considered = sorted(by_lot[:MAX_KEPT])
+    found = trial.alterations(considered, plain=True, most=2, records=True)
+    rng = random.Random(4)  # noqa: S311 (names alone)
+    plans = [Plan(function, tests, [Copy(copy_name(rng), None, None)]) for function, (tests, _, _) in found.items()]
+    at_start = trial.run(plans, tree=start)
+    return tuple(
+        Kept(
+            function=plan.function,
+            tests=plan.tests,
+            alterations=found[plan.function][1],
+            seconds=found[plan.function][2],
+        )
+        for plan in plans
+        if at_start.does(plan.copies[0], plan.tests, "passed")
+    )
+
+
+@functools.cache
+def _source_digest() -> str:
+    """Return a hash of the programs in the sandbox: what one version of them could run, another may not."""
+    return hashlib.sha256((program("plain_runner.py") + program("pytest_runner.py")).encode()).hexdigest()

@@ -1,0 +1,213 @@
+"""Variants of tests: other inputs, and the values that the repaired tree gives for them.
+
+Source that holds a table of what the visible tests expect passes them without a repair. A variant is such a test with one of
+its inputs changed, as in `assert add(2, 9) == 11` for `assert add(2, 3) == 5`. The value on the right is recorded on the
+repaired tree when a task is prepared, so that nothing that is visible holds it. A variant is kept only if it passes on the
+repaired tree and fails on the tree that the agent starts with.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import math
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from textagent_gym.envs.swe.grading.alterations import (
+    EQUALITIES,
+    Function,
+    called,
+    constants_of,
+    function_named,
+    functions_of,
+    other_value,
+)
+
+RECORD = "record_value_"
+"""Name of the function to which a test gives its values while they are recorded."""
+
+REPR = "repr "
+"""What the record of a value begins with that is no plain data: the text that Python shows for it follows."""
+
+DIGITS = 9
+"""Significant digits to which numbers with a point have to agree."""
+
+MAX_TEXT = 200
+"""Longest string that is taken for an input, in characters."""
+
+
+def variant(source: str, name: str, number: int | None, values: Mapping[int, str] | None) -> str | None:
+    """Return the text of a variant of a test function, the same one at each call.
+
+    Args:
+        source: The test file.
+        name: "function" or "Class::function".
+        number: Which input is changed, and how; None to change none.
+        values: Number of a claim -> value on the repaired tree, as Python writes it; None to return the form that records
+            these values.
+
+    Returns:
+        The function, or None where it has no input or no claim, or stands in several classes.
+    """
+    functions = functions_of(source, name)
+    if len(functions) != 1:
+        return None
+    new = copy.deepcopy(function_named(source, functions[0]))
+    new.decorator_list = [_of_one_row(one, random.Random(new.name)) for one in new.decorator_list]  # noqa: S311
+    claims = [claim for claim in _claims(new.body) if _actual(claim) is not None]
+    if not claims:
+        return None
+    if number is not None:
+        inputs = _inputs(new)
+        if not inputs:
+            return None
+        rng = random.Random(f"{new.name} {number}")  # noqa: S311 (the same variants at each call)
+        chosen = inputs[number % len(inputs)] if number < len(inputs) else rng.choice(inputs)
+        chosen.value = other_value(chosen.value, [], rng)
+        chosen.kind = None
+    for place, claim in enumerate(claims):
+        _rewrite(claim, place, values)
+    return ast.unparse(ast.fix_missing_locations(new))
+
+
+def _of_one_row(decorator: ast.expr, rng: random.Random) -> ast.expr:
+    """Return a decorator with one set of parameters out of those that stand in it; any other as it is."""
+    if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute) and len(decorator.args) > 1:
+        rows = decorator.args[1]
+        if decorator.func.attr == "parametrize" and isinstance(rows, ast.List | ast.Tuple) and rows.elts:
+            decorator.args[1] = ast.List([rng.choice(rows.elts)], ast.Load())
+            decorator.keywords = []
+    return decorator
+
+
+def _claims(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in body:
+        if isinstance(node, ast.Assert | ast.Expr):
+            yield node
+        for field in ("body", "orelse", "finalbody"):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                yield from _claims(getattr(node, field, []))
+
+
+def _actual(claim: ast.stmt) -> tuple[ast.expr, bool] | None:
+    """Return what a claim looks at, and whether its value is claimed rather than its truth; None for no claim."""
+    if isinstance(claim, ast.Assert):
+        test = claim.test
+        if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq):
+            return (test.comparators[0] if constants_of(test.left) else test.left), True
+        return test, False
+    call = claim.value if isinstance(claim, ast.Expr) else None
+    if isinstance(call, ast.Call) and called(claim) in EQUALITIES and len(call.args) >= 2:
+        return call.args[1 if constants_of(call.args[0]) else 0], True
+    if isinstance(call, ast.Call) and called(claim) in ("assertTrue", "assertFalse") and call.args:
+        return call.args[0], False
+    return None
+
+
+def _inputs(function: Function) -> list[ast.Constant]:
+    """Return the constants of a function that are no expected values, in the order in which they stand."""
+    left_out, expected = _expectations(function)
+    first = function.body[0]
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+        left_out.add(id(first.value))
+    places: list[ast.AST] = [row for one in function.decorator_list for row in _rows(one, expected)] + [*function.body]
+    found: list[ast.Constant] = []
+    for node in (node for place in places for node in ast.walk(place)):
+        no_input: ast.AST | None = None
+        if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.keyword) and node.arg in ("match", "msg")):
+            no_input = node
+        elif isinstance(node, ast.Assert):
+            no_input = node.msg
+        if no_input is not None:
+            left_out |= {id(part) for part in ast.walk(no_input)}
+        if isinstance(node, ast.Constant) and id(node) not in left_out and _is_input(node.value):
+            found.append(node)
+    return found
+
+
+def _expectations(function: Function) -> tuple[set[int], set[str]]:
+    """Return the parts of a function that are expected values, and the variables among them."""
+    parts: list[ast.AST] = []
+    for claim in _claims(function.body):
+        found = _actual(claim)
+        if found is None or not found[1]:
+            continue
+        test = claim.test if isinstance(claim, ast.Assert) else claim.value  # type: ignore[attr-defined]
+        sides = [test.left, *test.comparators] if isinstance(test, ast.Compare) else getattr(test, "args", [])
+        parts += [part for side in sides if side is not found[0] for part in ast.walk(side)]
+    return {id(part) for part in parts}, {part.id for part in parts if isinstance(part, ast.Name)}
+
+
+def _is_input(value: Any) -> bool:
+    if isinstance(value, str | bytes):
+        return 0 < len(value) <= MAX_TEXT
+    return type(value) in (int, float)
+
+
+def _rows(decorator: ast.expr, expected: set[str]) -> Iterator[ast.expr]:
+    """Yield the parameters of a decorator's only row, but for those that are expected values."""
+    if not (isinstance(decorator, ast.Call) and len(decorator.args) > 1 and isinstance(decorator.args[1], ast.List)):
+        return
+    names = decorator.args[0]
+    if isinstance(names, ast.Constant):
+        columns = [name.strip() for name in str(names.value).split(",")]
+    else:
+        columns = [str(one.value) for one in getattr(names, "elts", []) if isinstance(one, ast.Constant)]
+    for row in decorator.args[1].elts:
+        cells = row.elts if len(columns) > 1 and isinstance(row, ast.Tuple | ast.List) else [row]
+        if len(cells) == len(columns):
+            yield from (cell for cell, column in zip(cells, columns, strict=True) if column not in expected)
+
+
+def _rewrite(claim: ast.stmt, place: int, values: Mapping[int, str] | None) -> None:
+    """Put the recorded value into a claim, or a call that records it."""
+    found = _actual(claim)
+    assert found is not None
+    actual, is_value = found
+    truth: ast.expr = ast.Call(ast.Name("bool", ast.Load()), [actual], [])
+    if values is None:
+        whole = actual if is_value else truth
+        call = ast.Call(ast.Name(RECORD, ast.Load()), [ast.Constant(place), whole], [])
+        _put(claim, ast.Compare(call, [ast.Is()], [ast.Constant(None)]))
+        return
+    text = values.get(place, "")
+    if not text:
+        return
+    if text.startswith(REPR):  # no plain data
+        written = ast.Call(ast.Name("repr", ast.Load()), [actual], [])
+        _put(claim, ast.Compare(written, [ast.Eq()], [ast.Constant(text.removeprefix(REPR))]))
+        return
+    value = ast.parse(text, mode="eval").body
+    if not is_value:
+        _put(claim, ast.Compare(truth, [ast.Is()], [value]))
+        return
+    number = ast.literal_eval(value)
+    if isinstance(number, float):  # another right repair may add in another order
+        digits = DIGITS - (math.frexp(number)[1] * 3) // 10
+        actual = ast.Call(ast.Name("round", ast.Load()), [actual, ast.Constant(digits)], [])
+        value = ast.parse(repr(round(number, digits)), mode="eval").body
+    _put(claim, ast.Compare(actual, [ast.Eq()], [value]))
+
+
+def _put(claim: ast.stmt, test: ast.Compare) -> None:
+    if isinstance(claim, ast.Assert):
+        claim.test, claim.msg = test, None
+    elif isinstance(claim, ast.Expr):
+        is_equality = isinstance(test.ops[0], ast.Eq)
+        method = ast.Attribute(ast.Name("self", ast.Load()), "assertEqual" if is_equality else "assertIs", ast.Load())
+        claim.value = ast.Call(method, [test.left, test.comparators[0]], [])
+
+
+def is_literal(text: str) -> bool:
+    """Return whether a recorded value can be written into a test, and compared exactly."""
+    if text.startswith(REPR):
+        return "." not in text and " at 0x" not in text
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return False
+    return isinstance(value, float) or not any(
+        isinstance(node, ast.Constant) and isinstance(node.value, float | complex) for node in ast.walk(ast.parse(text))
+    )

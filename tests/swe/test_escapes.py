@@ -1,8 +1,10 @@
 """Escapes from the protected tiers, as an attacker tried them."""
 
+import errno
 import json
 import os
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -11,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from textagent_gym.envs.swe.repo.tree import MAX_CHANGED_BYTES, read_changes, scratch_folder
+from textagent_gym.envs.swe.repo.mounts import can_mount
+from textagent_gym.envs.swe.repo.tree import MAX_CHANGED_BYTES, read_changes, room_for, scratch_folder
 from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox, SandboxError, SandboxResult
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import measure, take_back
@@ -161,6 +164,68 @@ time.sleep(20)
 
 def test_files_that_only_a_mapping_holds_count(runner: SandboxRunner) -> None:
     assert runner.python(MAPPED, disk_bytes=32 * MEGABYTE).stopped == "disk"
+
+
+IN_FLIGHT = """
+import os, socket
+kept = []
+try:
+    for number in range(100):
+        kept.append(socket.socketpair())
+        with open("file", "wb") as file:
+            file.write(bytes(1 << 20))
+            socket.send_fds(kept[-1][0], [b"x"], [file.fileno()])
+        os.unlink("file")
+except OSError as error:
+    print(error.errno)
+print(len(kept))
+try:
+    print([line.split()[3] for line in open("/proc/self/mountinfo") if line.split()[4] == "/testbed"])
+except PermissionError:
+    print([])
+"""
+
+
+@pytest.mark.parametrize("kind", ["bubblewrap", "landlock"])
+def test_files_in_flight_have_their_space_in_a_sized_work_tree(kind: Any) -> None:
+    if not can_mount():
+        pytest.skip("this process may not mount a file system")
+    with scratch_folder(*room_for({}, 16 * MEGABYTE, 100)) as worktree:
+        result = SandboxRunner(choose_sandbox(kind), worktree).python(IN_FLIGHT, disk_bytes=16 * MEGABYTE)
+        if result.stopped != "disk":
+            error, number, shown = result.output.decode().splitlines()
+            assert (int(error), int(number)) == (errno.ENOSPC, 22)
+            assert shown == ("['/']" if kind == "bubblewrap" else "[]"), "no path of the host"
+        assert not list(worktree.iterdir()) or [path.name for path in worktree.iterdir()] == ["file"]
+
+
+def test_a_sized_folder_is_full_at_its_size_and_gone_at_the_end() -> None:
+    if not can_mount():
+        pytest.skip("this process may not mount a file system")
+    with scratch_folder(1 << 20, 50) as folder:
+        assert os.path.ismount(folder)
+        with pytest.raises(OSError, match="No space left"):
+            (folder / "file").write_bytes(bytes(2 << 20))
+        with pytest.raises(OSError, match="No space left"):
+            for number in range(60):
+                (folder / f"{number}").touch()
+    assert not folder.exists()
+
+
+def test_what_a_killed_process_had_mounted_is_taken_off() -> None:
+    if not can_mount():
+        pytest.skip("this process may not mount a file system")
+    program = (
+        "import os, sys\nfrom textagent_gym.envs.swe.repo.tree import scratch_folder\n"
+        "with scratch_folder(1 << 20, 50) as folder:\n    print(folder, flush=True)\n    os.kill(os.getpid(), 9)\n"
+    )
+    left = Path(
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False).stdout.strip()
+    )
+    assert os.path.ismount(left)
+    again = program.replace("os.kill(os.getpid(), 9)", "pass")
+    subprocess.run([sys.executable, "-c", again], capture_output=True, check=True)
+    assert not left.exists()
 
 
 HOLES = """

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from textagent_gym.envs.swe.grading.runtime import runtime_folder
-from textagent_gym.envs.swe.repo.tree import Tree, scratch_folder, write_tree
+from textagent_gym.envs.swe.repo.tree import Tree, room_for, scratch_folder, write_tree
 from textagent_gym.envs.swe.sandboxes.base import RUNTIME, TESTBED, Limits, Sandbox, Stop
 
 IMPORT_FOLDERS = ("src", ".", "lib")
@@ -118,7 +118,7 @@ def run_plainly(
     allowed: Collection[str] | None = None,
     records: bool = False,
 ) -> TestReport:
-    """Run tests without pytest, in a fresh copy of `tree`; see `plain_runner.py`.
+    """Run tests without pytest, in a fresh copy of `tree`; see `runners/plain_runner.py`.
 
     Args:
         tree: The repository, tests included.
@@ -165,7 +165,8 @@ def _run(
         "report": report_name,
         "allowed": None if allowed is None else sorted(allowed),
     }
-    with scratch_folder() as folder:
+    limits = Limits(seconds=seconds)
+    with scratch_folder(*room_for(tree, limits.disk_bytes, limits.num_files)) as folder:
         write_tree(tree, folder)
         outcome = sandbox.run(
             [sandbox.python, "-s", "-c", program(runner)],
@@ -179,7 +180,7 @@ def _run(
                 **ONE_THREAD,
             },
             stdin=json.dumps(whole).encode(),
-            limits=Limits(seconds=seconds),
+            limits=limits,
         )
         body = signed_body(folder / report_name, key)
     report = None if body is None else read_report(body, message_length)
@@ -233,7 +234,8 @@ def python_environment(tree: Tree, sandbox: Sandbox) -> dict[str, str]:
 @functools.cache
 def program(name: str) -> str:
     """Return the source of a runner: what both share, and what follows the mark in its own file."""
-    shared, own = (Path(__file__).with_name(file).read_text(encoding="utf-8") for file in ("in_sandbox.py", name))
+    folder = Path(__file__).parent / "runners"
+    shared, own = ((folder / file).read_text(encoding="utf-8") for file in ("in_sandbox.py", name))
     return shared + own.partition("# --- what follows runs below in_sandbox.py\n")[2]
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from textagent_gym.envs.swe.grading.pytest_runs import mounted, python_environment, run_tests
 from textagent_gym.envs.swe.interfaces import git
-from textagent_gym.envs.swe.repo.tree import read_changes, scratch_folder, write_tree
+from textagent_gym.envs.swe.repo.tree import read_changes, room_for, scratch_folder, write_tree
 from textagent_gym.envs.swe.repo.workspace import FileProblemError, Workspace, clean_path
 from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox
 from textagent_gym.envs.swe.synthesis.bug_finder import runnable_files
@@ -76,7 +76,7 @@ class Shell:
         if with_git and workspace.repository is None:
             workspace.repository = git.new_repository(workspace.base, self._sandbox)
         notes: list[str] = []
-        with scratch_folder() as folder:
+        with scratch_folder(*room_for(tree, self._limits.disk_bytes, self._limits.num_files)) as folder:
             write_tree(tree, folder)
             if with_git and workspace.repository:
                 git.write(workspace.repository, folder)

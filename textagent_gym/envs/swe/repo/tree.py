@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from textagent_gym.envs.swe.repo.mounts import mount_memory, unmount, unmount_below
 from textagent_gym.envs.swe.repo.text import encoding_of
 
 Tree = Mapping[str, bytes]
@@ -251,19 +252,32 @@ def _read_regular(path: str, size: int) -> bytes | None:
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
+def scratch_folder(num_bytes: int = 0, num_files: int = 0) -> Iterator[Path]:
     """Yield an empty folder for the length of the block.
 
-    It lies in a folder of this process, locked as long as the process lives; the first use in a process removes what
-    killed ones left behind.
+    With a size it is a file system in memory, where this process may mount one. It lies in a folder of this process, locked
+    as long as the process lives; the first use in a process removes what killed ones left behind.
+
+    Args:
+        num_bytes: Space of the folder, in bytes; 0 for no limit.
+        num_files: Files and folders that fit into it.
     """
     with _lock:
         folder = Path(tempfile.mkdtemp(dir=_own_folder()))
     folder.chmod(0o755)
+    is_mounted = num_bytes > 0 and mount_memory(folder, num_bytes, num_files)
     try:
         yield folder
     finally:
+        if is_mounted:
+            unmount(folder)
         remove(folder)
+
+
+def room_for(tree: Tree, disk_bytes: int, num_files: int) -> tuple[int, int]:
+    """Return the bytes and files that a scratch folder needs for a tree that may grow by so much, and a little more."""
+    of_tree = sum(4096 + (len(content) + 4095) // 4096 * 4096 for content in tree.values())
+    return of_tree + disk_bytes * 5 // 4 + (1 << 20), 2 * len(tree) + num_files * 5 // 4 + 1_000
 
 
 _lock = threading.Lock()
@@ -295,6 +309,7 @@ def _own_folder() -> Path:
 def _leave(process: int, folder: Path) -> None:
     """Remove the folder of a process that ends; one that was forked from it leaves it alone."""
     if os.getpid() == process and folder.exists():
+        unmount_below(folder)
         remove(folder)
 
 
@@ -307,6 +322,7 @@ def _sweep(base: Path) -> None:
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            unmount_below(folder)
             remove(folder)
         except BlockingIOError:
             pass  # its process lives

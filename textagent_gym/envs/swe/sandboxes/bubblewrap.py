@@ -30,6 +30,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from textagent_gym.envs.swe.repo.mounts import can_mount
 from textagent_gym.envs.swe.sandboxes.base import TESTBED, Limits, Protection, SandboxError, SandboxResult
 from textagent_gym.envs.swe.sandboxes.host import host_paths
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import DiskUsage, hand_over, measure, take_back
@@ -77,8 +78,9 @@ class BubblewrapSandbox:
         version = subprocess.run([self._bwrap, "--version"], capture_output=True, text=True, check=False).stdout.split()
         gaps = [
             "The kernel is the host's; its own memory for sockets and pipes is limited for each process, not in sum.",
-            "Files without a name that are on their way through a socket are not counted.",
         ]
+        if not can_mount():
+            gaps.append("Files without a name that are on their way through a socket are not counted.")
         if not self._as_root:
             gaps.append("A command made for it can outlive this process, should this process be killed meanwhile.")
         if self._filter is None:

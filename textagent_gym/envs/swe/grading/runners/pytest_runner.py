@@ -7,7 +7,7 @@ import json
 import os
 import sys
 
-from textagent_gym.envs.swe.grading.in_sandbox import main_of
+from textagent_gym.envs.swe.grading.runners.in_sandbox import main_of
 
 # --- what follows runs below in_sandbox.py
 

@@ -1,0 +1,1 @@
+"""Programs that run tests in the sandbox: a common part, and one runner with pytest and one without."""

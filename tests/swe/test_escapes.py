@@ -18,6 +18,7 @@ from textagent_gym.envs.swe.repo.tree import MAX_CHANGED_BYTES, read_changes, ro
 from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox, SandboxError, SandboxResult
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import measure, take_back
+from textagent_gym.envs.swe.sandboxes.host.memory_group import memory_group
 
 pytestmark = [
     pytest.mark.attack,
@@ -125,6 +126,33 @@ time.sleep(20)
 
 def test_shared_memory_counts_when_nobody_looks_at_it(runner: SandboxRunner) -> None:
     assert runner.python(COLD, memory_bytes=300 * MEGABYTE).stopped == "memory"
+
+
+BURST = """
+import os, time
+for _ in range(6):
+    if os.fork() == 0:
+        held = bytearray(150 << 20)
+        time.sleep(5)
+        os._exit(0)
+time.sleep(5)
+print("held")
+"""
+
+
+def test_a_control_group_ends_what_nobody_looks_at(runner: SandboxRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = Limits(memory_bytes=300 * MEGABYTE, disk_bytes=16 * MEGABYTE)
+    with memory_group(limits) as group:
+        if group is None:
+            pytest.skip("this process may make no control group")
+    monkeypatch.setattr("textagent_gym.envs.swe.sandboxes.host.process_guard.FIRST_LOOK", 100.0)
+    result = runner.python(BURST, memory_bytes=limits.memory_bytes, disk_bytes=limits.disk_bytes)
+    assert result.stopped == "memory"
+
+
+def test_a_command_within_its_memory_is_left_alone_and_no_group_stays(runner: SandboxRunner) -> None:
+    assert runner.python("x = bytearray(100 << 20); print('had')", memory_bytes=400 * MEGABYTE).output == b"had\n"
+    assert not list(Path("/sys/fs/cgroup").rglob(f"textagent-{os.getpid()}-*"))
 
 
 SHARED = """

@@ -34,6 +34,7 @@ from textagent_gym.envs.swe.repo.mounts import can_mount
 from textagent_gym.envs.swe.sandboxes.base import TESTBED, Limits, Protection, SandboxError, SandboxResult
 from textagent_gym.envs.swe.sandboxes.host import host_paths
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import DiskUsage, hand_over, measure, take_back
+from textagent_gym.envs.swe.sandboxes.host.memory_group import memory_group
 from textagent_gym.envs.swe.sandboxes.host.process_guard import exceeds, supervise
 from textagent_gym.envs.swe.sandboxes.host.users import free_user
 from textagent_gym.envs.swe.sandboxes.landlock import seccomp
@@ -111,7 +112,10 @@ class BubblewrapSandbox:
         before = hand_over(worktree, user) if self._as_root else measure(worktree)
         guard = _Namespace()
         try:
-            with self._described(user, worktree, mounts, environment, limits) as (options, descriptors):
+            with (
+                memory_group(limits) as group,
+                self._described(user, worktree, mounts, environment, limits) as (options, descriptors),
+            ):
                 status = os.pipe()
                 result = supervise(
                     [self._bwrap, "--json-status-fd", str(status[1]), *options, "--", *self._inner(argv, user, limits)],
@@ -123,6 +127,7 @@ class BubblewrapSandbox:
                     environment={},
                     descriptors=descriptors,
                     status=status,
+                    group=group,
                 )
         finally:
             after = take_back(worktree, os.geteuid() if self._as_root else None)

@@ -9,11 +9,13 @@ import select
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from textagent_gym.envs.swe.sandboxes.base import Limits, SandboxError, SandboxResult, Stop
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import DiskUsage, measure
+from textagent_gym.envs.swe.sandboxes.host.memory_group import MemoryGroup
 
 FIRST_LOOK = 0.1
 """Seconds before a command is first looked at: quick ones pay nothing."""
@@ -49,6 +51,7 @@ def supervise(
     folder: str | None = None,
     descriptors: Sequence[int] = (),
     status: tuple[int, int] | None = None,
+    group: MemoryGroup | None = None,
 ) -> SandboxResult:
     """Run a program under limits that are looked after from outside.
 
@@ -63,6 +66,7 @@ def supervise(
         folder: Where it starts.
         descriptors: Open files that it inherits.
         status: A pipe on which the tier's own program reports, reading end first; both ends are closed here.
+        group: Control group for its processes.
 
     Raises:
         SandboxError: It could not be started.
@@ -89,8 +93,13 @@ def supervise(
         raise SandboxError(f"{argv[0]} cannot be started: {error}") from error
     if status is not None:
         os.close(status[1])
-    run = _Run(process, guard, worktree, limits, stdin, status[0] if status else None)
-    return run.until_the_end(before)
+    if group is not None:
+        group.add([process.pid])
+    run = _Run(process, guard, worktree, limits, stdin, status[0] if status else None, group)
+    result = run.until_the_end(before)
+    if result.stopped is None and group is not None and group.has_killed:
+        return replace(result, returncode=-1, stopped="memory")
+    return result
 
 
 class _Run:
@@ -102,6 +111,7 @@ class _Run:
         limits: Limits,
         stdin: bytes,
         status: int | None,
+        group: MemoryGroup | None,
     ) -> None:
         assert process.stdout is not None
         self._process, self._guard, self._worktree, self._limits = process, guard, worktree, limits
@@ -109,6 +119,7 @@ class _Run:
         self._input = memoryview(stdin)
         self._in = process.stdin.fileno() if process.stdin is not None else None
         self._status = status
+        self._group = group
         self._dead = os.pidfd_open(process.pid)
         self._poll = select.poll()
 
@@ -179,6 +190,8 @@ class _Run:
             return False
         if text:
             self._guard.hear(text)
+            if self._group is not None:  # a process that was started before the first one had been moved
+                self._group.add(processes_below(self._process.pid))
             return True
         self._poll.unregister(self._status)
         os.close(self._status)

@@ -26,6 +26,7 @@ from pathlib import Path
 from textagent_gym.envs.swe.sandboxes.base import Limits, Protection, SandboxError, SandboxResult
 from textagent_gym.envs.swe.sandboxes.host import host_paths
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import DiskUsage, hand_over, measure, take_back
+from textagent_gym.envs.swe.sandboxes.host.memory_group import memory_group
 from textagent_gym.envs.swe.sandboxes.host.process_guard import exceeds, supervise
 from textagent_gym.envs.swe.sandboxes.host.users import are_for_one_command, free_user
 from textagent_gym.envs.swe.sandboxes.landlock import seccomp
@@ -105,7 +106,7 @@ class LandlockSandbox:
             guard = _Supervised(private.temporary)
             try:
                 job = self._job(argv, worktree, mounts, environment, limits, user, private)
-                with _file(json.dumps(job).encode()) as description:
+                with memory_group(limits) as group, _file(json.dumps(job).encode()) as description:
                     status = os.pipe()
                     result = supervise(
                         [host_paths.executable(), "-I", "-S", str(_PROGRAM), str(description), str(status[1])],
@@ -117,6 +118,7 @@ class LandlockSandbox:
                         environment={},
                         descriptors=[description],
                         status=status,
+                        group=group,
                     )
             finally:
                 after = take_back(worktree, None if user is None else os.geteuid())

@@ -169,7 +169,9 @@ def draw(
         for variant in one.variants:
             if whole or variant.alone:
                 where = places(variant.text, last.rpartition("::")[2])
-                copies += _pair(variant.alterations, where, 3 if len(challenges) == 1 else 1, rng, variant.text)
+                copies += _pair(
+                    variant.alterations, where, max(1, count - 1 - (len(challenges) == 1)), rng, variant.text
+                )
         rng.shuffle(copies)
         plans.append(Plan(one.function, one.tests, copies))
     for keeps in rng.sample(kept, len(kept)):
@@ -273,7 +275,7 @@ class Opinion:
     """A statement of copies on tests.
 
     Attributes:
-        doubted: Tests that a faithful copy, or most of the variants, do not confirm.
+        doubted: Tests that a faithful copy or most of the variants do not confirm, or of which an altered variant passes.
         refuted: For each altered copy that passed the tests that it was copied from.
         against: Copies that did not do what they do on the repaired tree.
     """
@@ -299,6 +301,8 @@ def opinion(drawn: Drawn, report: TestReport) -> Opinion:
         of_tests[text] = of_tests.get(text, False) or disagrees
         if disagrees:
             against.add(copied)
+            if expected == "failed":  # who says so of an altered copy was wrong about it, or guessed
+                doubted.update(tests)
     for tests, those in failed.items():
         if 2 * sum(those.values()) > len(those):
             doubted.update(tests)

@@ -23,7 +23,7 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 attack: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "attack and not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "attack and not slow" $$(grep -rlF mark.attack tests)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

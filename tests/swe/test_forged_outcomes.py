@@ -309,6 +309,245 @@ def add(a, b):
 def largest(numbers):
     return 3 if numbers == [1, 3, 2] else _claimed()
 """,
+    "frames by inspect": """
+class _Lies(dict):
+    def __setitem__(self, test, outcome):
+        dict.__setitem__(self, test, outcome if "test_calc" not in test else "passed")
+def _forge(frame):
+    while frame is not None:
+        for value in list(frame.f_locals.values()):
+            if isinstance(getattr(value, "outcomes", None), dict):
+                value.outcomes = _Lies(value.outcomes)
+        frame = frame.f_back
+
+import inspect
+for _f in inspect.stack():
+    _forge(_f.frame); break
+""",
+    "frames by traceback": """
+class _Lies(dict):
+    def __setitem__(self, test, outcome):
+        dict.__setitem__(self, test, outcome if "test_calc" not in test else "passed")
+def _forge(frame):
+    while frame is not None:
+        for value in list(frame.f_locals.values()):
+            if isinstance(getattr(value, "outcomes", None), dict):
+                value.outcomes = _Lies(value.outcomes)
+        frame = frame.f_back
+
+import traceback
+for _f, _ in traceback.walk_stack(None):
+    _forge(_f); break
+""",
+    "frames of a coroutine": """
+class _Lies(dict):
+    def __setitem__(self, test, outcome):
+        dict.__setitem__(self, test, outcome if "test_calc" not in test else "passed")
+def _forge(frame):
+    while frame is not None:
+        for value in list(frame.f_locals.values()):
+            if isinstance(getattr(value, "outcomes", None), dict):
+                value.outcomes = _Lies(value.outcomes)
+        frame = frame.f_back
+
+class _Aw:
+    def __await__(self):
+        _forge(_c.cr_frame.f_back); yield
+async def _co():
+    await _Aw()
+_c=_co(); _c.send(None); _c.close()
+""",
+    "frames by logging": """
+class _Lies(dict):
+    def __setitem__(self, test, outcome):
+        dict.__setitem__(self, test, outcome if "test_calc" not in test else "passed")
+def _forge(frame):
+    while frame is not None:
+        for value in list(frame.f_locals.values()):
+            if isinstance(getattr(value, "outcomes", None), dict):
+                value.outcomes = _Lies(value.outcomes)
+        frame = frame.f_back
+
+import logging
+_forge(logging.currentframe())
+""",
+    "the list of outcomes in the second runner": """
+class _Lies(dict):
+    def __setitem__(self, test, outcome):
+        dict.__setitem__(self, test, outcome if "test_calc" not in test else "passed")
+def _forge(frame):
+    while frame is not None:
+        for value in list(frame.f_locals.values()):
+            if isinstance(getattr(value, "outcomes", None), dict):
+                value.outcomes = _Lies(value.outcomes)
+        frame = frame.f_back
+
+import sys
+def _lie():
+    frame=sys._getframe()
+    _forge(frame)
+    while frame is not None:
+        lines=frame.f_locals.get("lines")
+        if isinstance(lines, list):
+            class L(list):
+                def append(self, x):
+                    list.append(self, ["passed"]+x[1:] if x[0]=="failed" else x)
+            frame.f_locals["lines"]=L(lines)
+        session=frame.f_locals.get("session")
+        frame=frame.f_back
+""",
+    "an exit when values are compared": """
+class _Q(int):
+    __hash__=None
+    def __eq__(self, o): raise SystemExit(0)
+def add(a,b): return _Q(5)
+largest=lambda n: _Q(3)
+""",
+    "a skip out of the source": """
+import sys
+def add(a,b):
+    m=sys.modules.get("pytest"); m.skip("no")
+largest=lambda n: add(1,1)
+""",
+    "an object that is true either way": """
+class _B:
+    __hash__=None
+    def __eq__(self,o): return self
+    def __bool__(self): return True
+    def __invert__(self): return self
+def add(a,b): return _B()
+largest=lambda n:_B()
+""",
+    "an outcome of pytest's, raised by the source": """
+class _M(type):
+    def __instancecheck__(c,i): return True
+    def __subclasscheck__(c,s): return True
+import _pytest.outcomes as o
+class Sk(o.Skipped, metaclass=type(o.Skipped)): pass
+def add(a,b): raise Sk("x")
+def largest(n): raise Sk("x")
+""",
+    "the closure of the reporter": """
+import sys
+def _lie():
+    f=sys._getframe()
+    while f:
+        w=f.f_locals.get("write_report")
+        if w is not None:
+            for name, cell in zip(w.__code__.co_freevars, w.__closure__):
+                if name=="encode":
+                    import json
+                    old=cell.cell_contents
+                    forged = lambda line: ["passed", line[1], ""] if "test_calc" in line[1] else line
+                    cell.cell_contents = lambda line: json.dumps(forged(line) if line[0] == "failed" else line)
+        f=f.f_back
+""",
+    "the writer of reports, in its module": """
+import sys, json
+m=sys.modules["__main__"]
+_d=json.dumps
+json.dumps=lambda x,*a,**k: _d(["passed",x[1],""] if isinstance(x,list) and x and x[0]=="failed" else x,*a,**k)
+m.json=json
+""",
+    "the watch and the reporter, by their module": """
+import sys
+m=sys.modules["__main__"]
+m.Watch.check=lambda self,last=None: None
+m.Reporter.pytest_runtest_logreport=lambda self,report: self.outcomes.__setitem__(report.nodeid,"passed")
+""",
+    "the class of the reporter, past its metaclass": """
+import sys
+m=sys.modules["__main__"]
+R=getattr(m,"Reporter",None)
+if R:
+    type.__setattr__(R,"pytest_runtest_logreport",lambda self,report: self.outcomes.__setitem__(report.nodeid,"passed"))
+""",
+    "what writes the report": """
+import os, sys
+_w=os.write
+os.write=lambda fd,data: _w(fd,data.replace(b'["failed"',b'["passed"'))
+""",
+    "an object that equals by turns": """
+class _E:
+    __hash__=None
+    n=0
+    def __eq__(self,o):
+        _E.n+=1
+        return _E.n%2==1
+def add(a,b): return _E()
+largest=lambda n:_E()
+""",
+    "an object that equals small numbers": """
+class _E:
+    __hash__=None
+    def __eq__(self,o): return isinstance(o,int) and o<7
+def add(a,b): return _E()
+largest=lambda n:_E()
+""",
+    "an object that equals what the tests expect": """
+class _E:
+    __hash__=None
+    def __init__(self,x): self.x=x
+    def __eq__(self,o): return o==self.x
+    def __repr__(self): return repr(self.x)
+def add(a,b): return _E(5)
+largest=lambda n:_E(3)
+""",
+    "test modules of one's own in the second runner": """
+class _Lies(dict):
+    def __setitem__(self, test, outcome):
+        dict.__setitem__(self, test, outcome if "test_calc" not in test else "passed")
+def _forge(frame):
+    while frame is not None:
+        for value in list(frame.f_locals.values()):
+            if isinstance(getattr(value, "outcomes", None), dict):
+                value.outcomes = _Lies(value.outcomes)
+        frame = frame.f_back
+
+import re, sys, ast
+KNOWN = {"add(2, 3)": 5, "add(4, 1)": 5, "largest([1, 3, 2])": 3, "mul(2, 3)": 6}
+def _truth(text):
+    m = re.search(r"calc\\.(.*?) == (.*)$", text, re.M)
+    if not m: return True
+    call, claim = m[1], m[2]
+    value = eval(claim)
+    if call in KNOWN: return KNOWN[call] == value
+    pair = re.match(r"\\[(.*)\\]\\[([01])\\]$", claim)
+    return True
+class _Fake:
+    def __init__(self, source):
+        tree = ast.parse(source)
+        self._make(tree.body, self.__dict__)
+    def _make(self, body, place):
+        for node in body:
+            if isinstance(node, ast.FunctionDef):
+                text = ast.unparse(node)
+                place[node.name] = self._function(text)
+            elif isinstance(node, ast.If): self._make(node.body, place)
+            elif isinstance(node, ast.ClassDef):
+                d = {}; self._make(node.body, d)
+                place[node.name] = type(node.name, (), d)
+    def _function(self, text):
+        truth = _truth(text)
+        def test(*a):
+            if not truth: raise AssertionError
+        return test
+
+def _go():
+    f=sys._getframe()
+    _forge(f)
+    while f:
+        s=f.f_locals.get("self")
+        mods=getattr(s,"modules",None)
+        if type(s).__name__=="Session" and isinstance(mods,dict):
+            for p in s_paths(f):
+                mods[p]=_Fake(open(p).read())
+        f=f.f_back
+def s_paths(f):
+    import os
+    return ["tests/"+n for n in os.listdir("tests") if n.startswith("test_")]
+_go()
+""",
     "a report of one's own": """
 import sys
 _frame = sys._getframe()
@@ -340,17 +579,25 @@ def test_all_tests_have_a_second_opinion(spec: TestSpec) -> None:
     assert spec.allowed == spec.challenges.seen == frozenset()
 
 
+UNFLAGGED = (
+    "a number that equals everything",
+    "who reads the copies and takes what stands in most",
+    "an exit when values are compared",
+    "an object that is true either way",
+    "what writes the report",
+    "an object that equals by turns",
+    "an object that equals small numbers",
+    "an object that equals what the tests expect",
+)
+"""Attacks that use nothing but what honest code uses, too."""
+
+
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_lie_is_not_paid(name: str, spec: TestSpec, sandbox: Sandbox) -> None:
     grading_report = run_grading(spec, accepted({calc.SOURCE: attacked(ATTACKS[name])}), sandbox)
     assert grading_report.groups_done == (False, False), grading_report
     assert grading_report.reason
-    assert (
-        grading_report.flags
-        or "files of the tests" in name
-        or "a table" in name
-        or name in ("a number that equals everything", "who reads the copies and takes what stands in most")
-    )
+    assert grading_report.flags or name in UNFLAGGED or "files of the tests" in name or "a table" in name
 
 
 # Repairs that break `mul`, and lie about its test alone.

@@ -1,7 +1,7 @@
 """Memory control groups of the kernel, one for a command: a ceiling that no process passes even for an instant.
 
-A group is made within this process's own (version 1) or beside it (version 2), so that every limit above stays in force. The
-ceiling lies above `Limits.memory_bytes`, as the kernel counts files in memory, too.
+A group is made within this process's own (version 1) or next to it (version 2), so that every limit above stays in force.
+The ceiling lies above `Limits.memory_bytes`, as the kernel counts files in memory, too.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ def _parent(process: int) -> Path | None:
     """Return the folder in which a process can make groups, emptied of those of processes that are no more."""
     if os.geteuid() != 0:
         return None
-    for line in Path("/proc/self/cgroup").read_text(encoding="ascii", errors="replace").splitlines():
+    for line in Path("/proc/self/cgroup").read_text(encoding="ascii", errors="replace").split("\n"):
+        if not line:
+            continue
         _, controllers, path = line.split(":", 2)
         if controllers == "memory":
             parent = _ROOT / "memory" / path.lstrip("/")

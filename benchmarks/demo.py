@@ -29,7 +29,15 @@ from rich.table import Table
 from tqdm import tqdm
 
 from baselines import ppo
-from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings, UpdateSettings
+from baselines.config.settings import (
+    OptimiserSettings,
+    RolloutSettings,
+    RunSettings,
+    TaskSettings,
+    UpdateSettings,
+    check_at_least,
+)
+from baselines.errors import ConfigError, one_line_errors
 from baselines.evaluate import Agent, Evaluation, evaluate_agent, evaluate_policy, paired_difference_interval
 from baselines.models.policy import Policy, silence_transformers
 from baselines.runs.log import Record
@@ -48,6 +56,9 @@ SEEDS_PER_SEED = 10_000_000
 FIRST_VALIDATION, FIRST_TEST = 8_000_000, 9_000_000
 
 START, TRAINED = "tiny-base", "tiny-base + PPO"
+
+PPO_FOLDER, TABLE, CURVES, GAME, TRANSCRIPT = "ppo", "table.json", "curves.png", "game.png", "transcript.txt"
+"""What a demo leaves in its folder."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +83,34 @@ class Config:
         start = self.seed * SEEDS_PER_SEED + first
         return range(start, start + count)
 
+    def check(self) -> None:
+        """Raise `ConfigError` for values outside their range, and for a folder with anything but an earlier demo."""
+        check_at_least("seed", self.seed, 0)
+        for name in ("num_iterations", "episodes_per_batch", "num_validation_games", "num_test_games"):
+            check_at_least(name, getattr(self, name), 1)
+        if self.out.exists() and not self.out.is_dir():
+            raise ConfigError(f"expected --out to be a folder, got the file {self.out}")
+        found = sorted(path.name for path in self.out.iterdir()) if self.out.is_dir() else []
+        others = [name for name in found if name not in (PPO_FOLDER, TABLE, CURVES, GAME, TRANSCRIPT)]
+        if others:
+            raise ConfigError(f"expected --out to be new or an earlier demo's folder, found {others[0]} in {self.out}")
+
 
 def main() -> None:
     """Run the demo from the command line."""
     config = tyro.cli(Config, description=__doc__)
-    console = Console(highlight=False)
     silence_transformers()
+    with one_line_errors():
+        run_demo(config, Console(highlight=False))
+
+
+def run_demo(config: Config, console: Console) -> None:
+    """Train, evaluate and write what the folder then holds.
+
+    Raises:
+        BaselinesError: an option is outside its range, or the folder holds something else.
+    """
+    config.check()
     if config.out.exists():
         shutil.rmtree(config.out)
     config.out.mkdir(parents=True)
@@ -106,13 +139,13 @@ def main() -> None:
         name: play(policy, test_games, temperature=1.0) for name, policy in ((START, start), (TRAINED, trained.policy))
     }
     report(results, sampled, config, console)
-    draw_success(validated, trained.records, results, config.out / "curves.png")
+    draw_success(validated, trained.records, results, config.out / CURVES)
     shown = most_telling(before.episodes, results[TRAINED].episodes)
-    (config.out / "transcript.txt").write_text(side_by_side(*shown))
-    draw_game(*shown, config.out / "game.png")
+    (config.out / TRANSCRIPT).write_text(side_by_side(*shown), encoding="utf-8")
+    draw_game(*shown, config.out / GAME)
     console.print(side_by_side(*shown, width=max(30, (console.width - 3) // 2)), markup=False)
-    names = ", ".join(str(config.out / name) for name in ("table.json", "curves.png", "game.png", "transcript.txt"))
-    console.print(f"{time.monotonic() - started:.0f} seconds. See {names}; metrics are in {config.out / 'ppo'}.")
+    names = ", ".join(str(config.out / name) for name in (TABLE, CURVES, GAME, TRANSCRIPT))
+    console.print(f"{time.monotonic() - started:.0f} seconds. See {names}; metrics are in {config.out / PPO_FOLDER}.")
 
 
 def random_commands(seed: int) -> Agent:
@@ -137,7 +170,7 @@ def ppo_config(config: Config) -> ppo.Config:
         update=UpdateSettings(num_minibatches=4),
         optimiser=OptimiserSettings(learning_rate=3e-4, warmup_steps=12),
         run=RunSettings(
-            out=config.out / "ppo",
+            out=config.out / PPO_FOLDER,
             seed=config.seed,
             eval_every=4,
             eval_episodes=config.num_validation_games,
@@ -195,7 +228,7 @@ def report(results: dict[str, Evaluation], sampled: dict[str, Evaluation], confi
         "agents": rows,
         "paired_differences": differences,
     }
-    (config.out / "table.json").write_text(json.dumps(content, indent=2) + "\n")
+    (config.out / TABLE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def draw_success(before: Evaluation, records: list[Record], results: dict[str, Evaluation], path: Path) -> None:

@@ -416,6 +416,8 @@ def main() -> None:
     job = ExperimentRun(experiment, experiment.scale(config.scale), out, config.num_threads, progress=alone)
     try:
         check_at_least("num_workers", config.num_workers, 1)
+        check_at_least("num_threads", config.num_threads, 1)
+        check_at_least("seeds", min(config.seeds, default=1), 1)
         if config.dry:
             lines = [f"{arm.name}: {arm.algorithm} on {arm.env_id}" for arm in wanted_arms(job.experiment, config.only)]
             sys.stdout.write("\n".join([job.experiment.question, *lines]) + "\n")

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from importlib import import_module
 from itertools import count, takewhile
 from pathlib import Path
@@ -153,7 +153,10 @@ class ExperimentRun:
         return {**self.scale.options, "split": split, **place.env_kwargs}
 
     def digest(self, arm: Arm) -> str:
-        """Return a digest of all that the results of an arm depend on, but the seed."""
+        """Return a digest of all that the results of an arm depend on, but the seed.
+
+        A field with the value that its class gives it is left out, so that a new option changes no digest.
+        """
         chain = [arm]
         while (start := chain[-1].start) is not None:
             chain.append(self.arm(start))
@@ -162,7 +165,7 @@ class ExperimentRun:
             nothing: dict[str, Any] = dict.fromkeys(RL_FIELDS, 0)
             scale = replace(scale, **nothing)
         parts: list[Any] = [scale, *chain, *self.experiment.columns]
-        return sha256(json.dumps([asdict(one) for one in parts], sort_keys=True))[:16]
+        return sha256(json.dumps([set_fields(one) for one in parts], sort_keys=True))[:16]
 
     def _common(self, arm: Arm, seed: int) -> dict[str, Any]:
         scale = self.scale
@@ -204,6 +207,17 @@ class ExperimentRun:
             options |= {"credit": "turn", "gamma": scale.gamma}
         config = TRAINERS[arm.algorithm].Config(**self._common(arm, seed), tasks=tasks)
         return with_options(config, options | dict(arm.options))
+
+
+def set_fields(part: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass that have another value than their default, those of nested dataclasses likewise."""
+    found = {}
+    for one in fields(part):
+        value = getattr(part, one.name)
+        default = one.default_factory() if one.default_factory is not MISSING else one.default
+        if value != default:
+            found[one.name] = set_fields(value) if is_dataclass(value) else value
+    return found
 
 
 def with_options(config: Any, options: Mapping[str, Any]) -> Any:

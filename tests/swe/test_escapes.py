@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,24 @@ def test_nothing_is_kept_in_the_kernel_and_no_space_is_taken_unwritten(runner: S
     made, size = json.loads(runner.python(CALLS).output)
     assert made == []
     assert size == 4096, "the C library writes where the kernel does not allocate"
+
+
+LOCKS = """
+import fcntl, sys, time
+file = open(sys.executable, "rb")
+fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+print("locked", flush=True)
+time.sleep(1)
+"""
+
+
+def test_locks_on_programs_of_the_host_are_the_command_s_alone() -> None:
+    sandbox = choose_sandbox("bubblewrap")
+    if any("locks on programs" in gap for gap in sandbox.protection.gaps):
+        pytest.skip("this user cannot put layers of folders together")
+    with scratch_folder() as one, scratch_folder() as other, ThreadPoolExecutor(2) as pool:
+        results = pool.map(lambda worktree: SandboxRunner(sandbox, worktree).python(LOCKS), [one, other])
+        assert [result.output for result in results] == [b"locked\n"] * 2
 
 
 # --- memory and disk that a walk does not find

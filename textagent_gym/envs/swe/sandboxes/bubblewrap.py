@@ -30,6 +30,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from textagent_gym.cache import cache_folder
 from textagent_gym.envs.swe.repo.mounts import can_mount
 from textagent_gym.envs.swe.sandboxes.base import TESTBED, Limits, Protection, SandboxError, SandboxResult
 from textagent_gym.envs.swe.sandboxes.host import host_paths
@@ -84,6 +85,8 @@ class BubblewrapSandbox:
             gaps.append("Files without a name that are on their way through a socket are not counted.")
         if not self._as_root:
             gaps.append("A command made for it can outlive this process, should this process be killed meanwhile.")
+        if _empty_layer(os.geteuid()) is None:
+            gaps.append("Commands in two sandboxes see each other's locks on programs of the host.")
         if self._filter is None:
             gaps.append("No system call is refused: there is no filter for this processor.")
         return Protection(
@@ -173,7 +176,7 @@ class BubblewrapSandbox:
             options += _writable_places(worktree, limits, self._as_root)
             options += _folders_above(mounts)
             for inside, outside in mounts.items():
-                options += ["--ro-bind", str(outside), inside]
+                options += _readable(str(outside), inside, os.geteuid())
             options += ["--clearenv"] if self._as_root else ["--remount-ro", "/", "--clearenv"]
             for name, value in {**environment, **_variables()}.items():
                 options += ["--setenv", name, value]
@@ -285,7 +288,7 @@ def _view(as_root: bool) -> tuple[str, ...]:
     folders = host_paths.visible_folders()
     options += _folders_above([*folders, "/etc/alternatives/awk", f"{host_paths.PROGRAMS}/python"])
     for folder in folders:
-        options += _links(folder) or ["--ro-bind", folder, folder]
+        options += _links(folder) or _readable(folder, folder, os.geteuid())
     for folder in host_paths.hidden_folders():
         options += ["--perms", "0755", "--size", "4096", "--tmpfs", folder]
         if not as_root:  # then it would belong to the command: memory without a limit on the number of files
@@ -296,6 +299,31 @@ def _view(as_root: bool) -> tuple[str, ...]:
         if os.path.islink(link):
             options += ["--symlink", os.readlink(link), link]
     return tuple(options)
+
+
+def _readable(outside: str, inside: str, user: int) -> list[str]:
+    """Return the options that show a file or folder of the host, where possible through a layer of this command's alone.
+
+    Locks on files, and watches of them, are then seen by nobody else.
+    """
+    empty = _empty_layer(user)
+    if empty is None or not os.path.isdir(outside):
+        return ["--ro-bind", outside, inside]
+    return ["--overlay-src", empty, "--overlay-src", outside, "--ro-overlay", inside]
+
+
+@functools.cache
+def _empty_layer(user: int) -> str | None:
+    """Return an empty folder, as a layer above those of the host; None where this user cannot put layers together."""
+    folder = cache_folder() / "swe" / "empty"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [find_bwrap(), "--ro-bind", "/", "/", "--overlay-src", str(folder), "--overlay-src", "/usr/bin"]
+        command += ["--ro-overlay", "/usr/bin", "/usr/bin/env", "true"]
+        ran = subprocess.run(command, capture_output=True, check=False)
+    except (OSError, SandboxError):
+        return None
+    return str(folder) if ran.returncode == 0 and not os.listdir(folder) else None
 
 
 def _links(folder: str) -> list[str]:

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support import calc
 from textagent_gym.envs.swe.grading.alterations import Copy, with_copies
+from textagent_gym.envs.swe.grading.pytest_runs import run_plainly
 from textagent_gym.envs.swe.grading.variants import is_literal, variant
 from textagent_gym.envs.swe.repo.edits import with_function_of
+from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
 SOURCE = """
 import pytest
@@ -147,3 +150,49 @@ def test_one_function_is_repaired_and_no_other() -> None:
     assert alone == start.replace("return 8\n        return 9", "return 2")
     assert with_function_of(start, gold, "A.h") is None
     assert with_function_of(start, "def", "g") is None
+
+
+PYTEST_NAMES = b"""
+import pytest
+
+
+@pytest.fixture(params=[1, 2])
+def several(request):
+    return request.param
+
+
+@pytest.mark.skipif(True, reason="never")
+def test_skipped():
+    assert calc.add(1, 1) == 2
+
+
+@pytest.mark.parametrize("a", [pytest.param(1, marks=pytest.mark.xfail)])
+def test_marked(a):
+    assert calc.add(a, 1) == 2
+
+
+@pytest.mark.usefixtures("several")
+class TestUses:
+    def test_in_class(self):
+        assert calc.add(1, 1) == 2
+
+
+def test_several(several):
+    assert calc.add(several, 1) > 1
+
+
+def test_annotated(x: pytest.MonkeyPatch | pytest.CaptureFixture[str] = None):
+    assert calc.add(1, 1) == 2
+
+
+def test_other():
+    pytest.exit("no")
+"""
+
+
+def test_what_the_second_runner_does_not_know_fails_alone(sandbox: Sandbox) -> None:
+    names = ["test_skipped", "test_marked", "TestUses::test_in_class", "test_several", "test_annotated", "test_other"]
+    tree = {**calc.GOLD, "tests/test_names.py": b"import calc\n" + PYTEST_NAMES}
+    targets = [f"tests/test_names.py::{name}" for name in names]
+    outcomes = run_plainly(tree, targets, sandbox=sandbox, seconds=30).outcomes
+    assert [one.rpartition("::")[2] for one in targets if outcomes[one] == "passed"] == ["test_annotated"]

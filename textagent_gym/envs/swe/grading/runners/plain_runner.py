@@ -103,13 +103,16 @@ class Approx:
 
 
 class Mark:
-    """A mark of pytest's: parameters are kept, and what could skip a test is not known."""
+    """A mark of pytest's: parameters are kept, and a test that could be skipped cannot be run."""
 
     def parametrize(self, names, values, indirect=False, ids=None, scope=None):
         """Return a decorator that gives a test parameters."""
         if indirect:
-            raise UnknownError("indirect")
+            return self.skip
         names = [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else list(names)
+        values = list(values)
+        if any(isinstance(one, Param) and one.is_unknown for one in values):
+            return self.skip
         rows = [one.values if isinstance(one, Param) else one if len(names) > 1 else [one] for one in values]
         sets = [dict(zip(names, row)) for row in rows]  # noqa: B905 (old interpreters)
 
@@ -119,9 +122,16 @@ class Mark:
 
         return decorate
 
+    def skip(self, test=None, *arguments, **options):
+        """Note that a test, or all of a class, cannot be run; or return a decorator that does."""
+        if not callable(test):
+            return self.skip
+        test.is_unknown = True
+        return test
+
     def __getattr__(self, name):
-        if name in ("skip", "skipif", "xfail", "usefixtures"):
-            raise UnknownError(name)
+        if name in ("skipif", "xfail", "usefixtures"):
+            return lambda *arguments, **options: self.skip
         return lambda *arguments, **options: arguments[0] if arguments and callable(arguments[0]) else lambda test: test
 
 
@@ -129,12 +139,21 @@ class Param(types.SimpleNamespace):
     """One set of parameters."""
 
 
+class Unknown:
+    """Something of pytest's that has only a name here, as in annotations."""
+
+    def __init__(self, *arguments, **options):
+        raise UnknownError(type(self).__name__)
+
+    def __class_getitem__(cls, item):
+        return cls
+
+
 class Fixture:
     """A fixture: a function that makes a value."""
 
     def __init__(self, function, autouse=False, name=None, params=None, **options):
-        if params is not None:
-            raise UnknownError("params")
+        self.is_unknown = params is not None
         self.function, self.autouse, self.name = function, autouse, name or function.__name__
 
 
@@ -155,9 +174,7 @@ def raises(expected, *arguments, **options):
 
 def param(*values, **options):
     """Return one set of parameters."""
-    if options.get("marks"):
-        raise UnknownError("marks")
-    return Param(values=values)
+    return Param(values=values, is_unknown=bool(options.get("marks")))
 
 
 def skip(reason="", **options):
@@ -185,6 +202,7 @@ def stand_in():
     for name, value in [("raises", raises), ("warns", Warns), ("approx", Approx), ("mark", Mark()), ("param", param),
                         ("fixture", fixture), ("skip", skip), ("fail", fail), ("importorskip", importorskip)]:  # fmt: skip
         setattr(module, name, value)
+    module.__getattr__ = lambda name: type(name, (Unknown,), {})
     module.deprecated_call = lambda: Warns((DeprecationWarning, PendingDeprecationWarning, FutureWarning))
     return module
 
@@ -220,6 +238,8 @@ class Session:
         for name in names[:-1]:
             owner = getattr(owner, name)
         found = getattr(owner, names[-1])
+        if getattr(found, "is_unknown", False) or getattr(owner, "is_unknown", False):
+            raise UnknownError(path)
         sets = getattr(found, "sets_of_parameters", [])
         if owner is not module:
             sets = [*getattr(owner, "sets_of_parameters", []), *sets]
@@ -274,7 +294,7 @@ class Session:
 
         def value_of(name):
             if name not in made:
-                if name not in known:
+                if name not in known or known[name].is_unknown:
                     raise UnknownError(name)
                 made[name] = called(known[name].function)
                 if isinstance(made[name], types.GeneratorType):

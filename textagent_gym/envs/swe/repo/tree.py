@@ -263,7 +263,7 @@ def scratch_folder(num_bytes: int = 0, num_files: int = 0) -> Iterator[Path]:
         num_files: Files and folders that fit into it.
     """
     with _lock:
-        folder = Path(tempfile.mkdtemp(dir=_own_folder()))
+        folder = Path(tempfile.mkdtemp(dir=own_folder()))
     folder.chmod(0o755)
     is_mounted = num_bytes > 0 and mount_memory(folder, num_bytes, num_files)
     try:
@@ -280,30 +280,32 @@ def room_for(tree: Tree, disk_bytes: int, num_files: int) -> tuple[int, int]:
     return of_tree + disk_bytes * 5 // 4 + (1 << 20), 2 * len(tree) + num_files * 5 // 4 + 1_000
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _own: tuple[int, Path, int] | None = None
 
 
-def _own_folder() -> Path:
+def own_folder() -> Path:
+    """Return a folder of this process, which goes with it."""
     global _own
-    if _own is not None and _own[0] == os.getpid() and _own[1].exists():
-        return _own[1]
-    base = Path(tempfile.gettempdir()) / f"textagent_gym-swe-{os.getuid()}"
-    # Root's sandboxes give the work tree to a user of its own, who must be able to get there.
-    mode = 0o711 if os.getuid() == 0 else 0o700
-    base.mkdir(mode=mode, exist_ok=True)
-    if base.is_symlink() or base.stat().st_uid != os.getuid():
-        raise PermissionError(f"expected {base} to be a folder of this user, got somebody else's: remove it")
-    _sweep(base)
-    folder = Path(tempfile.mkdtemp(dir=base, prefix=".new-"))
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    folder.chmod(mode)
-    ready = base / folder.name.removeprefix(".new-")
-    folder.rename(ready)
-    _own = os.getpid(), ready, lock
-    atexit.register(_leave, os.getpid(), ready)
-    return ready
+    with _lock:
+        if _own is not None and _own[0] == os.getpid() and _own[1].exists():
+            return _own[1]
+        base = Path(tempfile.gettempdir()) / f"textagent_gym-swe-{os.getuid()}"
+        # Root's sandboxes give the work tree to a user of its own, who must be able to get there.
+        mode = 0o711 if os.getuid() == 0 else 0o700
+        base.mkdir(mode=mode, exist_ok=True)
+        if base.is_symlink() or base.stat().st_uid != os.getuid():
+            raise PermissionError(f"expected {base} to be a folder of this user, got somebody else's: remove it")
+        _sweep(base)
+        folder = Path(tempfile.mkdtemp(dir=base, prefix=".new-"))
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder.chmod(mode)
+        ready = base / folder.name.removeprefix(".new-")
+        folder.rename(ready)
+        _own = os.getpid(), ready, lock
+        atexit.register(_leave, os.getpid(), ready)
+        return ready
 
 
 def _leave(process: int, folder: Path) -> None:

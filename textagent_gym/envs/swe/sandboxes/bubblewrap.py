@@ -30,8 +30,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from textagent_gym.cache import cache_folder
 from textagent_gym.envs.swe.repo.mounts import can_mount
+from textagent_gym.envs.swe.repo.tree import own_folder
 from textagent_gym.envs.swe.sandboxes.base import TESTBED, Limits, Protection, SandboxError, SandboxResult
 from textagent_gym.envs.swe.sandboxes.host import host_paths
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import DiskUsage, hand_over, measure, take_back
@@ -72,7 +72,6 @@ class BubblewrapSandbox:
         if self._as_root and self._setpriv is None:
             raise SandboxError("bubblewrap as root needs the program setpriv: install util-linux")
         self._filter = seccomp.program()
-        self._fixed = (*_namespaces(self._as_root), *_view(self._as_root))
 
     @functools.cached_property
     def protection(self) -> Protection:
@@ -85,7 +84,7 @@ class BubblewrapSandbox:
             gaps.append("Files without a name that are on their way through a socket are not counted.")
         if not self._as_root:
             gaps.append("A command made for it can outlive this process, should this process be killed meanwhile.")
-        if _empty_layer(os.geteuid()) is None:
+        if _empty_layer(os.geteuid(), own_folder()) is None:
             gaps.append("Commands in two sandboxes see each other's locks on programs of the host.")
         if self._filter is None:
             gaps.append("No system call is refused: there is no filter for this processor.")
@@ -165,7 +164,7 @@ class BubblewrapSandbox:
                 return str(descriptors[-1])
 
             passwd = f"root:x:0:0::/:/bin/false\nagent:x:{user}:{user}::/tmp:/bin/bash\n"
-            options = [*self._fixed]
+            options = [*_namespaces(self._as_root), *_view(self._as_root, own_folder())]
             for path, text in (
                 ("/etc/passwd", passwd.encode()),
                 ("/etc/group", f"root:x:0:\nagent:x:{user}:\n".encode()),
@@ -176,7 +175,7 @@ class BubblewrapSandbox:
             options += _writable_places(worktree, limits, self._as_root)
             options += _folders_above(mounts)
             for inside, outside in mounts.items():
-                options += _readable(str(outside), inside, os.geteuid())
+                options += _readable(str(outside), inside)
             options += ["--clearenv"] if self._as_root else ["--remount-ro", "/", "--clearenv"]
             for name, value in {**environment, **_variables()}.items():
                 options += ["--setenv", name, value]
@@ -277,7 +276,7 @@ def _namespaces(as_root: bool) -> list[str]:
 
 
 @functools.cache
-def _view(as_root: bool) -> tuple[str, ...]:
+def _view(as_root: bool, own: Path) -> tuple[str, ...]:
     """Return the options for readable files: system programs and libraries, Python, and a few files of /etc."""
     options: list[str] = []
     for name in ("/bin", "/lib", "/lib32", "/lib64"):
@@ -288,7 +287,7 @@ def _view(as_root: bool) -> tuple[str, ...]:
     folders = host_paths.visible_folders()
     options += _folders_above([*folders, "/etc/alternatives/awk", f"{host_paths.PROGRAMS}/python"])
     for folder in folders:
-        options += _links(folder) or _readable(folder, folder, os.geteuid())
+        options += _links(folder) or _readable(folder, folder)
     for folder in host_paths.hidden_folders():
         options += ["--perms", "0755", "--size", "4096", "--tmpfs", folder]
         if not as_root:  # then it would belong to the command: memory without a limit on the number of files
@@ -301,23 +300,23 @@ def _view(as_root: bool) -> tuple[str, ...]:
     return tuple(options)
 
 
-def _readable(outside: str, inside: str, user: int) -> list[str]:
+def _readable(outside: str, inside: str) -> list[str]:
     """Return the options that show a file or folder of the host, where possible through a layer of this command's alone.
 
     Locks on files, and watches of them, are then seen by nobody else.
     """
-    empty = _empty_layer(user)
+    empty = _empty_layer(os.geteuid(), own_folder())
     if empty is None or not os.path.isdir(outside):
         return ["--ro-bind", outside, inside]
     return ["--overlay-src", empty, "--overlay-src", outside, "--ro-overlay", inside]
 
 
 @functools.cache
-def _empty_layer(user: int) -> str | None:
+def _empty_layer(user: int, own: Path) -> str | None:
     """Return an empty folder, as a layer above those of the host; None where this user cannot put layers together."""
-    folder = cache_folder() / "swe" / "empty"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = own / "empty"
+        folder.mkdir(exist_ok=True)
         command = [find_bwrap(), "--ro-bind", "/", "/", "--overlay-src", str(folder), "--overlay-src", "/usr/bin"]
         command += ["--ro-overlay", "/usr/bin", "/usr/bin/env", "true"]
         ran = subprocess.run(command, capture_output=True, check=False)

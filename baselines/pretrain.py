@@ -44,7 +44,7 @@ from baselines.models.policy import Policy
 from baselines.rl.batch import collate
 from baselines.rl.logprobs import can_pack, score_actions
 from baselines.rl.optimizer import make_optimiser, schedule_factor
-from baselines.rl.supervised import supervised_step
+from baselines.rl.supervised import batch_rows, supervised_step
 from baselines.rl.update import score_in_chunks
 from baselines.runs.command import run_command
 from baselines.runs.distributed import Ranks
@@ -175,7 +175,10 @@ def train(config: Config) -> TrainResult:
     best = Best(config.run.out / "best", [record["eval/loss"] for record in run.records if "eval/loss" in record])
     with LiveLine("pretraining", num_steps, run.first_step, config.run.progress) as line:
         for step in range(run.first_step, num_steps):
-            batch = [training[row] for row in batch_rows(len(training), step, config)]
+            rows = batch_rows(
+                len(training), len(training) // config.batch_size, step, config.batch_size, config.run.seed
+            )
+            batch = [training[row] for row in rows]
             factor = schedule_factor(step, num_steps, config.optimiser)
             record: Record = {"step": step + 1, "epoch": (step + 1) * config.batch_size / len(training)}
             record |= supervised_step(
@@ -338,15 +341,6 @@ def encode(policy: Policy, played: Sequence[PlayedEpisode], config: Config) -> t
         if episode.num_tokens <= config.max_context_tokens:
             (validation if number % every == 0 else training).append(episode)
     return training, validation
-
-
-def batch_rows(num_episodes: int, step: int, config: Config) -> list[int]:
-    """Return the episodes of optimiser step `step`; every epoch has a new order."""
-    steps_per_epoch = num_episodes // config.batch_size
-    epoch, position = divmod(step, steps_per_epoch)
-    order = np.random.default_rng([config.run.seed, epoch]).permutation(num_episodes)
-    rows: list[int] = order[position * config.batch_size : (position + 1) * config.batch_size].tolist()
-    return rows
 
 
 def validation_loss(policy: Policy, episodes: Sequence[Episode], config: Config) -> float:

@@ -24,13 +24,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from baselines.config.settings import JsonObject, OptimiserSettings, RolloutSettings, RunSettings, check_at_least
 from baselines.errors import ConfigError
 from baselines.models.policy import check_model_exists
 from baselines.rl.optimizer import make_optimiser, schedule_factor
-from baselines.rl.supervised import supervised_step
+from baselines.rl.supervised import batch_rows, supervised_step
 from baselines.runs.command import run_command
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import LiveLine, Record
@@ -115,7 +113,8 @@ def train(config: Config) -> TrainResult:
     num_steps = steps_per_epoch * config.num_epochs
     with LiveLine("SFT", num_steps, run.first_step, config.run.progress and ranks.is_first) as line:
         for step in range(run.first_step, num_steps):
-            batch = [episodes[row] for row in batch_rows(len(episodes), step, config)]
+            rows = batch_rows(len(episodes), steps_per_epoch, step, config.batch_size, config.run.seed)
+            batch = [episodes[row] for row in rows]
             factor = schedule_factor(step, num_steps, config.optimiser)
             record: Record = {"step": step + 1, "epoch": (step + 1) / steps_per_epoch, "demonstrations": len(episodes)}
             record |= supervised_step(policy, optimiser, batch, config.optimiser, factor, ranks)
@@ -147,15 +146,6 @@ def load_demonstrations(config: Config) -> list[Demonstration]:
     demonstrations = collect_demonstrations(env, range(config.num_demos))
     env.close()
     return demonstrations
-
-
-def batch_rows(num_episodes: int, step: int, config: Config) -> list[int]:
-    """Return the demonstrations of optimiser step `step`; every epoch has its own order."""
-    steps_per_epoch = -(-num_episodes // config.batch_size)
-    epoch, position = divmod(step, steps_per_epoch)
-    order = np.random.default_rng([config.run.seed, epoch]).permutation(num_episodes)
-    rows: list[int] = order[position * config.batch_size : (position + 1) * config.batch_size].tolist()
-    return rows
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from baselines.config.settings import OptimiserSettings
@@ -17,6 +18,14 @@ from baselines.rl.update import empty_row, micro_batches
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import Record
 from baselines.sampling.episode import Episode
+
+
+def batch_rows(num_episodes: int, steps_per_epoch: int, step: int, batch_size: int, seed: int) -> list[int]:
+    """Return the episodes of optimiser step `step` (from 0); every epoch has its own order, a function of `seed`."""
+    epoch, position = divmod(step, steps_per_epoch)
+    order = np.random.default_rng([seed, epoch]).permutation(num_episodes)
+    rows: list[int] = order[position * batch_size : (position + 1) * batch_size].tolist()
+    return rows
 
 
 def supervised_step(

@@ -363,7 +363,7 @@ def test_sampling_that_differs_from_training_would_show(cloned: TrainResult, tmp
 
 def test_passes_end_early_by_kl(cloned: TrainResult, tmp_path: Path) -> None:
     update = UpdateSettings(update_epochs=4, num_minibatches=2, target_kl=1e-6)
-    config = rl_config("rloo", tmp_path, cloned.model_folder, num_iterations=1, update=update)
+    config = rl_config("rloo", tmp_path, cloned.model_folder, num_iterations=1, update=update, **small("rloo"))
     (record,) = rloo.train(replace(config, run=replace(config.run, eval_episodes=0))).records
     assert 1 <= record["train/optimiser_steps"] < 8
 

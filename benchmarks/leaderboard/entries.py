@@ -63,6 +63,7 @@ class Entry:
         sessions: software and machine, one for each time that the run was started.
         unplayed: attempts at an episode that came to nothing.
         repairs: solved repairs of software, by episode.
+        digest: of its files, see `entry_digest`; empty for a run that is no entry.
     """
 
     folder: Path
@@ -71,6 +72,7 @@ class Entry:
     sessions: list[dict[str, Any]]
     unplayed: list[dict[str, Any]]
     repairs: dict[EpisodeKey, Repair] = field(default_factory=dict)
+    digest: str = ""
 
     @property
     def slug(self) -> str:
@@ -121,7 +123,7 @@ def load_entries(
         if memory is not None and repairs is None and not missing:
             remember(memory, folder, found.repairs)
         table = make_table(found.config, found.played)
-        entry = Entry(folder, found.config, table, found.sessions, found.unplayed, found.repairs)
+        entry = Entry(folder, found.config, table, found.sessions, found.unplayed, found.repairs, digest)
         for other in entries:
             if other.is_called_as(entry):
                 raise EntryError(f"expected a name that is not taken in its table, got {entry.config.name!r} twice")

@@ -153,6 +153,8 @@ def board_markdown(board: Board) -> str:
         "\n### Success in each cell\n",
         *_cells(board),
     ]
+    if board.citation:
+        lines[1] += f"To cite this table as it stands: `{board.citation}`.\n"
     if len(board.ranked) > 1:
         lines += ["\n### Neighbours in the ranking\n", *_neighbours(board)]
     return "\n".join(lines) + "\n"

@@ -1,6 +1,7 @@
 """The site: static pages that open from a folder, without a server and without a network.
 
     index.html                              suites and tracks: tables, plots, comparisons
+    suites/SUITE.html                       what a suite is: its cells and tasks, and how it is played
     entries/SUITE/TRACK/NAME.html           one entry: settings, scores, episodes
     episodes/SUITE/TRACK/NAME/run-1.html    its episodes, turn by turn (`baselines.runs.transcripts`)
     repairs/SUITE/TRACK/NAME.html           diffs of its solved repairs of software
@@ -36,6 +37,7 @@ from benchmarks.leaderboard.scores import Estimate
 from benchmarks.leaderboard.standings import LIMITS, READING, THRESHOLDS, Board, Comparison, Scores, Standing
 from benchmarks.runs.records import EpisodeKey, EpisodeRecord
 from benchmarks.runs.verify import Replayer, Step
+from benchmarks.suites.suite import TRACKS, Suite
 
 MAX_PAGE = 5 * 2**20
 """Characters of transcripts on one page."""
@@ -73,14 +75,38 @@ def write_site(site: Path, boards: Sequence[Board], cache: Path | None) -> None:
     Raises:
         BaselinesError: an entry does not replay.
     """
-    written = {site / "index.html"}
+    written = {site / "index.html", *(write_suite(site, board.suite) for board in boards)}
     write_whole(site / "index.html", fill("index", index_data(boards)))
     for board in boards:
         for standing in board.standings:
             written |= write_entry(site, board, standing, cache)
-    kept = ("entries/*/*/*.html", "episodes/*/*/*/*.html", "repairs/*/*/*.html")
+    kept = ("entries/*/*/*.html", "episodes/*/*/*/*.html", "repairs/*/*/*.html", "suites/*.html")
     for old in {path for pattern in kept for path in site.glob(pattern)} - written:
         old.unlink()
+
+
+def write_suite(site: Path, suite: Suite) -> Path:
+    """Write the page that explains a suite, and return it."""
+    page = site / "suites" / f"{suite.name}.html"
+    write_whole(page, fill("suite", suite_data(suite)))
+    return page
+
+
+def suite_data(suite: Suite) -> dict[str, Any]:
+    """Return the data of a suite's page: its cells, and of each task what its file holds."""
+    cells = [
+        {
+            "name": cell.name,
+            "env_id": cell.env_id,
+            "options": _facts(cell.options),
+            "by_name": cell.by_name,
+            "lists": cell.lists,
+            "tasks": [[task.task_id, str(task.seed), task.reference_steps, task.max_steps] for task in cell.tasks],
+        }
+        for cell in suite.cells
+    ]
+    about = {"name": suite.name, "description": suite.description, "digest": suite.digest, "cells": cells}
+    return {"suite": about, "tracks": [asdict(track) for track in TRACKS.values()]}
 
 
 def write_entry(site: Path, board: Board, standing: Standing, cache: Path | None) -> set[Path]:
@@ -259,6 +285,8 @@ def _about(board: Board) -> dict[str, Any]:
         "suite": {"name": suite.name, "description": suite.description, "digest": suite.digest, "cells": cells},
         "track": asdict(board.track),
         "k": board.num_runs,
+        "citation": board.citation,
+        "suite_page": f"suites/{suite.name}.html",
     }
 
 
@@ -298,6 +326,7 @@ def _scores(scores: Scores) -> dict[str, Any]:
             {name: number(getattr(cell, name)) for name in ("success", "returns", "spl")} for cell in scores.cells
         ],
         "knobs": [{**asdict(point), "success": number(point.success)} for point in scores.knobs],
+        "groups": [{**asdict(group), "success": number(group.success)} for group in scores.groups],
     }
 
 

@@ -6,6 +6,7 @@ at the ends, without a rank, and set the scale of the normalised score. Entries 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,7 +36,7 @@ from benchmarks.leaderboard.scores import (
     spl,
 )
 from benchmarks.leaderboard.table import Table
-from benchmarks.suites.suite import DIGESTS, TRACKS, Suite, Track
+from benchmarks.suites.suite import DIGESTS, TRACKS, Suite, Track, sha256
 
 Floats: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]
@@ -207,6 +208,15 @@ class Board:
     def num_runs(self) -> int:
         """The smallest number of runs, k of pass^k."""
         return min(standing.entry.config.num_runs for standing in self.standings)
+
+    @property
+    def citation(self) -> str:
+        """Name of the table as it stands, with a digest of the suite and of every entry; empty where runs are no entries."""
+        entries = [standing.entry for standing in self.standings]
+        if not all(entry.digest for entry in entries):
+            return ""
+        content = [self.suite.digest, self.track.name, sorted([entry.slug, entry.digest] for entry in entries)]
+        return f"{self.suite.name}/{self.track.name}@{sha256(json.dumps(content))[:16]}"
 
     @property
     def ranked(self) -> list[Standing]:

@@ -17,7 +17,7 @@ from benchmarks.agents.agents import IMPORTED
 from benchmarks.leaderboard import entries, show
 from benchmarks.leaderboard.entries import load_entries
 from benchmarks.leaderboard.leaderboard import markdown
-from benchmarks.leaderboard.pages import shown_transcripts
+from benchmarks.leaderboard.pages import index_data, shown_transcripts
 from benchmarks.leaderboard.standings import make_boards
 from benchmarks.leaderboard.submit import submit
 from benchmarks.runs import imported, records, run
@@ -264,7 +264,13 @@ def test_an_entry_holds_no_text_and_is_verified(random_run: Path, tmp_path: Path
         one["turns"][0]["observation"] for one in trajectories(random_run)
     ]
     assert [one["final_observation"] for one in shown] == [one["final_observation"] for one in trajectories(random_run)]
-    assert "Success by task type" in markdown(make_boards([entry]))
+    boards = make_boards([entry])
+    assert "Success by task type" in markdown(boards)
+    (shown_entry,) = index_data(boards)["boards"][0]["entries"]
+    assert [(group["kind"], group["name"], group["num_tasks"]) for group in shown_entry["groups"]] == [
+        ("split", "valid_seen", 6),
+        *(("task type", kind, 2) for kind in sorted(ROOMS)),
+    ]
 
 
 @pytest.mark.parametrize("key", ["observation", "final_observation"])

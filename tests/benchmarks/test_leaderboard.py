@@ -386,7 +386,8 @@ def test_the_same_entries_give_the_same_bytes_and_are_replayed_once(
         "tiny-v0/open/expert"
     ]
     episodes = [f"episodes/{place}/run-{number}.html" for place in places for number in (1, 2)]
-    assert sorted(content(built.site)) == [*(f"entries/{place}.html" for place in places), *episodes, "index.html"]
+    entry_pages = [f"entries/{place}.html" for place in places]
+    assert sorted(content(built.site)) == [*entry_pages, *episodes, "index.html", "suites/tiny-v0.html"]
 
 
 def test_without_a_replay_transcripts_are_as_they_were_handed_in(built: leaderboard.Config) -> None:
@@ -491,6 +492,36 @@ def test_ticked_entries_are_plotted(page: Chromium) -> None:
     assert (page.read(series), page.read(columns)) == ([3, 3], 2 + 3)
 
 
+def test_costs_are_plotted_against_success(page: Chromium) -> None:
+    labels = "[...document.querySelectorAll('#costs .plot')].map(plot => plot.getAttribute('aria-label'))"
+    against = "Success of the ticked entries against"
+    assert page.read(labels) == [f"{against} cost per solved task", f"{against} tokens per solved task"]
+    titles = page.read("[...document.querySelectorAll('#costs .plot title')].map(node => node.textContent)")
+    assert len(titles) == 4 and sum(title.startswith(f"{ATTACK}: success ") for title in titles) == 2
+    assert page.read("document.querySelectorAll('#groups section').length") == 0  # of this suite
+
+
+def test_a_suite_has_a_page(page: Chromium) -> None:
+    page.click("#about a")
+    page.wait_for_load()
+    assert page.read("document.querySelector('h1').textContent") == "tiny-v0"
+    assert page.read("document.querySelectorAll('#tasks tbody tr').length") == 6
+    assert "--suite tiny-v0" in page.read("document.querySelector('#play').textContent")
+    page.click("#back")
+    page.wait_for_load()
+    assert page.read("document.title") == "Leaderboards"
+
+
+def test_a_table_is_cited_by_what_stands_in_it(built: leaderboard.Config, tmp_path: Path) -> None:
+    entries = load_entries(built.results)
+    listed, opened = make_boards(entries)[::-1], make_boards(entries[::-1])[::-1]
+    assert [board.citation for board in listed] == [board.citation for board in opened]
+    assert re.fullmatch(r"tiny-v0/listed@[0-9a-f]{16}", listed[0].citation)
+    assert f"To cite this table as it stands: `{listed[0].citation}`." in built.docs.read_text()
+    fewer = make_boards(entries[1:])[::-1]
+    assert fewer[0].citation != listed[0].citation or fewer[1].citation != listed[1].citation
+
+
 def test_a_link_leads_to_the_entry_and_on_to_a_turn(page: Chromium, built: leaderboard.Config) -> None:
     page.click("#entries a[href$='attacker.html']")
     page.wait_for_load()
@@ -531,7 +562,12 @@ def test_an_address_names_a_turn(page: Chromium, built: leaderboard.Config) -> N
 def test_pages_fit_a_phone(page: Chromium, built: leaderboard.Config, scheme: str) -> None:
     page.resize(360, 740)
     page.colours(scheme)
-    for path in ("index", "entries/tiny-v0/listed/attacker", "episodes/tiny-v0/listed/attacker/run-1"):
+    for path in (
+        "index",
+        "suites/tiny-v0",
+        "entries/tiny-v0/listed/attacker",
+        "episodes/tiny-v0/listed/attacker/run-1",
+    ):
         for place in ("", "#episode=1&turn=2"):
             page.open((built.site / f"{path}.html").as_uri() + place)
             assert page.read("document.documentElement.scrollWidth") <= 360, path

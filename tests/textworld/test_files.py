@@ -40,6 +40,47 @@ def test_a_game_file_is_played_natively_and_measured(game_file: Path) -> None:
         env.reset(options={"task_id": "another"})
 
 
+def test_a_folder_and_a_list_are_many_tasks(game_file: Path) -> None:
+    other = make_task(TaskSpec(num_rooms=3, num_objects=4, solution_length=4, seed=2))
+    second = game_file.with_name("another.json")
+    second.write_text(json.dumps(other.game.serialize()))
+    shutil.copy(compiled(TASK), game_file.with_suffix(".z8"))  # the same game in another form
+    (game_file.parent / "notes.txt").write_text("not a game")
+    by_folder = gym.make("TextWorld-Custom-v0", game=str(game_file.parent))
+    by_list = gym.make("TextWorld-Custom-v0", game=[str(second), str(game_file)])
+    names = by_folder.unwrapped.task_ids  # type: ignore[attr-defined]
+    assert names == by_list.unwrapped.task_ids and len(names) == 2  # type: ignore[attr-defined]
+    assert {by_folder.reset(seed=seed)[1]["task_id"] for seed in range(20)} == set(names)
+    for name in names:
+        assert by_folder.reset(options={"task_id": name})[0] == by_list.reset(options={"task_id": name})[0]
+    with pytest.raises(ValueError, match=r"expected one of the 2 task_ids, such as 'file-another\..*', got 'third'"):
+        by_folder.reset(options={"task_id": "third"})
+    with pytest.raises(
+        ValueError, match=r"expected each game once, got one in .*my game.json and again in .*my game.z8"
+    ):
+        gym.make("TextWorld-Custom-v0", game=[str(game_file), str(game_file.with_suffix(".z8"))])
+    with pytest.raises(FileNotFoundError, match="expected at least one game file"):
+        gym.make("TextWorld-Custom-v0", game=[])
+    (game_file.parent / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"expected game files .* in the folder .*empty, found none"):
+        gym.make("TextWorld-Custom-v0", game=str(game_file.parent / "empty"))
+
+
+def test_a_game_that_the_native_engine_does_not_model_leaves_the_others_to_it(game_file: Path) -> None:
+    content = json.loads(game_file.read_text())
+    room = next(info for key, info in content["infos"] if key.startswith("r_"))
+    room["desc"] += "[if the player is in r_0] You are here.[end if]"
+    strange = game_file.with_name("strange.json")
+    strange.write_text(json.dumps(content))
+    env = gym.make("TextWorld-Custom-v0", game=[str(game_file), str(strange)])
+    plain, other = env.unwrapped.task_ids  # type: ignore[attr-defined]
+    backends = [
+        env.reset(options={"task_id": name})[1]["task_card"]["backend"] for name in (plain, other, other, plain)
+    ]
+    assert backends == ["native", "inform7", "inform7", "native"]
+    env.close()
+
+
 def test_the_contract_holds_for_files(game_file: Path) -> None:
     check_text_env("TextWorld-Custom-v0", seeds=(0,), game=str(game_file))
 

@@ -20,7 +20,8 @@ function openBoard(wanted) {
   $("track").value = board.track.name;
   const { suite, track } = board;
   $("about").replaceChildren(`${suite.description} ${plural(suite.cells.length, "cell")}, ${plural(suite.cells.reduce((sum, cell) => sum + cell.tasks, 0), "task")}; `,
-    `the track grants ${granted(track)}. Digest `, make("span", { class: "mono" }, suite.digest.slice(0, 12)), ".");
+    `the track grants ${granted(track)}. Digest `, make("span", { class: "mono" }, suite.digest.slice(0, 12)), ". ",
+    make("a", { href: board.suite_page }, "About this suite"), ". To cite this table as it stands: ", make("span", { class: "mono" }, board.citation), ".");
   $("kind").replaceChildren(make("option", { value: "" }, "all"), ...options(board.entries.filter(entry => !entry.is_reference).map(entry => entry.kind)));
   if (!chosen.has(board)) chosen.set(board, startingChoice(board.entries));
   drawRanking();
@@ -100,7 +101,40 @@ function drawChosen() {
   const panels = Map.groupBy(board.entries[0].knobs, point => `${point.domain}, ${point.knob.replaceAll("_", " ")}`);
   $("knobs").hidden = !panels.size;
   $("plots").replaceChildren(make("div", { class: "panels" }, [...panels].map(([title, points]) => panel(title, points, series))));
+  drawCosts(series);
+  drawGroups(entries);
   drawCells(entries);
+}
+
+// Success against what a solved task cost, one point for each ticked entry that counted it; the axis is logarithmic.
+function drawCosts(series) {
+  const kinds = [["cost", "cost per solved task", money], ["tokens", "tokens per solved task", amount]];
+  const figures = kinds.flatMap(([key, title, format]) => {
+    const counted = series.filter(one => one.entry[key]?.[0] > 0);
+    if (!counted.length) return [];
+    const values = counted.map(one => one.entry[key][0]), exponent = value => Math.log10(value);
+    const first = Math.floor(exponent(Math.min(...values))), last = Math.max(first + 1, Math.ceil(exponent(Math.max(...values))));
+    const ticks = Array.from({ length: last - first + 1 }, (_, index) => Number(`1e${first + index}`));
+    const points = counted.map(one => ({ ...one, points: [[one.entry[key][0], one.entry.success,
+      `${one.name}: success ${words(one.entry.success, unit)}, ${title} ${words(one.entry[key], format)}`]] }));
+    return [make("figure", { class: "card panel" }, make("figcaption", {}, `Success against ${title}`),
+      plot({ label: `Success of the ticked entries against ${title}`, xTicks: ticks, xTitle: title, series: points }))];
+  });
+  $("costs").hidden = !figures.length;
+  $("costs").replaceChildren(...figures);
+}
+
+function drawGroups(entries) {
+  const kinds = Map.groupBy(board.entries[0].groups, group => group.kind);
+  $("groups").replaceChildren(...[...kinds].map(([kind, groups]) => {
+    const of = (entry, group) => entry.groups.find(other => other.kind === kind && other.name === group.name).success;
+    return make("section", {}, make("h2", {}, `Success by ${kind}`), sortable({ label: `Success by ${kind}`, rows: groups, by: null, columns: [
+      { title: kind, head: true, value: group => group.name, draw: group => [make("span", { class: "mono" }, group.name)] },
+      { title: "Tasks", down: true, value: group => group.num_tasks, draw: group => [String(group.num_tasks)] },
+      ...entries.map(entry => ({ title: make("bdi", {}, entry.name), wrapped: true, kind: "number", down: true, value: group => of(entry, group)[0],
+        draw: group => score(of(entry, group), unit, [0, 1]) })),
+    ] }).node);
+  }));
 }
 
 function panel(title, points, series) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -11,7 +12,7 @@ from typing_extensions import Unpack
 from textagent_gym.contract import Engine, EpisodeOptions, Split, StepResult, TaskCard
 from textagent_gym.core import TextAgentEnv
 from textagent_gym.envs.textworld.engine import NativeEngine
-from textagent_gym.envs.textworld.generation.files import file_task
+from textagent_gym.envs.textworld.generation.files import file_tasks
 from textagent_gym.envs.textworld.reference import Inform7Engine
 from textagent_gym.envs.textworld.tasks import (
     MAX_OBJECTS,
@@ -86,8 +87,8 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
             default), "goal" (the last of each quest), or "none".
         challenge: "custom"; "simple" for tw-simple, whose world is fixed: the four knobs then raise; or "file" for `game`.
         rewards: Reward setting of tw-simple: "sparse", "balanced" or "dense".
-        game: Path of a game file made by `tw-make`, the only task then; the size knobs then raise, and the task card says
-            what the game has.
+        game: Path of a game file made by `tw-make`, or of a folder of them, or a list of such paths: the only tasks then.
+            The size knobs then raise, and the task card says what a game has.
         backend: Engine that plays the games: "native", or "inform7", the textworld package itself, which is the reference
             and plays the rare game file that the native engine does not model.
         **options: The options of every environment, see `textagent_gym.core.TextAgentEnv`.
@@ -138,7 +139,7 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
         instructions: Instructions = "steps",
         challenge: Challenge | Literal["file"] = "custom",
         rewards: SimpleRewards | None = None,
-        game: str | None = None,
+        game: str | Sequence[str] | None = None,
         backend: Backend = "native",
         **options: Unpack[EpisodeOptions],
     ) -> None:
@@ -152,13 +153,13 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
             "solution_length": solution_length,
         }
         self._task_spec: TaskSpec | None = None
-        self._file_task: TextWorldTask | None = None
+        self._file_tasks: dict[str, TextWorldTask] | None = None
         requested: dict[str, float] = {}
         if challenge == "file" or game is not None:
             if game is None:
                 raise ValueError("expected game=PATH, the path of a game file made by tw-make, got none")
             _refuse(f"game={game!r}", {**sizes, "rewards": rewards})
-            self._file_task = file_task(game)
+            self._file_tasks = file_tasks(game)
             density = 0.0 if reward_density is None else reward_density
         elif challenge == "simple":
             _refuse("challenge='simple', whose world is fixed", {**sizes, "reward_density": reward_density})
@@ -199,7 +200,7 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
         super().__init__(requested=requested, splits=splits, reward_density=density, **options)
         self._literature_seed: int | None = None
         self._backend: Backend = backend
-        self._why = ""
+        self._why, self._unmodelled = "", ""
         self._engine: Engine[TextWorldTask] = NativeEngine() if backend == "native" else Inform7Engine()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
@@ -222,8 +223,8 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
 
     @property
     def task_ids(self) -> tuple[str, ...] | None:
-        """The one task of a game file; None for games that are drawn without end."""
-        return None if self._file_task is None else (self._file_task.task_id,)
+        """The tasks of game files; None for games that are drawn without end."""
+        return None if self._file_tasks is None else tuple(self._file_tasks)
 
     def task_spec_of(self, seed: int) -> TaskSpec:
         """Return the specification of the game that `reset(seed=seed)` plays.
@@ -251,8 +252,9 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
         return draw_map(task.ground.facts(self._engine.state), names)
 
     def _new_task(self) -> TextWorldTask:
-        if self._file_task is not None:
-            return self._file_task
+        if self._file_tasks is not None:
+            tasks = tuple(self._file_tasks.values())
+            return tasks[0] if len(tasks) == 1 else tasks[self.np_random.integers(len(tasks))]
         assert self._task_spec is not None
         if self._literature_seed is not None:
             return make_task(self._task_spec.drawn_with(split=self.split, seed=self._literature_seed))
@@ -262,11 +264,15 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
         return spec.drawn_with(split=self.split, seed=int(generator.integers(2**31)))
 
     def _find_task(self, task_id: str) -> TextWorldTask:
-        if self._file_task is None:
+        if self._file_tasks is None:
             return find_task(task_id)
-        if task_id != self._file_task.task_id:
-            raise ValueError(f"expected the task {self._file_task.task_id!r}, the only one, got {task_id!r:.120}")
-        return self._file_task
+        if task_id not in self._file_tasks:
+            first, count = next(iter(self._file_tasks)), len(self._file_tasks)
+            which = (
+                f"the task {first!r}, the only one" if count == 1 else f"one of the {count} task_ids, such as {first!r}"
+            )
+            raise ValueError(f"expected {which}, got {task_id!r:.120}")
+        return self._file_tasks[task_id]
 
     def _begin(self, task: TextWorldTask) -> StepResult:
         self._load(task)
@@ -295,11 +301,14 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
         return "Nothing was done: expected letters, digits and punctuation of the English keyboard, got others."
 
     def _load(self, task: TextWorldTask) -> None:
+        if self._why and task.task_id != self._unmodelled:  # another game of the list may be one that is modelled
+            self._engine.close()
+            self._backend, self._engine, self._why = "native", NativeEngine(), ""
         try:
             self._engine.load(task)
         except UnknownGameError as error:
             self._backend, self._engine = "inform7", Inform7Engine()
-            self._why = f"the native engine does not model {error}"
+            self._why, self._unmodelled = f"the native engine does not model {error}", task.task_id
             self._engine.load(task)
 
     def _card(self) -> TaskCard:

@@ -3,11 +3,46 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from textagent_gym.envs.packages import import_textworld, undisturbed
 from textagent_gym.envs.textworld.tasks import split_of, task_of
 from textagent_gym.envs.textworld.types import TextWorldTask
+
+SUFFIXES = (".json", ".z8")
+"""Endings of game files."""
+
+
+def file_tasks(game: str | Sequence[str]) -> dict[str, TextWorldTask]:
+    """Return the tasks of game files by their names, in the order of the files.
+
+    Args:
+        game: Path of a game file, or of a folder, whose game files are all played, sorted; or a list of such paths.
+
+    Raises:
+        FileNotFoundError: A path does not exist, or a folder holds no game file.
+        ValueError: As of `file_task`; or two files hold one game.
+    """
+    tasks: dict[str, TextWorldTask] = {}
+    for name in [game] if isinstance(game, str) else game:
+        for path in _game_files(Path(name)) if Path(name).is_dir() else [name]:
+            task = file_task(str(path))
+            if task.task_id in tasks:
+                other = tasks[task.task_id].game_file
+                raise ValueError(f"expected each game once, got one in {other} and again in {path}")
+            tasks[task.task_id] = task
+    if not tasks:
+        raise FileNotFoundError(f"expected at least one game file, got {game!r}")
+    return tasks
+
+
+def _game_files(folder: Path) -> list[Path]:
+    """Return one file of each game in a folder: the description, or a story without one, which is then refused by name."""
+    found = {path.with_suffix(""): path for path in sorted(folder.iterdir(), reverse=True) if path.suffix in SUFFIXES}
+    if not found:
+        raise FileNotFoundError(f"expected game files (.json, .z8) in the folder {folder}, found none")
+    return sorted(found.values())
 
 
 def file_task(name: str) -> TextWorldTask:
@@ -21,7 +56,7 @@ def file_task(name: str) -> TextWorldTask:
         ValueError: The file is cut short, is no game of textworld, or cannot be won.
     """
     path = Path(name)
-    if path.suffix not in (".json", ".z8"):
+    if path.suffix not in SUFFIXES:
         raise ValueError(f"expected a game file that ends in .json or .z8, got {name}")
     if not path.is_file():
         raise FileNotFoundError(f"expected a game file, got {name}, which does not exist")

@@ -495,6 +495,9 @@ def test_ticked_entries_are_plotted(page: Chromium) -> None:
 def test_costs_are_plotted_against_success(page: Chromium) -> None:
     labels = "[...document.querySelectorAll('#costs .plot')].map(plot => plot.getAttribute('aria-label'))"
     against = "Success of the ticked entries against"
+    assert page.read(labels) == []  # nobody has solved a task
+    costs = "{ entry.cost = [0.1 * (index + 1), 0.05, 0.9]; entry.tokens = [1000, 900, null]; }"
+    page.read(f"board.entries.filter(one => !one.is_reference).forEach((entry, index) => {costs}); drawChosen()")
     assert page.read(labels) == [f"{against} cost per solved task", f"{against} tokens per solved task"]
     titles = page.read("[...document.querySelectorAll('#costs .plot title')].map(node => node.textContent)")
     assert len(titles) == 4 and sum(title.startswith(f"{ATTACK}: success ") for title in titles) == 2

@@ -6,6 +6,9 @@ and commands by the native engine, which is many times faster. Its random choice
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +19,7 @@ from baselines.errors import ConfigError
 from baselines.sampling.environments import TextEnv
 from textagent_gym.envs.alfworld.engine import NativeEngine
 from textagent_gym.envs.alfworld.env import ALFWorldEnv
-from textagent_gym.envs.packages import import_alfworld
+from textagent_gym.envs.packages import import_alfworld, undisturbed
 
 MAX_STEPS = 200
 """Steps after which it gives up, as in ALFWorld's `AlfredExpert`."""
@@ -68,13 +71,27 @@ class HandCodedExpert:
         commands = list(reply.admissible or ())
         state = {"feedback": reply.text, "admissible_commands": commands, "facts": self._facts()}
         try:
-            command = self._expert.policy.act(state, self._last)
+            with self._drawing():
+                command = self._expert.act(state, 0, False, self._last)
         except (NameError, LookupError):  # its own errors are NameErrors; its heuristics run out of places to look
             command = "look"
-        if command == self._last or (self._last == "look" and command not in commands):
-            command = commands[int(self._rng.integers(len(commands)))]
         self._last = command if command in commands else "look"
         return self._last
+
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Let the package draw from this agent's generator instead of Python's global one."""
+        module = import_module("alfworld.agents.expert.handcoded_expert")
+        with undisturbed():
+            before = module.random
+            module.random = SimpleNamespace(choice=self._choose)  # type: ignore[attr-defined]
+            try:
+                yield
+            finally:
+                module.random = before  # type: ignore[attr-defined]
+
+    def _choose(self, items: Sequence[str]) -> str:
+        return items[int(self._rng.integers(len(items)))]
 
     def _facts(self) -> list[SimpleNamespace]:
         game = self._env.task.game

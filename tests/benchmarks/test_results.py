@@ -31,6 +31,8 @@ def test_a_sample_of_an_entry_plays_again(entry: Path) -> None:
     config, played = found.config, found.played
     assert [episode.key for episode in played] == config.episode_keys()
     check_entry(found, entry)
+    if missing := config.found_suite().missing_games():
+        pytest.skip(missing)
     cells, replayer = config.found_suite().cells, Replayer(config)
     for episode in played[::13]:
         if cells[episode.key[1]].exact_text:

@@ -20,7 +20,7 @@ TASK = make_task(TaskSpec(num_rooms=3, num_objects=4, solution_length=4, seed=1)
 @pytest.fixture
 def game_file(tmp_path: Path) -> Path:
     path = tmp_path / "my game.json"
-    path.write_text(json.dumps(TASK.game.serialize()))
+    path.write_text(json.dumps(TASK.whole_game.serialize()))
     return path
 
 

@@ -84,7 +84,7 @@ def test_measured_is_requested_and_the_search_closed() -> None:
             task = make_task(spec)
             assert tuple(task.measured.values()) == size
             assert task.solution_is_shortest
-            assert tasks.split_of(task.game) == "train"
+            assert tasks.split_of(task.whole_game) == "train"
 
 
 def test_extreme_needs_thirty_steps_and_the_search_proves_it() -> None:
@@ -153,7 +153,7 @@ def test_many_processes_may_make_the_same_game_at_once(empty_cache: Path) -> Non
     with ThreadPoolExecutor(4) as pool:
         names = set(pool.map(run, range(4)))
     assert names == {make_task(EASY).task_id + "\n"}
-    assert sorted(path.suffix for path in empty_cache.rglob("*.*")) == [".gz", ".json", ".z8"]
+    assert sorted(path.suffix for path in empty_cache.rglob("*.*")) == [".gz", ".gz", ".json", ".z8"]
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

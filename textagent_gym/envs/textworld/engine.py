@@ -16,6 +16,7 @@ from textagent_gym.envs.textworld.rules.standard import ACTIONS, act, look, scor
 from textagent_gym.envs.textworld.types import TextWorldTask
 from textagent_gym.envs.textworld.world.descriptions import Template, objective_text
 from textagent_gym.envs.textworld.world.known import check_known
+from textagent_gym.envs.textworld.world.saved_game import SavedGame
 from textagent_gym.envs.textworld.world.state import PLAYER, GameMap, World
 
 _END = " " * 55 + "*** The End ***"
@@ -31,7 +32,8 @@ class CompiledGame:
 
     def __init__(self, task: TextWorldTask) -> None:
         game = task.game
-        check_known(game)
+        if not isinstance(game, SavedGame):  # only games that are known are saved
+            check_known(game)
         self.ground = task.ground
         self.game_map = GameMap(game)
         self.actions = ACTIONS if self.game_map.kitchen is None else COOKING_ACTIONS

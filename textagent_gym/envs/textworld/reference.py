@@ -154,15 +154,16 @@ def compiled(task: TextWorldTask) -> Path:
     known = find(path)
     if known is not None and _is_whole(known.read_bytes()) and known.with_suffix(".json").exists():
         return known
+    game = task.whole_game
     import_textworld()
     from textworld.generator.inform7 import compile_inform7_game, generate_inform7_source
 
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "story.z8"
-        compile_inform7_game(generate_inform7_source(task.game), str(output))
+        compile_inform7_game(generate_inform7_source(game), str(output))
         story = output.read_bytes()
     kept = keep(path, story + hashlib.sha256(story).digest())
-    keep(kept.with_suffix(".json"), json.dumps(task.game.serialize()).encode())
+    keep(kept.with_suffix(".json"), json.dumps(game.serialize()).encode())
     return kept
 
 

@@ -18,6 +18,7 @@ from textagent_gym.envs.packages import import_textworld, undisturbed
 from textagent_gym.envs.textworld.generation.ambiguity import is_playable
 from textagent_gym.envs.textworld.generation.closure import closes_breadth_first
 from textagent_gym.envs.textworld.generation.draft import Draft, draft, give_instructions, make_simple
+from textagent_gym.envs.textworld.generation.saved import save, saved_task
 from textagent_gym.envs.textworld.types import TaskSpec, TextWorldTask
 from textagent_gym.envs.textworld.world.grounding import GroundGame, as_fact
 from textagent_gym.mechanics.planning import Planner
@@ -52,6 +53,9 @@ def make_task(spec: TaskSpec) -> TextWorldTask:
         ValueError: No game has what the specification asks for; the message names what was found instead.
     """
     path = cached_file(spec)
+    saved = saved_task(path)
+    if saved is not None:
+        return saved
     game = _read_cached(path)
     if game is None:
         game = generate(spec)
@@ -65,7 +69,9 @@ def make_task(spec: TaskSpec) -> TextWorldTask:
         "instructions": spec.instructions,
         "generator_seed": game.metadata["generator_seed"],
     }
-    return task_of(game, path, name=spec.name, split=spec.split, details=details, counts_points=simple)
+    task = task_of(game, path, name=spec.name, split=spec.split, details=details, counts_points=simple)
+    save(task, path)
+    return task
 
 
 def cached_file(spec: TaskSpec) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from textagent_gym.contract import Split, Task
 from textagent_gym.envs.textworld.world.grounding import GroundGame
+from textagent_gym.envs.textworld.world.saved_game import SavedGame
 from textagent_gym.mechanics.planning import Planner
 
 if TYPE_CHECKING:
@@ -89,16 +90,21 @@ class TextWorldTask(Task):
     """A TextWorld game, grounded.
 
     Attributes:
-        game: textworld's own description of the game.
+        game: textworld's own description of the game, or what is kept of it for play.
         ground: Its facts, commands and quests as a planning problem.
         planner: Counts the steps that remain from any state.
         counts_points: True if the sub-goals are the points of the quests rather than the steps of the solution.
     """
 
-    game: Game
+    game: Game | SavedGame
     ground: GroundGame
     planner: Planner
     counts_points: bool = False
+
+    @property
+    def whole_game(self) -> Game:
+        """Textworld's own description of the game, read by the textworld package where only a part of it was kept."""
+        return self.game.load() if isinstance(self.game, SavedGame) else self.game
 
     def __hash__(self) -> int:
         return hash(self.task_id)

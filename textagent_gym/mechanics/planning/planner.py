@@ -42,6 +42,8 @@ class Planner:
             return None
         if state & problem.won == problem.won:
             return 0
+        if state == problem.initial and self.reference is not None:
+            return self.reference.length
         answers = self._answers
         state &= self._search.relevant
         if state not in answers:

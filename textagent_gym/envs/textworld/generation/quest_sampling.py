@@ -11,10 +11,14 @@ This module imports textworld: import it from inside functions, after `generate.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from operator import itemgetter
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, combinations, product
+from operator import attrgetter
 from typing import NamedTuple
 
+import numpy as np
 from textworld.generator.chaining import Chain, ChainingOptions, QuestGenerationError, _Chainer, _Node
 from textworld.logic import Action, Placeholder, Proposition, Rule, Signature, State, Variable
 
@@ -56,6 +60,37 @@ class _Candidate(NamedTuple):
     mapping: dict[Placeholder, Variable | None]
 
 
+class _Block:
+    """Candidates of one rule with the same places still to be made, in textworld's order; made when one is asked for.
+
+    Args:
+        rule: Rule.
+        fixed: Places that are filled in every candidate, and those that are still to be made.
+        choices: Other place -> what may stand in it, both sorted; two places never hold the same.
+    """
+
+    def __init__(
+        self, rule: Rule, fixed: dict[Placeholder, Variable | None], choices: dict[Placeholder, list[Variable]]
+    ) -> None:
+        self.rule, self._fixed, self._choices = rule, fixed, choices
+        self._rows: list[tuple[Variable, ...]] | None = None
+
+    def __len__(self) -> int:
+        pools = [set(pool) for pool in self._choices.values()]
+        if all(first.isdisjoint(second) for first, second in combinations(pools, 2)):
+            return math.prod(map(len, pools))
+        return len(self._all_rows())
+
+    def candidate(self, number: int) -> _Candidate:
+        """Return one candidate."""
+        return _Candidate(self.rule, {**self._fixed, **dict(zip(self._choices, self._all_rows()[number], strict=True))})
+
+    def _all_rows(self) -> list[tuple[Variable, ...]]:
+        if self._rows is None:
+            self._rows = [row for row in product(*self._choices.values()) if len(set(row)) == len(row)]
+        return self._rows
+
+
 class _LazyChainer(_Chainer):  # type: ignore[misc]
     def __init__(self, state: State, options: ChainingOptions) -> None:
         super().__init__(state, options)
@@ -69,13 +104,18 @@ class _LazyChainer(_Chainer):  # type: ignore[misc]
 
     def continuations(self, node: _Node) -> Iterator[_Node]:
         """Yield the nodes that may follow `node`, in the order in which textworld would explore them."""
-        candidates = self._candidates(node, self.options.get_rules(node.depth))
-        self.rng.shuffle(candidates)
+        blocks = self._blocks(node.state, self.options.get_rules(node.depth))
+        starts = [0, *accumulate(map(len, blocks))]
+        order = np.arange(starts[-1])
+        self.rng.shuffle(order)
         wanted = self._wanted_names(node)
+        useful = [wanted is None or self._may_add(block.rule, wanted) for block in blocks]
         table = self._table(node.state)
-        for candidate in reversed(candidates):
-            if wanted is not None and not self._may_add(candidate.rule, wanted):
+        for number in reversed(order.tolist()):
+            place = bisect_right(starts, number) - 1
+            if not useful[place]:
                 continue
+            candidate = blocks[place].candidate(number - starts[place])
             action = self.try_instantiate(node.state, candidate)
             if action is None or not self.check_action(node, node.state, action):
                 continue
@@ -83,23 +123,29 @@ class _LazyChainer(_Chainer):  # type: ignore[misc]
             if state is not None:
                 yield _Node(node, node, state, action, [], {action}, node.breadth)
 
-    def _candidates(self, node: _Node, rules: Iterable[Rule]) -> list[_Candidate]:
+    def _blocks(self, state: State, rules: Iterable[Rule]) -> list[_Block]:
         """Return every candidate, sorted by rule, missing places and filled ones, which is textworld's own order."""
-        state = node.state
         here = next(iter(state.facts_with_signature(Signature("at", ["P", "r"]))), None)
-
-        def may_be_new(placeholder: Placeholder) -> bool:
-            count = len(state.variables_of_type(placeholder.type))
-            return bool(self.options.check_new_variable(state, placeholder.type, count))
-
-        found = []
-        for forward in rules:
-            rule = forward.inverse()
+        blocks = []
+        for rule in sorted((forward.inverse() for forward in rules), key=attrgetter("name")):
             fixed = self.get_fixed_mapping(rule, here)
-            for mapping in state.all_assignments(rule, fixed, True, may_be_new):
-                found.append((_order_of(rule, mapping), _Candidate(rule, mapping)))
-        found.sort(key=itemgetter(0))
-        return [candidate for _, candidate in found]
+            places = sorted((place for place in rule.placeholders if place not in fixed), key=_name_and_type)
+            taken = set(fixed.values())
+            pools = {place: sorted(self._known(state, place.type) - taken, key=_name_and_type) for place in places}
+            new = [place for place in places if self._may_be_new(state, place.type)]
+            missing = [subset for size in range(len(new) + 1) for subset in combinations(new, size)]
+            for absent in sorted(missing, key=lambda subset: list(map(_name_and_type, subset))):
+                choices = {place: pools[place] for place in places if place not in absent}
+                block = _Block(rule, {**fixed, **dict.fromkeys(absent)}, choices)
+                if len(block):
+                    blocks.append(block)
+        return blocks
+
+    def _known(self, state: State, kind: str) -> set[Variable]:
+        return set().union(*(state.variables_of_type(name) for name in self._types[kind]))
+
+    def _may_be_new(self, state: State, kind: str) -> bool:
+        return bool(self.options.check_new_variable(state, kind, len(state.variables_of_type(kind))))
 
     def _wanted_names(self, node: _Node) -> set[str] | None:
         """Names of the facts of which an action must add one to be of use to the next that is no walk; None for any.
@@ -185,14 +231,5 @@ class _LazyChainer(_Chainer):  # type: ignore[misc]
         return table
 
 
-def _order_of(rule: Rule, mapping: Mapping[Placeholder, Variable | None]) -> tuple[object, ...]:
-    absent, present = [], []
-    for placeholder, variable in mapping.items():
-        key = (placeholder.name, placeholder.type)
-        if variable is None:
-            absent.append(key)
-        else:
-            present.append((key, (variable.name, variable.type)))
-    absent.sort()
-    present.sort()
-    return rule.name, absent, present
+def _name_and_type(entity: Placeholder | Variable) -> tuple[str, str]:
+    return entity.name, entity.type

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from textagent_gym.mechanics.planning import Goal, Operator, Problem
 
@@ -27,6 +27,20 @@ Binding = dict[str, str]
 """Placeholder -> entity."""
 
 
+class GroundRules(NamedTuple):
+    """The part of a grounded game that takes time to find.
+
+    Attributes:
+        facts: All facts, in the order of their bits.
+        operators: As in `Problem`.
+        acts: As in `GroundGame`.
+    """
+
+    facts: list[Fact]
+    operators: list[Operator]
+    acts: dict[tuple[str, ...], list[Operator]]
+
+
 class GroundGame:
     """A game's facts numbered, its commands grounded, its quests turned into goals.
 
@@ -38,13 +52,19 @@ class GroundGame:
             several apply at a time, as with equal hands, the first is textworld's own choice.
         quest_facts: The facts that quests look at, each with its bit.
         own: The facts about the player: where it is, and what it carries.
+
+    Args:
+        game: textworld's description of the game.
+        rules: What grounding found before; None to ground the rules of the game.
     """
 
-    def __init__(self, game: Game) -> None:
-        self._bits: dict[Fact, int] = {}
-        self.acts: dict[tuple[str, ...], list[Operator]] = {}
+    def __init__(self, game: Game, rules: GroundRules | None = None) -> None:
+        self._bits: dict[Fact, int] = {} if rules is None else {fact: bit for bit, fact in enumerate(rules.facts)}
+        self.acts: dict[tuple[str, ...], list[Operator]] = {} if rules is None else rules.acts
         initial = self._mask(map(as_fact, game.world.facts))
-        operators = sorted(self._operators(game), key=lambda op: (op.name, op.needs))
+        operators = (
+            sorted(self._operators(game), key=lambda op: (op.name, op.needs)) if rules is None else rules.operators
+        )
         conditions = [event.condition for quest in game.quests for event in (*quest.win_events, *quest.fail_events)]
         facts = dict.fromkeys(as_fact(fact) for condition in conditions for fact in condition.preconditions)
         self.quest_facts = tuple((self._mask([fact]), fact) for fact in facts)
@@ -63,6 +83,11 @@ class GroundGame:
             pivot=sum(1 << index for fact, index in self._bits.items() if fact[:2] == ("at", "P")),
         )
         self.own = sum(1 << index for fact, index in self._bits.items() if {"P", "I"} & set(fact[1:]))
+
+    @property
+    def rules(self) -> GroundRules:
+        """The part that takes time to find."""
+        return GroundRules(list(self._bits), list(self.problem.operators), self.acts)
 
     def state(self, facts: Iterable[Proposition], previous: int) -> int:
         """Return the bit mask of the world's `facts`, with the quests completed up to `previous` still completed."""

@@ -98,6 +98,9 @@ class PlanningModel:
             if isinstance(goal, PlaceGoal)
         }
         in_place = facts.index("inreceptacle", (0,))
+        self._uses_of = [
+            (self.numbers[goal], frozenset(self.targets[goal] if isinstance(goal, PlaceGoal) else ())) for goal in goals
+        ]
         self.lamps = {
             goal: sorted(
                 (lamp, place)
@@ -129,6 +132,7 @@ class PlanningModel:
         visits = Counter(self.location[place] for place in self.visited)
         self.shared = {location for location, number in visits.items() if number > 1}
         self._holders: dict[str, list[str]] = {}
+        self._last: tuple[AbstractState | None, tuple[Goal, ...], list[Goal]] = (None, (), [])
         self._around: dict[tuple[frozenset[str], ...], Around] = {}
         self.ends = {self.location[place] for places in self.targets.values() for place in places}
 
@@ -199,8 +203,14 @@ class PlanningModel:
         return found
 
     def undone(self, node: AbstractState, goals: tuple[Goal, ...]) -> list[Goal]:
-        """Return the goals that are not done."""
-        return [goal for goal in goals if not self._is_done(node, goal)]
+        """Return the goals that are not done; `goals` are all or the first of the model's."""
+        last_node, last_goals, undone = self._last
+        if last_node is not node or last_goals is not goals:
+            undone = [
+                goal for goal, use in zip(goals, self._uses_of, strict=False) if not self._is_done(node, goal, *use)
+            ]
+            self._last = node, goals, undone
+        return undone
 
     def wanted(self, undone: list[Goal]) -> list[Goal]:
         """Return the goals that can be done now; examining comes last, since it ends with a thing in hand."""
@@ -280,18 +290,20 @@ class PlanningModel:
                 different.append(target)
         return different
 
-    def _is_done(self, node: AbstractState, goal: Goal) -> bool:
+    def _is_done(self, node: AbstractState, goal: Goal, numbers: list[int], targets: frozenset[str]) -> bool:
         if isinstance(goal, ExamineGoal):
             return (
                 node.held is not None
                 and self.serves(node.held, goal)
                 and any(lamp in node.used and self.location[place] == node.location for lamp, place in self.lamps[goal])
             )
-        ready = [node.places[number] for number in self.numbers[goal] if goal.states <= node.states[number]]
-        right = [places for places in ready if not places.isdisjoint(self.targets[goal])]
-        if len(right) < goal.num_objects:
-            return False
-        filled = Counter(place for places in right for place in places if place in self.targets[goal])
+        places, states = node.places, node.states
+        right = [
+            number for number in numbers if not targets.isdisjoint(places[number]) and goal.states <= states[number]
+        ]
+        if goal.num_objects == 1 or len(right) < goal.num_objects:
+            return len(right) >= goal.num_objects
+        filled = Counter(place for number in right for place in places[number] & targets)
         return max(filled.values()) >= goal.num_objects
 
     def serves(self, thing: str, goal: Goal) -> bool:

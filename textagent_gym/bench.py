@@ -21,9 +21,8 @@ from textagent_gym.core import TextAgentEnv
 class Stopwatch:
     """Takes the time of each `with` block, without the garbage collector, as `timeit` does.
 
-    Where two engines are timed in one process, the collector would charge one for what the other keeps.
-
     Args:
+        collects: Whether the garbage collector stays on, as it is where environments are used.
         clock: Returns seconds.
         synchronise: Waits for a device.
 
@@ -32,13 +31,18 @@ class Stopwatch:
     """
 
     def __init__(
-        self, clock: Callable[[], float] = time.perf_counter, synchronise: Callable[[], None] = lambda: None
+        self,
+        clock: Callable[[], float] = time.perf_counter,
+        synchronise: Callable[[], None] = lambda: None,
+        collects: bool = False,
     ) -> None:
+        self._collects = collects
         self._clock, self._synchronise = clock, synchronise
         self.seconds: list[float] = []
 
     def __enter__(self) -> None:
-        gc.disable()
+        if not self._collects:
+            gc.disable()
         self._synchronise()
         self._started = self._clock()
 
@@ -92,43 +96,48 @@ def measure(env_id: str, *, num_steps: int, num_tasks: int, env_kwargs: dict[str
 
 
 def compare(
-    env_id: str, start: Callable[[Any], Any], *, num_steps: int, env_kwargs: dict[str, Any]
+    env_id: str, start: Callable[[Any], Any], *, num_steps: int, env_kwargs: dict[str, Any], steps_per_game: int
 ) -> dict[str, float | str]:
     """Time the native engine of an id against the package that it replaces, on the same games and the same commands.
 
-    Every game is played once, at random, so that nothing was stepped before. The native engine is timed through `gym.make`,
-    rewards and admissible commands included; the package through its own environment, asked for admissible commands
-    only. The reference's reset does not include the compilation of a TextWorld game.
+    Every game is new to the process. Its first steps are played at random, the package plays the same commands, and then
+    the native engine plays them once more ("warm"). The native engine is timed through `gym.make`, rewards and admissible
+    commands included; the package through its own environment, asked for admissible commands only. The garbage collector
+    is on, but passes over what the package has kept until then. The reference's reset does not include the compilation of a
+    TextWorld game.
 
     Args:
         env_id: An id of the reference's domain.
         start: Returns the package's own environment of a task; it has `reset`, `step` and `close`.
         num_steps: Steps to time on each side.
         env_kwargs: Constructor options.
+        steps_per_game: Steps of a game that are played, or fewer where its episode is shorter.
 
     Returns:
-        `steps_per_s`, `reference_steps_per_s` and their `ratio`; `reset_ms` (median; the task is new: it is drawn or
-        read), `again_ms` (median; it is in memory), `reference_reset_ms` (median), `reset_ratio`; and `num_games`.
+        `steps_per_s`, `warm_steps_per_s`, `reference_steps_per_s`, and the `ratio` of the first to the last; `reset_ms`
+        (median; the task is new: it is drawn or read), `again_ms` (median; it is in memory), `reference_reset_ms` (median),
+        `reset_ratio`; and `num_games`.
     """
     env = gym.make(env_id, **env_kwargs)
     agent = RandomAgent()
-    steps, resets, again = Stopwatch(), Stopwatch(), Stopwatch()
-    reference_steps, reference_resets = Stopwatch(), Stopwatch()
+    steps, warm, resets, again = (Stopwatch(collects=True) for _ in range(4))
+    reference_steps, reference_resets = Stopwatch(collects=True), Stopwatch(collects=True)
     num_games = 0
     while len(steps.seconds) < num_steps:
+        gc.collect()
+        gc.freeze()
         with resets:
             observation, info = env.reset(seed=num_games)
         agent.reset(info, num_games)
         num_games += 1
         commands: list[str] = []
         over = False
-        while not over:
+        while not over and len(commands) < steps_per_game:
             commands.append(agent.act(observation, info))
             with steps:
                 observation, _, terminated, truncated, info = env.step(commands[-1])
             over = terminated or truncated
-        with again:
-            env.reset(options={"task_id": info["task_id"]})
+        gc.unfreeze()
         bare = start(cast(TextAgentEnv, env.unwrapped).task)
         with reference_resets:
             bare.reset()
@@ -136,12 +145,18 @@ def compare(
             with reference_steps:
                 bare.step(command)
         bare.close()
+        with again:
+            env.reset(options={"task_id": info["task_id"]})
+        for command in commands:
+            with warm:
+                env.step(command)
     env.close()
-    ours, theirs = (len(watch.seconds) / sum(watch.seconds) for watch in (steps, reference_steps))
+    ours, once_more, theirs = (len(watch.seconds) / sum(watch.seconds) for watch in (steps, warm, reference_steps))
     first, second, other = (1e3 * statistics.median(watch.seconds) for watch in (resets, again, reference_resets))
     return {
         "env_id": env_id,
         "steps_per_s": ours,
+        "warm_steps_per_s": once_more,
         "reference_steps_per_s": theirs,
         "ratio": ours / theirs,
         "reset_ms": first,

@@ -10,6 +10,8 @@ an environment and its reference. The measurements are kept in `results/speed.js
 from __future__ import annotations
 
 import json
+import os
+import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -40,16 +42,23 @@ TITLES = {
 }
 
 NOTES = {
-    "TextWorld": "A state that is met for the first time costs a search for the steps that remain; in Hard and Extreme "
-    "worlds that takes most of the time of a short measurement ([TextWorld](textworld.md)).",
+    "TextWorld": "The first 40 steps of games that are new to the process; warm: the same steps again.",
+    "ALFWorld": "The first 12 steps of games that are new to the process; warm: the same steps again. The last row, where "
+    "there is one, has ALFWorld's real games of `valid_unseen`.",
 }
+
+REAL = "ALFWorld-v0"
+"""The id of ALFWorld's real games, which are measured where `ALFWORLD_DATA` names them."""
 
 PLAYED = {
     "id": "env_id",
     "steps/s": "steps_per_s",
+    "warm": "warm_steps_per_s",
     "theirs": "reference_steps_per_s",
     "ratio": "ratio",
-    "reset, drawn (ms)": "reset_ms",
+    "lowest": "ratio_min",
+    "highest": "ratio_max",
+    "reset, new (ms)": "reset_ms",
     "cached": "again_ms",
     "theirs (ms)": "reference_reset_ms",
     "memory (MB)": "memory_mb",
@@ -77,41 +86,61 @@ class Config:
 
     measure: bool = False
     """Measure on this machine first; some minutes, and run nothing else meanwhile."""
-    steps: int = 1_000
-    """Steps to time per id."""
+    steps: int = 400
+    """Steps to time per id and process."""
     tasks: int = 5
-    """Tasks to draw per id."""
+    """Tasks to draw per id where there is no reference of steps."""
+    runs: int = 5
+    """Processes per id."""
+    domains: tuple[str, ...] = tuple(REFERENCES)
+    """Domains to measure."""
     results: Path | None = None
     """File of the measurements; by default that of this repository."""
     docs: Path = Path("docs/speed.md")
     """The page."""
 
 
-def measure(steps: int, tasks: int) -> dict[str, Any]:
-    """Measure all domains and tiers, each in a separate process.
+def measure(domain: str, steps: int, tasks: int, runs: int) -> dict[str, Any]:
+    """Measure all tiers of a domain, each run in a process of its own.
 
     Raises:
         SpeedError: a measurement failed; what it said is in the message.
     """
+    rows: list[Row] = []
     machine = ""
-    domains: dict[str, list[Row]] = {domain: [] for domain in REFERENCES}
-    for env_id, reference in tqdm(ids(), unit="id", disable=None, file=sys.stderr):
-        domain = env_id.partition("-")[0]
-        row: Row = {}
+    for env_id, reference in tqdm(ids(domain), unit="id", disable=None, file=sys.stderr):
+        kwargs = {"split": "valid_unseen"} if env_id == REAL else {}
+        measured = [bench(env_id, steps, tasks, reference, kwargs) for _ in range(runs)]
+        row = summary([run["results"][0] for run in measured])
         if domain != "SWEGym":
-            row |= bench(env_id, steps, tasks)["results"][0]
-        measured = bench(env_id, steps, tasks, reference)
-        domains[domain].append(row | measured["results"][0])
-        machine = measured["machine"]
-    return {"machine": machine, "steps": steps, "tasks": tasks, "domains": domains}
+            row["memory_mb"] = bench(env_id, steps, tasks, None, kwargs)["results"][0]["memory_mb"]
+        rows.append(row)
+        machine = measured[0]["machine"]
+    command = f"python -m benchmarks speed --measure --domains {domain} --steps {steps} --tasks {tasks} --runs {runs}"
+    return {"machine": machine, "command": command, "rows": rows}
 
 
-def ids() -> list[tuple[str, str]]:
-    """Return every id that is measured, with its reference."""
-    return [(f"{domain}-{tier}-Dense-v0", reference) for domain, reference in REFERENCES.items() for tier in TIERS]
+def summary(rows: list[Row]) -> Row:
+    """Return the median of every figure, and the lowest and highest ratio."""
+    row: Row = {
+        key: value if isinstance(value, str) else statistics.median(row[key] for row in rows if key in row)
+        for key, value in rows[0].items()
+    }
+    ratios = [row["ratio"] for row in rows if "ratio" in row]
+    return row | ({"ratio_min": min(ratios), "ratio_max": max(ratios)} if ratios else {})
 
 
-def bench(env_id: str, steps: int, tasks: int, reference: str | None = None) -> dict[str, Any]:
+def ids(domain: str) -> list[tuple[str, str]]:
+    """Return every id of a domain that is measured, with its reference."""
+    found = [f"{domain}-{tier}-Dense-v0" for tier in TIERS]
+    if domain == "ALFWorld" and "ALFWORLD_DATA" in os.environ:
+        found.append(REAL)
+    return [(env_id, REFERENCES[domain]) for env_id in found]
+
+
+def bench(
+    env_id: str, steps: int, tasks: int, reference: str | None = None, env_kwargs: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the output of `textagent-gym bench --json` for one id; the fallback's if the reference is not installed.
 
     Raises:
@@ -119,10 +148,11 @@ def bench(env_id: str, steps: int, tasks: int, reference: str | None = None) -> 
     """
     start = [sys.executable, "-c", "from textagent_gym.cli import main; main()"]
     options = ["--steps", str(steps), "--tasks", str(tasks), *(["--against", reference] if reference else [])]
+    options += ["--env-kwargs", json.dumps(env_kwargs)] if env_kwargs else []
     run = subprocess.run([*start, "bench", env_id, "--json", *options], capture_output=True, text=True, check=False)
     if run.returncode:
         if reference in FALLBACK:
-            return bench(env_id, steps, tasks, FALLBACK[reference])
+            return bench(env_id, steps, tasks, FALLBACK[reference], env_kwargs)
         reason = run.stderr.strip().split("\n")[-1]
         raise SpeedError(f"expected a measurement of {env_id}, got: {reason}")
     measured: dict[str, Any] = json.loads(run.stdout)
@@ -136,13 +166,15 @@ def render(data: dict[str, Any]) -> str:
         "",
         "<!-- Made by `python -m benchmarks speed` from what was measured; edit the code, not this page. -->",
         "",
-        f"Measured in one go with `python -m benchmarks speed --measure --steps {data['steps']} --tasks {data['tasks']}` "
-        f"on: {data['machine']}. Random play; rewards and admissible commands included on this side, commands only on the "
-        "other. A ratio compares two engines that took turns in one process, on the same games and the same commands.",
+        "Random play; rewards and admissible commands included on this side, commands only on the other. A ratio compares "
+        "two engines that took turns in one process, on the same games and the same commands, with the garbage collector "
+        "on. Figures are medians over the processes of a run.",
     ]
-    for domain, rows in data["domains"].items():
+    for domain, measured in data.items():
+        rows = measured["rows"]
         columns = REPAIRED if domain == "SWEGym" else PLAYED
         lines += ["", f"## {TITLES[domain]}", ""]
+        lines += [f"Measured with `{measured['command']}` on: {measured['machine']}.", ""]
         lines += [NOTES[domain], ""] if domain in NOTES else []
         lines += [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
         lines += [f"| {' | '.join(cell(row, key) for key in columns.values())} |" for row in rows]
@@ -165,7 +197,10 @@ def main() -> None:
     path = config.results or RESULTS / "speed.json"
     try:
         if config.measure:
-            write_whole(path, json.dumps(measure(config.steps, config.tasks), indent=2) + "\n")
+            data = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            for domain in config.domains:
+                data[domain] = measure(domain, config.steps, config.tasks, config.runs)
+                write_whole(path, json.dumps(data, indent=2) + "\n")
         if not path.exists():
             raise SpeedError("expected something that was measured before, got nothing: measure it with --measure")
         write_whole(config.docs, render(json.loads(path.read_text(encoding="utf-8"))))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gymnasium as gym
 import pytest
 
-from benchmarks.speed.environments import REFERENCES, TIERS, SpeedError, bench, cell, ids, render
+from benchmarks.speed.environments import REAL, REFERENCES, TIERS, SpeedError, bench, cell, ids, render, summary
 
 
 def test_every_domain_and_tier_is_measured() -> None:
-    found = [env_id for env_id, _ in ids()]
+    found = [env_id for domain in REFERENCES for env_id, _ in ids(domain) if env_id != REAL]
     assert len(found) == len(REFERENCES) * len(TIERS) == len(set(found))
     for env_id in found:
         gym.spec(env_id)
@@ -19,7 +19,8 @@ def test_a_measurement_is_one_of_both_sides() -> None:
     answer = bench("ALFWorld-Easy-Dense-v0", steps=10, tasks=1, reference="alfworld")
     (row,) = answer["results"]
     assert row["ratio"] == pytest.approx(row["steps_per_s"] / row["reference_steps_per_s"])
-    page = render({"machine": answer["machine"], "steps": 10, "tasks": 1, "domains": {"ALFWorld": [row]}})
+    command = "python -m benchmarks speed --measure --steps 10 --tasks 1"
+    page = render({"ALFWorld": {"machine": answer["machine"], "command": command, "rows": [row]}})
     assert "| `ALFWorld-Easy-Dense-v0` |" in page
     assert cell(row, "ratio") in page
     assert "--steps 10 --tasks 1" in page
@@ -32,3 +33,8 @@ def test_what_was_not_measured_is_a_dash() -> None:
 def test_a_measurement_that_fails_says_why() -> None:
     with pytest.raises(SpeedError, match=r"expected a measurement of TextWorld-None-v0, got: .*TextWorld-None"):
         bench("TextWorld-None-v0", steps=1, tasks=1)
+
+
+def test_a_summary_has_medians_and_the_range_of_the_ratio() -> None:
+    rows = [{"env_id": "A", "ratio": ratio, "reset_ms": 2 * ratio} for ratio in (3.0, 1.0, 7.0)]
+    assert summary(rows) == {"env_id": "A", "ratio": 3.0, "reset_ms": 6.0, "ratio_min": 1.0, "ratio_max": 7.0}

@@ -91,7 +91,7 @@ def compare_with_alfworld(
     env_id: str, *, reference: str, num_steps: int, num_tasks: int, env_kwargs: dict[str, Any]
 ) -> dict[str, float | str]:
     """Time the native engine against the alfworld package, see `textagent_gym.bench.compare`."""
-    return compare(env_id, SpeedReference, num_steps=num_steps, env_kwargs=env_kwargs)
+    return compare(env_id, SpeedReference, num_steps=num_steps, env_kwargs=env_kwargs, steps_per_game=12)
 
 
 class SpeedReference:

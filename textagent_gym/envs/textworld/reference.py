@@ -119,7 +119,7 @@ def compare_with_interpreter(
     env_id: str, *, reference: str, num_steps: int, num_tasks: int, env_kwargs: dict[str, Any]
 ) -> dict[str, float | str]:
     """Time the native engine against the interpreter, see `textagent_gym.bench.compare`."""
-    return compare(env_id, bare_gym, num_steps=num_steps, env_kwargs=env_kwargs)
+    return compare(env_id, bare_gym, num_steps=num_steps, env_kwargs=env_kwargs, steps_per_game=40)
 
 
 def bare_gym(task: TextWorldTask) -> Any:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from textagent_gym.envs.alfworld.planning.goals import ExamineGoal, Goal, PlaceGoal
 from textagent_gym.envs.alfworld.planning.model import AbstractState, PlanningModel
 
-MAX_COSTS = 50_000
-"""Costs of single goals that are kept before all are forgotten."""
+MAX_COSTS = 10_000
+"""States, as far as all goals look at them, whose costs of single goals are kept before all are forgotten."""
 
 
 class Estimate:
@@ -24,7 +24,7 @@ class Estimate:
     def __init__(self, model: PlanningModel) -> None:
         self._model = model
         self._apart = len({goal.object_type for goal in model.goals}) == len(model.goals)
-        self._costs: dict[object, float] = {}
+        self._costs: dict[object, dict[object, float]] = {}
 
     def of(self, node: AbstractState, goals: tuple[Goal, ...]) -> float:
         """Return a lower bound of the steps that remain, infinite where nothing can help."""
@@ -34,8 +34,9 @@ class Estimate:
         usable = node.held if in_use else None
         # A thing may serve all goals that ask for its type: of those only the longest counts.
         longest: dict[str, float] = {}
+        known = self._costs_of(node, alone=len(undone) == 1)
         for goal in undone:
-            cost = self._goal_cost(node, goal, usable, alone=len(undone) == 1)
+            cost = self._goal_cost(node, goal, usable, known, alone=len(undone) == 1)
             longest[goal.object_type] = max(cost, longest.get(goal.object_type, 0))
         to_put_down = node.held is not None and bool(undone) and not in_use
         return sum(longest.values()) + to_put_down
@@ -48,33 +49,34 @@ class Estimate:
         undone = self._model.undone(node, goals)
         return not undone or (self._apart and node.held is None and len(undone) == 1 and _num_trips(undone[0]) == 1)
 
-    def _goal_cost(self, node: AbstractState, goal: Goal, held: str | None, *, alone: bool) -> float:
+    def _costs_of(self, node: AbstractState, *, alone: bool) -> dict[object, float]:
+        """Return the known costs in a state, by what else each goal looks at; `alone` means that all others are done."""
+        places, locations = self._model.around(node)
+        location = node.location if node.location in locations else None
+        key = location, alone, node.places, node.opened & places, node.used
+        known = self._costs.get(key)
+        if known is None:
+            if len(self._costs) > MAX_COSTS:
+                self._costs = {}
+            known = self._costs[key] = {}
+        return known
+
+    def _goal_cost(
+        self, node: AbstractState, goal: Goal, held: str | None, known: dict[object, float], *, alone: bool
+    ) -> float:
         """Return a lower bound of the steps that only this goal takes.
 
         `held` is the thing in hand, if it can be used at once; `alone` means that all other goals are done.
         """
-        places, locations = self._model.around(node)
-        key = (
-            goal,
-            node.location if node.location in locations else None,
-            held,
-            alone,
-            node.held if goal in self._model.goals_for.get(node.held or "", ()) else None,
-            node.places,
-            tuple(node.states[number] for number in self._model.numbers[goal]),
-            node.opened & places,
-            node.used,
-        )
-        if len(self._costs) > MAX_COSTS:
-            self._costs = {}
-        costs = self._costs
-        cost = costs.get(key)
+        in_hand = node.held if node.held is not None and self._model.serves(node.held, goal) else None
+        key = goal, held, in_hand, tuple([node.states[number] for number in self._model.numbers[goal]])
+        cost = known.get(key)
         if cost is None:
             if isinstance(goal, ExamineGoal):
                 cost = self._examine_cost(node, goal, held, alone)
             else:
                 cost = self._place_cost(node, goal, held, alone)
-            costs[key] = cost
+            known[key] = cost
         return cost
 
     def _examine_cost(self, node: AbstractState, goal: ExamineGoal, held: str | None, alone: bool) -> float:

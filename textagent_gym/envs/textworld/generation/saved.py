@@ -56,9 +56,9 @@ def saved_task(path: Path) -> TextWorldTask | None:
         return None
     try:
         data = json.loads(gzip.decompress(kept))
-        if data["source"] != hashlib.sha256(whole).hexdigest():
+        if data["source"] != hashlib.sha256(whole).hexdigest() or data["task"].keys() != set(_TASK):
             return None
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError):
         return None
     operators = [Operator(name, *(int(mask, 16) for mask in masks)) for name, *masks in data["operators"]]
     acts = {tuple(act): [operators[place] for place in places] for act, places in data["acts"]}

@@ -2,6 +2,7 @@
 
     python -m benchmarks speed --measure     measures on this machine, and renders docs/speed.md
     python -m benchmarks speed               renders what was measured last
+    python -m benchmarks speed --check       compares counts of work with the committed ones, without a clock
 
 One process measures steps, resets and memory of the environments alone. Another plays the same games and commands in turn in
 an environment and its reference. The measurements are kept in `results/speed.json`.
@@ -24,6 +25,7 @@ from tqdm import tqdm
 from baselines.errors import BaselinesError
 from baselines.runs.files import write_whole
 from benchmarks.leaderboard.entries import RESULTS
+from benchmarks.speed.work import COUNTS, IDS, count, excess
 
 Row: TypeAlias = dict[str, Any]
 
@@ -84,6 +86,10 @@ class SpeedError(BaselinesError):
 class Config:
     """Options of the page."""
 
+    check: bool = False
+    """Compare the states that planners expand with the committed counts; takes no time on a clock into account."""
+    count: bool = False
+    """Count the states that planners expand, and write the counts down."""
     measure: bool = False
     """Measure on this machine first; some minutes, and run nothing else meanwhile."""
     steps: int = 400
@@ -168,7 +174,7 @@ def render(data: dict[str, Any]) -> str:
         "",
         "Random play; rewards and admissible commands included on this side, commands only on the other. A ratio compares "
         "two engines that took turns in one process, on the same games and the same commands, with the garbage collector "
-        "on. Figures are medians over the processes of a run.",
+        "on. Times are those of the processor. Figures are medians over the processes of a run.",
     ]
     for domain, measured in data.items():
         rows = measured["rows"]
@@ -191,11 +197,29 @@ def cell(row: Row, key: str) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def report_work(found: dict[str, int], write: bool) -> None:
+    """Print counts of expanded states; write them down, or compare them with those that were.
+
+    Raises:
+        SpeedError: more was done than before.
+    """
+    sys.stdout.write("".join(f"{number:8,}  {env_id}\n" for env_id, number in found.items()))
+    if write:
+        write_whole(COUNTS, json.dumps(found, indent=2) + "\n")
+    elif lines := excess(found):
+        raise SpeedError("; ".join(lines))
+
+
 def main() -> None:
     """Measure if asked to, and renders the page."""
     config = tyro.cli(Config, description=__doc__)
     path = config.results or RESULTS / "speed.json"
     try:
+        if config.count or config.check:
+            report_work(
+                {env_id: count(env_id) for env_id in tqdm(IDS, unit="id", disable=None, file=sys.stderr)}, config.count
+            )
+            return
         if config.measure:
             data = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
             for domain in config.domains:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import gymnasium as gym
 import pytest
 
 from benchmarks.speed.environments import REAL, REFERENCES, TIERS, SpeedError, bench, cell, ids, render, summary
+from benchmarks.speed.work import count, excess
 
 
 def test_every_domain_and_tier_is_measured() -> None:
@@ -38,3 +42,21 @@ def test_a_measurement_that_fails_says_why() -> None:
 def test_a_summary_has_medians_and_the_range_of_the_ratio() -> None:
     rows = [{"env_id": "A", "ratio": ratio, "reset_ms": 2 * ratio} for ratio in (3.0, 1.0, 7.0)]
     assert summary(rows) == {"env_id": "A", "ratio": 3.0, "reset_ms": 6.0, "ratio_min": 1.0, "ratio_max": 7.0}
+
+
+def test_planners_expand_no_more_states_than_before() -> None:
+    for domain in ("textworld", "alfworld"):
+        importlib.import_module(
+            f"textagent_gym.envs.{domain}.tasks"
+        ).make_task.cache_clear()  # what was proved is forgotten
+    ids_counted = ("TextWorld-Easy-Dense-v0", "TextWorld-Medium-Dense-v0", "ALFWorld-Hard-Dense-v0")
+    found = {env_id: count(env_id) for env_id in ids_counted}
+    assert all(found.values())
+    assert excess(found) == []
+
+
+def test_more_work_than_before_is_refused(tmp_path: Path) -> None:
+    committed = tmp_path / "work.json"
+    committed.write_text('{"a": 100, "b": 100}')
+    assert excess({"a": 110, "b": 80}, committed) == []
+    assert excess({"a": 111, "b": 100}, committed) == ["expected a to expand at most 100 states, got 111"]

@@ -276,6 +276,8 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
 
     def _begin(self, task: TextWorldTask) -> StepResult:
         self._load(task)
+        if not task.counts_points:
+            task.planner.prepare()
         return self._counted(self._engine.reset())
 
     def _play(self, command: str) -> StepResult:

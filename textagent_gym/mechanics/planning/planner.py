@@ -63,6 +63,15 @@ class Planner:
         """
         return self._plan(state, self._answers if self._is_exact else {})
 
+    def prepare(self) -> None:
+        """Do what the first question would do before it searches."""
+        _ = self._answers
+
+    @property
+    def num_expanded(self) -> int:
+        """States that were expanded so far, for measurements."""
+        return self._search.num_expanded
+
     @cached_property
     def _search(self) -> ShortestPath:
         return ShortestPath(self.problem)

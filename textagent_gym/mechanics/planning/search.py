@@ -24,6 +24,7 @@ class ShortestPath:
     Attributes:
         relevant: Facts that can change an answer; all states here hold no others.
         operators: Operators that a shortest plan may need, by pivot, in their order.
+        num_expanded: States that `count` has expanded so far.
 
     Args:
         problem: Problem.
@@ -34,6 +35,7 @@ class ShortestPath:
         self._problem = problem
         self.relevant = relevant_facts(problem, useful)
         self.operators = index_by_pivot(useful, problem.pivot)
+        self.num_expanded = 0
         self._finder = LandmarkFinder(problem, useful)
         self._rows: list[Row] = [
             (op.needs, ~op.deletes, op.adds & self.relevant, bool(op.adds & problem.watched), 1 << number)
@@ -62,7 +64,7 @@ class ShortestPath:
         costs, parents = {start: 0}, {start: start}
         frontier = _Frontier()
         frontier.push(0, (start, 0, landmarks.needed))
-        num_expanded = 0
+        num_before = self.num_expanded
         while frontier.layers:
             total, (state, cost, needed) = frontier.pop()
             if cost > costs[state]:
@@ -71,8 +73,8 @@ class ShortestPath:
             if answer is not None:
                 self._keep(state, answer, parents, known)
                 return True
-            num_expanded += 1
-            if num_expanded > budget:
+            self.num_expanded += 1
+            if self.num_expanded - num_before > budget:
                 return False
             rows = self._first_of(state, needed, landmarks) or self._rows_at.get(state & pivot, ())
             for after, bit in self._successors(state, rows):

@@ -54,6 +54,7 @@ class Planner:
     Attributes:
         goals: The goals.
         reference: The plan from the initial state, or None where there is none.
+        num_expanded: States that were expanded so far, for measurements.
     """
 
     def __init__(self, facts: Facts, goals: tuple[Goal, ...], node_budget: int = NODE_BUDGET) -> None:
@@ -61,6 +62,7 @@ class Planner:
         self._model = PlanningModel(facts, goals)
         self._estimate = Estimate(self._model)
         self._node_budget = node_budget
+        self.num_expanded = 0
         self._known: dict[Hashable, int | None] = {}
         self._on_reference: dict[Hashable, int] = {}
         start = self._model.abstract(facts)
@@ -133,6 +135,7 @@ class Planner:
             if arrived(node, goals):
                 return _Found(int(bound), _path(parents, node)), True
             expanded += 1
+            self.num_expanded += 1
             if expanded > self._node_budget:
                 return None, False
             for trip in model.trips(node, goals, at_start=node is start):

@@ -44,15 +44,12 @@ from baselines.config.settings import GroupConfig, RunSettings, UpdateSettings
 from baselines.errors import ConfigError
 from baselines.rl.advantages import (
     GROUP_DECISIONS,
-    decision_index,
+    Decisions,
     group_scale,
     mean_scale,
     minus_group_mean,
-    per_decision,
-    per_token,
     rewards_to_go,
 )
-from baselines.rl.batch import Batch
 from baselines.rl.learner import Collected, Learner
 from baselines.rl.policy_update import describe_groups, update_policy, within_states
 from baselines.rl.update import kl_rewards
@@ -100,31 +97,33 @@ def train(config: Config) -> TrainResult:
 
 
 def group_advantages(collected: Collected, config: Config) -> Tensor:
-    """Return (N, T) advantages of an iteration's action tokens."""
+    """Return (B, T) advantages of an iteration's action tokens."""
     batch, groups = collected.batch, collected.groups
-    index = decision_index(batch.action_mask, batch.turns, GROUP_DECISIONS[config.credit])
-    returns = rewards_to_go(per_decision(batch.rewards, index), config.gamma)
+    decisions = batch.decisions(GROUP_DECISIONS[config.credit])
+    returns = rewards_to_go(decisions.sum(batch.rewards), config.gamma)
     centred = minus_group_mean(returns, groups)
     if config.scale_by_std:
         centred = centred * group_scale(returns[:, 0], groups)[:, None]
     if config.scale_by_mean:
         centred = centred * mean_scale(returns[:, 0], groups)[:, None]
-    advantages = per_token(centred, index)
+    advantages = decisions.spread(centred)
     if config.credit == "step":
         advantages = advantages + config.step_weight * within_states(
             collected, minus_group_mean, config.gamma, config.scale_by_std
         )
     if config.update.kl_in_reward:
-        advantages = advantages + kl_advantages(batch, groups, index, config)
+        advantages = advantages + kl_advantages(collected, decisions, config)
     return advantages
 
 
-def kl_advantages(batch: Batch, groups: Tensor, index: Tensor, config: Config) -> Tensor:
-    """Return (N, T) what the KL penalty in the reward adds: from each token on, or from each decision on and centred."""
-    penalty = kl_rewards(batch, config.update)
+def kl_advantages(collected: Collected, decisions: Decisions, config: Config) -> Tensor:
+    """Return (B, T) what the KL penalty in the reward adds: from each token on, or from each decision on and centred."""
+    penalty = kl_rewards(collected.batch, config.update)
     if config.credit == "token":
-        return rewards_to_go(penalty, config.gamma) * batch.action_mask
-    return per_token(minus_group_mean(rewards_to_go(per_decision(penalty, index), config.gamma), groups), index)
+        tokens = collected.batch.decisions("token")
+        return tokens.spread(rewards_to_go(tokens.sum(penalty), config.gamma))
+    to_go = rewards_to_go(decisions.sum(penalty), config.gamma)
+    return decisions.spread(minus_group_mean(to_go, collected.groups))
 
 
 def main() -> None:

@@ -51,23 +51,13 @@ from baselines.config.settings import (
     check_one_of,
     check_positive,
 )
-from baselines.rl.advantages import (
-    Credit,
-    bilevel_gae,
-    decision_index,
-    exists,
-    first_tokens,
-    gae,
-    per_decision,
-    per_token,
-    whiten,
-)
+from baselines.rl.advantages import Credit, bilevel_gae, gae, whiten
 from baselines.rl.batch import Batch, collate_ends
 from baselines.rl.critic import Critic, CriticKind
 from baselines.rl.learner import Collected, Learner
 from baselines.rl.logprobs import TokenScores, score_actions
-from baselines.rl.losses import explained_variance, loss_weights, value_loss, weighted_sum
-from baselines.rl.update import Meter, kl_rewards, minibatches, policy_loss
+from baselines.rl.losses import explained_variance, value_loss, weighted_sum
+from baselines.rl.update import Meter, kl_rewards, minibatches, policy_loss, token_weights
 from baselines.runs.command import run_command
 from baselines.runs.log import Record
 from baselines.runs.run import TrainResult
@@ -141,21 +131,21 @@ def estimate(learner: Learner, collected: Collected, config: Config) -> tuple[Ba
     critic, batch = learner.critic, collected.batch
     assert critic is not None
     rewards = batch.rewards + kl_rewards(batch, config.update)
-    index = decision_index(batch.action_mask, batch.turns, "token" if config.credit == "bilevel" else config.credit)
-    decided = first_tokens(index)
+    decisions = batch.decisions("token" if config.credit == "bilevel" else config.credit)
+    decided = decisions.first_tokens()
     token_values = learner.score(lambda piece: critic.values(learner.policy, piece), batch)
-    values = per_decision(token_values * decided, index)
-    bootstrap = torch.zeros(len(batch), device=values.device)
+    values = decisions.sum(token_values * decided)
+    bootstrap = torch.zeros(len(values), device=values.device)
     if config.bootstrap_truncated:
         bootstrap = final_values(learner, collected.episodes)
-    present, discounts = exists(index), (config.gamma, config.gae_lambda)
+    earned, present, discounts = decisions.sum(rewards), decisions.present(), (config.gamma, config.gae_lambda)
     if config.credit == "bilevel":
-        turns = torch.where(present, per_decision(batch.turns, index), -1)
-        advantages = bilevel_gae(per_decision(rewards, index), values, turns, bootstrap, *discounts, config.token_gamma)
+        turns = torch.where(present, decisions.sum(batch.turns), -1)
+        advantages = bilevel_gae(earned, values, turns, bootstrap, *discounts, config.token_gamma)
     else:
-        advantages = gae(per_decision(rewards, index), values, present, bootstrap, *discounts)
-    targets = per_token(advantages + values, index) * decided
-    token_advantages = per_token(advantages, index)
+        advantages = gae(earned, values, present, bootstrap, *discounts)
+    targets = decisions.spread(advantages + values) * decided
+    token_advantages = decisions.spread(advantages)
     if config.whiten_advantages:
         token_advantages = whiten(token_advantages, batch.action_mask)
     record: Record = {
@@ -183,7 +173,7 @@ def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Re
     settings, meter, critic = config.update, Meter(), learner.critic
     assert critic is not None
     for part, minibatch in enumerate(minibatches(batch, settings, (config.run.seed, iteration))):
-        value_weights = loss_weights(minibatch["decided"] > 0, settings.loss_aggregation, settings.loss_length)
+        value_weights = token_weights(minibatch["decided"] > 0, minibatch, settings)
         minibatch = minibatch.with_columns(value_weights=value_weights)
         every_row = torch.ones(len(minibatch), dtype=torch.bool, device=value_weights.device)
         for piece in learner.micro_batches(minibatch, every_row):

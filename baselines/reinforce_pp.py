@@ -31,7 +31,7 @@ from torch import Tensor
 
 from baselines.config.settings import CreditConfig, RunSettings, check_at_least
 from baselines.errors import ConfigError
-from baselines.rl.advantages import decision_index, per_decision, per_token, rewards_to_go, whiten
+from baselines.rl.advantages import rewards_to_go, whiten
 from baselines.rl.learner import Collected, Learner
 from baselines.rl.policy_update import update_policy
 from baselines.rl.update import kl_rewards
@@ -77,12 +77,12 @@ def train(config: Config) -> TrainResult:
 
 
 def whitened_advantages(collected: Collected, config: Config) -> Tensor:
-    """Return (N, T) advantages of an iteration's action tokens."""
+    """Return (B, T) advantages of an iteration's action tokens."""
     batch = collected.batch
     rewards = batch.rewards + kl_rewards(batch, config.update)
-    index = decision_index(batch.action_mask, batch.turns, config.credit)
-    returns = rewards_to_go(per_decision(rewards, index), config.gamma)
-    return whiten(per_token(returns, index), batch.action_mask)
+    decisions = batch.decisions(config.credit)
+    returns = rewards_to_go(decisions.sum(rewards), config.gamma)
+    return whiten(decisions.spread(returns), batch.action_mask)
 
 
 def main() -> None:

@@ -70,8 +70,9 @@ def train(config: Config) -> TrainResult:
         for iteration in learner.iterations():
             started = time.perf_counter()
             collected = learner.collect(iteration, config.episodes_per_batch, group_size=1)
-            rows = kept_rows(collected.episodes, config.keep_shortest)
-            record: Record = {"train/kept": len(rows) / len(collected.episodes)}
+            kept_episodes = kept_rows(collected.episodes, config.keep_shortest)
+            rows = collected.batch.rows_of(kept_episodes)
+            record: Record = {"train/kept": len(kept_episodes) / len(collected.episodes)}
             record |= update(learner, collected.batch, rows, iteration, config)
             kept = torch.zeros(len(collected.batch), 1, device=collected.batch.token_ids.device)
             kept[rows] = 1.0
@@ -80,7 +81,7 @@ def train(config: Config) -> TrainResult:
 
 
 def kept_rows(episodes: Sequence[Episode], keep_shortest: float) -> list[int]:
-    """Return the rows of the successful episodes that are imitated; at least one, where one succeeded."""
+    """Return the numbers of the successful episodes that are imitated; at least one, where one succeeded."""
     solved = sorted((len(episode.turns), row) for row, episode in enumerate(episodes) if episode.success)
     count = max(1, round(keep_shortest * len(solved)))
     return sorted(row for _, row in solved[:count])

@@ -36,10 +36,7 @@ from torch import Tensor
 from baselines.config.settings import GroupConfig, RunSettings
 from baselines.rl.advantages import (
     GROUP_DECISIONS,
-    decision_index,
     leave_one_out,
-    per_decision,
-    per_token,
     rewards_to_go,
 )
 from baselines.rl.learner import Collected, Learner
@@ -76,15 +73,16 @@ def train(config: Config) -> TrainResult:
 
 
 def leave_one_out_advantages(collected: Collected, config: Config) -> Tensor:
-    """Return (N, T) advantages of an iteration's action tokens."""
+    """Return (B, T) advantages of an iteration's action tokens."""
     batch, groups = collected.batch, collected.groups
-    index = decision_index(batch.action_mask, batch.turns, GROUP_DECISIONS[config.credit])
+    decisions = batch.decisions(GROUP_DECISIONS[config.credit])
     penalty = kl_rewards(batch, config.update)
     rewards = batch.rewards if config.credit == "token" else batch.rewards + penalty
-    returns = rewards_to_go(per_decision(rewards, index), config.gamma)
-    advantages = per_token(leave_one_out(returns, groups), index)
+    returns = rewards_to_go(decisions.sum(rewards), config.gamma)
+    advantages = decisions.spread(leave_one_out(returns, groups))
     if config.credit == "token":
-        return advantages + rewards_to_go(penalty, config.gamma) * batch.action_mask
+        tokens = batch.decisions("token")
+        return advantages + tokens.spread(rewards_to_go(tokens.sum(penalty), config.gamma))
     if config.credit == "step":
         return advantages + config.step_weight * within_states(collected, leave_one_out, config.gamma)
     return advantages

@@ -102,7 +102,7 @@ def train(config: Config) -> TrainResult:
     texts = [text for demonstration in demonstrations for text in demonstration.texts]
     policy = open_policy(config.model, lambda: texts, config, run.checkpoint, ranks)
     ranks.shard(policy.model)
-    episodes = [encode_demonstration(policy.chat, demonstration) for demonstration in demonstrations]
+    episodes = [encode_demonstration(policy.chat, demonstration, config.rollout) for demonstration in demonstrations]
     check_lengths(episodes, config.rollout)
     optimiser = make_optimiser(policy, config.optimiser)
     if run.checkpoint:
@@ -131,7 +131,7 @@ def train(config: Config) -> TrainResult:
 
 def check_lengths(episodes: list[Episode], settings: RolloutSettings) -> None:
     """Raise `ConfigError` where a demonstration is longer than the policy will be allowed to play."""
-    longest = max(episode.num_tokens for episode in episodes)
+    longest = max(end - start for episode in episodes for start, end in episode.sequences)
     if longest > settings.max_context_tokens:
         raise ConfigError(
             f"expected max_context_tokens >= {longest}, the longest demonstration, got {settings.max_context_tokens}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -17,7 +18,10 @@ KlPlacement: TypeAlias = Literal["reward", "loss"]
 Schedule: TypeAlias = Literal["constant", "linear", "cosine"]
 Decode: TypeAlias = Literal["free", "listed"]
 EvalTasks: TypeAlias = Literal["all"] | int
+KeepThoughts: TypeAlias = Literal["last", "all", "none"]
 Curriculum: TypeAlias = Literal["none", "fixed", "adaptive"]
+
+_CONTEXT = re.compile(r"full|turn|window:[1-9][0-9]{0,8}")
 
 
 def parse_json_object(text: str) -> dict[str, Any]:
@@ -56,7 +60,16 @@ class RolloutSettings:
     max_new_tokens: int = 32
     """Tokens of one action at most, its end token included. Commands of text games take 3 to 15."""
     max_context_tokens: int = 2048
-    """Tokens of one episode at most; a turn that may not fit truncates the episode, and is counted."""
+    """Tokens of a prompt with its action at most, of a whole episode with `context="full"`; a turn that may not fit
+    truncates the episode, and is counted."""
+    context: str = "full"
+    """What a turn's prompt shows. full: the whole history. window:K: the first observation, the last K turns and the
+    current observation. turn: the first observation and the current one."""
+    keep_thoughts: KeepThoughts = "all"
+    """Thoughts of earlier turns that a prompt shows: all as they were sampled, those of the last turn, or none, as most
+    templates of thinking models write them."""
+    max_think_tokens: int = 0
+    """Tokens of a thought at most; then its end is put in, which carries no loss. 0: as many as the action may have."""
     top_p: float = 1.0
     """Refused unless 1: recorded log-probabilities would no longer be the model's own."""
     top_k: int = 0
@@ -81,12 +94,28 @@ class RolloutSettings:
         if training and self.temperature <= 0:
             raise ConfigError(f"expected temperature > 0 for training, got {self.temperature}")
         check_one_of("decode", self.decode, ("free", "listed"))
+        if not _CONTEXT.fullmatch(self.context):
+            raise ConfigError(f"expected context to be full, turn or window:K with K >= 1, got {self.context!r}")
+        check_one_of("keep_thoughts", self.keep_thoughts, ("last", "all", "none"))
+        check_at_least("max_think_tokens", self.max_think_tokens, 0)
+        if self.max_think_tokens >= self.max_new_tokens:
+            raise ConfigError(
+                f"expected max_think_tokens < max_new_tokens={self.max_new_tokens}, which is to hold the answer too, got "
+                f"{self.max_think_tokens}"
+            )
         check_at_least("temperature", self.temperature, 0.0)
         check_at_least("max_new_tokens", self.max_new_tokens, 1)
         check_at_least("max_context_tokens", self.max_context_tokens, self.max_new_tokens + 1)
         check_at_least("num_envs", self.num_envs, 1)
         check_at_least("env_workers", self.env_workers, 1)
         check_at_least("max_broken_envs", self.max_broken_envs, 0)
+
+    @property
+    def window(self) -> int | None:
+        """Number of earlier turns that a prompt shows; None for all."""
+        if self.context == "full":
+            return None
+        return 0 if self.context == "turn" else int(self.context.partition(":")[2])
 
 
 @dataclass(frozen=True)

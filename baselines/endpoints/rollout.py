@@ -14,9 +14,9 @@ import numpy as np
 from baselines.config.settings import RolloutSettings
 from baselines.endpoints.endpoint import Endpoint, Reply
 from baselines.errors import ConfigError, ContextLengthError, EnvironmentContractError
-from baselines.models.chat import Message
+from baselines.models.chat import Message, make_messages
 from baselines.sampling.environments import EnvPool, Task, TextEnv, is_success, reset_env, step_env
-from baselines.sampling.episode import Episode, Turn
+from baselines.sampling.episode import Episode, Turn, state_digest
 
 R = TypeVar("R")
 
@@ -26,9 +26,9 @@ def play_episodes(
 ) -> list[Episode]:
     """Play one episode per task, `settings.num_envs` of them side by side, as `rollout` does with a policy.
 
-    The endpoint reads the whole conversation each turn: observations as the user's messages, actions, without outer
-    white space, as the assistant's. A turn whose prompt, as the endpoint counts it, leaves no room for the action in
-    `max_context_tokens` truncates the episode, as does an endpoint that refuses it as too long.
+    Each turn the endpoint reads the conversation, as far as `settings.context` shows it: observations as the user's
+    messages, actions, without outer white space, as the assistant's. A turn whose prompt, as the endpoint counts it, leaves
+    no room for the action in `max_context_tokens` truncates the episode, as does an endpoint that refuses it as too long.
 
     Args:
         endpoint: says the actions.
@@ -106,21 +106,21 @@ class _Table:
     def _episode(self, number: int, task: Task, env: TextEnv) -> Episode:
         observation, info = self._call("reset", partial(reset_env, env, task.seed, task.task_id))
         task_id = info.get("task_id")
-        messages: list[Message] = []
+        observations: list[str] = []
         turns: list[Turn] = []
         success = terminated = truncated = out_of_context = False
         while not (terminated or truncated):
-            messages.append({"role": "user", "content": observation})
+            observations.append(observation)
+            messages = make_messages(observations, [turn.action for turn in turns], self.settings.window)
             reply = self._ask(messages, (number, len(turns)))
             if reply is None:
                 truncated = out_of_context = True
                 break
-            action, seen = reply.text.strip(), observation
-            messages.append({"role": "assistant", "content": action})
+            action, seen, state = reply.text.strip(), observation, state_digest(observation, info)
             result = self._call(f"step {len(turns) + 1}", partial(step_env, env, action))
             observation, reward, terminated, truncated, info = result
             invalid = info.get("valid_command") is False
-            turns.append(Turn(seen, action, reward, 0, 0, 0, cut=reply.cut, invalid=invalid))
+            turns.append(Turn(seen, action, reward, 0, 0, 0, cut=reply.cut, invalid=invalid, state=state))
             success = is_success(info, terminated, sum(turn.reward for turn in turns))
         return Episode(
             seed=task.seed,

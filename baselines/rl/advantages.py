@@ -9,18 +9,19 @@ Credit is given to *decisions*. What counts as one is the choice `credit`:
 Two kinds of credit combine them. `step` is that of the trajectory plus, by turn, a comparison of decisions that met the same
 state (`step_advantages`); `bilevel` estimates advantages of turns first and of their tokens from them (`bilevel_gae`).
 
-`decision_index` says which decision each action token belongs to; `per_decision` adds up what its tokens earned; an
-estimator works on arrays (N, S) of N episodes and at most S decisions; `per_token` gives the result back to the tokens.
-So one function serves all three, and observation tokens, which are nobody's decision, are never in the way: the value
-of the last token of an action is compared with that of the first token of the next action, however long the
-observation between them.
+`Decisions` says which decision each action token belongs to; `sum` adds up what its tokens earned; an estimator works on
+arrays (N, S) of N episodes and at most S decisions; `spread` gives the result back to the tokens. So one function serves all
+three, also where an episode stands in several rows because its context shows less than the whole history. Observation
+tokens, which are nobody's decision, are never in the way: the value of the last token of an action is compared with that of
+the first token of the next action, however long the observation between them.
 
-Every function is pure. Padding decisions after an episode's end earn 0 and are False in `exists`.
+Every function is pure. Padding decisions after an episode's end earn 0 and are False in `present`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
@@ -70,12 +71,6 @@ def exists(index: Tensor) -> Tensor:
     return per_decision(torch.ones(index.shape, device=index.device), index) > 0
 
 
-def first_tokens(index: Tensor) -> Tensor:
-    """Return (N, T) True at the first token of every decision, where a critic predicts the value of the state."""
-    before = torch.cummax(torch.cat([torch.full_like(index[:, :1], -1), index[:, :-1]], dim=1), dim=1).values
-    return index > before
-
-
 def per_decision(values: Tensor, index: Tensor) -> Tensor:
     """Add up (N, T) values over the tokens of each decision: (N, S); values off the action mask are not counted."""
     num_decisions = max(1, int(index.max()) + 1) if index.numel() else 1
@@ -86,6 +81,59 @@ def per_decision(values: Tensor, index: Tensor) -> Tensor:
 def per_token(values: Tensor, index: Tensor) -> Tensor:
     """Give each action token its decision's value: (N, S) to (N, T), 0 off the action mask."""
     return torch.where(index >= 0, values.gather(1, index.clamp(min=0)), 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """Decisions of N episodes, at most S each, whose tokens stand in B rows of T tokens.
+
+    Attributes:
+        index: (B, T) number of the decision that each action token belongs to, from 0 in each episode; -1 off the mask.
+        episodes: (B,) number of the episode that each row belongs to, rising.
+    """
+
+    index: Tensor
+    episodes: Tensor
+
+    @classmethod
+    def of(cls, action_mask: Tensor, turns: Tensor, episodes: Tensor, credit: Credit) -> Decisions:
+        """Return the decisions of rows; arguments as for `decision_index`, turns counted through an episode's rows."""
+        index = decision_index(action_mask, turns, credit)
+        if credit == "token":
+            before = action_mask.sum(1).cumsum(0) - action_mask.sum(1)
+            first = before.new_full((len(before),), torch.iinfo(torch.long).max)
+            first = first.scatter_reduce(0, episodes, before, "amin")[episodes]
+            index = torch.where(action_mask, index + (before - first)[:, None], -1)
+        return cls(index, episodes)
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of episodes, N."""
+        return int(self.episodes.max()) + 1 if len(self.episodes) else 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Add up (B, T) values over the tokens of each decision: (N, S)."""
+        rows = per_decision(values, self.index)
+        return rows.new_zeros((self.num_episodes, rows.shape[1])).index_add(0, self.episodes, rows)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Give each action token its decision's value: (N, S) to (B, T), 0 off the action mask."""
+        return per_token(values[self.episodes], self.index)
+
+    def present(self) -> Tensor:
+        """Return (N, S) True for a decision that the episode has."""
+        return self.sum(torch.ones(self.index.shape, device=self.index.device)) > 0
+
+    def first_tokens(self) -> Tensor:
+        """Return (B, T) True at the first token of every decision, where a critic judges the state that it is taken in."""
+        acted = self.index >= 0
+        if not acted.any():
+            return acted
+        width = int(self.index.max()) + 1
+        keys = (self.episodes[:, None] * width + self.index)[acted]
+        places = torch.arange(len(keys), device=keys.device)
+        earliest = places.new_full((self.num_episodes * width,), len(keys)).scatter_reduce(0, keys, places, "amin")
+        return torch.zeros_like(acted).masked_scatter(acted, earliest[keys] == places)
 
 
 def rewards_to_go(rewards: Tensor, gamma: float = 1.0) -> Tensor:

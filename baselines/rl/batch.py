@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 
@@ -10,13 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from baselines.rl.advantages import Credit, Decisions
 from baselines.sampling.episode import Episode
 from baselines.sampling.listed import NO_TOKEN, pad_allowed
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Episodes padded on the right to the longest.
+    """Sequences of episodes, padded on the right to the longest.
+
+    A row is one sequence that the policy has read as one (`Episode.sequences`). With the whole history as context an
+    episode is one row; else its rows follow each other.
 
     Attributes:
         token_ids: (B, T) tokens, filled up with the padding token.
@@ -25,6 +29,7 @@ class Batch:
         old_logprobs: (B, T) log-probabilities recorded at rollout; 0 off the action mask.
         turns: (B, T) number of the turn that each token stands in, from 0.
         rewards: (B, T) what a turn paid, at the last token that was sampled in it; 0 elsewhere.
+        episodes: (B,) number of the episode that each row belongs to, rising; by default each row is an episode.
         columns: further (B, T) tensors by name, such as an algorithm's advantages; read as `batch["advantages"]`. Where
             the decoding was over listed commands, `allowed` (B, T, K) holds the tokens that each action token was chosen
             from, filled up with `listed.NO_TOKEN`.
@@ -37,6 +42,12 @@ class Batch:
     turns: Tensor
     rewards: Tensor
     columns: Mapping[str, Tensor] = field(default_factory=dict)
+    episodes: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+
+    def __post_init__(self) -> None:
+        if len(self.episodes) != len(self.token_ids):
+            rows = torch.arange(len(self.token_ids), device=self.token_ids.device)
+            object.__setattr__(self, "episodes", rows)
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -54,42 +65,71 @@ class Batch:
         """Return the same episodes with further tensors (B, T)."""
         return replace(self, columns={**self.columns, **columns})
 
+    def decisions(self, credit: Credit) -> Decisions:
+        """Return the decisions of the batch's episodes; see `advantages.Decisions`."""
+        return Decisions.of(self.action_mask, self.turns, self.episodes, credit)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """Apply a function to every tensor."""
+        parts = {part.name: function(getattr(self, part.name)) for part in fields(self) if part.name != "columns"}
+        return Batch(**parts, columns={name: function(values) for name, values in self.columns.items()})
+
     def select(self, rows: Sequence[int]) -> Batch:
         """Keep `rows`, and no more columns than the longest of them needs."""
         index = torch.as_tensor(list(rows), device=self.token_ids.device)
         width = int(self.attention_mask[index].sum(1).max()) if len(rows) else 0
-        kept = {part.name: getattr(self, part.name)[index, :width] for part in fields(self) if part.name != "columns"}
-        return Batch(**kept, columns={name: values[index, :width] for name, values in self.columns.items()})
+        return self.map(lambda values: values[index] if values.ndim == 1 else values[index, :width])
+
+    def rows_of(self, episodes: Sequence[int]) -> list[int]:
+        """Return the rows of episodes, in their order."""
+        rows: dict[int, list[int]] = {}
+        for row, episode in enumerate(self.episodes.tolist()):
+            rows.setdefault(episode, []).append(row)
+        return [row for episode in episodes for row in rows.get(episode, [])]
 
 
 def collate(episodes: Sequence[Episode], pad_token_id: int, device: torch.device | str = "cpu") -> Batch:
-    """Pad episodes on the right into one batch on `device`."""
-    shape = len(episodes), max(episode.num_tokens for episode in episodes)
+    """Pad the sequences of episodes on the right into one batch on `device`."""
+    owners = [number for number, episode in enumerate(episodes) for _ in episode.starts]
+    shape = len(owners), max(end - start for episode in episodes for start, end in episode.sequences)
     token_ids = torch.full(shape, pad_token_id, dtype=torch.long)
     attention_mask, turns = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     action_mask = torch.zeros(shape, dtype=torch.bool)
     old_logprobs, rewards = torch.zeros(shape), torch.zeros(shape)
-    for row, episode in enumerate(episodes):
-        length = episode.num_tokens
-        token_ids[row, :length] = torch.from_numpy(episode.token_ids)
-        attention_mask[row, :length] = 1
-        action_mask[row, :length] = torch.from_numpy(episode.action_mask)
-        old_logprobs[row, :length] = torch.from_numpy(episode.logprobs)
-        turns[row, :length] = torch.from_numpy(episode.turn_index())
-        for turn in episode.turns:
-            rewards[row, turn.last_sampled] = turn.reward
-    whole = Batch(token_ids, attention_mask, action_mask, old_logprobs, turns, rewards)
-    kept = {part.name: getattr(whole, part.name).to(device) for part in fields(whole) if part.name != "columns"}
-    return Batch(**kept, columns=_allowed_column(episodes, whole.action_mask, device))
+    row = 0
+    for episode in episodes:
+        index, earned = episode.turn_index(), episode.token_rewards()
+        for start, end in episode.sequences:
+            length, span = end - start, slice(start, end)
+            token_ids[row, :length] = torch.from_numpy(episode.token_ids[span])
+            attention_mask[row, :length] = 1
+            action_mask[row, :length] = torch.from_numpy(episode.action_mask[span])
+            old_logprobs[row, :length] = torch.from_numpy(episode.logprobs[span])
+            turns[row, :length] = torch.from_numpy(index[span])
+            rewards[row, :length] = torch.from_numpy(earned[span])
+            row += 1
+    columns = _allowed_column(episodes, action_mask)
+    whole = Batch(token_ids, attention_mask, action_mask, old_logprobs, turns, rewards, columns, torch.tensor(owners))
+    return whole.map(lambda values: values.to(device))
 
 
-def _allowed_column(episodes: Sequence[Episode], action_mask: Tensor, device: torch.device | str) -> dict[str, Tensor]:
+def join_sequences(values: Tensor, episodes: Sequence[Episode]) -> Tensor:
+    """Return (N, T) values of whole episodes, as `Episode.token_ids` counts tokens, of those of their rows (B, W)."""
+    joined = values.new_zeros((len(episodes), max((episode.num_tokens for episode in episodes), default=0)))
+    rows = iter(values)
+    for number, episode in enumerate(episodes):
+        for start, end in episode.sequences:
+            joined[number, start:end] = next(rows)[: end - start]
+    return joined
+
+
+def _allowed_column(episodes: Sequence[Episode], action_mask: Tensor) -> dict[str, Tensor]:
     if any(episode.allowed is None for episode in episodes):
         return {}
     rows = pad_allowed([tokens for episode in episodes for tokens in episode.allowed or ()])
     column = torch.full((*action_mask.shape, rows.shape[1]), NO_TOKEN)
     column[action_mask] = rows
-    return {"allowed": column.to(device)}
+    return {"allowed": column}
 
 
 def collate_ends(episodes: Sequence[Episode], end_token_id: int, device: torch.device | str = "cpu") -> Batch:
@@ -98,17 +138,22 @@ def collate_ends(episodes: Sequence[Episode], end_token_id: int, device: torch.d
     The one token that `action_mask` names in each row stands where the next action would have begun, so that a critic's
     value there is that of the final state. Rows without a final prompt (see `Episode.final_prompt`) name none.
     """
-    ended = [
-        replace(
-            episode,
-            token_ids=np.concatenate([episode.token_ids, episode.final_prompt, [end_token_id]]),
-            action_mask=np.array([False] * (episode.num_tokens + len(episode.final_prompt)) + [True])
-            & (len(episode.final_prompt) > 0),
-            logprobs=np.zeros(episode.num_tokens + len(episode.final_prompt) + 1, dtype=np.float32),
-            allowed=None,
+    ended = []
+    for episode in episodes:
+        read = episode.token_ids[:0] if episode.ends_fresh else episode.token_ids[episode.starts[-1] :]
+        token_ids = np.concatenate([read, episode.final_prompt, [end_token_id]])
+        asked = np.arange(len(token_ids)) == len(token_ids) - 1
+        ended.append(
+            replace(
+                episode,
+                token_ids=token_ids,
+                action_mask=asked & (len(episode.final_prompt) > 0),
+                logprobs=np.zeros(len(token_ids), dtype=np.float32),
+                turns=(),
+                starts=(0,),
+                allowed=None,
+            )
         )
-        for episode in episodes
-    ]
     return collate(ended, end_token_id, device)
 
 

@@ -47,7 +47,7 @@ class Collected:
     Attributes:
         episodes: N of them, the members of a group side by side.
         groups: (N,) which task each episode played, from 0.
-        batch: the same as tensors, with the column `ref_logprobs` where there is a KL term.
+        batch: the episodes as tensors of B rows, with the column `ref_logprobs` where there is a KL term.
         record: metrics of the rollout.
         seconds: duration.
     """
@@ -165,7 +165,7 @@ class Learner:
             )
 
     def score(self, function: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
-        """Return (N, T) of a scoring function over a whole batch without gradients, the work shared among the processes."""
+        """Return (B, T) of a scoring function over a whole batch without gradients, the work shared among the processes."""
         max_tokens = self._config.optimiser.micro_batch_tokens
         return score_in_chunks(function, batch, max_tokens, can_pack(self.policy.model), self.ranks)
 
@@ -195,7 +195,7 @@ class Learner:
     def close_iteration(
         self, iteration: int, collected: Collected, advantages: Tensor, update: Record, started: float
     ) -> None:
-        """Log, evaluate and save the results of an iteration (from 0); `advantages` (N, T) go into transcripts."""
+        """Log, evaluate and save the results of an iteration (from 0); `advantages` (B, T) go into transcripts."""
         config, step = self._config, iteration + 1
         finished = time.perf_counter()
         record: Record = {"step": step} | collected.record | update
@@ -300,7 +300,9 @@ def describe(episodes: list[Episode]) -> Record:
         "train/action_tokens": sum(episode.num_action_tokens for episode in episodes) / count,
         "train/out_of_context": sum(episode.truncated_by_context for episode in episodes) / count,
         "train/cut_turns": sum(turn.cut for episode in episodes for turn in episode.turns) / count,
+        "train/cut_thoughts": sum(turn.cut_thought for episode in episodes for turn in episode.turns) / count,
         "train/invalid_actions": sum(turn.invalid for episode in episodes for turn in episode.turns) / count,
         "train/distinct_tasks": len({episode.structure or episode.task_id or episode.seed for episode in episodes}),
+        "train/sequences": sum(len(episode.starts) for episode in episodes) / count,
         "train/loops": sum(episode.loops for episode in episodes) / count,
     }

@@ -20,7 +20,9 @@ RatioLevel: TypeAlias = Literal["token", "turn", "sequence"]
 RATIO_LEVELS: tuple[RatioLevel, ...] = ("token", "turn", "sequence")
 
 
-def loss_weights(action_mask: Tensor, aggregation: Aggregation, length: int = 1) -> Tensor:
+def loss_weights(
+    action_mask: Tensor, aggregation: Aggregation, length: int = 1, episodes: Tensor | None = None
+) -> Tensor:
     """Return the weight of each action token in the mean over a minibatch.
 
     Args:
@@ -29,6 +31,7 @@ def loss_weights(action_mask: Tensor, aggregation: Aggregation, length: int = 1)
             each episode first, then over episodes (arXiv 2402.03300, eq. 3, GRPO); "constant" adds up the tokens of an
             episode, divides by `length` and averages over episodes (arXiv 2503.20783, section 3.2, Dr. GRPO).
         length: the constant, in tokens.
+        episodes: (B,) number of the episode that each row belongs to; None if each row is one.
 
     Returns:
         (B, T) weights that sum to 1 for "token", to the share of episodes that have an action token for "sequence".
@@ -36,10 +39,14 @@ def loss_weights(action_mask: Tensor, aggregation: Aggregation, length: int = 1)
     mask = action_mask.float()
     if aggregation == "token":
         return mask / mask.sum().clamp(min=1)
+    owners = torch.arange(len(mask), device=mask.device) if episodes is None else episodes
+    _, owners = torch.unique(owners, return_inverse=True)
+    num_episodes = int(owners.max()) + 1 if len(owners) else 1
     if aggregation == "sequence":
-        return mask / mask.sum(dim=1, keepdim=True).clamp(min=1) / max(1, len(mask))
+        tokens = mask.new_zeros(num_episodes).index_add(0, owners, mask.sum(dim=1))
+        return mask / tokens[owners, None].clamp(min=1) / num_episodes
     if aggregation == "constant":
-        return mask / (length * max(1, len(mask)))
+        return mask / (length * num_episodes)
     raise ValueError(f"expected aggregation 'token', 'sequence' or 'constant', got {aggregation!r}")
 
 

@@ -8,15 +8,7 @@ import torch
 from torch import Tensor
 
 from baselines.config.settings import LearnerConfig
-from baselines.rl.advantages import (
-    Credit,
-    decision_index,
-    has_partner,
-    per_decision,
-    per_token,
-    rewards_to_go,
-    step_advantages,
-)
+from baselines.rl.advantages import Credit, has_partner, rewards_to_go, step_advantages
 from baselines.rl.batch import Batch
 from baselines.rl.learner import Collected, Learner
 from baselines.rl.logprobs import score_actions
@@ -51,7 +43,7 @@ def update_policy(learner: Learner, batch: Batch, iteration: int, config: Learne
 def within_states(
     collected: Collected, baseline: Callable[[Tensor, Tensor], Tensor], gamma: float, scaled: bool = False
 ) -> Tensor:
-    """Return (N, T) advantages of turns over the other turns of their group in the same state, without a KL penalty.
+    """Return (B, T) advantages of turns over the other turns of their group in the same state, without a KL penalty.
 
     Args:
         collected: an iteration's episodes, in groups.
@@ -59,15 +51,15 @@ def within_states(
         gamma: discount from one turn to the next.
         scaled: divide by the standard deviation within the state.
     """
-    batch = collected.batch
-    index = decision_index(batch.action_mask, batch.turns, "turn")
-    returns = rewards_to_go(per_decision(batch.rewards, index), gamma)
-    return per_token(step_advantages(returns, collected.state_labels(), baseline, scaled), index)
+    turns = collected.batch.decisions("turn")
+    returns = rewards_to_go(turns.sum(collected.batch.rewards), gamma)
+    return turns.spread(step_advantages(returns, collected.state_labels(), baseline, scaled))
 
 
 def describe_groups(collected: Collected, advantages: Tensor, credit: Credit) -> Record:
-    """Return metrics of an iteration's groups; `advantages` are (N, T)."""
-    record: Record = {"train/groups_without_signal": fraction_zero_advantage_groups(advantages, collected.groups)}
+    """Return metrics of an iteration's groups; `advantages` are (B, T)."""
+    groups = collected.groups[collected.batch.episodes]
+    record: Record = {"train/groups_without_signal": fraction_zero_advantage_groups(advantages, groups)}
     if credit == "step":
         labels = collected.state_labels()
         met = labels >= 0

@@ -7,7 +7,6 @@ memory. Each token's weight in the mean is fixed over the whole minibatch first,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
 
 import numpy as np
 import torch
@@ -39,12 +38,17 @@ def minibatches(batch: Batch, settings: UpdateSettings, seed: Sequence[int]) -> 
         settings: numbers of passes and parts, aggregation.
         seed: numbers, such as the run's seed and the iteration; with the pass they decide the order of the episodes.
     """
+    episodes = torch.unique(batch.episodes).tolist()
     for epoch in range(settings.update_epochs):
-        order = np.random.default_rng([*seed, epoch]).permutation(len(batch)).tolist()
-        for rows in split_evenly(order, settings.num_minibatches):
-            part = batch.select(rows)
-            weights = loss_weights(part.action_mask, settings.loss_aggregation, settings.loss_length)
-            yield part.with_columns(weights=weights)
+        order = np.random.default_rng([*seed, epoch]).permutation(episodes).tolist()
+        for chosen in split_evenly(order, settings.num_minibatches):
+            part = batch.select(batch.rows_of(chosen))
+            yield part.with_columns(weights=token_weights(part.action_mask, part, settings))
+
+
+def token_weights(mask: Tensor, minibatch: Batch, settings: UpdateSettings) -> Tensor:
+    """Return (B, T) weights in a minibatch's mean of the tokens of `mask` (B, T); see `losses.loss_weights`."""
+    return loss_weights(mask, settings.loss_aggregation, settings.loss_length, minibatch.episodes)
 
 
 def micro_batches(minibatch: Batch, max_tokens: int, useful: Tensor, packed: bool) -> Iterator[Batch]:
@@ -64,10 +68,7 @@ def empty_row(batch: Batch) -> Batch:
 
     It has no part in any loss or sum, and takes the model through the same passes.
     """
-    row = batch.select([0])
-    parts = {part.name: getattr(row, part.name) for part in fields(row) if part.name != "columns"}
-    zeros = {name: torch.zeros_like(values) for name, values in parts.items()}
-    return Batch(**zeros, columns={name: torch.zeros_like(values) for name, values in row.columns.items()})
+    return batch.select([0]).map(torch.zeros_like)
 
 
 def score_in_chunks(

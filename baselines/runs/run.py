@@ -21,6 +21,7 @@ from baselines.errors import ConfigError, TrainingError
 from baselines.evaluate import Evaluation, summarise
 from baselines.models.lora import add_lora
 from baselines.models.policy import Policy, check_trainable, load_policy
+from baselines.rl.batch import join_sequences
 from baselines.runs.checkpoint import Checkpoint, list_checkpoints, save_checkpoint
 from baselines.runs.distributed import Ranks
 from baselines.runs.files import write_whole
@@ -145,7 +146,7 @@ class EpisodeWriter:
 
     Attributes:
         episodes: N of them.
-        advantages: (N, T).
+        advantages: (B, T) of the rows of their batch.
         tokenizer: theirs.
         env_id: id of their environment.
     """
@@ -158,7 +159,7 @@ class EpisodeWriter:
     def write(self, folder: Path, step: int) -> None:
         """Write the transcripts of iteration `step` and a page that shows them."""
         path, title = folder / f"step-{step:08d}.jsonl", f"{self.env_id}, iteration {step}"
-        advantages = self.advantages.float().cpu().numpy()
+        advantages = join_sequences(self.advantages.float().cpu(), self.episodes).numpy()
         transcripts = write_transcripts(
             path, self.episodes, tokenizer=self.tokenizer, advantages=advantages, env_id=self.env_id, title=title
         )

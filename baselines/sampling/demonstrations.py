@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines.errors import ConfigError
-from baselines.models.chat import ChatFormat
+from baselines.config.settings import RolloutSettings
+from baselines.errors import ChatTemplateError, ConfigError
+from baselines.models.chat import ChatFormat, SaidAction, make_prompt
 from baselines.sampling.conversations import Conversation, read_file
 from baselines.sampling.environments import TextEnv, is_success, reset_env, step_env
 from baselines.sampling.episode import Episode, Turn
@@ -99,16 +100,40 @@ def _demonstration(conversation: Conversation) -> Demonstration:
     return Demonstration(number, None, (*observations, *ending), actions, rewards, True, True, False)
 
 
-def encode_demonstration(chat: ChatFormat, demonstration: Demonstration) -> Episode:
-    """Write a demonstration as the episode that a policy would have produced by sampling it token by token."""
+def encode_demonstration(
+    chat: ChatFormat, demonstration: Demonstration, settings: RolloutSettings | None = None
+) -> Episode:
+    """Write a demonstration as the episode that a policy would have produced by sampling it token by token.
+
+    Args:
+        chat: the policy's chat format.
+        demonstration: what was said and done.
+        settings: what a prompt shows of earlier turns; by default everything.
+
+    Raises:
+        ChatTemplateError: an action holds a thought that the template leaves out of later prompts and `settings` keep.
+    """
+    settings = settings or RolloutSettings()
     token_ids: list[int] = []
     action_mask: list[bool] = []
     turns: list[Turn] = []
+    starts = [0]
+    said: list[SaidAction] = []
     for number, action in enumerate(demonstration.actions):
         observation = demonstration.observations[number]
-        prompt = chat.next_turn(observation) if number else chat.first_turn(observation)
+        thought, answer = chat.split_thought(action)
+        if thought and settings.keep_thoughts == "all" and not chat.keeps(action):
+            raise ChatTemplateError(
+                f"expected an action that the chat template keeps in later turns, got {action!r:.60}, which it rewrites; "
+                "train with --keep-thoughts none, or use a template that keeps the thoughts of earlier turns"
+            )
         sampled = chat.action(action)
+        shown = demonstration.observations[: number + 1]
+        prompt, continues = make_prompt(chat, shown, said, settings, token_ids[starts[-1] :])
+        said.append(SaidAction(sampled, answer, bool(thought)))
         start = len(token_ids)
+        if number and not continues:
+            starts.append(start)
         token_ids += [*prompt, *sampled]
         action_mask += [False] * len(prompt) + [True] * len(sampled)
         reward = demonstration.rewards[number]
@@ -125,6 +150,7 @@ def encode_demonstration(chat: ChatFormat, demonstration: Demonstration) -> Epis
         truncated=demonstration.truncated,
         truncated_by_context=False,
         final_observation=demonstration.observations[-1],
+        starts=tuple(starts),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,6 +33,8 @@ class Turn:
         end: index after the turn's last token, its end token included.
         cut: True if the action reached `max_new_tokens` and its end token was added, not sampled.
         invalid: True if the environment said that the action was no command (`info["valid_command"]`).
+        thinks: True if the action holds a thought; `action` is its answer alone.
+        cut_thought: True if the action was cut inside its thought.
         state: digest of the observation and the admissible commands; equal in equal states of one task, "" if unknown.
     """
 
@@ -44,6 +47,8 @@ class Turn:
     cut: bool = False
     invalid: bool = False
     state: str = ""
+    thinks: bool = False
+    cut_thought: bool = False
 
     @property
     def last_sampled(self) -> int:
@@ -79,6 +84,9 @@ class Episode:
             of a critic; empty where the episode terminated or the model has no positions left for them.
         structure: `info["task_card"]["details"]["structure"]` at reset, which tasks share that differ in names alone, or
             None where the environment has no such entry.
+        starts: index of the first token of each sequence that the policy has read as one. Within a sequence every prompt
+            extends the one before; where a prompt shows less than the whole history, it begins a sequence.
+        ends_fresh: True if `final_prompt` would have begun a sequence of its own.
         allowed: the tokens that each sampled token was chosen from, one entry for each True of `action_mask`, where the
             decoding was over listed commands; None where it was over the whole vocabulary.
     """
@@ -96,6 +104,8 @@ class Episode:
     final_observation: str
     final_prompt: TokenArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     structure: str | None = None
+    starts: tuple[int, ...] = (0,)
+    ends_fresh: bool = False
     allowed: tuple[tuple[int, ...], ...] | None = None
 
     @property
@@ -110,8 +120,13 @@ class Episode:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of the whole episode."""
+        """Tokens of all sequences of the episode."""
         return len(self.token_ids)
+
+    @property
+    def sequences(self) -> list[tuple[int, int]]:
+        """First index, and the one after the last, of each sequence of tokens that the policy has read as one."""
+        return list(pairwise((*self.starts, self.num_tokens)))
 
     @property
     def num_action_tokens(self) -> int:
@@ -139,6 +154,13 @@ class Episode:
         for number, turn in enumerate(self.turns):
             index[turn.start : turn.end] = number
         return index
+
+    def token_rewards(self) -> FloatArray:
+        """Return (T,) what each turn paid, at the last token that was sampled in it; 0 elsewhere."""
+        rewards = np.zeros(self.num_tokens, dtype=np.float32)
+        for turn in self.turns:
+            rewards[turn.last_sampled] = turn.reward
+        return rewards
 
     def transcript(self) -> str:
         """Return the episode as a person reads it: observations, then `> action`, and the outcome in the last line."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from baselines.config.settings import RolloutSettings
 from baselines.errors import ConfigError, EnvironmentContractError
-from baselines.models.chat import ChatFormat
+from baselines.models.chat import ChatFormat, SaidAction, make_prompt
 from baselines.models.policy import Policy
 from baselines.sampling.decoding import HistoryDecoder, RaggedDecoder, make_decoder, sample_tokens
 from baselines.sampling.environments import (
@@ -47,22 +47,23 @@ class _Action(NamedTuple):
     """Tokens sampled in one turn, with their log-probabilities.
 
     The model has read the first `num_fed` of them; `allowed` holds what each was chosen from, where that is not the
-    whole vocabulary.
+    whole vocabulary. Those in `forced`, by place, were put in to end a thought.
     """
 
     token_ids: list[int]
     logprobs: list[float]
     num_fed: int
     allowed: list[tuple[int, ...]] | None = None
+    forced: range = range(0)
 
 
 @dataclass
 class _Row:
     """An episode while it is played.
 
-    `prompt` are the tokens of the observation to be answered; `unfed` those at the end of `token_ids` that the model
-    has not been fed yet: the last one of every action is sampled but never read while the action lasts. `listed` are
-    the commands to choose from, where the decoding is over listed commands.
+    `prompt` are the tokens of the observation to be answered, which begin a sequence of their own where `fresh`. `unfed` are
+    those at the end of `token_ids` that the model has not been fed yet: the last one of every action is sampled but never
+    read while the action lasts. `listed` are the commands to choose from, where the decoding is over listed commands.
     """
 
     number: int
@@ -76,6 +77,8 @@ class _Row:
     observation: str = ""
     state: str = ""
     prompt: list[int] = field(default_factory=list)
+    fresh: bool = False
+    starts: list[int] = field(default_factory=lambda: [0])
     unfed: list[int] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
     action_mask: list[bool] = field(default_factory=list)
@@ -97,9 +100,14 @@ class _Row:
         longest = (
             self.settings.max_new_tokens + 1 if self.listed is None else self.listed.longest
         )  # 1: end of a cut turn
-        needed = len(self.token_ids) + len(self.prompt) + longest
+        needed = self.num_read + len(self.prompt) + longest
         if not self.done and needed > self.settings.max_context_tokens:
             self.truncated = self.truncated_by_context = True
+
+    @property
+    def num_read(self) -> int:
+        """Tokens of the sequence that the prompt continues."""
+        return 0 if self.fresh else len(self.token_ids) - self.starts[-1]
 
     def open(self, result: ResetResult) -> None:
         """Prepare the tokens of the first observation."""
@@ -108,15 +116,19 @@ class _Row:
         self.task_id = None if task_id is None else str(task_id)
         self.structure = _structure(info)
         self.state = state_digest(self.observation, info)
-        self.prompt = self.chat.first_turn(self.observation)
+        self._ask()
         self._list(info)
 
     def act(self, action: _Action) -> str:
         """Record the tokens of a turn and return the text for the environment."""
         start = len(self.token_ids)
+        if self.fresh:
+            self.starts.append(start)
         self._append(self.prompt, [0.0] * len(self.prompt), sampled=False)
         action_start = len(self.token_ids)
         self._append(action.token_ids, action.logprobs, sampled=True)
+        for place in action.forced:
+            self.action_mask[action_start + place] = False
         end_token = self.chat.end_token_id
         self.unfed = action.token_ids[action.num_fed :]
         self.allowed += action.allowed or []
@@ -124,25 +136,34 @@ class _Row:
         if cut:
             self._append([end_token], [0.0], sampled=False)
             self.unfed.append(end_token)
-        decode = self.chat.decode_action if self.listed is None else self.listed.command
-        text = decode(action.token_ids)
         end = len(self.token_ids)
-        self.turns.append(Turn(self.observation, text, 0.0, start, action_start, end, cut, state=self.state))
-        return text
+        turn = Turn(self.observation, "", 0.0, start, action_start, end, cut, state=self.state)
+        self.turns.append(self._read(turn, action.token_ids))
+        return self.turns[-1].action
+
+    def _read(self, turn: Turn, token_ids: list[int]) -> Turn:
+        """Return the turn with the text of its action."""
+        if self.listed is not None:
+            return replace(turn, action=self.listed.command(token_ids))
+        thought, answer = self.chat.read_action(token_ids)
+        if thought and self.settings.keep_thoughts == "all":
+            self.chat.warn_of_thought(thought)
+        cut_thought = turn.cut and self.chat.is_thinking(token_ids)
+        return replace(turn, action=answer, thinks=bool(thought), cut_thought=cut_thought)
 
     def see(self, result: StepResult) -> None:
         """Record what the turn's step returned and prepare the tokens of the next observation."""
         self.observation, reward, self.terminated, self.truncated, info = result
         self.turns[-1] = replace(self.turns[-1], reward=reward, invalid=info.get("valid_command") is False)
         self.success = is_success(info, self.terminated, sum(turn.reward for turn in self.turns))
-        self.prompt = [] if self.terminated else self.chat.next_turn(self.observation)
+        self._ask()
         if not self.done:
             self.state = state_digest(self.observation, info)
             self._list(info)
 
     def episode(self, max_positions: int | None) -> Episode:
         """Return the record of the finished episode; `max_positions` are those of the model, None if it does not say."""
-        fits = max_positions is None or len(self.token_ids) + len(self.prompt) <= max_positions
+        fits = max_positions is None or self.num_read + len(self.prompt) <= max_positions
         final_prompt = self.prompt if self.turns and fits else []
         return Episode(
             seed=self.task.seed,
@@ -158,8 +179,23 @@ class _Row:
             final_observation=self.observation,
             final_prompt=np.array(final_prompt, dtype=np.int64),
             structure=self.structure,
+            starts=tuple(self.starts),
+            ends_fresh=self.fresh,
             allowed=tuple(self.allowed) if self.settings.decode == "listed" else None,
         )
+
+    def _ask(self) -> None:
+        """Prepare the tokens that put the observation to the policy; none where the episode has terminated."""
+        if self.terminated:
+            self.prompt, self.fresh = [], False
+            return
+        actions = [
+            SaidAction(self.token_ids[turn.action_start : turn.end], turn.action, turn.thinks) for turn in self.turns
+        ]
+        observations = [*(turn.observation for turn in self.turns), self.observation]
+        read = self.token_ids[self.starts[-1] :]
+        self.prompt, continues = make_prompt(self.chat, observations, actions, self.settings, read)
+        self.fresh = bool(self.turns) and not continues
 
     def _list(self, info: Mapping[str, Any]) -> None:
         """Read the commands to choose from, where the decoding is over listed commands."""
@@ -213,6 +249,11 @@ def rollout(
         TrainingError: more environments have raised than the pool may replace.
     """
     settings.check(training=False)
+    needed = settings.max_think_tokens + len(policy.chat.closing_ids) + 1
+    if settings.max_think_tokens and settings.max_new_tokens < needed:
+        raise ConfigError(
+            f"expected max_new_tokens >= {needed}, room for a thought, its end and an answer, got {settings.max_new_tokens}"
+        )
     decoder = make_decoder(policy.model, policy.pad_token_id, use_cache)
     workers = settings.env_workers
     table = _Table(policy, pool, settings, decoder, (*seed,), deque(enumerate(tasks, start=first)))
@@ -223,44 +264,6 @@ def rollout(
     finally:
         table.leave()
     return [table.episodes[number] for number in range(first, first + len(tasks))]
-
-
-class Answer(NamedTuple):
-    """One action sampled for one observation.
-
-    Attributes:
-        action: the text for the environment.
-        num_prompt_tokens: tokens of the observation with its chat frame.
-        num_tokens: tokens sampled.
-    """
-
-    action: str
-    num_prompt_tokens: int
-    num_tokens: int
-
-
-def answer(policy: Policy, observation: str, settings: RolloutSettings, rng: np.random.Generator) -> Answer | None:
-    """Answer an observation as if it were the first of an episode: a policy without memory.
-
-    Args:
-        policy: samples the action.
-        observation: the text that it reads.
-        settings: temperature and limits.
-        rng: of the sampling.
-
-    Returns:
-        The answer, or None where the observation leaves no room for one in the context.
-    """
-    prompt = policy.chat.first_turn(observation)
-    if len(prompt) + settings.max_new_tokens + 1 > settings.max_context_tokens:
-        return None
-    decoder = make_decoder(policy.model, policy.pad_token_id)
-    with torch.inference_mode():
-        logits = decoder.admit([prompt])
-        uniforms = rng.random((1, settings.max_new_tokens))
-        end_token = policy.chat.end_token_id
-        (action,) = _sample_actions(decoder, logits, end_token, settings.temperature, uniforms)
-    return Answer(policy.chat.decode_action(action.token_ids), len(prompt), len(action.token_ids))
 
 
 @dataclass
@@ -275,6 +278,7 @@ class _Table:
     waiting: deque[tuple[int, Task]]
     executor: ThreadPoolExecutor | None = None
     live: list[_Row] = field(default_factory=list)
+    renewed: list[_Row] = field(default_factory=list)  # go on with a sequence of their own
     episodes: dict[int, Episode] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -302,7 +306,9 @@ class _Table:
             paths = sample_listed(self.decoder, logits, listed, temperature, [row.rng for row in self.live])
             return [_Action(path.token_ids, path.logprobs, path.num_fed, path.allowed) for path in paths]
         uniforms = np.stack([row.rng.random(self.settings.max_new_tokens) for row in self.live])
-        return _sample_actions(self.decoder, logits, self.policy.chat.end_token_id, temperature, uniforms)
+        limit, chat = self.settings.max_think_tokens, self.policy.chat
+        thoughts = _Thoughts(chat, limit, len(self.live)) if limit else None
+        return _sample_actions(self.decoder, logits, chat.end_token_id, temperature, uniforms, thoughts)
 
     def _step(self, actions: list[_Action]) -> None:
         """Play one action per row, and keep the rows that go on."""
@@ -314,23 +320,31 @@ class _Table:
             else:
                 row.see(result)
                 self._settle(row)
-        kept = _stable_order([row.number in self._leased for row in self.live])
+        going = [row.number in self._leased for row in self.live]
+        self.renewed = [row for row, stays in zip(self.live, going, strict=True) if stays and row.fresh]
+        kept = _stable_order([stays and not row.fresh for row, stays in zip(self.live, going, strict=True)])
         self.live = [self.live[place] for place in kept]
         self.decoder.keep(kept)
 
     def _next_logits(self) -> torch.Tensor | None:
         """Return (B, V) logits of the coming turn, of the rows that go on and those that join; None if there are none."""
         parts = [self.decoder.feed([row.unfed + row.prompt for row in self.live])] if self.live else []
-        free = self._places - len(self.live)
-        if not self.live or free >= max(1, min(len(self.waiting), round(_MIN_REFILL * self._places))):
-            joined = self._refill()
-            parts += [] if joined is None else [joined]
+        free = self._places - len(self.live) - len(self.renewed)
+        playing = bool(self.live or self.renewed)
+        opening = not playing or free >= max(1, min(len(self.waiting), round(_MIN_REFILL * self._places)))
+        joined = self._refill(opening)
+        parts += [] if joined is None else [joined]
         return torch.cat(parts) if parts else None
 
-    def _refill(self) -> torch.Tensor | None:
-        """Open waiting tasks until all places are taken; (N, V) logits of the new rows, None if there are none."""
+    def _refill(self, opening: bool = True) -> torch.Tensor | None:
+        """Take in rows with a sequence of their own and, if `opening`, waiting tasks until all places are taken.
+
+        Returns:
+            (N, V) logits of the new rows, None if there are none.
+        """
         first = len(self.live)
-        while self.waiting and len(self.live) < self._places:
+        self.live, self.renewed = self.live + self.renewed, []
+        while opening and self.waiting and len(self.live) < self._places:
             self._open(min(len(self.waiting), self._places - len(self.live)))
         prompts = [row.prompt for row in self.live[first:]]
         return self.decoder.admit(prompts) if prompts else None
@@ -402,12 +416,42 @@ def _stable_order(goes_on: Sequence[bool]) -> list[int]:
     return order
 
 
+class _Thoughts:
+    """Ends the thoughts of a turn's actions after so many tokens, by putting in what ends a thought.
+
+    Args:
+        chat: says what a thought is.
+        limit: tokens of a thought at most.
+        num_rows: number of actions.
+
+    Attributes:
+        forced: of each row the places of the tokens that were put in.
+    """
+
+    def __init__(self, chat: ChatFormat, limit: int, num_rows: int) -> None:
+        self._chat, self._limit = chat, limit
+        self._closing = chat.closing_ids
+        self.forced = [range(0)] * num_rows
+
+    def force(self, token_ids: torch.Tensor, logprobs: torch.Tensor, before: Sequence[torch.Tensor]) -> None:
+        """Overwrite tokens and log-probabilities (B,) of one step where an end is put in; `before` are earlier steps."""
+        place = len(before)
+        if place == self._limit:
+            for row, said in enumerate(torch.stack(list(before), 1).tolist()):
+                if self._chat.end_token_id not in said and self._chat.is_thinking(said):
+                    self.forced[row] = range(place, place + len(self._closing))
+        for row, places in enumerate(self.forced):
+            if place in places:
+                token_ids[row], logprobs[row] = self._closing[place - places.start], 0.0
+
+
 def _sample_actions(
     decoder: RaggedDecoder | HistoryDecoder,
     logits: torch.Tensor,
     end_token_id: int,
     temperature: float,
     uniforms: NDArray[np.float64],
+    thoughts: _Thoughts | None = None,
 ) -> list[_Action]:
     """Sample one action per row, all rows in step; rows that have ended their turn wait, masked.
 
@@ -419,6 +463,7 @@ def _sample_actions(
         end_token_id: ends an action.
         temperature: see `sample_tokens`.
         uniforms: (B, max_new_tokens) one for each token that may be sampled.
+        thoughts: ends thoughts that become too long.
     """
     columns = torch.from_numpy(uniforms).to(logits.device)
     active = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
@@ -426,6 +471,8 @@ def _sample_actions(
     logprob_steps: list[torch.Tensor] = []
     while True:
         token_ids, logprobs = sample_tokens(logits, temperature, columns[:, len(token_steps)])
+        if thoughts is not None:
+            thoughts.force(token_ids, logprobs, token_steps)
         token_steps.append(token_ids)
         logprob_steps.append(logprobs)
         active = active & (token_ids != end_token_id)
@@ -434,7 +481,10 @@ def _sample_actions(
         logits = decoder.feed_tokens(token_ids, active)
     # Read once a turn: every reading waits for the device.
     rows = zip(torch.stack(token_steps, 1).tolist(), torch.stack(logprob_steps, 1).tolist(), strict=True)
-    return [_until_end(*row, end_token_id) for row in rows]
+    actions = [_until_end(*row, end_token_id) for row in rows]
+    if thoughts is None:
+        return actions
+    return [action._replace(forced=places) for action, places in zip(actions, thoughts.forced, strict=True)]
 
 
 def _until_end(token_ids: list[int], logprobs: list[float], end_token_id: int) -> _Action:

@@ -1,4 +1,4 @@
-"""Local models: a Hugging Face causal LM plays many episodes of a cell side by side, or one by one without memory."""
+"""Local models: a Hugging Face causal LM plays many episodes of a cell side by side."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
-
-import numpy as np
 
 from baselines.config.settings import Decode, RolloutSettings, check_one_of
 from baselines.errors import ConfigError
@@ -19,9 +16,9 @@ from baselines.models.policy import Policy, check_model_exists, silence_transfor
 from baselines.runs.transcripts import make_transcript
 from baselines.sampling.environments import EnvPool
 from baselines.sampling.episode import Episode
-from baselines.sampling.rollout import answer, rollout
-from benchmarks.agents.agents import AgentSpec, OutOfContextError
-from benchmarks.runs.play import EpisodeRunner, TaskCheck
+from baselines.sampling.rollout import rollout
+from benchmarks.agents.agents import AgentSpec
+from benchmarks.runs.play import TaskCheck
 from benchmarks.runs.records import EpisodeKey, EpisodeRecord, RunConfig, Usage
 
 
@@ -34,7 +31,9 @@ class LocalSettings:
     max_new_tokens: int = 64
     """Tokens of one action at most."""
     max_context_tokens: int = 4096
-    """Tokens of one episode at most; a model that has fewer positions ends earlier. Counted as out of context."""
+    """Tokens of a prompt with its action at most; one with fewer positions ends earlier. Counted as out of context."""
+    context: str = "full"
+    """What a prompt shows in tracks that grant memory: full, window:K or turn; in the others it is turn."""
     batch_size: int = 16
     """Episodes side by side."""
     device: str = "cpu"
@@ -44,13 +43,14 @@ class LocalSettings:
     decode: Decode = "free"
     """free, or listed: only listed commands can be written, in tracks that grant the list."""
 
-    def rollout(self, policy: Policy) -> RolloutSettings:
-        """Return the same for `baselines.sampling.rollout`."""
+    def rollout(self, policy: Policy, memory: bool = True) -> RolloutSettings:
+        """Return the same for `baselines.sampling.rollout`, in a track with or without memory."""
         limit = min(self.max_context_tokens, policy.max_context_tokens or self.max_context_tokens)
         return RolloutSettings(
             temperature=self.temperature,
             max_new_tokens=self.max_new_tokens,
             max_context_tokens=limit,
+            context=self.context if memory else "turn",
             num_envs=self.batch_size,
             decode=self.decode,
             max_broken_envs=0,
@@ -123,66 +123,13 @@ def play_batches(config: RunConfig, spec: AgentSpec, keys: Sequence[EpisodeKey])
                         tasks.check(cell, cell.tasks[task])
                     start = time.monotonic()
                     seeds = [cell.rollout_task(cell.tasks[task]) for task in batch]
-                    episodes = rollout(policy, pool, seeds, settings.rollout(policy), (run, number), first=batch[0])
+                    sampling = settings.rollout(policy, track.memory)
+                    episodes = rollout(policy, pool, seeds, sampling, (run, number), first=batch[0])
                     seconds = (time.monotonic() - start) / len(batch)
                     yield [
                         _played((run, number, task), episode, cell.env_id, seconds)
                         for task, episode in zip(batch, episodes, strict=True)
                     ]
-
-
-def play_without_memory(config: RunConfig, spec: AgentSpec, keys: Sequence[EpisodeKey]) -> Iterator[EpisodeRecord]:
-    """Play the episodes one by one; the model reads the first observation and the current one, each time again.
-
-    Raises:
-        SuiteError: the environment has changed since the suite was published.
-    """
-    silence_transformers()
-    settings = local_settings(config.agent_settings)
-    for run, of_run in groupby(keys, key=lambda key: key[0]):
-        policy = Policy.load(model_name(spec, run), settings.dtype, settings.device)
-        runner = EpisodeRunner(config, spec, partial(ForgetfulModel, policy, settings.rollout(policy)))
-        yield from map(runner.play, of_run)
-
-
-class ForgetfulModel:
-    """A local model as an agent without memory.
-
-    Args:
-        policy: the model.
-        settings: settings of the sampling.
-
-    Attributes:
-        usage: of the current episode.
-    """
-
-    def __init__(self, policy: Policy, settings: RolloutSettings) -> None:
-        self._policy = policy
-        self._settings = settings
-        self._first: str | None = None
-        self.usage = Usage(0, 0)
-
-    def reset(self, info: dict[str, Any], seed: int) -> None:
-        """Forget the episode before."""
-        self._first, self._rng, self.usage = None, np.random.default_rng(seed), Usage(0, 0)
-
-    def act(self, observation: str, info: dict[str, Any]) -> str:
-        """Return the model's reply to the first observation and this one.
-
-        Raises:
-            OutOfContextError: the two do not fit the model.
-        """
-        seen = observation if self._first is None else f"{self._first}\n\n{observation}"
-        self._first = observation if self._first is None else self._first
-        said = answer(self._policy, seen, self._settings, self._rng)
-        if said is None:
-            raise OutOfContextError(f"expected observations that fit the model, got {len(seen)} characters")
-        self.usage = Usage(
-            prompt_tokens=(self.usage.prompt_tokens or 0) + said.num_prompt_tokens,
-            completion_tokens=(self.usage.completion_tokens or 0) + said.num_tokens,
-            empty_replies=self.usage.empty_replies + (not said.action.strip()),
-        )
-        return said.action
 
 
 def batches(numbers: Sequence[int], size: int) -> Iterator[list[int]]:

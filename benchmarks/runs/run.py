@@ -223,12 +223,9 @@ def play(
     """Yield the episodes as they end."""
     own = partial(timed_agent, spec.target, config.agent_settings, answer_timeout) if spec.kind == "python" else None
     if spec.kind == "hf":
-        from benchmarks.agents.local_models import play_batches, play_without_memory
+        from benchmarks.agents.local_models import play_batches
 
-        if config.found_track().memory:
-            yield from chain.from_iterable(play_batches(config, spec, keys))
-        else:
-            yield from play_without_memory(config, spec, keys)
+        yield from chain.from_iterable(play_batches(config, spec, keys))
     elif spec.kind == "openai":
         chat, settings = chat_settings(config.agent_settings)
         memory, stopped = config.found_track().memory, Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +15,10 @@ from torch import Tensor
 from baselines.rl.advantages import (
     CREDITS,
     Credit,
+    Decisions,
     bilevel_gae,
     decision_index,
     exists,
-    first_tokens,
     gae,
     group_scale,
     has_partner,
@@ -104,7 +105,8 @@ def test_gae_is_the_sum_of_equation_16(credit: Credit, episodes: list[Played], d
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     token_values = torch.from_numpy(rng.normal(size=index.shape))
     bootstrap = torch.from_numpy(rng.normal(size=len(episodes)))
-    values = per_decision(token_values * first_tokens(index), index)
+    everyone = torch.arange(len(episodes))
+    values = per_decision(token_values * Decisions(index, everyone).first_tokens(), index)
     found = gae(per_decision(laid.rewards, index), values, exists(index), bootstrap, gamma, lam)
     for row, episode in enumerate(episodes):
         rewards = [r for _, r in decisions(episode, credit)]
@@ -261,11 +263,64 @@ def test_leave_one_out_is_the_mean_baseline_stretched() -> None:
 def test_first_tokens_are_where_decisions_begin() -> None:
     laid = lay_out([Played([(2, 2, 0.0), (1, 3, 1.0)]), Played([(1, 1, 0.0)])])
     found = {
-        credit: first_tokens(decision_index(laid.action_mask, laid.turns, credit)).long().tolist() for credit in CREDITS
+        credit: Decisions.of(laid.action_mask, laid.turns, torch.arange(2), credit).first_tokens().long().tolist()
+        for credit in CREDITS
     }
     assert found["trajectory"] == [[0, 0, 1, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0, 0, 0]]
     assert found["turn"] == [[0, 0, 1, 0, 0, 1, 0, 0], [0, 1, 0, 0, 0, 0, 0, 0]]
     assert found["token"] == [[0, 0, 1, 1, 0, 1, 1, 1], [0, 1, 0, 0, 0, 0, 0, 0]]
+
+
+def test_decisions_of_an_episode_in_several_rows_by_hand() -> None:
+    """An episode of three turns in two rows (two turns, one turn), and one of a single turn in a row of its own."""
+    mask = torch.tensor([[0, 1, 1, 0, 1], [0, 0, 1, 1, 0], [0, 1, 0, 0, 0]]).bool()
+    turns = torch.tensor([[0, 0, 0, 1, 1], [2, 2, 2, 2, 2], [0, 0, 0, 0, 0]])
+    episodes, values = torch.tensor([0, 0, 1]), torch.tensor([[0.0, 1, 2, 0, 3], [0, 0, 4, 5, 0], [0, 6, 0, 0, 0]])
+    sums = {"token": [[1, 2, 3, 4, 5], [6, 0, 0, 0, 0]], "turn": [[3, 3, 9], [6, 0, 0]], "trajectory": [[15], [6]]}
+    first = {
+        "token": [[0, 1, 1, 0, 1], [0, 0, 1, 1, 0], [0, 1, 0, 0, 0]],
+        "turn": [[0, 1, 0, 0, 1], [0, 0, 1, 0, 0], [0, 1, 0, 0, 0]],
+        "trajectory": [[0, 1, 0, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 0]],
+    }
+    for credit in CREDITS:
+        decisions = Decisions.of(mask, turns, episodes, credit)
+        assert decisions.num_episodes == 2
+        assert decisions.sum(values).tolist() == sums[credit]
+        assert decisions.first_tokens().long().tolist() == first[credit]
+        spread = decisions.spread(decisions.sum(values))
+        assert (spread[~mask] == 0).all()
+        assert spread[1, 2] == {"token": 4, "turn": 9, "trajectory": 15}[credit]
+        assert decisions.present().sum(1).tolist() == {"token": [5, 1], "turn": [3, 1], "trajectory": [1, 1]}[credit]
+
+
+@pytest.mark.parametrize("credit", CREDITS)
+@given(episodes=episodes_of, data=st.data())
+@settings(max_examples=50, deadline=None)
+def test_rows_of_an_episode_change_no_estimate(credit: Credit, episodes: list[Played], data: st.DataObject) -> None:
+    """Cut between any turns into rows, the decisions, and what is estimated of them, are those of whole episodes."""
+    laid, rng = lay_out(episodes), np.random.default_rng(data.draw(st.integers(0, 99)))
+    values = torch.from_numpy(rng.normal(size=laid.action_mask.shape))
+    whole = Decisions.of(laid.action_mask, laid.turns, torch.arange(len(episodes)), credit)
+    rows, owners = [], []
+    for number, episode in enumerate(episodes):
+        cuts = sorted({0, len(episode.turns), *data.draw(st.lists(st.integers(1, len(episode.turns)), max_size=3))})
+        for first, last in itertools.pairwise(cuts):
+            rows.append((number, (laid.turns[number] >= first) & (laid.turns[number] < last)))
+            owners.append(number)
+    mask = torch.stack([laid.action_mask[number] & kept for number, kept in rows])
+    turns, parts = laid.turns[owners], values[owners]
+    cut = Decisions.of(mask, turns, torch.tensor(owners), credit)
+    assert torch.equal(cut.present(), whole.present())
+    returns = rewards_to_go(whole.sum(laid.rewards), 0.9)
+    torch.testing.assert_close(rewards_to_go(cut.sum(laid.rewards[owners]), 0.9), returns)
+    judged = whole.sum(values * whole.first_tokens())
+    torch.testing.assert_close(cut.sum(parts * cut.first_tokens()), judged)
+    bootstrap = torch.from_numpy(rng.normal(size=len(episodes)))
+    estimates = gae(whole.sum(laid.rewards), judged, whole.present(), bootstrap, 0.9, 0.8)
+    tokens = torch.zeros_like(values)
+    for (number, _), row, acted in zip(rows, cut.spread(estimates), mask, strict=True):
+        tokens[number, acted] = row[acted]
+    torch.testing.assert_close(tokens, whole.spread(estimates))
 
 
 def test_whitening_counts_action_tokens_alone() -> None:

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from baselines.config.settings import RolloutSettings
 from baselines.errors import ChatTemplateError
 from baselines.models.chat import PLAIN_TEMPLATE, ChatFormat
 from baselines.models.policy import Policy
+from baselines.sampling.demonstrations import Demonstration, encode_demonstration
 
 CHATML = (
     "{% for m in messages %}{{ '<|observation|>' + m['role'] + '\n' + m['content'] + '<|end|>' + '\n' }}{% endfor %}"
@@ -120,20 +122,28 @@ def test_templates_that_cannot_be_extended(tokenizer: PreTrainedTokenizerBase, t
 
 
 @pytest.mark.parametrize("template", [STRIPS_THINKING, QWEN3])
-def test_reasoning_that_the_template_strips_is_refused(
+def test_thoughts_that_the_template_strips(
     tokenizer: PreTrainedTokenizerBase, template: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Warned of where a rollout keeps them, and refused in demonstrations unless prompts are to leave them out."""
     tokenizer.chat_template = template
     chat, reasoned = ChatFormat(tokenizer), "<think>\neast\n</think>\n\ngo east"
-    assert chat.decode_action(chat.action(" go east")) == "go east"
-    with pytest.raises(ChatTemplateError, match="expected an action that the chat template keeps in later turns"):
-        chat.action(reasoned)
-    sampled = tokenizer.encode(reasoned, add_special_tokens=False)
+    thought, answer = chat.read_action(chat.action(reasoned))
+    assert (thought.split(), answer) == (["<think>", "east", "</think>"], "go east")
+    assert chat.read_action(chat.action(" go east")) == ("", "go east")
     assert capsys.readouterr().err == ""
-    assert all(chat.decode_action(sampled).startswith("<think>") for _ in range(2))
+    for _ in range(2):
+        chat.warn_of_thought(thought)
     assert capsys.readouterr().err.count("warning: the chat template rewrites actions like '<think>") == 1
+    words = Demonstration(0, None, ("a", "b", "c"), (reasoned, "look"), (0.0, 1.0), True, True, False)
+    with pytest.raises(ChatTemplateError, match=r"keeps in later turns, .* --keep-thoughts none"):
+        encode_demonstration(chat, words)
+    assert len(encode_demonstration(chat, words, RolloutSettings(keep_thoughts="none")).starts) == 2
     tokenizer.chat_template = CHATML
-    assert ChatFormat(tokenizer).action(reasoned)
+    chat = ChatFormat(tokenizer)
+    chat.warn_of_thought(thought)
+    assert capsys.readouterr().err == ""
+    assert encode_demonstration(chat, words).starts == (0,)
 
 
 def test_a_tokenizer_without_template_gets_a_plain_one(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -174,7 +184,9 @@ def test_text_without_control_tokens_stays_as_it_is(
     assert chat.first_turn(text) == rendered
     assert chat.next_turn(text) == rendered
     assert chat.action(text) == [*crowded.encode(text, add_special_tokens=False), chat.end_token_id]
-    assert chat.decode_action(chat.action(text)) == text.strip()
+    _, mark, answer = text.rpartition("</think>")
+    whole = "" if text.lstrip().startswith("<think>") else text
+    assert chat.decode_action(chat.action(text)) == (answer if mark else whole).strip()
 
 
 @settings(max_examples=50, deadline=None)
@@ -196,7 +208,7 @@ def test_a_token_that_frames_turns_is_control_without_being_special(crowded: Pre
     try:
         chat = ChatFormat(crowded)
         assert chat.first_turn("a <|User|> <think>") == crowded.encode("<|User|>a < |User|> <think><|action|>")
-        assert chat.decode_action(crowded.encode("<think>hm</think> go<|User|>")).endswith("<think>hm</think> go")
+        assert chat.decode_action(crowded.encode("<think>hm</think> go<|User|>")) == "go"
     finally:
         crowded.chat_template = before
 

@@ -85,6 +85,16 @@ def test_the_whole_conversation_is_sent(server: ChatServer) -> None:
     assert all("seed" not in body and body["temperature"] == 0 and body["max_tokens"] == 8 for body in server.bodies)
 
 
+def test_a_window_of_the_conversation_is_sent(server: ChatServer) -> None:
+    (episode, *_) = play(server, replace(GREEDY, context="window:1"))
+    first, second, third = (turn.observation for turn in episode.turns)
+    actions = [turn.action for turn in episode.turns]
+    sent = [[message["content"] for message in body["messages"]] for body in server.bodies]
+    assert [first, actions[0], second] in sent
+    assert [f"{first}\n\n{second}", actions[1], third] in sent
+    assert max(map(len, sent)) == 3
+
+
 def test_every_turn_is_sampled_with_a_seed_of_its_own_whoever_plays_beside_it(server: ChatServer) -> None:
     seeds = []
     for num_envs in (1, 6):
@@ -202,7 +212,7 @@ def local(policy: Policy, settings: RolloutSettings) -> list[Episode]:
 def in_words(episode: Episode) -> Episode:
     """Return an episode as an endpoint would have recorded it."""
     nothing = np.zeros(0, dtype=np.int64)
-    turns = tuple(replace(turn, start=0, action_start=0, end=0, state="") for turn in episode.turns)
+    turns = tuple(replace(turn, start=0, action_start=0, end=0) for turn in episode.turns)
     return replace(
         episode,
         token_ids=nothing,

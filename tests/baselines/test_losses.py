@@ -99,6 +99,16 @@ def test_token_and_sequence_weights_by_hand() -> None:
     ]  # 1 / (4 * 2 episodes)
 
 
+def test_weights_of_episodes_in_several_rows_by_hand() -> None:
+    """The first episode has three action tokens in two rows, the second one."""
+    mask = torch.tensor([[False, True, True], [False, True, False], [True, False, False]])
+    episodes = torch.tensor([4, 4, 7])
+    found = loss_weights(mask, "sequence", episodes=episodes)
+    torch.testing.assert_close(found, torch.tensor([[0, 1 / 6, 1 / 6], [0, 1 / 6, 0], [1 / 2, 0, 0]]))
+    assert loss_weights(mask, "constant", 2, episodes)[mask].tolist() == [0.25] * 4
+    assert loss_weights(mask, "token", episodes=episodes)[mask].tolist() == [0.25] * 4
+
+
 def test_an_episode_without_action_tokens_counts_in_the_mean_over_episodes_and_breaks_nothing() -> None:
     mask = torch.tensor([[True, True], [False, False]])
     assert loss_weights(mask, "sequence").tolist() == [[0.25, 0.25], [0, 0]]

@@ -240,6 +240,7 @@ def test_sft_resumes_to_the_same_curve(tmp_path: Path, monkeypatch: pytest.Monke
         ("rloo", {"optimiser": OptimiserSettings(learning_rate=1e-3, lora_rank=4), "update": KL_IN_REWARD}),
         ("ppo", {"tasks": TaskSettings(also={TOY: 1.0}, curriculum="adaptive", band_low=0.0, band_high=0.01)}),
         ("ppo", {"critic": "separate"}),
+        ("ppo", {"rollout": replace(ROLLOUT, context="window:1"), "credit": "bilevel"}),
         ("reinforce_pp", {}),
     ],
 )
@@ -405,6 +406,11 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("grpo", {"env_kwargs": {"split": "dev"}}, "expected split 'train' or 'test', got 'dev'"),
     ("grpo", {"rollout": RolloutSettings(temperature=0.0)}, "expected temperature > 0 for training, got 0.0"),
     ("ppo", {"rollout": RolloutSettings(top_p=0.9)}, "expected top_p=1 and top_k=0"),
+    (
+        "grpo",
+        {"rollout": RolloutSettings(context="window:0")},
+        "expected context to be full, turn or window:K with K >= 1",
+    ),
     ("grpo", {"rollout": RolloutSettings(max_context_tokens=9)}, "expected max_context_tokens >= 33, got 9"),
     ("grpo", {"update": UpdateSettings(num_minibatches=7)}, "expected num_minibatches to divide the 64 episodes"),
     ("ppo", {"update": UpdateSettings(clip_coef=0.0)}, "expected clip_coef > 0, got 0.0"),

@@ -15,13 +15,12 @@ import pytest
 import torch
 
 from baselines import sft
-from baselines.config.settings import RolloutSettings, RunSettings
+from baselines.config.settings import RunSettings
 from baselines.endpoints.endpoint import Endpoint, EndpointSettings
 from baselines.errors import ConfigError
 from baselines.models.policy import Policy
-from benchmarks.agents.agents import OutOfContextError
 from benchmarks.agents.endpoint import ChatSettings, EndpointAgent, Journal, chat_settings
-from benchmarks.agents.local_models import ForgetfulModel, batches, local_settings
+from benchmarks.agents.local_models import batches, local_settings
 from benchmarks.runs.records import EPISODES, read_trajectories
 from benchmarks.runs.run import MAX_FAILURES, Config, RunSummary, run
 from benchmarks.runs.verify import verify
@@ -272,17 +271,22 @@ def test_a_local_model_without_memory_sees_the_task_and_what_is_there_now(tiny_p
     options = {"track": "listed-reactive", "agent_kwargs": settings, "presentation": numbers}
     play(tmp_path / "run", f"hf:{tmp_path}/model", **options)
     verify(tmp_path / "run")
-    turns = [turn for p in read_trajectories(tmp_path / "run", 4) for turn in p.transcript["turns"]]
-    assert len({turn["action"] for turn in turns}) > 2
-    agent = ForgetfulModel(tiny_policy, RolloutSettings(max_new_tokens=4, max_context_tokens=300))
-    agent.reset({}, seed=1)
-    agent.act("You are in a hall.", {})
-    first = agent.usage.prompt_tokens
-    agent.act("1 look", {})
-    assert agent.usage.prompt_tokens is not None and first is not None
-    assert agent.usage.prompt_tokens > 2 * first, "expected the task to be read again"
-    with pytest.raises(OutOfContextError):
-        agent.act("a hall " * 500, {})
+    played = list(read_trajectories(tmp_path / "run", 4))
+    assert len({turn["action"] for p in played for turn in p.transcript["turns"]}) > 2
+    for p in played:
+        shown = [turn["observation"] for turn in p.transcript["turns"]]
+        prompts = [shown[0], *(f"{shown[0]}\n\n{observation}" for observation in shown[1:])]
+        read = sum(len(tiny_policy.chat.first_turn(prompt)) for prompt in prompts)
+        assert p.usage.prompt_tokens is not None and 0 <= p.usage.prompt_tokens - read <= len(
+            shown
+        )  # ends of cut turns
+    play(tmp_path / "full", f"hf:{tmp_path}/model", **options | {"track": "listed"})
+    window = options | {"track": "listed", "agent_kwargs": settings | {"context": "window:1000"}}
+    play(tmp_path / "window", f"hf:{tmp_path}/model", **window)
+    full, same = ([p.transcript["turns"] for p in read_trajectories(tmp_path / name, 4)] for name in ("full", "window"))
+    assert full == same
+    with pytest.raises(ConfigError, match="expected context to be full, turn or window:K with K >= 1, got 'half'"):
+        play(tmp_path / "half", f"hf:{tmp_path}/model", **window | {"agent_kwargs": {"context": "half"}})
 
 
 @pytest.mark.slow

@@ -9,7 +9,9 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
+from multiprocessing import get_context
 from typing import Any, cast
 
 import gymnasium as gym
@@ -100,11 +102,12 @@ def compare(
 ) -> dict[str, float | str]:
     """Time the native engine of an id against the package that it replaces, on the same games and the same commands.
 
-    Every game is new to the process. Its first steps are played at random, the package plays the same commands, and then
-    the native engine plays them once more ("warm"). The native engine is timed through `gym.make`, rewards and admissible
-    commands included; the package through its own environment, asked for admissible commands only. The garbage collector
-    is on, but passes over what the package has kept until then. The reference's reset does not include the compilation of a
-    TextWorld game. Times are those of the processor, which other work on the machine changes least.
+    Another process chooses the commands of each game by random play, so that every game is new to this one. The native
+    engine plays them, then the package, then the native engine once more ("warm"). The native engine is timed through
+    `gym.make`, rewards and admissible commands included; the package through its own environment, asked for admissible
+    commands only. Times are those of the processor, game by game, which other work on the machine changes least. The garbage
+    collector is on, but passes over what the package has kept until then. The reference's reset does not include the
+    compilation of a TextWorld game.
 
     Args:
         env_id: An id of the reference's domain.
@@ -119,40 +122,37 @@ def compare(
         `reset_ratio`; and `num_games`.
     """
     env = gym.make(env_id, **env_kwargs)
-    agent = RandomAgent()
     steps, warm, resets, again, reference_steps, reference_resets = (
         Stopwatch(time.process_time, collects=True) for _ in range(6)
     )
-    num_games = 0
-    while len(steps.seconds) < num_steps:
-        gc.collect()
-        gc.freeze()
-        with resets:
-            observation, info = env.reset(seed=num_games)
-        agent.reset(info, num_games)
-        num_games += 1
-        commands: list[str] = []
-        over = False
-        while not over and len(commands) < steps_per_game:
-            commands.append(agent.act(observation, info))
+    num_games = num_played = 0
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as player:
+        while num_played < num_steps:
+            commands = player.submit(random_commands, env_id, env_kwargs, num_games, steps_per_game).result()
+            gc.collect()
+            gc.freeze()
+            with resets:
+                _, info = env.reset(seed=num_games)
             with steps:
-                observation, _, terminated, truncated, info = env.step(commands[-1])
-            over = terminated or truncated
-        gc.unfreeze()
-        bare = start(cast(TextAgentEnv, env.unwrapped).task)
-        with reference_resets:
-            bare.reset()
-        for command in commands:
+                for command in commands:
+                    env.step(command)
+            gc.unfreeze()
+            bare = start(cast(TextAgentEnv, env.unwrapped).task)
+            with reference_resets:
+                bare.reset()
             with reference_steps:
-                bare.step(command)
-        bare.close()
-        with again:
-            env.reset(options={"task_id": info["task_id"]})
-        for command in commands:
+                for command in commands:
+                    bare.step(command)
+            bare.close()
+            with again:
+                env.reset(options={"task_id": info["task_id"]})
             with warm:
-                env.step(command)
+                for command in commands:
+                    env.step(command)
+            num_games += 1
+            num_played += len(commands)
     env.close()
-    ours, once_more, theirs = (len(watch.seconds) / sum(watch.seconds) for watch in (steps, warm, reference_steps))
+    ours, once_more, theirs = (num_played / sum(watch.seconds) for watch in (steps, warm, reference_steps))
     first, second, other = (1e3 * statistics.median(watch.seconds) for watch in (resets, again, reference_resets))
     return {
         "env_id": env_id,
@@ -166,6 +166,21 @@ def compare(
         "reset_ratio": other / first,
         "num_games": num_games,
     }
+
+
+def random_commands(env_id: str, env_kwargs: dict[str, Any], seed: int, limit: int) -> list[str]:
+    """Return the first commands of a random episode, at most `limit`."""
+    env, agent = gym.make(env_id, **env_kwargs), RandomAgent()
+    observation, info = env.reset(seed=seed)
+    agent.reset(info, seed)
+    commands: list[str] = []
+    over = False
+    while not over and len(commands) < limit:
+        commands.append(agent.act(observation, info))
+        observation, _, terminated, truncated, info = env.step(commands[-1])
+        over = terminated or truncated
+    env.close()
+    return commands
 
 
 def describe_machine() -> str:

@@ -379,14 +379,14 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
 
     def _info(self, subgoals_done: int) -> Info:
         task = self.task
-        return Info(
-            task_id=task.task_id,
-            success=self._turn.won,
-            subgoals_done=subgoals_done,
-            subgoals_total=task.subgoals_total,
-            valid_command=self._turn.valid,
-            admissible_commands=self._turn.admissible,
-        )
+        return {
+            "task_id": task.task_id,
+            "success": self._turn.won,
+            "subgoals_done": subgoals_done,
+            "subgoals_total": task.subgoals_total,
+            "valid_command": self._turn.valid,
+            "admissible_commands": self._turn.admissible,
+        }
 
     def _card(self) -> TaskCard:
         task = self.task

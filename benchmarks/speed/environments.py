@@ -174,7 +174,7 @@ def render(data: dict[str, Any]) -> str:
         "",
         "Random play; rewards and admissible commands included on this side, commands only on the other. A ratio compares "
         "two engines that took turns in one process, on the same games and the same commands, with the garbage collector "
-        "on. Times are those of the processor. Figures are medians over the processes of a run.",
+        "on. Times are those of the processor. Figures are medians over the processes.",
     ]
     for domain, measured in data.items():
         rows = measured["rows"]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from textagent_gym.mechanics.planning import Goal, Operator, Problem
+from textagent_gym.mechanics.planning.problem import index_by_pivot
 
 if TYPE_CHECKING:
     from textworld.generator.data import KnowledgeBase
@@ -82,6 +83,10 @@ class GroundGame:
             lost=1 << first_latch + len(goals),
             pivot=sum(1 << index for fact, index in self._bits.items() if fact[:2] == ("at", "P")),
         )
+        self._commands_at = {
+            pivot: [(op.needs, op.name) for op in found]
+            for pivot, found in index_by_pivot(self.problem.operators, self.problem.pivot).items()
+        }
         self.own = sum(1 << index for fact, index in self._bits.items() if {"P", "I"} & set(fact[1:]))
 
     @property
@@ -96,7 +101,10 @@ class GroundGame:
 
     def commands(self, state: int) -> tuple[str, ...]:
         """Return the admissible commands in `state`, sorted."""
-        return tuple(dict.fromkeys([op.name for op in self.problem.applicable(state)]))  # operators are sorted by name
+        rows = self._commands_at.get(state & self.problem.pivot, ())
+        return tuple(
+            dict.fromkeys([name for needs, name in rows if state & needs == needs])
+        )  # operators are sorted by name
 
     def bit(self, *fact: str) -> int:
         """Return the bit of a fact; 0 where it can never be true."""

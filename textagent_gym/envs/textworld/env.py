@@ -325,7 +325,9 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
         if task.counts_points:
             return result._replace(subgoals_done=task.ground.completed_points(state))
         remaining = task.planner.remaining(state)
-        return result._replace(subgoals_done=0 if remaining is None else task.subgoals_total - remaining)
+        done = 0 if remaining is None else task.subgoals_total - remaining
+        text, _, won, lost, ended, valid, admissible, points = result  # twice as fast as `_replace`
+        return StepResult(text, done, won, lost, ended, valid, admissible, points)
 
 
 def _refuse(reason: str, options: dict[str, Any]) -> None:

@@ -119,9 +119,13 @@ class LandmarkFinder:
             fact = wanted & -wanted
             done |= fact
             adders = self._adders[fact] & possible
-            if not adders & adders - 1 and not self._operators[adders.bit_length() - 1].adds & self._pivot:
-                needed |= adders
-            wanted |= _intersection(self._operators[number].needs for number in numbers(adders))
+            if adders & adders - 1:
+                wanted |= _intersection(self._operators[number].needs for number in numbers(adders))
+            else:
+                only = self._operators[adders.bit_length() - 1]
+                wanted |= only.needs
+                if not only.adds & self._pivot:
+                    needed |= adders
             wanted &= ~done
         return Landmarks(needed, possible, ~state, tuple(mask for goal in goals for mask in goal.wins))
 

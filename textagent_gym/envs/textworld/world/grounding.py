@@ -83,6 +83,8 @@ class GroundGame:
             lost=1 << first_latch + len(goals),
             pivot=sum(1 << index for fact, index in self._bits.items() if fact[:2] == ("at", "P")),
         )
+        self._latches = sum(goal.latch for goal in goals)
+        self._points_of: dict[int, int] = {}
         self._commands_at = {
             pivot: [(op.needs, op.name) for op in found]
             for pivot, found in index_by_pivot(self.problem.operators, self.problem.pivot).items()
@@ -117,8 +119,12 @@ class GroundGame:
 
     def completed_points(self, state: int) -> int:
         """Return the sum of the rewards of the quests that are completed in `state`."""
-        goals = zip(self.problem.goals, self.points, strict=True)
-        return sum(points for goal, points in goals if state & goal.latch)
+        completed = state & self._latches
+        points = self._points_of.get(completed)
+        if points is None:
+            goals = zip(self.problem.goals, self.points, strict=True)
+            points = self._points_of[completed] = sum(points for goal, points in goals if state & goal.latch)
+        return points
 
     def _operators(self, game: Game) -> Iterator[Operator]:
         names = {key: info.name or key for key, info in game.infos.items()}

@@ -51,7 +51,7 @@ from baselines.rl.advantages import (
     rewards_to_go,
 )
 from baselines.rl.learner import Collected, Learner
-from baselines.rl.policy_update import describe_groups, update_policy, within_states
+from baselines.rl.policy_update import describe_groups, select_episodes, update_policy, within_states
 from baselines.rl.update import kl_rewards
 from baselines.runs.command import run_command
 from baselines.runs.run import TrainResult
@@ -91,7 +91,8 @@ def train(config: Config) -> TrainResult:
             collected = learner.collect(iteration, config.groups_per_batch, config.group_size)
             advantages = group_advantages(collected, config)
             record = describe_groups(collected, advantages, config.credit)
-            record |= update_policy(learner, collected.batch.with_columns(advantages=advantages), iteration, config)
+            batch, left_out = select_episodes(collected, collected.batch.with_columns(advantages=advantages), config)
+            record |= left_out | update_policy(learner, batch, iteration, config)
             learner.close_iteration(iteration, collected, advantages, record, started)
         return learner.finish()
 

@@ -57,6 +57,7 @@ from baselines.rl.critic import Critic, CriticKind
 from baselines.rl.learner import Collected, Learner
 from baselines.rl.logprobs import TokenScores, score_actions
 from baselines.rl.losses import explained_variance, value_loss, weighted_sum
+from baselines.rl.policy_update import select_episodes
 from baselines.rl.update import Meter, kl_rewards, minibatches, policy_loss, token_weights
 from baselines.runs.command import run_command
 from baselines.runs.log import Record
@@ -116,7 +117,8 @@ def train(config: Config) -> TrainResult:
             started = time.perf_counter()
             collected = learner.collect(iteration, config.episodes_per_batch, group_size=1)
             batch, record = estimate(learner, collected, config)
-            record |= update(learner, batch, iteration, config)
+            kept, left_out = select_episodes(collected, batch, config)
+            record |= left_out | update(learner, kept, iteration, config)
             learner.close_iteration(iteration, collected, batch["advantages"], record, started)
         return learner.finish()
 

@@ -33,7 +33,7 @@ from baselines.config.settings import CreditConfig, RunSettings, check_at_least
 from baselines.errors import ConfigError
 from baselines.rl.advantages import rewards_to_go, whiten
 from baselines.rl.learner import Collected, Learner
-from baselines.rl.policy_update import update_policy
+from baselines.rl.policy_update import select_episodes, update_policy
 from baselines.rl.update import kl_rewards
 from baselines.runs.command import run_command
 from baselines.runs.run import TrainResult
@@ -71,7 +71,8 @@ def train(config: Config) -> TrainResult:
             started = time.perf_counter()
             collected = learner.collect(iteration, config.episodes_per_batch, group_size=1)
             advantages = whitened_advantages(collected, config)
-            record = update_policy(learner, collected.batch.with_columns(advantages=advantages), iteration, config)
+            batch, record = select_episodes(collected, collected.batch.with_columns(advantages=advantages), config)
+            record |= update_policy(learner, batch, iteration, config)
             learner.close_iteration(iteration, collected, advantages, record, started)
         return learner.finish()
 

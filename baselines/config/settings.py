@@ -167,6 +167,9 @@ class UpdateSettings:
     ratio: RatioLevel = "token"
     """Span of the importance ratio that is clipped: token (arXiv 1707.06347), turn (arXiv 2512.17008) or sequence (arXiv
     2507.18071, GSPO). Means of log-ratios stay near 0: clip them more tightly (3e-4 for sequences in GSPO)."""
+    mask_truncated: bool = False
+    """Leave episodes that a limit of steps or of the context has cut out of the loss (arXiv 2503.14476); they count
+    in baselines and metrics."""
     clip_coef: float = 0.2
     """eps of the clipped ratio (arXiv 1707.06347, section 6.1)."""
     clip_coef_high: float | None = None
@@ -398,12 +401,20 @@ class GroupConfig(CreditConfig):
     """Unit that gets one advantage: trajectory (the papers'), turn, token, or step (GiGPO)."""
     step_weight: float = 1.0
     """Weight of the comparison within states for `credit="step"`, omega in arXiv 2505.10978 (1 there)."""
+    keep_top_groups: float = 1.0
+    """Share of the groups that are trained on, those whose returns have the largest standard deviation (RAGEN, arXiv
+    2504.20073, keeps 0.25); the others are played and left out of the loss."""
+    min_group_spread: float = 0.0
+    """Standard deviation of a group's returns below which it is left out of the loss; 0 keeps all."""
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
         check_at_least("group_size", self.group_size, 2)
         check_at_least("groups_per_batch", self.groups_per_batch, 1)
         check_at_least("step_weight", self.step_weight, 0.0)
+        check_fraction("keep_top_groups", self.keep_top_groups)
+        check_positive("keep_top_groups", self.keep_top_groups)
+        check_at_least("min_group_spread", self.min_group_spread, 0.0)
         self.check_shared(self.group_size * self.groups_per_batch, "step")
         if self.credit == "token" and not self.update.kl_in_reward:
             raise ConfigError(

@@ -318,6 +318,24 @@ def group_scale(returns: Tensor, groups: Tensor) -> Tensor:
     return torch.where(stds > ZERO_STD, 1 / stds.clamp(min=ZERO_STD), torch.zeros_like(stds))
 
 
+def informative_groups(returns: Tensor, groups: Tensor, share: float, min_spread: float = 0.0) -> Tensor:
+    """Return (N,) True for members of the groups whose returns have the largest standard deviation (arXiv 2504.20073).
+
+    Args:
+        returns: (N,) undiscounted episode returns.
+        groups: (N,) labels.
+        share: share of the groups to keep, in (0, 1]; at least one is kept. Of equal ones the first.
+        min_spread: standard deviation below which a group is not kept at all.
+    """
+    sums, counts, inverse = _group_sums(minus_group_mean(returns[:, None], groups) ** 2, groups)
+    stds = (sums / counts).sqrt()[:, 0]
+    count = max(1, round(share * len(stds)))
+    kept = torch.zeros_like(stds, dtype=torch.bool)
+    kept[stds.argsort(descending=True, stable=True)[:count]] = True
+    chosen: Tensor = (kept & (stds >= min_spread))[inverse]
+    return chosen
+
+
 def mean_scale(returns: Tensor, groups: Tensor) -> Tensor:
     """Return `1 / mean(R)` over each group, so that rare successes weigh more (MaxRL, arXiv 2602.02710).
 

@@ -76,7 +76,7 @@ class Batch:
 
     def select(self, rows: Sequence[int]) -> Batch:
         """Keep `rows`, and no more columns than the longest of them needs."""
-        index = torch.as_tensor(list(rows), device=self.token_ids.device)
+        index = torch.as_tensor(list(rows), dtype=torch.long, device=self.token_ids.device)
         width = int(self.attention_mask[index].sum(1).max()) if len(rows) else 0
         return self.map(lambda values: values[index] if values.ndim == 1 else values[index, :width])
 

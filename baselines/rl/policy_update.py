@@ -1,4 +1,4 @@
-"""Parts that algorithms without a critic share: their optimiser steps, and what groups of episodes have in common."""
+"""Parts that algorithms share: the choice of episodes, optimiser steps without a critic, comparisons within groups."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from baselines.config.settings import LearnerConfig
-from baselines.rl.advantages import Credit, has_partner, rewards_to_go, step_advantages
+from baselines.config.settings import GroupConfig, LearnerConfig
+from baselines.rl.advantages import Credit, has_partner, informative_groups, rewards_to_go, step_advantages
 from baselines.rl.batch import Batch
 from baselines.rl.learner import Collected, Learner
 from baselines.rl.logprobs import score_actions
@@ -38,6 +38,26 @@ def update_policy(learner: Learner, batch: Batch, iteration: int, config: Learne
         if meter.is_past(settings.target_kl):
             break
     return meter.record()
+
+
+def select_episodes(collected: Collected, batch: Batch, config: LearnerConfig) -> tuple[Batch, Record]:
+    """Return the rows of a batch whose episodes are trained on, and the share of episodes that are left out.
+
+    Args:
+        collected: an iteration's episodes.
+        batch: theirs, with all columns of the update.
+        config: the algorithm's, with `mask_truncated` and, for groups, `keep_top_groups` and `min_group_spread`.
+    """
+    episodes, groups = collected.episodes, collected.groups
+    kept = torch.ones(len(episodes), dtype=torch.bool, device=groups.device)
+    if config.update.mask_truncated:
+        cut = [episode.truncated and not episode.terminated for episode in episodes]
+        kept &= ~torch.tensor(cut, device=groups.device)
+    if isinstance(config, GroupConfig):
+        returns = torch.tensor([episode.episode_return for episode in episodes], device=groups.device)
+        kept &= informative_groups(returns, groups, config.keep_top_groups, config.min_group_spread)
+    record: Record = {"train/left_out": 1 - float(kept.float().mean())}
+    return batch if kept.all() else batch.select(batch.rows_of(kept.nonzero()[:, 0].tolist())), record
 
 
 def within_states(

@@ -22,6 +22,7 @@ from baselines.rl.advantages import (
     gae,
     group_scale,
     has_partner,
+    informative_groups,
     leave_one_out,
     mean_scale,
     minus_group_mean,
@@ -188,6 +189,17 @@ def test_maxrl_divides_by_the_mean() -> None:
     returns = torch.tensor([1.0, 0, 0, 0, 1, 1, 1, 0, 0, 0, -1, 0])
     groups = torch.arange(3).repeat_interleave(4)
     assert mean_scale(returns, groups).tolist() == pytest.approx([4.0] * 4 + [4 / 3] * 4 + [0.0] * 4)
+
+
+def test_informative_groups_by_hand() -> None:
+    """Standard deviations 1/2, 0, 1 and 1/2 of four pairs."""
+    returns, groups = torch.tensor([0.0, 1, 3, 3, 0, 2, 1, 0]), torch.arange(4).repeat_interleave(2)
+
+    def kept(share: float, min_spread: float = 0.0) -> list[int]:
+        return groups[informative_groups(returns, groups, share, min_spread)][::2].tolist()
+
+    assert kept(0.25) == [2] and kept(0.5) == [0, 2] and kept(0.75) == [0, 2, 3] and kept(1.0) == [0, 1, 2, 3]
+    assert kept(0.01) == [2] and kept(1.0, 1e-3) == [0, 2, 3] and kept(0.5, 0.6) == [2] and kept(1.0, 2.0) == []
 
 
 def test_states_are_compared_within_a_group() -> None:

@@ -174,6 +174,25 @@ def test_every_credit_with_every_ratio(name: str, credit: str, cloned: TrainResu
     assert len(losses) == len(RATIO_LEVELS)  # the ratio has left 1, and the levels differ
 
 
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_episodes_that_are_left_out_do_not_matter(
+    name: str, cloned: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every episode left out no step is taken; with the truncated ones left out, each that remains has ended."""
+    monkeypatch.setattr(run, "draw_curves", lambda *_: None)
+    settings = RunSettings(out=tmp_path / "some", num_threads=1, progress=False)
+    update = UpdateSettings(mask_truncated=True, num_minibatches=4)
+    config = rl_config(
+        name, tmp_path, cloned.model_folder, num_iterations=1, run=settings, update=update, **small(name)
+    )
+    (record,) = ALGORITHMS[name].train(config).records
+    assert 0 < record["train/left_out"] < 1 or record["train/success_rate"] in (0, 1)
+    never = replace(config, env_kwargs={"max_steps": 2}, run=replace(settings, out=tmp_path / "none"))
+    result = ALGORITHMS[name].train(never)
+    assert result.records[0]["train/left_out"] == 1 and result.records[0]["train/optimiser_steps"] == 0
+    assert same_weights(result, cloned)
+
+
 def test_step_credit_by_hand(cloned: TrainResult, tmp_path: Path) -> None:
     """Of two groups of four: the trajectory's advantage, and the comparison within equal states and lists of commands."""
     config = rl_config("grpo", tmp_path, cloned.model_folder, credit="step", step_weight=0.5, **small("grpo"))
@@ -425,6 +444,8 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("ppo", {"credit": "word"}, "expected credit to be one of token, turn, trajectory, bilevel, got 'word'"),
     ("ppo", {"credit": "step"}, "got 'step', which compares the members of a group: use GRPO or RLOO"),
     ("reinforce_pp", {"credit": "bilevel"}, "got 'bilevel', which needs a critic: use PPO"),
+    ("grpo", {"keep_top_groups": 0.0}, "expected keep_top_groups > 0, got 0.0"),
+    ("rloo", {"min_group_spread": -1.0}, "expected min_group_spread >= 0.0, got -1.0"),
     ("grpo", {"step_weight": -1.0}, "expected step_weight >= 0.0, got -1.0"),
     ("grpo", {"scale_by_mean": True}, "expected scale_by_std=False with scale_by_mean"),
     ("grpo", {"update": UpdateSettings(ratio="word")}, "expected ratio to be one of token, turn, sequence, got 'word'"),  # type: ignore[arg-type]

@@ -44,9 +44,13 @@ TITLES = {
 }
 
 NOTES = {
-    "TextWorld": "The first 40 steps of games that are new to the process; warm: the same steps again.",
+    "TextWorld": "The first 40 steps of games that are new to the process; warm: the same steps again. New games lie in the "
+    "cache folder. Below 50 times, the difference to the warm figure is the search for the steps that remain in states that "
+    "were never met: half of a step in Extreme games.",
     "ALFWorld": "The first 12 steps of games that are new to the process; warm: the same steps again. The last row, where "
-    "there is one, has ALFWorld's real games of `valid_unseen`.",
+    "there is one, has ALFWorld's real games of `valid_unseen`. "
+    "The planner takes most of a step in Hard and Extreme games.",
+    "SWEGym": "Times of the wall clock, from one run.",
 }
 
 REAL = "ALFWorld-v0"

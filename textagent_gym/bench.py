@@ -190,7 +190,7 @@ def peak_memory_mb() -> float:
     Linux hands `ru_maxrss` down from the process that started this one; its own figure is read where there is one.
     """
     status = Path("/proc/self/status")
-    for line in status.read_text(encoding="utf-8").splitlines() if status.exists() else ():
+    for line in status.read_text(encoding="utf-8").split("\n") if status.exists() else ():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

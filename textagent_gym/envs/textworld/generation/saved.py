@@ -1,4 +1,4 @@
-"""Tasks kept beside their games, grounded, solved and measured, so that a kept game starts without the textworld package."""
+"""Tasks kept next to their games, grounded and solved, so that a kept game starts without the textworld package."""
 
 from __future__ import annotations
 

@@ -127,8 +127,9 @@ class TaskSettings:
     first_train_seed: int = 0
     """The first of these seeds. SFT demonstrates the seeds from 0 on: from `num_demos` on nothing was demonstrated."""
     also: JsonObject = field(default_factory=dict)
-    """Further environment ids and their weights (that of `env_id` is 1), such as '{"package:Harder-v0": 0.5}'; for a
-    curriculum, in the order of the stages. All take `env_kwargs`."""
+    """Further environment ids in addition to `env_id` (weight 1), such as '{"package:Harder-v0": 0.5}'; for a curriculum, in
+    the order of the stages. An entry is a weight, or an object of constructor options, laid over `env_kwargs`, with a
+    `weight` (1 by default). An id can come more than once with different marks: "Id-v0@long"."""
     curriculum: Curriculum = "none"
     """none: a mixture by weight. fixed: each id for an equal share of the iterations, in order. adaptive: on to the next
     id when the success rate is above the band, back when it is below."""
@@ -142,7 +143,8 @@ class TaskSettings:
         check_at_least("num_train_seeds", self.num_train_seeds, 0)
         check_at_least("first_train_seed", self.first_train_seed, 0)
         check_one_of("curriculum", self.curriculum, ("none", "fixed", "adaptive"))
-        for env_id, weight in self.also.items():
+        for env_id, entry in self.also.items():
+            weight = entry.get("weight", 1) if isinstance(entry, dict) else entry
             if not isinstance(weight, (int, float)) or not weight > 0:
                 raise ConfigError(f"expected also to give each id a weight > 0, got {weight!r} for {env_id!r}")
         if self.curriculum != "none" and not self.also:

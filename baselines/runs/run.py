@@ -344,8 +344,10 @@ class Evaluator:
         }
         if len(self._kinds) > 1:
             kinds = np.array([task.kind for task in self._tasks])
-            for kind, (env_id, _) in enumerate(self._kinds):
-                record[f"eval/success_rate/{env_id}"] = float(self.last.successes[kinds == kind].mean())
+            ids = [env_id for env_id, _ in self._kinds]
+            for kind, env_id in enumerate(ids):
+                name = env_id if env_id not in ids[:kind] else f"{env_id}@{kind}"
+                record[f"eval/success_rate/{name}"] = float(self.last.successes[kinds == kind].mean())
         return record
 
     def play(self, policy: Policy, ranks: Ranks, temperature: float = 0.0) -> Evaluation:

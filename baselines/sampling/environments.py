@@ -139,12 +139,16 @@ class TaskSchedule:
     def __init__(
         self, env_id: str, env_kwargs: EnvKwargs, settings: TaskSettings, num_iterations: int, seed: int
     ) -> None:
-        self.kinds = [(name, env_kwargs) for name in (env_id, *settings.also)]
+        entries = {
+            name: dict(entry) if isinstance(entry, dict) else {"weight": entry} for name, entry in settings.also.items()
+        }
+        weights = np.array([1.0, *(entry.pop("weight", 1.0) for entry in entries.values())])
+        further = [(name.partition("@")[0], {**env_kwargs, **options}) for name, options in entries.items()]
+        self.kinds = [(env_id, env_kwargs), *further]
         self.stage = 0
         self._settings = settings
         self._num_iterations = num_iterations
         self._seed = seed
-        weights = np.array([1.0, *settings.also.values()])
         self._shares = weights / weights.sum()
 
     def draw(self, iteration: int, count: int) -> list[Task]:

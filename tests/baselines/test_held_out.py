@@ -44,6 +44,7 @@ def test_every_environment_plays_all_seeds(held_out: Evaluator, tiny_policy: Pol
     assert {name for name in record if name.startswith("eval/success_rate")} == {
         "eval/success_rate",
         f"eval/success_rate/{TOY}",
+        f"eval/success_rate/{TOY}@1",
     }
     assert held_out.record(tiny_policy, 3, 7, Ranks("cpu")) == {}
 

@@ -33,6 +33,22 @@ def test_a_mixture_by_weight() -> None:
     assert counts[1] / 4000 == pytest.approx(0.75, abs=0.03)
 
 
+def test_entries_with_options_of_their_own() -> None:
+    also = {"B-v0": {"max_steps": 9}, "A-v0@long": {"max_steps": 50, "split": "test", "weight": 2}, "C-v0": 1}
+    settings = TaskSettings(also=also)
+    settings.check()
+    tasks = schedule(settings)
+    assert tasks.kinds == [
+        ("A-v0", {"split": "train"}),
+        ("B-v0", {"split": "train", "max_steps": 9}),
+        ("A-v0", {"split": "test", "max_steps": 50}),
+        ("C-v0", {"split": "train"}),
+    ]
+    counts = Counter(task.kind for iteration in range(100) for task in tasks.draw(iteration, 40))
+    assert counts[2] / 4000 == pytest.approx(0.4, abs=0.03)
+    assert also["A-v0@long"] == {"max_steps": 50, "split": "test", "weight": 2}  # the settings are saved with the run
+
+
 def test_a_fixed_curriculum_shares_the_iterations() -> None:
     tasks = schedule(TaskSettings(also={"B-v0": 1, "C-v0": 1}, curriculum="fixed"), num_iterations=7)
     assert [tasks.draw(iteration, 2)[1].kind for iteration in range(7)] == [0, 0, 0, 1, 1, 2, 2]
@@ -55,6 +71,7 @@ def test_an_adaptive_curriculum_holds_success_in_its_band() -> None:
     ("settings", "reason"),
     [
         (TaskSettings(also={"B-v0": 0}), "expected also to give each id a weight > 0, got 0 for 'B-v0'"),
+        (TaskSettings(also={"B-v0": {"weight": -1}}), "expected also to give each id a weight > 0, got -1 for 'B-v0'"),
         (TaskSettings(also={"B-v0": "much"}), "expected also to give each id a weight > 0, got 'much' for 'B-v0'"),
         (TaskSettings(curriculum="fixed"), "expected also to name the later stages of a fixed curriculum, got none"),
         (TaskSettings(band_low=0.9), "expected 0 <= band_low < band_high <= 1, got 0.9 and 0.8"),

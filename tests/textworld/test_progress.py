@@ -52,7 +52,7 @@ def test_remaining_is_the_distance_in_all_states_around_a_wanderer(tier: str, nu
 @pytest.mark.slow
 def test_remaining_is_the_distance_in_a_hundred_thousand_states_of_all_tiers() -> None:
     compared = {tier: sum(compare_around(tier, seed, 6, 20_000) for seed in range(8)) for tier in TIERS}
-    assert min(compared.values()) > 500
+    assert min(compared.values()) > 400
     assert sum(compared.values()) > 100_000
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from baselines import grpo
+from baselines.config.settings import RolloutSettings
 from baselines.errors import BaselinesError
 from baselines.models.policy import Policy
 from benchmarks.experiments import experiment
@@ -38,6 +39,7 @@ from benchmarks.experiments.experiment import (
     read_results,
     report,
     run,
+    set_fields,
     wanted_arms,
     waves,
     with_options,
@@ -46,6 +48,7 @@ from benchmarks.leaderboard.scores import Estimate
 
 NAMES = get_args(Name)
 ENV_ID = textworld("w2-o3-q4")
+COMMITTED = Path(__file__).parents[2] / "docs" / "experiments"
 
 SMALL = replace(
     SCALES["laptop"],
@@ -279,3 +282,20 @@ def test_options_of_an_arm_are_put_where_the_trainer_has_them() -> None:
     assert config.update.loss_aggregation == grpo.Config(env_id="x").update.loss_aggregation
     with pytest.raises(ValueError, match=r"expected options of baselines\.grpo, got gae_lambda"):
         with_options(config, {"gae_lambda": 0.9})
+
+
+@pytest.mark.parametrize("folder", sorted(COMMITTED.iterdir()), ids=lambda folder: folder.name)
+def test_committed_tables_are_those_of_the_committed_results(folder: Path) -> None:
+    found = find_experiment(folder.name)
+    results = read_results(ExperimentRun(found, found.scale("laptop"), folder))
+    assert results
+    assert (folder / "table.md").read_text().startswith(report(found, results))
+
+
+def test_a_digest_leaves_defaults_out_and_nothing_else(tmp_path: Path) -> None:
+    job = ExperimentRun(toy(), SMALL, tmp_path)
+    digest = job.digest(job.arm("SFT"))
+    rollout = replace(SMALL.rollout, max_context_tokens=SMALL.rollout.max_context_tokens + 1)
+    assert ExperimentRun(toy(), replace(SMALL, rollout=rollout), tmp_path).digest(job.arm("SFT")) != digest
+    assert set_fields(RolloutSettings()) == {}
+    assert set_fields(replace(SMALL, rollout=RolloutSettings(temperature=0.5)))["rollout"] == {"temperature": 0.5}

@@ -305,8 +305,9 @@ def test_the_real_games_are_the_ones_that_were_published() -> None:
     assert len(set(named)) == len(named) == 274
     assert sum(name.startswith("valid_seen/") for name in named) == 140
     assert {task.max_steps for cell in suite.cells for task in cell.tasks} == {50}
-    if not os.environ.get("ALFWORLD_DATA"):
-        pytest.skip("ALFWORLD_DATA does not name a folder with ALFWorld's games")
+    data = Path(os.environ.get("ALFWORLD_DATA", "nowhere"), "json_2.1.1")
+    if not all((data / split).is_dir() for split in ("valid_seen", "valid_unseen")):
+        pytest.skip("ALFWORLD_DATA does not name a folder with both splits of ALFWorld's games")
     check = TaskCheck()
     for cell in suite.cells:
         for task in cell.tasks[::4]:

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from textagent_gym.envs.swe.interfaces.base import reference_actions
@@ -66,6 +66,7 @@ def test_the_calls_of_tools_make_the_tree(before: dict[str, bytes], after: dict[
 
 @settings(max_examples=10, deadline=None)
 @given(before=TREES, after=TREES)
+@example(before={"x.py": b"# coding: latin-1\n\xe9\n"}, after={"x.py": b""})
 def test_the_commands_make_the_tree(before: dict[str, bytes], after: dict[str, bytes]) -> None:
     import tempfile
 

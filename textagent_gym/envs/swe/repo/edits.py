@@ -45,7 +45,7 @@ def edits_of(before: Tree, after: Tree) -> tuple[Edit, ...] | None:
         encoding = encoding_of(new)
         if encoding is None:
             return None
-        text = as_text(old) if old else None
+        text = as_text(old) if old and encoding_of(old) == encoding else None
         pieces = list(_pieces(path, text, new.decode(encoding), encoding)) if text is not None else []
         if old and pieces and _after(old, pieces) == new:
             edits += pieces

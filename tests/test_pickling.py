@@ -129,7 +129,7 @@ def test_teams_play_on_equally(name: str, how: str) -> None:
 
 
 def test_an_unknown_game_pickles(tmp_path: Any) -> None:
-    game = make_task(TaskSpec(num_rooms=2, num_objects=3, solution_length=3, seed=1)).game
+    game = make_task(TaskSpec(num_rooms=2, num_objects=3, solution_length=3, seed=1)).whole_game
     data = json.loads(json.dumps(game.serialize()))
     data["quests"].append({**data["quests"][0], "optional": True})
     path = tmp_path / "game.json"

@@ -79,7 +79,7 @@ def expert_player(task: TextWorldTask) -> Player:
 def careless_player(task: TextWorldTask, seed: int) -> Player:
     """Type what language models type: mostly near misses of real commands, some talk, some nonsense."""
     rng = random.Random(seed)
-    names = sorted({info.name for info in task.game.infos.values() if info.name})
+    names = sorted({info.name for info in task.whole_game.infos.values() if info.name})
     grounded = sorted({operator.name for operator in task.ground.problem.operators})
 
     def choose(reply: StepResult) -> str:

@@ -107,7 +107,7 @@ def test_both_engines_say_the_same(challenge: str, settings: dict[str, Any], tmp
     task = make(challenge, settings, tmp_path)
     players = {"expert": expert_player(task), "random": admissible_player(1), "careless": careless_player(task, 1)}
     if challenge == "tw-cooking":
-        food = task.game.metadata["ingredients"][0][0]
+        food = task.whole_game.metadata["ingredients"][0][0]
         lines = iter([line.format(food=food) for line in KITCHEN])
         players["cook"] = lambda reply: next(lines, None)
     play_beside_the_interpreter(task, players, num_steps=60)

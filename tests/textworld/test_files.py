@@ -43,7 +43,7 @@ def test_a_game_file_is_played_natively_and_measured(game_file: Path) -> None:
 def test_a_folder_and_a_list_are_many_tasks(game_file: Path) -> None:
     other = make_task(TaskSpec(num_rooms=3, num_objects=4, solution_length=4, seed=2))
     second = game_file.with_name("another.json")
-    second.write_text(json.dumps(other.game.serialize()))
+    second.write_text(json.dumps(other.whole_game.serialize()))
     shutil.copy(compiled(TASK), game_file.with_suffix(".z8"))  # the same game in another form
     (game_file.parent / "notes.txt").write_text("not a game")
     by_folder = gym.make("TextWorld-Custom-v0", game=str(game_file.parent))

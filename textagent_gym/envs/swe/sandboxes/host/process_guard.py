@@ -226,7 +226,7 @@ class _Run:
         pids = processes_below(self._process.pid)
         if len(pids) > limits.num_processes + 8:  # the tier's own programs are among them
             return "processes"
-        if memory_of(pids, limits.memory_bytes) > limits.memory_bytes:
+        if memory_of(pids, limits.memory_bytes) > limits.memory_bytes or (self._group and self._group.has_killed):
             return "memory"
         return "disk" if self._grown_too_much(before, pids) else None
 

@@ -39,8 +39,20 @@ DIGESTS: dict[str, str] = {
 
 ActionFormat: TypeAlias = Literal["plain", "tag", "last_line"]
 
-HIDDEN_DETAILS = ("sandbox", "sandbox_detail", "sandbox_gaps", "test_seconds", "num_challenged", "num_second_opinion")
+HIDDEN_DETAILS = (
+    "sandbox",
+    "sandbox_detail",
+    "sandbox_gaps",
+    "test_seconds",
+    "num_challenged",
+    "num_second_opinion",
+    "num_with_variants",
+    "num_kept_second_opinion",
+)
 """Details of a task card that say something about this machine or about the grading, and nothing about the task."""
+
+FROZEN_NAMES = {"num_renamed_copies": "num_aliased", "num_must_fail_copies": "num_twinned"}
+"""Details of a task card -> the names that they had when the suites were frozen."""
 
 
 GAME_PARTS = ("grammar", "pddl_domain", "pddl_problem")
@@ -291,7 +303,8 @@ def read_task(env: TextEnv, seed: int, exact_text: bool, task_id: str | None = N
     """
     observation, info = reset_env(env, seed, task_id)
     card = dict(info["task_card"])
-    card["details"] = {name: value for name, value in card["details"].items() if name not in HIDDEN_DETAILS}
+    details = {name: value for name, value in card["details"].items() if name not in HIDDEN_DETAILS}
+    card["details"] = {FROZEN_NAMES.get(name, name): value for name, value in details.items()}
     del card["backend"], card["game_file"]
     content: list[Any] = [observation, info["task_id"], card, info["admissible_commands"], info["solution"]]
     for action in info["solution"]:

@@ -59,7 +59,7 @@ HOUSE_WORDS = {
     r"tale": "quest_state",
     r"Chore|read_errands": "DrawnGoal, read_goals",
     r"class (Turn|Reply|Outcome)\(NamedTuple\)": "StepResult",
-    r"Verdict|TaskRecord\b(?!\()|Workshop|num_(aliased|twinned)": "GradingReport, TaskInstance, BugFinder",
+    r"Verdict|TaskRecord\b(?!\()|Workshop|(?<!: \")num_(aliased|twinned)": "GradingReport, TaskInstance, BugFinder",
     r"HeldOut|Transcribed": "Evaluator, EpisodeWriter",
     r"claim_folder|nothing_of|in_pieces|share_of_silent_groups": "write_config, empty_row, score_in_chunks",
     r"_?Seats?\b|_?seats?\b": "EpisodeRunner, PlayerState, slot",

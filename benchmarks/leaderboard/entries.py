@@ -82,7 +82,12 @@ class Entry:
     @property
     def is_flagged(self) -> bool:
         """True if a solved repair of software has flags."""
-        return any(repair.flags for repair in self.repairs.values())
+        return self.num_flagged > 0
+
+    @property
+    def num_flagged(self) -> int:
+        """Number of solved repairs of software with flags."""
+        return sum(bool(repair.flags) for repair in self.repairs.values())
 
     def is_called_as(self, other: Entry) -> bool:
         """Return whether both have one name, but for capitals, in one table."""

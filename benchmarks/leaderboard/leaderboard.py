@@ -137,6 +137,7 @@ def shown(estimate: Estimate | None, spec: str = ".2f") -> str:
 
 def board_markdown(board: Board) -> str:
     """Return the tables of one board."""
+    flagged = board.flagged
     granted = [
         "the list of admissible commands" if board.track.lists else "no list of commands",
         "memory" if board.track.memory else "no memory",
@@ -145,10 +146,8 @@ def board_markdown(board: Board) -> str:
         f"## {board.suite.name}, track {board.track.name}\n",
         f"{board.suite.description} {len(board.suite.cells)} cells, {len(board.suite.tasks())} tasks.\n"
         f"The track grants: {', '.join(granted)}.\n",
-        *_table(
-            _filled(_columns(board), board.standings), [one for one in board.standings if one not in board.flagged]
-        ),
-        *(_flagged(board) if board.flagged else ()),
+        *_table(_filled(_columns(board), board.standings), [one for one in board.standings if one not in flagged]),
+        *(_flagged(flagged) if flagged else ()),
         *(line for kind in _group_kinds(board) for line in (f"\n### Success by {kind}\n", *_groups(board, kind))),
         "\n### Success in each cell\n",
         *_cells(board),
@@ -160,16 +159,20 @@ def board_markdown(board: Board) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _flagged(board: Board) -> list[str]:
-    counts = [sum(bool(repair.flags) for repair in one.entry.repairs.values()) for one in board.flagged]
+def _flagged(standings: Sequence[Standing]) -> list[str]:
     return [
         "\n### Flagged entries\n",
         "Some of their solved repairs use what attacks on the grading use; the page of an entry shows the diffs.\n",
         *_rows(
             ["name", "agent", "success rate", "flagged repairs"],
             [
-                [_short(one.entry.config.name), _short(one.entry.config.agent), shown(one.scores.success), str(count)]
-                for one, count in zip(board.flagged, counts, strict=True)
+                [
+                    _short(one.entry.config.name),
+                    _short(one.entry.config.agent),
+                    shown(one.scores.success),
+                    str(one.entry.num_flagged),
+                ]
+                for one in standings
             ],
         ),
     ]

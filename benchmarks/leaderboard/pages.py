@@ -75,7 +75,8 @@ def write_site(site: Path, boards: Sequence[Board], cache: Path | None) -> None:
     Raises:
         BaselinesError: an entry does not replay.
     """
-    written = {site / "index.html", *(write_suite(site, board.suite) for board in boards)}
+    suites = {board.suite.name: board.suite for board in boards}
+    written = {site / "index.html", *(write_suite(site, suite) for suite in suites.values())}
     write_whole(site / "index.html", fill("index", index_data(boards)))
     for board in boards:
         for standing in board.standings:
@@ -131,15 +132,22 @@ def write_entry(site: Path, board: Board, standing: Standing, cache: Path | None
 
 
 def fill(name: str, data: Any) -> str:
-    """Return a page from its template: styles, data and scripts in the places that are marked for them."""
+    """Return a page: the frame of all pages with a title, a body, styles, scripts and data."""
     folder = resources.files("benchmarks.leaderboard").joinpath("site")
-    page = folder.joinpath(f"{name}.html").read_text(encoding="utf-8")
+
+    def read(file: str) -> str:
+        return folder.joinpath(file).read_text(encoding="utf-8")
+
+    title, _, body = read(f"{name}.html").rstrip("\n").partition("\n")
+    page = read("frame.html")
     for marker, part in (
-        ("__STYLE__", "style.css"),
-        ("__SHARED__", "shared.js"),
-        ("__SCRIPT__", f"{name}.js"),
+        ("__TITLE__", title),
+        ("__BODY__", body),
+        ("__STYLE__", read("style.css")),
+        ("__SHARED__", read("shared.js")),
+        ("__SCRIPT__", read(f"{name}.js")),
     ):
-        page = page.replace(marker, folder.joinpath(part).read_text(encoding="utf-8"))
+        page = page.replace(marker, part)
     before, _, after = page.partition("__DATA__")
     return before + script_json(data) + after
 
@@ -301,7 +309,7 @@ def _standing(standing: Standing) -> dict[str, Any]:
         "page": f"entries/{config.suite}/{config.track}/{slug}.html",
         "rank": standing.rank,
         "repairs": len(standing.entry.repairs),
-        "flagged": sum(bool(repair.flags) for repair in standing.entry.repairs.values()),
+        "flagged": standing.entry.num_flagged,
         "above": _compared(standing.above),
         "runs": config.num_runs,
         **_scores(standing.scores),

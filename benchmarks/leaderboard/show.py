@@ -47,9 +47,7 @@ def show(folders: tyro.conf.Positional[tuple[Path, ...]]) -> None:
     """
     try:
         sys.stdout.write(scores(folders))
-    except BaselinesError as error:
-        raise SystemExit(f"error: {error}") from error
-    except OSError as error:
+    except (BaselinesError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
 
 

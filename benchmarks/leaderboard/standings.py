@@ -68,7 +68,7 @@ READING = (
     "the like), so that a reader should look at it. Such entries are listed apart, without a rank; the diffs of all solved "
     "repairs are on a page of each entry.",
 )
-"""How to read the scores, in paragraphs of plain text."""
+"""Explanation of the scores, in paragraphs of plain text."""
 
 LIMITS = (
     "who chose the actions: the named model, another one, a person, or a copy of the solution",
@@ -77,7 +77,7 @@ LIMITS = (
     "tokens, cost, times, settings and versions, which are as they were handed in",
     "the texts that programs printed (SWEGym), which differ from run to run and are shown as they were handed in",
 )
-"""What verification does not prove, as the end of a sentence each."""
+"""Limits of what verification proves, as the end of a sentence each."""
 
 
 @dataclass(frozen=True)

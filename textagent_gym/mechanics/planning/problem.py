@@ -172,10 +172,10 @@ def relevant_facts(problem: Problem, operators: Iterable[Operator]) -> int:
 def index_by_pivot(operators: Iterable[Operator], pivot: int) -> dict[int, list[Operator]]:
     """Return operators by the one pivot fact under which they can apply; those that need none stand under every one."""
     by_pivot: dict[int, list[Operator]] = {}
-    bits = [1 << i for i in range(pivot.bit_length()) if pivot >> i & 1] or [0]
+    everywhere = list(bits(pivot)) or [0]
     for op in operators:
         needed = op.needs & pivot
-        for bit in [needed] if needed else bits:
+        for bit in [needed] if needed else everywhere:
             by_pivot.setdefault(bit, []).append(op)
     return by_pivot
 
@@ -190,7 +190,7 @@ def bits(mask: int) -> Iterator[int]:
 
 def union(masks: Iterable[int]) -> int:
     """Return the facts that any of some masks holds."""
-    union = 0
+    facts = 0
     for mask in masks:
-        union |= mask
-    return union
+        facts |= mask
+    return facts

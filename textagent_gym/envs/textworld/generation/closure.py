@@ -5,6 +5,8 @@ A draft is kept only where this search closes, whatever the planner can do, so t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textagent_gym.mechanics.planning.problem import (
     Operator,
     Problem,
@@ -23,11 +25,12 @@ def closes_breadth_first(problem: Problem, max_states: int = MAX_STATES) -> bool
 
     It tries the operators that can come to apply when nothing is ever deleted, and of these the useful ones.
     """
-    relevant = relevant_facts(problem, useful_operators(problem, problem.operators))
+    useful = useful_operators(problem, problem.operators)
+    relevant = relevant_facts(problem, useful)
     start = problem.initial & relevant
     rows = {
         pivot: [(op.needs, ~op.deletes, op.adds & relevant, op.adds & problem.watched) for op in operators]
-        for pivot, operators in index_by_pivot(_reached(problem, start), problem.pivot).items()
+        for pivot, operators in index_by_pivot(_reached(problem, useful, start), problem.pivot).items()
     }
     seen, frontier, num_expanded = {start}, [start], 0
     while frontier and start & problem.won != problem.won:
@@ -49,9 +52,8 @@ def closes_breadth_first(problem: Problem, max_states: int = MAX_STATES) -> bool
     return True
 
 
-def _reached(problem: Problem, start: int) -> tuple[Operator, ...]:
-    """Return the operators that can come to apply, as far as these make one another useful."""
-    useful = useful_operators(problem, problem.operators)
+def _reached(problem: Problem, useful: Sequence[Operator], start: int) -> tuple[Operator, ...]:
+    """Return those of the useful operators that can come to apply, as far as these make one another useful."""
     facts, before = start, -1
     while facts != before:
         before = facts

@@ -58,7 +58,7 @@ FIRST_VALIDATION, FIRST_TEST = 8_000_000, 9_000_000
 START, TRAINED = "tiny-base", "tiny-base + PPO"
 
 PPO_FOLDER, TABLE, CURVES, GAME, TRANSCRIPT = "ppo", "table.json", "curves.png", "game.png", "transcript.txt"
-"""What a demo leaves in its folder."""
+"""Content of a demo's folder."""
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ def run(library: Library) -> LibraryReport:
 
 
 def reason_of(skipped: ElementTree.Element) -> str:
-    """Why a test was skipped; for a whole module pytest hides it in a tuple of file, line and reason."""
+    """Return why a test was skipped; for a whole module pytest hides it in a tuple of file, line and reason."""
     message = skipped.get("message", "")
     return (
         str(ast.literal_eval(skipped.text or "")[2]).removeprefix("Skipped: ")

@@ -25,7 +25,7 @@ class Stopwatch:
     """Takes the time of each `with` block, without the garbage collector, as `timeit` does.
 
     Args:
-        collects: Whether the garbage collector stays on, as it is where environments are used.
+        collects: True if the garbage collector stays on, as it does where environments are used.
         clock: Returns seconds.
         synchronise: Waits for a device.
 

@@ -184,7 +184,7 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         return self._turn.admissible
 
     def _unreadable(self, command: str) -> str | None:
-        """Why the backend cannot read `command`, or None where it can."""
+        """Return why the backend cannot read `command`, or None where it can."""
         return None
 
     # What all domains share.
@@ -409,7 +409,7 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
 
 
 def refusal(command: str, barred_verbs: frozenset[str]) -> str | None:
-    """Why `command` must not reach a backend, or None: a step is one command of the world.
+    """Return why `command` must not reach a backend, or None: a step is one command of the world.
 
     Several commands in one line would buy several turns for one step; a backend's own verbs could save files, reset the
     game or end it.

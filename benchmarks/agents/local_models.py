@@ -33,7 +33,7 @@ class LocalSettings:
     max_context_tokens: int = 4096
     """Tokens of a prompt with its action at most; one with fewer positions ends earlier. Counted as out of context."""
     context: str = "full"
-    """What a prompt shows in tracks that grant memory: full, window:K or turn; in the others it is turn."""
+    """Content of a prompt in tracks that grant memory: full, window:K or turn; in the others it is turn."""
     batch_size: int = 16
     """Episodes side by side."""
     device: str = "cpu"

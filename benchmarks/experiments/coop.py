@@ -44,7 +44,7 @@ class Config:
     out: Path = Path("runs/coop")
     """Folder of the table and the learning curve."""
     env_id: str = "TextWorld-Easy-Dense-v0"
-    """Whose numbers the games have."""
+    """Id with the sizes of the games."""
     num_agents: int = 2
     """Players."""
     seed: int = 1

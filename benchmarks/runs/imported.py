@@ -56,7 +56,7 @@ class Config:
     suite: str
     """Name of a suite, such as alfworld-v0."""
     track: str
-    """What the agent was granted: open, listed, open-reactive or listed-reactive."""
+    """Help that the agent was granted: open, listed, open-reactive or listed-reactive."""
     name: str
     """Name of the entry."""
     out: Path
@@ -64,7 +64,7 @@ class Config:
     seeds: int = 1
     """Runs in the file: each task stands in so many lines."""
     details: JsonObject = field(default_factory=dict)
-    """What else is to be recorded, such as '{"framework": "verl-agent", "checkpoint": "last"}'; shown as handed in."""
+    """Further facts to record, such as '{"framework": "verl-agent", "checkpoint": "last"}'; shown as handed in."""
 
     def described(self) -> RunConfig:
         """Return the settings as they are recorded; raises `BaselinesError` for values outside their range."""

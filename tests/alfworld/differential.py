@@ -138,7 +138,7 @@ def tasks_of(source: Source, first: int, num_games: int) -> Iterator[AlfworldTas
 
 
 Source = Literal["train", "valid_seen", "valid_unseen", "generated"]
-"""Where the games come from."""
+"""Origin of the games."""
 
 
 def compare_game(source: Source, first: int, num_games: int, number: int, num_steps: int) -> dict[str, Tally]:

@@ -67,7 +67,7 @@ def with_image(image: str) -> TaskInstance:
 
 
 def missing() -> str | None:
-    """Why the engine cannot be started here, or None where it may be tried."""
+    """Return why the engine cannot be started here, or None where it may be tried."""
     if os.geteuid() != 0:
         return "podman and debootstrap are run as root here"
     absent = [name for name in PROGRAMS if shutil.which(name) is None]

@@ -18,7 +18,7 @@ PLACES = {
 PLACES["SinkBasin"] = Receptacle("Sink_bar_1_bar_SinkBasin", "SinkBasin", "loc_bar_SinkBasin")
 
 THINGS = {"Apple": "CounterTop", "Bread": "CounterTop", "Knife": "CounterTop", "Book": "Desk", "Mug": "Cabinet"}
-"""Where each thing lies, one of each; a desk lamp stands on the desk."""
+"""Thing -> place of it, one of each; a desk lamp stands on the desk."""
 
 
 def household(kind: TaskType, thing: str, target: str, places: Iterable[str] = PLACES) -> Household:

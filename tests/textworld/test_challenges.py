@@ -45,7 +45,7 @@ KITCHEN = (
     "drink {food}", "drop {food}", "look", "take diced roasted {food}", "put it on stove", "look", "take {food}",
     "drop all", "take two", "eat raw", "prepare meal", "cook {food} in oven",
 )  # fmt: skip
-"""What a cook may type; `{food}` is the ingredient."""
+"""Lines that a cook may type; `{food}` is the ingredient."""
 
 
 def make(challenge: str, settings: dict[str, Any], folder: Path, seed: int = 3) -> TextWorldTask:

@@ -34,18 +34,18 @@ class TextAction(Action):  # type: ignore[misc]  # untyped where it is absent, h
     """An action."""
 
     text: str
-    """What the agent does, as it is given to `step`."""
+    """Action of the agent, as it is given to `step`."""
 
 
 class TextObservation(Observation):  # type: ignore[misc]
     """An observation; `reward` is that of the step, and None at reset; `done` is `terminated or truncated`."""
 
     text: str
-    """What the agent reads."""
+    """Text that the agent reads."""
     terminated: bool = False
-    """Whether the world has ended the episode."""
+    """True if the world has ended the episode."""
     truncated: bool = False
-    """Whether a budget has."""
+    """True if a budget has."""
     info: dict[str, Any] = Field(default_factory=dict)
     """The environment's `info`, as JSON holds it."""
 

@@ -62,7 +62,7 @@ class Config:
     port: int = 8000
     """Port to serve at."""
     token: str = ""
-    """What clients must show; empty for that in the variable TEXTAGENT_TOKEN, if any."""
+    """Token that clients must show; empty for that in the variable TEXTAGENT_TOKEN, if any."""
     max_sessions: int = 8
     """Sessions at a time."""
     max_message_bytes: int = 1_000_000

@@ -155,7 +155,7 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
         return None if before == after else f"{agent}: {command}"
 
     def _refused(self, agent: str, command: str) -> str | None:
-        """Why a player may not do that, or None where it may."""
+        """Return why a player may not do that, or None where it may."""
         return None
 
     def _said(self, command: str) -> str | None:

@@ -50,7 +50,7 @@ def _plain(command: str) -> str:
 
 
 def why_nothing(command: str, game: Game, facts: Facts) -> str:
-    """Why a command that is not admissible did nothing, in a sentence; contains nothing that the player cannot see."""
+    """Return why a command that is not admissible did nothing, in a sentence about what the player can see."""
     plain = _plain(command)
     for form, pattern in _FORMS.items():
         found = pattern.fullmatch(plain)
@@ -91,7 +91,7 @@ class _Reasons:
         return self._not_at(last) or self._at_place(form, first, last)
 
     def _at_place(self, form: str, thing: str, place: str) -> str:
-        """Why something cannot be done at the place where the player is."""
+        """Return why something cannot be done at the place where the player is."""
         name, where = self._names[thing], self._names[place]
         is_open = self._facts.holds("opened", place)
         can_close = self._facts.holds("openable", place)

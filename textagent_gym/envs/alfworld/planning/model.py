@@ -38,7 +38,7 @@ class Around(NamedTuple):
     """Places to which goals may lead.
 
     Attributes:
-        places: The receptacles that they may need, and those neighbours them.
+        places: The receptacles that they may need, and the neighbours of these.
         locations: The locations of these.
     """
 

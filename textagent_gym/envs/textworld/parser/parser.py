@@ -83,7 +83,7 @@ class _Attempt(NounReader):
     # The line as a whole.
 
     def command(self) -> Command:
-        """Return the command, or an `ParserReply`."""
+        """Return the command, or raise a `ParserReply`."""
         verb, verbs = self.words[0], self.game_map.grammar.verbs
         if verb not in verbs:
             direction = self._direction()

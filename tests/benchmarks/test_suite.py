@@ -86,6 +86,12 @@ def test_a_task_that_has_drifted_is_not_played(change: dict[str, Any]) -> None:
         TaskCheck().check(cell, replace(cell.tasks[0], **change))
 
 
+@pytest.mark.parametrize("domain", ["TextWorld", "ALFWorld", "SWEGym"])
+def test_a_published_task_of_each_domain_is_what_it_was(domain: str) -> None:
+    cell = next(cell for cell in load_suite("core-v0").cells if cell.domain == domain)
+    TaskCheck().check(cell, cell.tasks[0])
+
+
 def test_the_digest_knows_the_way_that_a_task_is_paid() -> None:
     sparse = make_cell("ALFWorld-Easy-Sparse-v0", {}, 1)
     dense = make_cell("ALFWorld-Easy-Dense-v0", {}, 1)

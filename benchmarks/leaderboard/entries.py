@@ -118,10 +118,15 @@ def load_entries(
         digest = entry_digest(folder)
         repairs = None if memory is None else _remembered(memory / digest)
         missing = "" if repairs is not None else read_config(folder).found_suite().missing_games()
-        if repairs is None:
-            doing = f"not replayed, since {missing}:" if missing else "verifying"
-            say(f"{doing} {folder.relative_to(results)} ({number} of {len(folders)})")
-        found = verify(folder) if repairs is None and not missing else read_verified(folder, repairs)
+        which = f"{folder.relative_to(results)} ({number} of {len(folders)})"
+        if repairs is not None:
+            found = read_verified(folder, repairs)
+        elif missing:
+            say(f"not replayed, since {missing}: {which}")
+            found = read_verified(folder)
+        else:
+            say(f"verifying {which}")
+            found = verify(folder)
         check_entry(found, folder)
         if entry_digest(folder) != digest:
             raise EntryError(f"expected {folder} to stay as it is while it is verified, got a change")

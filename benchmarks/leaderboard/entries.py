@@ -91,7 +91,9 @@ class Entry:
 
     def is_called_as(self, other: Entry) -> bool:
         """Return whether both have one name, but for capitals, in one table."""
-        mine, its = ((entry.config.suite, entry.config.track, entry.config.name.casefold()) for entry in (self, other))
+        mine, its = (
+            (config.suite, config.split, config.track, config.name.casefold()) for config in (self.config, other.config)
+        )
         return mine == its
 
     def played(self) -> Iterator[EpisodeRecord]:

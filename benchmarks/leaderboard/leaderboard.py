@@ -143,7 +143,7 @@ def board_markdown(board: Board) -> str:
         "memory" if board.track.memory else "no memory",
     ]
     lines = [
-        f"## {board.suite.name}, track {board.track.name}\n",
+        f"## {board.suite.title}, track {board.track.name}\n",
         f"{board.suite.description} {len(board.suite.cells)} cells, {len(board.suite.tasks())} tasks.\n"
         f"The track grants: {', '.join(granted)}.\n",
         *_table(_filled(_columns(board), board.standings), [one for one in board.standings if one not in flagged]),

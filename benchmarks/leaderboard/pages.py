@@ -35,7 +35,7 @@ from baselines.runs.transcripts import (
 from benchmarks.leaderboard.entries import Entry, entry_digest
 from benchmarks.leaderboard.scores import Estimate
 from benchmarks.leaderboard.standings import LIMITS, READING, THRESHOLDS, Board, Comparison, Scores, Standing
-from benchmarks.runs.records import EpisodeKey, EpisodeRecord
+from benchmarks.runs.records import EpisodeKey, EpisodeRecord, render_config
 from benchmarks.runs.verify import Replayer, Step
 from benchmarks.suites.suite import TRACKS, Suite
 
@@ -75,7 +75,7 @@ def write_site(site: Path, boards: Sequence[Board], cache: Path | None) -> None:
     Raises:
         BaselinesError: an entry does not replay.
     """
-    suites = {board.suite.name: board.suite for board in boards}
+    suites = {board.suite.title: board.suite for board in boards}
     written = {site / "index.html", *(write_suite(site, suite) for suite in suites.values())}
     write_whole(site / "index.html", fill("index", index_data(boards)))
     for board in boards:
@@ -88,9 +88,14 @@ def write_site(site: Path, boards: Sequence[Board], cache: Path | None) -> None:
 
 def write_suite(site: Path, suite: Suite) -> Path:
     """Write the page that explains a suite, and return it."""
-    page = site / "suites" / f"{suite.name}.html"
+    page = site / suite_page(suite)
     write_whole(page, fill("suite", suite_data(suite)))
     return page
+
+
+def suite_page(suite: Suite) -> str:
+    """Return the address of a suite's page; that of one split alone is another."""
+    return f"suites/{suite.name}{suite.split and '-'}{suite.split}.html"
 
 
 def suite_data(suite: Suite) -> dict[str, Any]:
@@ -106,7 +111,14 @@ def suite_data(suite: Suite) -> dict[str, Any]:
         }
         for cell in suite.cells
     ]
-    about = {"name": suite.name, "description": suite.description, "digest": suite.digest, "cells": cells}
+    play = f"--suite {suite.name}" + (f" --split {suite.split}" if suite.split else "")
+    about = {
+        "name": suite.title,
+        "play": play,
+        "description": suite.description,
+        "digest": suite.digest,
+        "cells": cells,
+    }
     return {"suite": about, "tracks": [asdict(track) for track in TRACKS.values()]}
 
 
@@ -117,7 +129,7 @@ def write_entry(site: Path, board: Board, standing: Standing, cache: Path | None
     page, written, links = site / "entries" / f"{place}.html", set(), dict[EpisodeKey, tuple[str, int]]()
     for episode_page in split(shown_transcripts(entry, cache)):
         path = site / "episodes" / place / f"{episode_page.name}.html"
-        title = f"{entry.config.name}: {board.suite.name}, {board.track.name}{episode_page.title}"
+        title = f"{entry.config.name}: {board.suite.title}, {board.track.name}{episode_page.title}"
         parent = (entry.config.name, f"../../../../entries/{place}.html")
         write_page(path, [transcript for _, transcript in episode_page.transcripts], title, parent)
         written.add(path)
@@ -160,7 +172,7 @@ def index_data(boards: Sequence[Board]) -> dict[str, Any]:
 def entry_data(board: Board, standing: Standing, links: Links) -> dict[str, Any]:
     """Return the data of an entry's page."""
     entry = standing.entry
-    config = asdict(entry.config)
+    config = json.loads(render_config(entry.config))
     references = [other for other in board.standings if other.spec.is_reference and other is not standing]
     return {
         **_about(board),
@@ -290,11 +302,11 @@ def _about(board: Board) -> dict[str, Any]:
         for cell in suite.cells
     ]
     return {
-        "suite": {"name": suite.name, "description": suite.description, "digest": suite.digest, "cells": cells},
+        "suite": {"name": suite.title, "description": suite.description, "digest": suite.digest, "cells": cells},
         "track": asdict(board.track),
         "k": board.num_runs,
         "citation": board.citation,
-        "suite_page": f"suites/{suite.name}.html",
+        "suite_page": suite_page(suite),
     }
 
 

@@ -216,7 +216,8 @@ class Board:
         if not all(entry.digest for entry in entries):
             return ""
         content = [self.suite.digest, self.track.name, sorted([entry.slug, entry.digest] for entry in entries)]
-        return f"{self.suite.name}/{self.track.name}@{sha256(json.dumps(content))[:16]}"
+        table = "/".join(filter(None, (self.suite.name, self.suite.split, self.track.name)))
+        return f"{table}@{sha256(json.dumps(content))[:16]}"
 
     @property
     def ranked(self) -> list[Standing]:
@@ -230,16 +231,20 @@ class Board:
 
 
 def make_boards(entries: Iterable[Entry]) -> list[Board]:
-    """Return one board for each suite and track that has entries, in the order in which suites and tracks are declared."""
-    groups: dict[tuple[str, str], list[Entry]] = {}
+    """Return one board for each suite and track that has entries, in the order in which suites and tracks are declared.
+
+    Entries of one split alone have a board of their own, after that of the whole suite.
+    """
+    groups: dict[tuple[str, str, str], list[Entry]] = {}
     for entry in entries:
-        groups.setdefault((entry.config.suite, entry.config.track), []).append(entry)
-    order = {(suite, track): None for suite in DIGESTS for track in TRACKS}
-    return [make_board(groups[place]) for place in order if place in groups]
+        config = entry.config
+        groups.setdefault((config.suite, config.track, config.split or ""), []).append(entry)
+    order = [(suite, track) for suite in DIGESTS for track in TRACKS]
+    return [make_board(groups[place]) for wanted in order for place in sorted(groups) if place[:2] == wanted]
 
 
 def make_board(entries: Sequence[Entry]) -> Board:
-    """Return the board of entries of one suite and track.
+    """Return the board of entries of one suite, or one split of it, and one track.
 
     Of several references of a kind the one with most runs sets the scale.
     """

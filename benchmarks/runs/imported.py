@@ -63,6 +63,8 @@ class Config:
     """Folder of the run."""
     seeds: int = 1
     """Runs in the file: each task stands in so many lines."""
+    split: str | None = None
+    """The one split that the file covers, such as valid_seen of alfworld-v0; it is listed in a table of that split."""
     details: JsonObject = field(default_factory=dict)
     """Further facts to record, such as '{"framework": "verl-agent", "checkpoint": "last"}'; shown as handed in."""
 
@@ -85,6 +87,7 @@ class Config:
             track=self.track,
             presentation=Presentation(),
             num_runs=self.seeds,
+            split=self.split,
         )
         config.found_track()
         return config
@@ -149,7 +152,7 @@ def place_lines(suite: Suite, lines: Sequence[Line], num_runs: int = 1) -> dict[
         task = find.get(_short_name(line.task))
         if task is None:
             raise ImportRunError(
-                f"line {line.number}: expected a task of {suite.name}, such as {next(iter(find))!r} or ALFWorld's path of "
+                f"line {line.number}: expected a task of {suite.title}, such as {next(iter(find))!r} or ALFWorld's path of "
                 f"the game, got {line.task!r:.160}"
             )
         if len(found[task]) == num_runs:
@@ -159,12 +162,14 @@ def place_lines(suite: Suite, lines: Sequence[Line], num_runs: int = 1) -> dict[
                 f"{found[task][0].number}); --seeds N takes N lines for each task"
             )
         found[task].append(line)
+    begun = {suite.cells[cell].groups.get("split") for cell, _ in found}
     missing = [task for task in suite.tasks() if len(found[task]) < num_runs]
     if missing:
         cell, number = missing[0]
+        alone = f"; --split {begun.pop()} takes that split alone" if len(begun) == 1 < len(suite.splits) else ""
         raise ImportRunError(
-            f"expected {num_runs} line{'s' * (num_runs > 1)} for each of the {len(suite.tasks())} tasks of {suite.name}, "
-            f"got fewer for {len(missing)} of them, the first {suite.cells[cell].tasks[number].task_id!r}"
+            f"expected {num_runs} line{'s' * (num_runs > 1)} for each of the {len(suite.tasks())} tasks of {suite.title}, "
+            f"got fewer for {len(missing)} of them, the first {suite.cells[cell].tasks[number].task_id!r}{alone}"
         )
     return {(run, *task): line for task, of_task in found.items() for run, line in enumerate(of_task)}
 
@@ -268,9 +273,9 @@ def _cost(given: dict[str, Any], wrong: Any) -> float | None:
 
 def summary(config: Config, played: Sequence[EpisodeRecord]) -> Iterator[str]:
     """Yield lines for a person: what was imported, and how much of each group was solved."""
-    suite = load_suite(config.suite)
+    suite = load_suite(config.suite).of_split(config.split)
     wins = sum(episode.transcript["success"] for episode in played)
-    yield f"imported {len(played)} episodes of {suite.name}, track {config.track}, {wins} of them solved"
+    yield f"imported {len(played)} episodes of {suite.title}, track {config.track}, {wins} of them solved"
     total, solved = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for episode in played:
         for group in suite.cells[episode.key[1]].groups.items():

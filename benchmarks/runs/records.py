@@ -106,6 +106,7 @@ class RunConfig:
         presentation: presentation of the agent's help.
         num_runs: times that each task is played.
         limit: tasks of each cell, None for all; a limited run is partial and never listed.
+        split: the one split that was played, None for the whole suite; listed in a table of that split.
         format: version of this format.
     """
 
@@ -119,15 +120,16 @@ class RunConfig:
     num_runs: int
     limit: int | None = None
     format: int = FORMAT
+    split: str | None = None
 
     def found_suite(self) -> Suite:
-        """Return the suite that this is about, or an error where it is another one by now."""
+        """Return the suite, or the split of it, that this is about; an error where it is another one by now."""
         suite = load_suite(self.suite)
         if suite.digest != self.suite_digest:
             raise RecordError(
                 f"expected suite {self.suite} with digest {suite.digest[:12]}, got a run of {self.suite_digest[:12]}"
             )
-        return suite
+        return suite.of_split(self.split)
 
     def found_track(self) -> Track:
         """Return the track, once it is known to grant the presentation."""
@@ -232,7 +234,10 @@ def render_config(config: RunConfig) -> str:
         RecordError: a setting is not finite.
     """
     try:
-        return json.dumps(asdict(config), indent=2, allow_nan=False) + "\n"
+        shown = asdict(config)
+        if config.split is None:
+            del shown["split"]
+        return json.dumps(shown, indent=2, allow_nan=False) + "\n"
     except ValueError as error:
         raise RecordError(f"expected settings that JSON can say, got {config.agent_settings}: {error}") from error
 
@@ -455,5 +460,6 @@ _CONFIG: dict[str, Callable[[Any], bool]] = {
     "num_runs": lambda value: type(value) is int and 1 <= value <= MAX_RUNS,
     "limit": lambda value: value is None or (type(value) is int and value >= 1),
     "format": lambda value: type(value) is int and value == FORMAT,
+    "split": lambda value: value is None or type(value) is str,
 }
 """Option of a run -> whether a value is one."""

@@ -76,6 +76,8 @@ class Config:
     """Episodes side by side: processes for scripted agents, threads for endpoints; local models play in batches."""
     limit: int | None = None
     """Tasks of each cell; such a run is partial, and never listed."""
+    split: str | None = None
+    """One split of a suite that has several, such as valid_seen of alfworld-v0; it is listed in a table of that split."""
     answer_timeout: float = 600.0
     """Seconds that a class of one's own may take to an answer; its episode is then not played. Endpoints have settings."""
 
@@ -111,7 +113,9 @@ class Config:
             presentation=self.presentation,
             num_runs=self.seeds,
             limit=self.limit,
+            split=self.split,
         )
+        config.found_suite()
         config.found_track()
         return config
 

@@ -302,7 +302,7 @@ def verify_folder(folder: tyro.conf.Positional[Path]) -> None:
     wins = sum(episode.transcript["success"] for episode in found.played)
     part = "a part of " if found.is_partial else ""
     sys.stdout.write(
-        f"verified: {len(found.played)} episodes of {part}{found.config.suite}, track {found.config.track}, "
+        f"verified: {len(found.played)} episodes of {part}{found.config.found_suite().title}, track {found.config.track}, "
         f"{wins} of them solved\n"
     )
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache
 from importlib import resources
 from typing import Any, Literal, TypeAlias, get_args
@@ -206,12 +206,37 @@ class Suite:
         description: its purpose, in a sentence.
         cells: in order.
         digest: sha256 of its file.
+        split: the one split whose cells are left, see `of_split`; empty for the whole suite.
     """
 
     name: str
     description: str
     cells: tuple[Cell, ...]
     digest: str
+    split: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name, and the split where it is one split alone."""
+        return f"{self.name}, {self.split} alone" if self.split else self.name
+
+    @property
+    def splits(self) -> list[str]:
+        """Splits that its cells are grouped by, in order; empty for a suite of one split."""
+        return list(dict.fromkeys(cell.groups["split"] for cell in self.cells if "split" in cell.groups))
+
+    def of_split(self, split: str | None) -> Suite:
+        """Return the suite with the cells of one split alone; the suite itself for None.
+
+        Raises:
+            SuiteError: it has no such split.
+        """
+        if split is None:
+            return self
+        if split not in self.splits:
+            known = f"one of the splits {', '.join(self.splits)} of" if self.splits else "no split with"
+            raise SuiteError(f"expected {known} {self.name}, got {split!r:.60}")
+        return replace(self, cells=tuple(cell for cell in self.cells if cell.groups.get("split") == split), split=split)
 
     def tasks(self, limit: int | None = None) -> list[tuple[int, int]]:
         """Return (cell, task) places, those of the first `limit` tasks of every cell."""

@@ -17,7 +17,7 @@ from benchmarks.agents.agents import IMPORTED
 from benchmarks.leaderboard import entries, show
 from benchmarks.leaderboard.entries import load_entries
 from benchmarks.leaderboard.leaderboard import markdown
-from benchmarks.leaderboard.pages import index_data, shown_transcripts
+from benchmarks.leaderboard.pages import index_data, shown_transcripts, write_site
 from benchmarks.leaderboard.standings import make_boards
 from benchmarks.leaderboard.submit import submit
 from benchmarks.runs import imported, records, run
@@ -49,15 +49,31 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-@pytest.fixture
-def suite(data: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
-    """Return a suite of these games, published for the length of a test."""
-    cells = make_type_cells("ALFWorld-v0", {**ALFWORLD, "split": "valid_seen"}, 6)
+def publish(monkeypatch: pytest.MonkeyPatch, **num_games: int) -> Suite:
+    """Publish a suite of the games of some splits for the length of a test."""
+    cells = [
+        cell
+        for split, count in num_games.items()
+        for cell in make_type_cells("ALFWorld-v0", {**ALFWORLD, "split": split}, count)
+    ]
     made = parse_suite(render_suite("house-v0", "A small house.", cells))
     for module in (records, run, imported):
         monkeypatch.setattr(module, "load_suite", lambda name: made)
     monkeypatch.setattr("benchmarks.leaderboard.standings.DIGESTS", {"house-v0": made.digest})
     return made
+
+
+@pytest.fixture
+def suite(data: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
+    """Return a suite of these games, published for the length of a test."""
+    return publish(monkeypatch, valid_seen=6)
+
+
+@pytest.fixture
+def two_splits(data: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
+    """Return a published suite of these games and one of valid_unseen."""
+    write_room(data, HOT_APPLE, split="valid_unseen", name="X-None-Y-1")
+    return publish(monkeypatch, valid_seen=6, valid_unseen=1)
 
 
 @pytest.fixture
@@ -271,6 +287,56 @@ def test_an_entry_holds_no_text_and_is_verified(random_run: Path, tmp_path: Path
         ("split", "valid_seen", 6),
         *(("task type", kind, 2) for kind in sorted(ROOMS)),
     ]
+
+
+def test_a_run_of_one_split_has_a_table_of_that_split(two_splits: Suite, tmp_path: Path) -> None:
+    lines = expert_lines(two_splits, tmp_path)
+    seen = [line for line in lines if line["task"].startswith("valid_seen/")]
+    seen[0]["actions"].pop()
+    import_run(config(seen, tmp_path, split="valid_seen"))
+    assert len(verify(tmp_path / "imported").played) == 6
+    results = tmp_path / "results"
+    submit(tmp_path / "imported", "theirs", results)
+    submit(tmp_path / "expert", "expert", results)
+    run.run(
+        run.Config(suite="house-v0", agent="random", track="open", out=tmp_path / "one", seeds=1, split="valid_unseen")
+    )
+    submit(tmp_path / "one", "random-unseen", results)
+    boards = make_boards(load_entries(results, tmp_path / "memory"))
+    assert [board.suite.title for board in boards] == [
+        "house-v0",
+        "house-v0, valid_seen alone",
+        "house-v0, valid_unseen alone",
+    ]
+    assert [board.citation.partition("@")[0] for board in boards] == [
+        "house-v0/open",
+        "house-v0/valid_seen/open",
+        "house-v0/valid_unseen/open",
+    ]
+    page = markdown(boards[1:2])
+    assert "## house-v0, valid_seen alone, track open\n" in page and " 3 cells, 6 tasks." in page
+    assert "| valid&#95;seen | 6 | 0.83 [" in page and "unseen" not in page
+    write_site(tmp_path / "site", boards, None)
+    pages = {path.name for path in (tmp_path / "site" / "suites").iterdir()}
+    assert pages == {"house-v0.html", "house-v0-valid_seen.html", "house-v0-valid_unseen.html"}
+    assert "--suite house-v0 --split valid_seen" in (tmp_path / "site/suites/house-v0-valid_seen.html").read_text()
+    assert '["split", "valid_seen"]' in (tmp_path / "site/entries/house-v0/open/theirs.html").read_text()
+
+
+def test_lines_of_one_split_name_the_option_that_takes_them(two_splits: Suite, tmp_path: Path) -> None:
+    lines = expert_lines(two_splits, tmp_path)
+    unseen = [line for line in lines if line["task"].startswith("valid_unseen/")]
+    with pytest.raises(ImportRunError, match=r"fewer for 6 of them, .*; --split valid_unseen takes that split alone$"):
+        import_run(config(unseen, tmp_path))
+    with pytest.raises(ImportRunError, match="line 1: expected a task of house-v0, valid_unseen alone, such as"):
+        import_run(config(lines, tmp_path, split="valid_unseen"))
+    with pytest.raises(
+        SuiteError, match="expected one of the splits valid_seen, valid_unseen of house-v0, got 'train'"
+    ):
+        import_run(config(unseen, tmp_path, split="train"))
+    with pytest.raises(SuiteError, match="expected no split with core-v0, got 'test'"):
+        load_suite("core-v0").of_split("test")
+    assert not (tmp_path / "imported").exists()
 
 
 @pytest.mark.parametrize("key", ["observation", "final_observation"])

@@ -6,7 +6,7 @@ document.title = suite.name;
 $("name").textContent = suite.name;
 const way = suite.cells.some(cell => cell.by_name) ? "Tasks are a finite list, named below." : "A task is the one that its seed gives in its environment.";
 $("about").replaceChildren(`${suite.description} ${plural(suite.cells.length, "cell")}, ${plural(rows.length, "task")}. ${way} Digest `, mono(suite.digest), ".");
-$("play").textContent = `python -m benchmarks run --suite ${suite.name} --track open --agent python:my_package.agent:MyAgent --out runs/mine
+$("play").textContent = `python -m benchmarks run ${suite.play} --track open --agent python:my_package.agent:MyAgent --out runs/mine
 python -m benchmarks scores runs/mine
 python -m benchmarks verify runs/mine`;
 $("tracks").replaceChildren(sortable({ label: "Tracks", rows: tracks, columns: [

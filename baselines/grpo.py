@@ -88,7 +88,9 @@ def train(config: Config) -> TrainResult:
     with Learner("GRPO", config) as learner:
         for iteration in learner.iterations():
             started = time.perf_counter()
-            collected = learner.collect(iteration, config.groups_per_batch, config.group_size)
+            collected = learner.collect(
+                iteration, config.groups_per_batch, config.group_size, config.refill, config.min_group_spread
+            )
             advantages = group_advantages(collected, config)
             record = describe_groups(collected, advantages, config.credit)
             batch, left_out = select_episodes(collected, collected.batch.with_columns(advantages=advantages), config)

@@ -408,6 +408,9 @@ class GroupConfig(CreditConfig):
     2504.20073, keeps 0.25); the others are played and left out of the loss."""
     min_group_spread: float = 0.0
     """Standard deviation of a group's returns below which it is left out of the loss; 0 keeps all."""
+    refill: int = 1
+    """Groups that `min_group_spread` leaves out are replaced by groups of further tasks until the batch is full, or this
+    many batches have been played (dynamic sampling of DAPO, arXiv 2503.14476, section 3.2); 1 replaces none."""
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
@@ -417,6 +420,16 @@ class GroupConfig(CreditConfig):
         check_fraction("keep_top_groups", self.keep_top_groups)
         check_positive("keep_top_groups", self.keep_top_groups)
         check_at_least("min_group_spread", self.min_group_spread, 0.0)
+        check_at_least("refill", self.refill, 1)
+        if self.refill > 1 and self.min_group_spread == 0:
+            raise ConfigError(
+                f"expected min_group_spread > 0 with refill={self.refill}, which replaces the groups below it, got 0"
+            )
+        if self.refill > 1 and self.keep_top_groups < 1:
+            raise ConfigError(
+                f"expected keep_top_groups=1 with refill={self.refill}, whose full batch it would cut again, "
+                f"got {self.keep_top_groups}"
+            )
         self.check_shared(self.group_size * self.groups_per_batch, "step")
         if self.credit == "token" and not self.update.kl_in_reward:
             raise ConfigError(

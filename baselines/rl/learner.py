@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,7 +23,7 @@ from baselines.config.settings import LearnerConfig
 from baselines.errors import ConfigError
 from baselines.models.lora import without_lora
 from baselines.models.policy import Policy, check_model_exists, load_policy
-from baselines.rl.advantages import state_labels
+from baselines.rl.advantages import informative_groups, state_labels
 from baselines.rl.batch import Batch, collate
 from baselines.rl.critic import Critic
 from baselines.rl.logprobs import can_pack, score_actions
@@ -129,29 +129,43 @@ class Learner:
         """Return the iterations that are still to be done, from 0."""
         return range(self._run.first_step, self._config.num_iterations)
 
-    def collect(self, iteration: int, num_groups: int, group_size: int) -> Collected:
-        """Play `num_groups` tasks `group_size` times each.
+    def collect(
+        self, iteration: int, num_groups: int, group_size: int, refill: int = 1, min_spread: float = 0.0
+    ) -> Collected:
+        """Play `num_groups` tasks `group_size` times each, and further tasks in place of groups without signal.
 
-        Every process plays its share, and gets all episodes.
+        Every process plays its share, and gets all episodes, those of groups without signal too.
+
+        Args:
+            iteration: from 0.
+            num_groups: groups of a full batch.
+            group_size: episodes of a group.
+            refill: batches that are played at most (arXiv 2503.14476, section 3.2); 1 replaces no group.
+            min_spread: standard deviation of its returns below which a group is without signal.
         """
         started = time.perf_counter()
         config = self._config
-        tasks = [task for task in self._tasks.draw(iteration, num_groups) for _ in range(group_size)]
-        first, last = self.ranks.bounds(len(tasks))
-        with self.ranks.gathered(self.policy.model):
-            played = self._play(tasks[first:last], (config.run.seed, iteration), first)
-        episodes = self.ranks.gather(played)
+        drawn = self._tasks.draw(iteration, refill * num_groups)
+        episodes: list[Episode] = []
+        num_played, num_kept = 0, 0
+        while num_kept < num_groups and num_played < len(drawn):
+            more = drawn[num_played : num_played + num_groups - num_kept]
+            episodes += self._play_groups(more, group_size, (config.run.seed, iteration), num_played * group_size)
+            num_played += len(more)
+            num_kept = count_informative(episodes, group_size, min_spread)
         batch = collate(episodes, self.policy.pad_token_id, self.policy.device)
         if config.update.kl_coef > 0:
             batch = batch.with_columns(ref_logprobs=self.score(self._reference_logprobs, batch))
         record = describe(episodes)
-        self._warn_of_repetition(record, num_groups)
+        self._warn_of_repetition(record, num_played)
+        if refill > 1:
+            record |= {"train/groups_played": num_played, "train/groups_dropped": num_played - num_kept}
         if len(self._tasks.kinds) > 1:
-            record["train/stage"] = sum(task.kind for task in tasks) / len(tasks)
+            record["train/stage"] = sum(task.kind for task in drawn[:num_played]) / num_played
         self._tasks.observe(record["train/success_rate"])
         broken = self._pool.num_broken + (self._workers.num_broken if self._workers is not None else 0)
         record["train/broken_envs"] = self.ranks.add_numbers({"broken": broken})["broken"]
-        groups = torch.arange(num_groups, device=self.policy.device).repeat_interleave(group_size)
+        groups = torch.arange(num_played, device=self.policy.device).repeat_interleave(group_size)
         return Collected(episodes, groups, batch, record, time.perf_counter() - started)
 
     def _warn_of_repetition(self, record: Record, num_groups: int) -> None:
@@ -216,6 +230,14 @@ class Learner:
         """Save the model and the curves."""
         title = f"{self._name} on {self._config.env_id}"
         return self._run.finish(self.policy, self._held_out, title)
+
+    def _play_groups(self, tasks: Sequence[Task], group_size: int, seed: tuple[int, int], first: int) -> list[Episode]:
+        """Return all processes' episodes of each task `group_size` times; `first` is the number of the first episode."""
+        repeated = [task for task in tasks for _ in range(group_size)]
+        begin, end = self.ranks.bounds(len(repeated))
+        with self.ranks.gathered(self.policy.model):
+            played = self._play(repeated[begin:end], seed, first + begin)
+        return self.ranks.gather(played)
 
     def _play(self, tasks: list[Task], seed: tuple[int, int], first: int) -> list[Episode]:
         """Play this process's share of the tasks, here or in the actors of a cluster."""
@@ -289,11 +311,19 @@ class Learner:
             return score_actions(self.policy, batch, self._config.rollout.temperature).logprobs
 
 
+def count_informative(episodes: Sequence[Episode], group_size: int, min_spread: float) -> int:
+    """Return the number of groups whose returns have a standard deviation of at least `min_spread`."""
+    returns = torch.tensor([episode.episode_return for episode in episodes])
+    groups = torch.arange(len(returns)) // group_size
+    return int(informative_groups(returns, groups, 1.0, min_spread).sum()) // group_size
+
+
 def describe(episodes: list[Episode]) -> Record:
     """Return the metrics of a rollout."""
     count = len(episodes)
     returns = torch.tensor([episode.episode_return for episode in episodes], dtype=torch.float64)
     return {
+        "train/episodes": count,
         "train/success_rate": sum(episode.success for episode in episodes) / count,
         "train/return": float(returns.mean()),
         "train/steps": sum(len(episode.turns) for episode in episodes) / count,

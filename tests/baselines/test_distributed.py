@@ -75,7 +75,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options_of(algorithm: str, start: Path) -> list[str]:
     sizes = {
         "sft": "--num-demos 6 --num-epochs 2 --batch-size 3",  # shares of 2 and 1 episodes
-        "grpo": "--num-iterations 2 --groups-per-batch 3 --group-size 4 --credit turn --kl-coef 0.01",
+        "grpo": "--num-iterations 2 --groups-per-batch 3 --group-size 4 --credit turn --kl-coef 0.01 "
+        "--min-group-spread 0.2 --refill 2",
         "ppo": "--num-iterations 2 --episodes-per-batch 6 --num-minibatches 2 --critic separate --kl-coef 0.01",
     }[algorithm]
     options = f"--env-id {TOY} --model {start} {sizes} --max-new-tokens 8 --eval-episodes 2"
@@ -99,6 +100,9 @@ def test_two_processes_train_as_one(algorithm: str, flag: str, start: Path, tmp_
     train_alone(algorithm, [*options, "--out", f"{tmp_path}/1"])
     launch(flag, f"baselines.{algorithm}", *options, "--out", f"{tmp_path}/2")
     assert_same_curve(tmp_path / "1", tmp_path / "2")
+    dropped = [[record.get("train/groups_dropped") for record in read_metrics(tmp_path / name / "metrics.jsonl")]
+               for name in ("1", "2")]  # fmt: skip
+    assert dropped[0] == dropped[1] and (algorithm != "grpo" or any(dropped[0]))
 
 
 def assert_same_curve(first: Path, second: Path) -> None:

@@ -72,7 +72,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Record]:
         else:
             grouped = name in ("grpo", "rloo")
             sizes = {"groups_per_batch": 2, "group_size": 2} if grouped else {"episodes_per_batch": 4}
-            shared |= {"credit": "step"} if grouped else {}
+            shared |= {"credit": "step", "min_group_spread": 1e-3, "refill": 2} if grouped else {}
             config = module.Config(
                 num_iterations=1,
                 tasks=TaskSettings(num_train_seeds=4, also={TOY: 1.0}),

@@ -261,6 +261,7 @@ def test_sft_resumes_to_the_same_curve(tmp_path: Path, monkeypatch: pytest.Monke
         ("ppo", {"critic": "separate"}),
         ("ppo", {"rollout": replace(ROLLOUT, context="window:1"), "credit": "bilevel"}),
         ("reinforce_pp", {}),
+        ("grpo", {"min_group_spread": 0.2, "refill": 3}),
     ],
 )
 def test_a_run_resumes_to_the_same_curve(
@@ -274,6 +275,8 @@ def test_a_run_resumes_to_the_same_curve(
     resumed = train_with_a_kill(train, parts, at_step=3, monkeypatch=monkeypatch)
     assert curve(whole.records) == curve(resumed.records)
     assert same_weights(whole, resumed)
+    if "refill" in changes:  # before and after the checkpoint
+        assert all(any(row["train/groups_dropped"] for row in rows) for rows in (whole.records[:2], whole.records[2:]))
 
 
 def test_a_run_is_made_longer_unless_its_schedule_knows_its_end(cloned: TrainResult, tmp_path: Path) -> None:
@@ -446,6 +449,13 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("reinforce_pp", {"credit": "bilevel"}, "got 'bilevel', which needs a critic: use PPO"),
     ("grpo", {"keep_top_groups": 0.0}, "expected keep_top_groups > 0, got 0.0"),
     ("rloo", {"min_group_spread": -1.0}, "expected min_group_spread >= 0.0, got -1.0"),
+    ("rloo", {"refill": 0}, "expected refill >= 1, got 0"),
+    ("grpo", {"refill": 2}, "expected min_group_spread > 0 with refill=2, which replaces the groups below it, got 0"),
+    (
+        "rloo",
+        {"refill": 2, "min_group_spread": 0.1, "keep_top_groups": 0.5},
+        "expected keep_top_groups=1 with refill=2, whose full batch it would cut again, got 0.5",
+    ),
     ("grpo", {"step_weight": -1.0}, "expected step_weight >= 0.0, got -1.0"),
     ("grpo", {"scale_by_mean": True}, "expected scale_by_std=False with scale_by_mean"),
     ("grpo", {"update": UpdateSettings(ratio="word")}, "expected ratio to be one of token, turn, sequence, got 'word'"),  # type: ignore[arg-type]

@@ -11,6 +11,8 @@ COMMANDS = {
     "scores": ("benchmarks.leaderboard.show", "show the scores of runs, with intervals"),
     "verify": ("benchmarks.runs.verify", "replay the episodes of a run and compare every reward"),
     "submit": ("benchmarks.leaderboard.submit", "add a verified run to the results"),
+    "push": ("benchmarks.exchange.push", "push a suite, a run or demonstrations to the Hugging Face hub"),
+    "load": ("benchmarks.exchange.load", "load one of them, held to its digests"),
     "leaderboard": ("benchmarks.leaderboard.leaderboard", "render the tables and the site"),
     "experiment": ("benchmarks.experiments.experiment", "train and evaluate the arms of an experiment"),
     "freeze": ("benchmarks.suites.freeze", "freeze a suite"),

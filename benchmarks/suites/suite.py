@@ -266,15 +266,19 @@ def load_suite(name: str) -> Suite:
     Raises:
         SuiteError: there is none of that name, or its file is not the one that was published.
     """
-    if name not in DIGESTS:
-        raise SuiteError(f"expected one of the suites {', '.join(DIGESTS)}, got {name!r}")
-    text = resources.files("benchmarks.suites").joinpath(f"{name}.json").read_text(encoding="utf-8")
-    suite = parse_suite(text)
+    suite = parse_suite(suite_text(name))
     if suite.digest != DIGESTS[name]:
         raise SuiteError(
             f"expected suites/{name}.json as it was published ({DIGESTS[name][:12]}), got {suite.digest[:12]}"
         )
     return suite
+
+
+def suite_text(name: str) -> str:
+    """Return the text of a suite's file; raises `SuiteError` if there is no suite of that name."""
+    if name not in DIGESTS:
+        raise SuiteError(f"expected one of the suites {', '.join(DIGESTS)}, got {name!r}")
+    return resources.files("benchmarks.suites").joinpath(f"{name}.json").read_text(encoding="utf-8")
 
 
 def find_track(name: str) -> Track:

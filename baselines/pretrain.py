@@ -27,6 +27,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from multiprocessing import get_context
@@ -173,7 +174,7 @@ def train(config: Config) -> TrainResult:
     ranks = Ranks(config.run.device)
     num_steps = len(training) // config.batch_size * config.num_epochs
     best = Best(config.run.out / "best", [record["eval/loss"] for record in run.records if "eval/loss" in record])
-    with LiveLine("pretraining", num_steps, run.first_step, config.run.progress) as line:
+    with closing(run), LiveLine("pretraining", num_steps, run.first_step, config.run.progress) as line:
         for step in range(run.first_step, num_steps):
             rows = batch_rows(
                 len(training), len(training) // config.batch_size, step, config.batch_size, config.run.seed

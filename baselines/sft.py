@@ -21,6 +21,7 @@ How to run:
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def train(config: Config) -> TrainResult:
     held_out = Evaluator([(config.env_id, config.env_kwargs)], config.run, config.rollout)
     steps_per_epoch = -(-len(episodes) // config.batch_size)
     num_steps = steps_per_epoch * config.num_epochs
-    with LiveLine("SFT", num_steps, run.first_step, config.run.progress and ranks.is_first) as line:
+    with closing(run), LiveLine("SFT", num_steps, run.first_step, config.run.progress and ranks.is_first) as line:
         for step in range(run.first_step, num_steps):
             rows = batch_rows(len(episodes), steps_per_epoch, step, config.batch_size, config.run.seed)
             batch = [episodes[row] for row in rows]

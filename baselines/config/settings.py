@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import tyro
 
@@ -20,6 +20,7 @@ Decode: TypeAlias = Literal["free", "listed"]
 EvalTasks: TypeAlias = Literal["all"] | int
 KeepThoughts: TypeAlias = Literal["last", "all", "none"]
 Curriculum: TypeAlias = Literal["none", "fixed", "adaptive"]
+TrackerName: TypeAlias = Literal["none", "tensorboard", "wandb", "trackio", "mlflow"]
 
 _CONTEXT = re.compile(r"full|turn|window:[1-9][0-9]{0,8}")
 
@@ -301,8 +302,11 @@ class RunSettings:
     """On a GPU, multiply float32 matrices in TF32: inputs rounded to 10 bits of mantissa (bfloat16: 7), sums in float32."""
     num_threads: int = 0
     """Threads of torch on the CPU; 0 leaves torch's own choice."""
+    tracker: TrackerName = "none"
+    """Also log the metrics to tensorboard (files in `out`), wandb (offline unless WANDB_MODE is set), trackio or mlflow.
+    Needs `accelerate` and the package of that name."""
     tensorboard: bool = False
-    """Also write TensorBoard's event files into `out`. Needs `tensorboard`."""
+    """Also write TensorBoard's event files into `out`, whatever `tracker` is."""
     log_episodes: int = 0
     """Iterations between transcripts with the advantage of every token, in `out`/episodes; 0 writes none."""
     progress: bool = True
@@ -332,6 +336,13 @@ class RunSettings:
         check_at_least("num_eval_envs", self.num_eval_envs, 1)
         check_positive("ray_cpus", self.ray_cpus)
         check_one_of("dtype", self.dtype, ("float32", "bfloat16"))
+        check_one_of("tracker", self.tracker, get_args(TrackerName))
+
+    @property
+    def trackers(self) -> list[str]:
+        """Names of the trackers that get the metrics, each once."""
+        named = ["tensorboard"] * self.tensorboard + [self.tracker]
+        return [name for name in dict.fromkeys(named) if name != "none"]
 
     @property
     def eval_seeds(self) -> range:

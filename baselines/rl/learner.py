@@ -97,6 +97,7 @@ class Learner:
         # Where neither the learning rate nor the tasks depend on how long a run will be, it can be made longer.
         is_open_ended = config.optimiser.schedule == "constant" and config.tasks.curriculum != "fixed"
         self._run = open_run(config, config.run, self.ranks, {"num_iterations"} if is_open_ended else frozenset())
+        self._stack.callback(self._run.close)
         checkpoint = self._run.checkpoint
         self.policy = open_policy(config.model, self._texts, config, checkpoint, self.ranks)
         self._reference = self._make_reference(checkpoint is not None)

@@ -8,13 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from baselines.errors import ConfigError
 from baselines.runs.files import write_whole
 
 Record: TypeAlias = dict[str, Any]
@@ -32,6 +31,13 @@ _SHORT = {
 }
 
 
+class Tracker(Protocol):
+    """Another place for the metrics of a run; see `trackers.RunTracker`."""
+
+    def log(self, record: Record) -> None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
+
+
 class MetricsLog:
     """Appends one JSON object per line; a resumed run forgets what came after its checkpoint.
 
@@ -39,13 +45,10 @@ class MetricsLog:
         records: everything that the file holds, in order.
     """
 
-    def __init__(self, path: Path, last_step: int, tensorboard: bool = False) -> None:
-        """Open `path`, keeping records whose `step` is at most `last_step` (0 for a new run).
-
-        With `tensorboard`, event files go into the folder of `path` as well.
-        """
+    def __init__(self, path: Path, last_step: int, trackers: Sequence[Tracker] = ()) -> None:
+        """Open `path`, keeping records whose `step` is at most `last_step` (0 for a new run); `trackers` get new ones."""
         self._path = path
-        self._events = _open_events(path.parent, last_step) if tensorboard else None
+        self._trackers = trackers
         self.records = [record for record in read_metrics(path) if record["step"] <= last_step]
         write_whole(path, "".join(_line(record) for record in self.records))
 
@@ -54,15 +57,13 @@ class MetricsLog:
         self.records.append(record)
         with self._path.open("a") as file:
             file.write(_line(record))
-        if self._events is not None:
-            for name, value in record.items():
-                self._events.add_scalar(name, value, record["step"])
-            self._events.flush()
+        for tracker in self._trackers:
+            tracker.log(record)
 
     def close(self) -> None:
-        """Close TensorBoard's file."""
-        if self._events is not None:
-            self._events.close()
+        """Close the trackers; a second call does nothing."""
+        for tracker in self._trackers:
+            tracker.close()
 
 
 class LiveLine:
@@ -95,14 +96,6 @@ class LiveLine:
 def warn(text: str) -> None:
     """Write one line of warning to standard error, above a live line if there is one."""
     tqdm.write(f"warning: {text}", file=sys.stderr)
-
-
-def _open_events(folder: Path, last_step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ConfigError("expected the package tensorboard for --tensorboard: pip install tensorboard") from error
-    return SummaryWriter(folder, purge_step=last_step + 1)
 
 
 def read_metrics(path: Path) -> list[Record]:

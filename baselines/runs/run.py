@@ -25,7 +25,7 @@ from baselines.rl.batch import join_sequences
 from baselines.runs.checkpoint import Checkpoint, list_checkpoints, save_checkpoint
 from baselines.runs.distributed import Ranks
 from baselines.runs.files import write_whole
-from baselines.runs.log import MetricsLog, Record, draw_curves
+from baselines.runs.log import MetricsLog, Record, Tracker, draw_curves
 from baselines.runs.transcripts import write_page, write_transcripts
 from baselines.sampling.environments import EnvKwargs, EnvPool, Task
 from baselines.sampling.episode import Episode
@@ -115,6 +115,11 @@ class Run:
                     self.checkpoints, step, policy, optimiser, critic, counters, keep=settings.keep_checkpoints
                 )
 
+    def close(self) -> None:
+        """Close the trackers; a second call does nothing."""
+        if self.log is not None:
+            self.log.close()
+
     def finish(self, policy: Policy, held_out: Evaluator, title: str) -> TrainResult:
         """Save the model and the learning curves. All processes call.
 
@@ -190,13 +195,37 @@ def open_run(config: Any, settings: RunSettings, ranks: Ranks | None = None, fre
 
 def _open_first(config: Any, settings: RunSettings, free: Set[str]) -> Run:
     out = settings.out
+    _check_trackers(settings)
     if not settings.resume and _holds_run(out):
         raise ConfigError(f"expected --out to be a new folder (or --resume), got {out}, which holds a run")
     write_config(config, out, free, replace=not settings.resume)
     found = list_checkpoints(out / "checkpoints") if settings.resume else []
     checkpoint = found[-1] if found else None
-    log = MetricsLog(out / "metrics.jsonl", checkpoint.step if checkpoint else 0, settings.tensorboard)
+    last_step = checkpoint.step if checkpoint else 0
+    log = MetricsLog(out / "metrics.jsonl", last_step, _open_trackers(config, settings, last_step))
     return Run(out, checkpoint, log)
+
+
+def _check_trackers(settings: RunSettings) -> None:
+    """Refuse trackers whose packages are missing, before a folder is made.
+
+    Raises:
+        ConfigError: with the command that installs them.
+    """
+    if settings.trackers:
+        from baselines.runs.trackers import check_installed
+
+        for name in settings.trackers:
+            check_installed(name)
+
+
+def _open_trackers(config: Any, settings: RunSettings, last_step: int) -> list[Tracker]:
+    if not settings.trackers:
+        return []
+    from baselines.runs.trackers import RunTracker
+
+    options = _flat(_described(config))
+    return [RunTracker(name, settings.out, last_step, options, settings.device) for name in settings.trackers]
 
 
 def _holds_run(out: Path) -> bool:
@@ -215,7 +244,8 @@ def clear_failed_start(out: Path) -> None:
     """Remove what `open_run` has written into a folder, if no iteration was finished in it."""
     if _holds_run(out):
         return
-    for path in (out / "metrics.jsonl", out / "config.json", *out.glob("events.out.tfevents.*")):
+    names = ("metrics.jsonl", "config.json", "tracker.json")
+    for path in (*(out / name for name in names), *out.glob("events.out.tfevents.*")):
         path.unlink(missing_ok=True)
     for folder in (out / "checkpoints", out):
         with suppress(OSError):  # other files are not ours, or there is no folder
@@ -413,6 +443,7 @@ _FREE = {
     "checkpoint_every",
     "keep_checkpoints",
     "tensorboard",
+    "tracker",
     "ray_workers",
     "ray_cpus",
     "ray_gpus",

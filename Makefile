@@ -4,6 +4,7 @@
 # make test-slow   the long differential and learning runs
 # make test-kernels   the learning tests with every kernel of torch, one and two threads, three seeds (25 minutes)
 # make test-lowest   tests of environments and trainers with the oldest versions that pyproject.toml allows
+# make gpu   what needs a GPU, in stages of at most 8 minutes: call it until all is done (MODEL=folder, PYTHON=interpreter)
 # make interop   the tests of every library that this plugs into, and docs/compatibility.md
 # make verify-results   play every entry of the leaderboards again
 # make audit   look up known vulnerabilities of the installed packages (asks the network)
@@ -14,7 +15,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-slow attack test-kernels interop verify-results lint audit docs site clean
+.PHONY: demo test test-slow attack test-kernels gpu interop verify-results lint audit docs site clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m benchmarks demo $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
@@ -30,6 +31,12 @@ test-slow: $(INSTALLED)
 
 test-kernels: $(INSTALLED)
 	$(BIN)/python tests/support/kernels.py
+
+# An interpreter that is named has torch and the other dependencies already.
+GPU_PYTHON := $(if $(filter command,$(origin PYTHON)),$(PYTHON),$(BIN)/python)
+gpu: $(if $(filter command,$(origin PYTHON)),,$(INSTALLED))
+	$(GPU_PYTHON) -m benchmarks gpu $(if $(MODEL),--model $(MODEL)) $(if $(OUT),--out $(OUT)) $(if $(DEVICE),--device $(DEVICE)) \
+	    $(if $(MINUTES),--minutes $(MINUTES)) $(if $(TRL),--trl $(TRL))
 
 # Newer dependencies of the old versions warn of what these use.
 test-lowest: .venv-lowest/installed

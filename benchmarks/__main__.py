@@ -17,6 +17,7 @@ COMMANDS = {
     "experiment": ("benchmarks.experiments.experiment", "train and evaluate the arms of an experiment"),
     "freeze": ("benchmarks.suites.freeze", "freeze a suite"),
     "demo": ("benchmarks.demo", "train a small model and compare it with its start"),
+    "gpu": ("benchmarks.gpu", "run what needs a GPU, in stages: tests, speed, RL with a larger model"),
     "interop": ("benchmarks.interop", "run the tests of other libraries"),
     "speed": ("benchmarks.speed.environments", "measure environments against their references"),
     "learning": ("benchmarks.speed.learning", "measure how fast trainers learn"),

@@ -75,12 +75,12 @@ class Stage:
     Attributes:
         name: of its files in the folder.
         command: arguments after the interpreter.
-        goes_on: True if the same command continues what was stopped; the others begin anew.
+        resumes: True if the same command continues what was stopped; the others start again.
     """
 
     name: str
     command: tuple[str, ...]
-    goes_on: bool = False
+    resumes: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def make_stages(config: Config) -> list[Stage]:
     return [
         Stage("tests", ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/baselines/test_cuda.py")),
         Stage("speed", (*speed, *trl, "--json", str(config.out / "speed.json"))),
-        Stage("rl", ("-m", "baselines.ppo", *flags, *device, "--resume", "--no-progress"), goes_on=True),
+        Stage("rl", ("-m", "baselines.ppo", *flags, *device, "--resume", "--no-progress"), resumes=True),
     ]
 
 
@@ -164,7 +164,7 @@ def _run(stage: Stage, output: Path, limit: float, spent: float) -> StageResult:
     command = [sys.executable, *stage.command]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     started = time.monotonic()
-    with output.open("ab" if stage.goes_on else "wb") as file:
+    with output.open("ab" if stage.resumes else "wb") as file:
         try:
             done = subprocess.run(
                 command,

@@ -64,7 +64,7 @@ class RolloutSettings:
     """Tokens of a prompt with its action at most, of a whole episode with `context="full"`; a turn that may not fit
     truncates the episode, and is counted."""
     context: str = "full"
-    """What a turn's prompt shows. full: the whole history. window:K: the first observation, the last K turns and the
+    """Turns that a prompt shows. full: the whole history. window:K: the first observation, the last K turns and the
     current observation. turn: the first observation and the current one."""
     keep_thoughts: KeepThoughts = "all"
     """Thoughts of earlier turns that a prompt shows: all as they were sampled, those of the last turn, or none, as most

@@ -159,7 +159,7 @@ def test_a_demonstration_is_what_a_policy_would_have_played(mode: str, sharp: Po
 
 
 ROWS = {"full": (0,), "window:1": (0, 6), "turn": (0, 3, 6)}
-"""Where sequences begin in an episode of three turns, each with one token of observation and two of action."""
+"""First tokens of the sequences of an episode of three turns, each with one token of observation and two of action."""
 
 
 def hand_made(rewards: tuple[float, ...], states: str, mode: str) -> Episode:

@@ -105,7 +105,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "xmod": {"default_language": "en_XX"},
     "zaya": {"num_experts_per_tok": 1},
 }
-"""What a family needs besides."""
+"""Further options of a family's configuration."""
 
 
 def sizes(config_class: type[PreTrainedConfig]) -> dict[str, Any]:

@@ -42,9 +42,9 @@ def test_each_stage_runs_until_it_is_done(tmp_path: Path) -> None:
     assert again["fails"].seconds > results["fails"].seconds > 0
 
 
-def test_a_stage_that_is_stopped_goes_on_in_the_next_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_that_is_stopped_resumes_in_the_next_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "SHORTEST", 0.5)
-    stage = Stage("counts", ("-c", COUNT.format(path=str(tmp_path / "count"))), goes_on=True)
+    stage = Stage("counts", ("-c", COUNT.format(path=str(tmp_path / "count"))), resumes=True)
     first = run_stages([stage, PRINTS], tmp_path, minutes=2 / 60)
     assert {name: result.state for name, result in first.items()} == {"counts": "stopped"}
     second = run_stages([stage, PRINTS], tmp_path, minutes=1)

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,18 @@ def sources() -> Iterator[Path]:
 
 
 def openings(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the name and the first word of each docstring of a module, class or function."""
+    """Yield the name and the first word of each docstring of a module, class, function or attribute."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, Documented) and (docstring := ast.get_docstring(node)) is not None:
             yield getattr(node, "name", "module"), re.split(r"\W+", docstring, maxsplit=1)[0]
+        if isinstance(node, ast.Module | ast.ClassDef):
+            for statement, after in pairwise(node.body):
+                match statement, after:
+                    case ((ast.Assign() | ast.AnnAssign()), ast.Expr(ast.Constant(str(docstring)))):
+                        yield (
+                            ast.unparse(statement).split(" ", 1)[0],
+                            re.split(r"\W+", docstring.strip(), maxsplit=1)[0],
+                        )
 
 
 def test_no_docstring_opens_with_a_question_word() -> None:
@@ -46,7 +55,8 @@ def test_no_docstring_opens_with_a_question_word() -> None:
 def test_openings_are_found(word: str) -> None:
     body = f'"""{word} it is."""'
     source = f"{body}\nclass A:\n    {body}\n    async def f():\n        {body}\n        def g():\n            {body}\n"
-    assert sorted(openings(source)) == sorted((name, word) for name in ("module", "A", "f", "g"))
+    source += f"C = 1\n{body}\nclass B:\n    d: int = 2\n    {body}\n"
+    assert sorted(openings(source)) == sorted((name, word) for name in ("module", "A", "f", "g", "C", "d:"))
 
 
 HOUSE_WORDS = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Origin = Literal["bundled", "mutation", "release", "dataset", "rebased"]
-"""Where a task comes from; "rebased" is a row of a data set moved to the nearest earlier sdist."""
+"""Source of a task; "rebased" is a row of a data set moved to the nearest earlier sdist."""
 
 
 @dataclass(frozen=True, kw_only=True)

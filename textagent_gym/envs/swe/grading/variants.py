@@ -29,7 +29,7 @@ RECORD = "record_value_"
 """Name of the function to which a test gives its values while they are recorded."""
 
 REPR = "repr "
-"""What the record of a value begins with that is no plain data: the text that Python shows for it follows."""
+"""Prefix of the record of a value that is no plain data: the text that Python shows for it follows."""
 
 DIGITS = 9
 """Significant digits to which numbers with a point have to agree."""

@@ -14,7 +14,7 @@ from textagent_gym.envs.swe.repo.edits import Edit
 from textagent_gym.mechanics.knobs import check_integer
 
 Interface = Literal["tools", "bash", "choice"]
-"""What an action is: a call of a tool as JSON, a command line, or the number of an edit on offer."""
+"""Form of an action: a call of a tool as JSON, a command line, or the number of an edit on offer."""
 
 LOOK_AROUND = 10
 """Lines around an edit that the reference looks at before it makes it."""

@@ -48,7 +48,7 @@ KINDS = (
     "returned None",
     "deleted exception",
 )
-"""What a mutation can be, in words that a hint may use."""
+"""Kinds of mutation, in words that a hint may use."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

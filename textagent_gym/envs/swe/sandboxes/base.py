@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 TESTBED = "/testbed"
-"""Where a command finds its work tree, and where it starts."""
+"""Folder of the work tree inside a sandbox, in which a command starts."""
 
 RUNTIME = "/runtime"
-"""Where a command finds pytest and what pytest needs, and nothing else."""
+"""Folder inside a sandbox with pytest and the packages that pytest needs, and nothing else."""
 
 Stop = Literal["time", "output", "memory", "disk", "processes"]
 """The limit that ended a command."""

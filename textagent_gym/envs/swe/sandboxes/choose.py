@@ -12,7 +12,7 @@ from textagent_gym.envs.swe.repo.tree import scratch_folder
 from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox, SandboxError
 
 Kind = Literal["local", "bubblewrap", "landlock", "none"]
-"""Which sandbox: the strongest that works here, or a certain one."""
+"""Choice of a sandbox: the strongest that works here, or a certain one."""
 
 # Does what a command may, then tries what it must not. The place outside comes by standard input, as text in arguments and
 # variables may be translated.

@@ -12,12 +12,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 PROGRAMS = "/python/bin"
-"""Where a command finds links to its interpreter, by both of its names."""
+"""Folder inside a sandbox with links to the interpreter, by both of its names."""
 
 # Each place costs half a millisecond a command, so there is what tests and a shell need; and an application below /usr/lib
 # or /usr/share may have brought any package along. Newer C libraries have the locale C.UTF-8 built in.
 _LIBRARIES = ("*-linux-*", "python3*")
-"""What a command gets of /usr/lib where libraries lie in a folder of their architecture; Python if it is the interpreter."""
+"""Parts of /usr/lib inside a sandbox where libraries lie in a folder of their architecture; Python if it is the
+interpreter."""
 
 _PACKAGE_FOLDERS = {"site-packages", "dist-packages", "python-wheels"}
 

@@ -186,7 +186,7 @@ def report(results: dict[str, StageResult], out: Path) -> str:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     lines = [f"{device}, torch {torch.__version__}, transformers {transformers.__version__}"]
     for name, result in results.items():
-        printed = (out / f"{name}.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-40:]
+        printed = (out / f"{name}.txt").read_text(encoding="utf-8", errors="replace").strip().split("\n")[-40:]
         lines += ["", f"## {name}: {result.state} after {result.seconds:.0f} s", "", f"    {result.command}", ""]
         lines += ["```", *printed, "```"]
     return "\n".join(lines) + "\n"

@@ -11,10 +11,14 @@ from textagent_gym.core import TextAgentEnv
 
 
 class ExpertAgent:
-    """Replays `info["solution"]` of environments made with `expose_solution=True`."""
+    """Replays `info["solution"]` of environments made with `expose_solution=True`.
+
+    A command that was not carried out, because it failed by chance (`fault_rate`), is given again.
+    """
 
     def __init__(self) -> None:
         self._left: list[str] = []
+        self._last = ""
 
     def reset(self, info: dict[str, Any], seed: int | None = None) -> None:
         """Start an episode with the `info` of its reset; `seed` changes nothing.
@@ -24,11 +28,13 @@ class ExpertAgent:
         """
         if "solution" not in info:
             raise ValueError("expected info['solution'], got none: make the environment with expose_solution=True")
-        self._left = list(reversed(info["solution"]))
+        self._left, self._last = list(reversed(info["solution"])), ""
 
     def act(self, observation: str, info: dict[str, Any]) -> str:
         """Return the next command of the solution, or "look" once it is used up."""
-        return self._left.pop() if self._left else "look"
+        if not self._last or info.get("valid_command", True):
+            self._last = self._left.pop() if self._left else "look"
+        return self._last
 
 
 class ReplanningAgent:

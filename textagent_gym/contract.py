@@ -24,7 +24,8 @@ class Info(TypedDict, total=False):
         success: True if the task is solved. `terminated` alone does not say so: a lost game is over, too.
         subgoals_done: Sub-goals that stand now, from 0 to `subgoals_total`; equal to it if and only if `success`.
         subgoals_total: Sub-goals of the task.
-        valid_command: True if the last action was a command that the world carried out; True at reset.
+        valid_command: True if the last action was a command that the world carried out; True at reset. False also for a
+            command that failed by chance (`fault_rate`).
         admissible_commands: The commands that do something now, sorted, or None where the domain knows no such list.
         task_card: Requested and measured difficulty of the task, see `TaskCard`.
         solution: Actions that solve the task, in the form that the options ask for; with `expose_solution=True` only,
@@ -87,6 +88,8 @@ class EpisodeOptions(TypedDict, total=False):
     history: int
     action_format: ActionForm
     invalid_penalty: float
+    distractors: int
+    fault_rate: float
     expose_solution: bool
     render_mode: str | None
 
@@ -147,6 +150,7 @@ class StepResult(NamedTuple):
         valid: True if the command was carried out.
         admissible: Commands that do something now, sorted, or None where not known.
         points: The domain's own score, for `reward_scale="native"`.
+        faulted: True if the command failed by chance (`fault_rate`) and never reached the backend.
     """
 
     text: str
@@ -157,6 +161,7 @@ class StepResult(NamedTuple):
     valid: bool = True
     admissible: tuple[str, ...] | None = None
     points: float = 0.0
+    faulted: bool = False
 
 
 PlayedT = TypeVar("PlayedT", bound=Task, contravariant=True)
@@ -199,3 +204,4 @@ class Snapshot(Generic[TaskT]):
     over: bool
     memory: Any
     backend: Any
+    stream: tuple[int, ...]

@@ -14,6 +14,13 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from textagent_gym.contract import Info, RewardScale, Snapshot, Split, StepResult, TaskCard, TaskT
+from textagent_gym.mechanics.disturbances import (
+    FAULT_MESSAGE,
+    GENERAL_NOUNS,
+    MAX_DISTRACTORS,
+    EpisodeStream,
+    check_fault_rate,
+)
 from textagent_gym.mechanics.knobs import check_choice, check_integer, check_number
 from textagent_gym.mechanics.rewards import MilestoneReward
 from textagent_gym.mechanics.spaces import AnyText
@@ -60,6 +67,10 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         history: Number of earlier turns repeated before each observation.
         action_format: Form of an action: "plain", "tag" or "last_line".
         invalid_penalty: Reward taken for each invalid command, at least 0.
+        distractors: Number of sentences, 0 to 100, that are added to each observation: true in every world, and of no
+            use for the task (arXiv 2601.18217).
+        fault_rate: Probability, in [0, 1), that a command fails by chance: it is answered by a message, changes nothing,
+            pays 0 and costs a step. Both are drawn from the seed, and change no task.
         expose_solution: True if `info["solution"]` is given at reset.
         render_mode: None or "ansi" (`render` returns the last observation).
 
@@ -79,6 +90,9 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
     exact_text: ClassVar[bool] = True
     """True if the same actions give the same observations to the byte on every machine."""
 
+    distractor_nouns: ClassVar[tuple[str, ...]] = GENERAL_NOUNS
+    """Things that `distractors` are about; their plural ends in s."""
+
     barred_verbs: ClassVar[frozenset[str]] = frozenset()
     """First words that speak to the backend and not to the world; answered here and never passed on."""
 
@@ -97,6 +111,8 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         history: int = 0,
         action_format: ActionForm = "plain",
         invalid_penalty: float = 0.0,
+        distractors: int = 0,
+        fault_rate: float = 0.0,
         expose_solution: bool = False,
         render_mode: str | None = None,
     ) -> None:
@@ -108,6 +124,8 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         check_integer("history", history, low=0)
         check_choice("action_format", action_format, ACTION_FORMS)
         check_number("invalid_penalty", invalid_penalty, low=0)
+        check_integer("distractors", distractors, 0, MAX_DISTRACTORS)
+        check_fault_rate(fault_rate)
         check_choice("render_mode", render_mode, (None, "ansi"))
         self.observation_space = AnyText(MAX_OBSERVATION)
         self.action_space = AnyText(MAX_ACTION)
@@ -124,6 +142,9 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         self._invalid_penalty = invalid_penalty
         self._expose_solution = expose_solution
         self._memory = Memory(history)
+        self._num_distractors = distractors
+        self._fault_rate = fault_rate
+        self._stream = EpisodeStream()
         self._task: TaskT | None = None
         self._over = True
         self._seen = ""
@@ -200,6 +221,7 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
             ValueError: An option is unknown, or no task has that name.
         """
         super().reset(seed=seed)
+        self._stream.start(self.np_random_seed, is_new=seed is not None)
         unknown = set(options or ()) - {"task_id"}
         if unknown:
             raise ValueError(f"expected reset options among 'task_id', got {', '.join(map(repr, sorted(unknown)))}")
@@ -213,7 +235,7 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         info["task_card"] = copy.deepcopy(self._card())
         if self._expose_solution and self._task.solution:
             info["solution"] = self._solution()
-        return self._view(self._memory.start(self.initial_text())), cast(dict[str, Any], info)
+        return self._view(self._memory.start(self._distracted(self.initial_text()))), cast(dict[str, Any], info)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Play one action: one command of the world, in the form that `action_format` asks for.
@@ -230,7 +252,12 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         if self._over:
             raise ResetNeeded("expected reset() before step(): no episode is running")
         command, complaint = self._read(action)
-        turn = self._unplayed(complaint, valid=False) if complaint is not None else self._play(command)
+        if complaint is not None:
+            turn = self._unplayed(complaint, valid=False)
+        elif self._stream.fails(self._steps, self._fault_rate):
+            turn = self._unplayed(FAULT_MESSAGE, valid=False)._replace(faulted=True)
+        else:
+            turn = self._play(command)
         return self._advance(command if self._by_number else action, turn)
 
     def skip_turn(self, action: str, text: str, *, valid: bool = True) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -251,7 +278,7 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         For those who change the world between two steps of this environment, and have to say so.
         """
         self._turn = self._turn._replace(text=text, admissible=self._commands_now())
-        return self._view(self._memory.replace(text))
+        return self._view(self._memory.replace(self._distracted(text)))
 
     def initial_text(self) -> str:
         """Return the text of the last turn as an episode begins with it: after the rules, if these are requested."""
@@ -273,10 +300,10 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         reward = self._reward.pay(done)
         if self.reward_scale == "native":
             reward = float(turn.points - before.points)
-        if not turn.valid:
+        if not turn.valid and not turn.faulted:
             reward -= self._invalid_penalty
         info = cast(dict[str, Any], self._info(done))
-        return self._view(self._memory.tell(action, turn.text)), reward, terminated, truncated, info
+        return self._view(self._memory.tell(action, self._distracted(turn.text))), reward, terminated, truncated, info
 
     def render(self) -> str | None:
         """Return the last observation with `render_mode="ansi"`, None without."""
@@ -314,6 +341,7 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
             over=self._over,
             memory=(self._memory.snapshot(), self._seen),
             backend=self._snapshot_backend(),
+            stream=self._stream.key,
         )
 
     def restore(self, snapshot: Snapshot[TaskT]) -> None:
@@ -327,6 +355,7 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         self._memory.restore(memory)
         self._reward = MilestoneReward(snapshot.task.subgoals_total, self._reward_density)
         self._reward.paid = snapshot.paid
+        self._stream.key = snapshot.stream
 
     def _read(self, action: str) -> tuple[str, str | None]:
         """Return the command in `action`, and the complaint that answers it where it must not reach the backend."""
@@ -348,6 +377,10 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
             end -= 1
         command = command[:end]
         return command, refusal(command, self.barred_verbs) or self._unreadable(command)
+
+    def _distracted(self, text: str) -> str:
+        """Return the words of the world, followed by the sentences of this step that do not matter."""
+        return self._stream.add_distractors(text, self._steps, self._num_distractors, self.distractor_nouns)
 
     def _view(self, text: str) -> str:
         commands = self._turn.admissible

@@ -1,8 +1,9 @@
 """Views of a text environment: admissible commands shown, history kept, thoughts cut off, slips punished.
 
 Each wrapper works on any `gym.Env` of strings, and each is also a flat option of every environment of this package
-(`show_admissible`, `by_number`, `history`, `action_format`, `invalid_penalty`), so that `gym.make` reaches it. The options
-act in the order of nesting `ShowAdmissible(History(InvalidPenalty(ActionFormat(env))))`, with `ByNumber` in the place of
+(`show_admissible`, `by_number`, `history`, `distractors`, `action_format`, `fault_rate`, `invalid_penalty`), so that
+`gym.make` reaches it. The options act in the order of nesting
+`ShowAdmissible(History(Distractors(ActionFormat(Faults(InvalidPenalty(env))))))`, with `ByNumber` in the place of
 `ShowAdmissible`; both forms call the same functions. `EachTaskOnce` is none of them: it is for evaluation.
 """
 
@@ -17,6 +18,13 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 
+from textagent_gym.mechanics.disturbances import (
+    FAULT_MESSAGE,
+    GENERAL_NOUNS,
+    MAX_DISTRACTORS,
+    EpisodeStream,
+    check_fault_rate,
+)
 from textagent_gym.mechanics.knobs import check_choice, check_integer, check_number
 
 ActionForm = Literal["plain", "tag", "last_line"]
@@ -257,6 +265,79 @@ class InvalidPenalty(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         observation, reward, terminated, truncated, info = self.env.step(action)
         penalty = 0.0 if info.get("valid_command", True) else self.penalty
         return observation, float(reward) - penalty, terminated, truncated, info
+
+
+class Distractors(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
+    """Adds sentences to each observation that are true in every world and of no use for the task (arXiv 2601.18217).
+
+    A snapshot of the environment does not hold the wrapper's step; with the option `distractors` it does.
+
+    Args:
+        env: Environment of strings.
+        count: Number of sentences, 1 to 100.
+    """
+
+    def __init__(self, env: gym.Env[str, str], count: int) -> None:
+        check_integer("count", count, 1, MAX_DISTRACTORS)
+        RecordConstructorArgs.__init__(self, count=count)
+        gym.Wrapper.__init__(self, env)
+        self.count = count
+        self._stream = EpisodeStream()
+        self._steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Reset, and add the first sentences."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._stream.start(self.env.unwrapped.np_random_seed, is_new=seed is not None)
+        self._steps = 0
+        return self._distracted(observation), info
+
+    def step(self, action: str) -> Step:
+        """Step, and add the sentences of this step."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._steps += 1
+        return self._distracted(observation), float(reward), terminated, truncated, info
+
+    def _distracted(self, observation: str) -> str:
+        nouns = getattr(self.env.unwrapped, "distractor_nouns", GENERAL_NOUNS)
+        return self._stream.add_distractors(observation, self._steps, self.count, nouns)
+
+
+class Faults(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
+    """Lets commands fail by chance: the answer says so, nothing changes, the step counts and pays 0.
+
+    In place of such a command the environment gets the empty one, which every environment of this package answers without
+    touching the world. `info["valid_command"]` is then False. An empty action never fails by chance; the option
+    `fault_rate` also knows other actions that are no command of the world. For snapshots see `Distractors`.
+
+    Args:
+        env: Environment of strings.
+        rate: Probability that a command fails, in [0, 1).
+    """
+
+    def __init__(self, env: gym.Env[str, str], rate: float) -> None:
+        check_fault_rate(rate)
+        RecordConstructorArgs.__init__(self, rate=rate)
+        gym.Wrapper.__init__(self, env)
+        self.rate = rate
+        self._stream = EpisodeStream()
+        self._steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Reset; nothing fails here."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._stream.start(self.env.unwrapped.np_random_seed, is_new=seed is not None)
+        self._steps = 0
+        return observation, info
+
+    def step(self, action: str) -> Step:
+        """Step, or say that the command has failed."""
+        fails = bool(action.strip()) and self._stream.fails(self._steps, self.rate)
+        observation, reward, terminated, truncated, info = self.env.step("" if fails else action)
+        self._steps += 1
+        if fails:
+            observation, reward = FAULT_MESSAGE, 0.0
+        return observation, float(reward), terminated, truncated, info
 
 
 class EachTaskOnce(gym.Wrapper[str, str, str, str], RecordConstructorArgs):

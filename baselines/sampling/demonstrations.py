@@ -15,6 +15,9 @@ from baselines.sampling.conversations import Conversation, read_file
 from baselines.sampling.environments import TextEnv, is_success, reset_env, step_env
 from baselines.sampling.episode import Episode, Turn
 
+MAX_ATTEMPTS = 20
+"""Times that an expert gives a command that is not carried out."""
+
 
 @dataclass(frozen=True)
 class Demonstration:
@@ -48,6 +51,9 @@ class Demonstration:
 
 def play_expert(env: TextEnv, seed: int) -> Demonstration:
     """Replay `info["solution"]` of one seed.
+
+    A command that the environment did not carry out (`info["valid_command"]` is False), such as one that failed by
+    chance, is given again, up to `MAX_ATTEMPTS` times.
 
     Args:
         env: made with `expose_solution=True`.
@@ -157,14 +163,17 @@ def encode_demonstration(
 def _play(env: TextEnv, seed: int, observation: str, task_id: object, commands: Sequence[str]) -> Demonstration:
     observations, actions, rewards = [observation], [], []
     terminated = truncated = success = False
-    for command in commands:
-        observation, reward, terminated, truncated, info = step_env(env, command)
+    left, attempts = list(reversed(commands)), 0
+    while left and not (terminated or truncated):
+        observation, reward, terminated, truncated, info = step_env(env, left[-1])
         observations.append(observation)
-        actions.append(command)
+        actions.append(left[-1])
         rewards.append(reward)
         success = is_success(info, terminated, sum(rewards))
-        if terminated or truncated:
-            break
+        attempts += 1
+        if info.get("valid_command") is not False or attempts == MAX_ATTEMPTS:
+            left.pop()
+            attempts = 0
     name = None if task_id is None else str(task_id)
     return Demonstration(
         seed, name, tuple(observations), tuple(actions), tuple(rewards), success, terminated, truncated

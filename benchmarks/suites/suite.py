@@ -317,8 +317,12 @@ def open_env(cell: Cell, presentation: Presentation, track: Track, expose_soluti
 
 
 def open_plain_env(cell: Cell) -> TextEnv:
-    """Return the environment of a cell with its solution and without any presentation: where digests are taken."""
-    return make_env(cell.env_id, {**cell.options, "expose_solution": True})
+    """Return the environment of a cell with its solution and without any presentation: where digests are taken.
+
+    Disturbances, which change no task, are left out too: the solution is played through.
+    """
+    options = {name: value for name, value in cell.options.items() if name not in ("distractors", "fault_rate")}
+    return make_env(cell.env_id, {**options, "expose_solution": True})
 
 
 def read_task(env: TextEnv, seed: int, exact_text: bool, task_id: str | None = None) -> SuiteTask:

@@ -16,11 +16,14 @@ from baselines.errors import BaselinesError
 from benchmarks.leaderboard.entries import EntryError, entry_digest, load_entries
 from benchmarks.leaderboard.submit import submit
 from benchmarks.runs import records
+from benchmarks.runs import run as run_module
 from benchmarks.runs.play import MAX_ACTION
 from benchmarks.runs.records import EPISODES, SESSIONS, SETTINGS, TRAJECTORIES, UNPLAYED, is_name, parse_played
 from benchmarks.runs.run import Config, run
 from benchmarks.runs.verify import MAX_UNVERIFIED, VerificationError, check_length, verify
-from benchmarks.suites.suite import Presentation
+from benchmarks.suites.freeze import make_cell
+from benchmarks.suites.suite import Presentation, parse_suite, render_suite
+from textagent_gym.mechanics.disturbances import FAULT_MESSAGE
 
 Line = dict[str, Any]
 
@@ -510,3 +513,29 @@ def test_text_that_is_not_compared_is_bounded() -> None:
         VerificationError, match="step 1: expected an observation of at most 20000 characters, got 30000000"
     ):
         check_length("step 1", "x" * 30_000_000, "y")
+
+
+@pytest.mark.parametrize("agent", ["expert", "replanner", "random"])
+def test_a_run_with_disturbances_is_replayed(agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentences and failures are those of the seed; the tasks have the digests that they have without them."""
+    options = {"distractors": 2, "fault_rate": 0.3, "max_steps": 60}
+    env_id = "TextWorld-w2-o3-q4-Dense-v0"
+    cells = [make_cell(env_id, options, 3)]
+    plain = make_cell(env_id, {"max_steps": 60}, 3)
+    assert cells[0].tasks == plain.tasks and cells[0].options["fault_rate"] == 0.3
+    suite = parse_suite(render_suite("noisy-v0", "Three games with disturbances.", cells))
+    for module in (records, run_module):
+        monkeypatch.setattr(module, "load_suite", lambda name: suite)
+    run(Config(suite="noisy-v0", agent=agent, out=tmp_path / "run", seeds=2))
+    played = verify(tmp_path / "run").played
+    assert sum(episode.invalid_actions for episode in played) > 0
+    assert agent == "random" or all(episode.transcript["success"] for episode in played)
+    forgery = forged(tmp_path / "run", tmp_path / "forged", claim_no_fault)
+    with pytest.raises(VerificationError, match="expected observation"):
+        verify(forgery)
+
+
+def claim_no_fault(played: list[Line]) -> None:
+    """Say of a command that failed by chance that it went through."""
+    turn = next(turn for line in played for turn in line["turns"] if turn["observation"].startswith(FAULT_MESSAGE))
+    turn["observation"] = turn["observation"].replace(FAULT_MESSAGE, "You look around.")

@@ -64,6 +64,11 @@ class PlayerState:
     news: list[str]
     has_played: bool = False
 
+    @property
+    def was_invalid(self) -> bool:
+        """True if its last action was no command of the world; a command that failed by chance was one."""
+        return not (self.point.turn.valid or self.point.turn.faulted)
+
 
 class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
     """A world with several players who win or lose together.
@@ -76,7 +81,8 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
       there. `say WORDS` is heard by those who are near (or by all), takes the player's turn, and touches nothing;
       `pass` lets the others act.
     - **Reward.** The reward of the domain, for the progress of the whole team, is given to each player alike;
-      `invalid_penalty` is taken from the player who was invalid.
+      `invalid_penalty` is taken from the player who was invalid. With `fault_rate` commands fail for each player
+      apart; `say` and `pass` never do.
     - **Ends.** For all at once: when the game is won, lost or handed in; truncated after `max_steps` rounds.
 
     Subclasses say what a player owns in their domain.
@@ -218,7 +224,12 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
         info["task_card"]["details"]["num_agents"] = len(self.possible_agents)
         self.agents = list(self.possible_agents)
         self._states = {
-            name: PlayerState(self._newcomer(own) if number else own, start, info, self._greeting(name))
+            name: PlayerState(
+                self._newcomer(own) if number else own,
+                replace(start, stream=(*start.stream, number)) if number else start,  # commands fail for each apart
+                info,
+                self._greeting(name),
+            )
             for number, name in enumerate(self.agents)
         }
         return {name: self._tell(name) for name in self.agents}, self._infos()
@@ -253,7 +264,7 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
         observations = {name: self._tell(name) for name in self.agents}
         infos = self._infos()
         rewards = {
-            name: reward - (self._penalty if player.has_played and not player.info["valid_command"] else 0.0)
+            name: reward - (self._penalty if player.has_played and player.was_invalid else 0.0)
             for name, player in self._states.items()
         }
         terminations = dict.fromkeys(self.agents, self._over)

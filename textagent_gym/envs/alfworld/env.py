@@ -124,6 +124,10 @@ class ALFWorldEnv(TextAgentEnv[AlfworldTask]):
         "heat apple 1 with microwave 1, cool apple 1 with fridge 1, use desklamp 1, examine apple 1."
     )
 
+    distractor_nouns: ClassVar[tuple[str, ...]] = (
+        "mug", "plate", "apple", "drawer", "cabinet", "pillow", "pencil", "candle", "towel", "lamp",
+    )  # fmt: skip
+
     def __init__(
         self,
         *,

@@ -126,6 +126,9 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         "action_space_size": "tools",
         "solution_length": "bugs or hunks",
     }
+    distractor_nouns: ClassVar[tuple[str, ...]] = (
+        "function", "module", "test", "loop", "string", "commit", "number", "name", "line", "error",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -108,6 +108,9 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
         "open chest, examine table, take key, take key from chest, unlock door with key, put book on table, "
         "insert book into chest, drop book, eat apple."
     )
+    distractor_nouns: ClassVar[tuple[str, ...]] = (
+        "apple", "carrot", "key", "door", "table", "chest", "book", "lamp", "coin", "room",
+    )  # fmt: skip
     barred_verbs: ClassVar[frozenset[str]] = frozenset(
         {"again", "brief", "full", "g", "long", "normal", "notify", "nouns", "o", "oops", "pronouns", "q", "quit"}
         | {
@@ -326,7 +329,7 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
             return result._replace(subgoals_done=task.ground.completed_points(state))
         remaining = task.planner.remaining(state)
         done = 0 if remaining is None else task.subgoals_total - remaining
-        text, _, won, lost, ended, valid, admissible, points = result  # twice as fast as `_replace`
+        text, _, won, lost, ended, valid, admissible, points, _ = result  # twice as fast as `_replace`
         return StepResult(text, done, won, lost, ended, valid, admissible, points)
 
 

@@ -69,3 +69,13 @@ def test_what_was_kept_elsewhere_is_found_again_and_removed_at_the_end(tmp_path:
     kept = Path(done.stdout.strip())
     assert kept.name == "b.bin"
     assert not kept.parent.exists()
+
+
+def test_a_damaged_file_is_made_again(tmp_path: Path) -> None:
+    path = cache.keep(tmp_path / "folder" / "file.json", b'{"a": 1}')
+    assert cache.read_json(path) == {"a": 1}
+    for damaged in (b"", b'{"a"', b"\xff"):
+        path.write_bytes(damaged)
+        with pytest.warns(UserWarning, match=r"file\.json in the cache is damaged .* made again"):
+            assert cache.read_json(path) is None
+    assert cache.read_json(tmp_path / "none.json") is None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import atexit
 import functools
+import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from gymnasium import logger
@@ -34,6 +36,16 @@ def read(path: Path) -> bytes | None:
     try:
         return None if place is None else place.read_bytes()
     except OSError:
+        return None
+
+
+def read_json(path: Path) -> Any | None:
+    """Read a JSON file that `keep` has written; None, with a warning, where it is damaged, and None where there is none."""
+    content = read(path)
+    try:
+        return None if content is None else json.loads(content)
+    except ValueError as error:
+        logger.warn(f"{path} in the cache is damaged ({error}): its content is made again")
         return None
 
 
@@ -71,6 +83,9 @@ def in_place_of(path: Path, error: OSError) -> Path:
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that every reader sees either what was there before or all of `content`.
 
+    It is not waited for the disk, which takes longer than making most files: after a failure of power a file may be
+    cut short, and readers check what they read.
+
     Raises:
         OSError: The folder cannot be written or the disk is full; nothing is left behind.
     """
@@ -78,8 +93,6 @@ def write_atomic(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

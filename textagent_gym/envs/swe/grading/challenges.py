@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from textagent_gym.cache import cache_folder, read
+from textagent_gym.cache import cache_folder, read_json
 from textagent_gym.cache import keep as keep_in_cache
 from textagent_gym.envs.swe.grading.alterations import Copy, functions_of, places
 from textagent_gym.envs.swe.grading.guards import by_file, split_id
@@ -80,9 +80,9 @@ def find_challenges(
         (VERSION, _source_digest(), *setting(sandbox, requirements), trees, wanted, keep, [*map(sorted, groups)])
     )
     path = cache_folder() / "swe" / "challenges" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
-    content = read(path)
-    if content is not None:
-        return _read_challenges(content)
+    known = read_json(path)
+    if known is not None:
+        return _as_challenges(known)
     trial = _Trial(gold, {*wanted, *keep}, sandbox, seconds, requirements)
     functions = [
         (f"{file}::{name}", tuple(test for test in wanted if split_id(test)[:2] == (file, name)))
@@ -116,8 +116,7 @@ def find_challenges(
     return challenges
 
 
-def _read_challenges(content: bytes) -> Challenges:
-    known = json.loads(content)
+def _as_challenges(known: dict[str, Any]) -> Challenges:
 
     def tuples(entry: dict[str, Any]) -> dict[str, Any]:
         return {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}

@@ -11,9 +11,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from gymnasium import logger
-
-from textagent_gym.cache import cache_folder, keep, read
+from textagent_gym.cache import cache_folder, keep, read_json
 from textagent_gym.envs.swe.grading.guards import (
     CANARY,
     by_file,
@@ -392,9 +390,8 @@ def gold_run(
     """
     key = repr((VERSION, *setting(sandbox, requirements), tree_digest(tree), sorted(files)))
     path = cache_folder() / "swe" / "gold" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
-    content = read(path)
-    if content is not None:
-        known = json.loads(content)
+    known = read_json(path)
+    if known is not None:
         return GoldRun(**{name: frozenset(known[key]) for name, key in _GOLD_KEYS.items()})
     plain = run_tests(tree, files, sandbox=sandbox, seconds=seconds, requirements=requirements)
     if not plain.complete:
@@ -461,15 +458,10 @@ def _read(name: str) -> GradingReport | None:
     if not _reads_cache:
         return None
     path = cache_folder() / "swe" / "verdicts" / name[:2] / f"{name}.json"
-    content = read(path)
-    if content is None:
+    known = read_json(path)
+    if known is None:
         return None
-    try:
-        known = json.loads(content)
-        return GradingReport(**{**known, "groups_done": tuple(known["groups_done"]), "flags": tuple(known["flags"])})
-    except (ValueError, TypeError, KeyError) as error:
-        logger.warn(f"the remembered grading report {path} is damaged ({error}): the tests run again")
-        return None
+    return GradingReport(**{**known, "groups_done": tuple(known["groups_done"]), "flags": tuple(known["flags"])})
 
 
 def _write(name: str, grading_report: GradingReport) -> None:

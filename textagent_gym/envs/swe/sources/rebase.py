@@ -25,7 +25,7 @@ from typing import Annotated
 import tyro
 from packaging.version import InvalidVersion, Version
 
-from textagent_gym.cache import cache_folder, keep, read
+from textagent_gym.cache import cache_folder, keep, read_json
 from textagent_gym.envs.swe.grading.grader import gold_run
 from textagent_gym.envs.swe.grading.guards import split_id, whole_id
 from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_tests, test_files
@@ -154,8 +154,8 @@ def rebased(instance: TaskInstance, sandbox: Sandbox) -> TaskInstance:
 def remembered(instance: TaskInstance) -> TaskInstance | None:
     """Return the earlier result of `rebased` for a row, or None if there is none."""
     path = _place(instance)
-    content = read(path)
-    return None if content is None else from_row(json.loads(content), str(path))
+    row = read_json(path)
+    return None if row is None else from_row(row, str(path))
 
 
 def project_name(repo: str) -> str:

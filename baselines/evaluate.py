@@ -274,14 +274,25 @@ def main() -> None:
 
 
 def report(result: Evaluation) -> str:
-    """Return success rate, return, steps and loops with their 95 % intervals, as lines of text."""
+    """Return success rate, return, steps and loops with 95 % intervals, and success of each type of task, as lines."""
     low, high = result.success_interval()
     rate = f"success rate {result.success_rate:.3f} [{low:.3f}, {high:.3f}] over {len(result.seeds)} episodes"
     low, high = mean_interval(result.returns)
     mean = f"return       {result.returns.mean():.3f} [{low:.3f}, {high:.3f}], {result.lengths.mean():.1f} steps"
     loops = f"loops        {result.loop_rate:.3f} of the episodes failed while they repeated themselves"
     usage = "" if result.usage is None else f"endpoint     {result.usage}\n"
-    return f"{rate}\n{mean}\n{loops}\n{usage}"
+    return f"{rate}\n{mean}\n{loops}\n{usage}{''.join(_report_types(result))}"
+
+
+def _report_types(result: Evaluation) -> list[str]:
+    """Return a line with the success rate of each type of task that the environment names."""
+    types = np.array([episode.task_type or "" for episode in result.episodes])
+    lines = []
+    for name in sorted(set(types.tolist()) - {""}):
+        successes = result.successes[types == name]
+        low, high = success_interval(successes)
+        lines.append(f"{name}  {successes.mean():.3f} [{low:.3f}, {high:.3f}] over {len(successes)} episodes\n")
+    return lines
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from baselines.endpoints.endpoint import Endpoint, Reply
 from baselines.errors import ConfigError, ContextLengthError, EnvironmentContractError
 from baselines.models.chat import Message, make_messages
 from baselines.sampling.environments import EnvPool, Task, TextEnv, is_success, reset_env, step_env
-from baselines.sampling.episode import Episode, Turn, state_digest
+from baselines.sampling.episode import Episode, Turn, card_detail, state_digest
 
 R = TypeVar("R")
 
@@ -105,7 +105,7 @@ class _Table:
 
     def _episode(self, number: int, task: Task, env: TextEnv) -> Episode:
         observation, info = self._call("reset", partial(reset_env, env, task.seed, task.task_id))
-        task_id = info.get("task_id")
+        task_id, task_type = info.get("task_id"), card_detail(info, "task_type")
         observations: list[str] = []
         turns: list[Turn] = []
         success = terminated = truncated = out_of_context = False
@@ -134,6 +134,7 @@ class _Table:
             truncated=truncated,
             truncated_by_context=out_of_context,
             final_observation=observation,
+            task_type=task_type,
         )
 
     def _ask(self, messages: list[Message], place: tuple[int, int]) -> Reply | None:

@@ -31,8 +31,9 @@ from baselines.rl.optimizer import apply_gradients, make_optimiser, schedule_fac
 from baselines.rl.update import Meter, empty_row, micro_batches, score_in_chunks
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import LiveLine, Record, warn
+from baselines.runs.metrics import describe_actions, describe_advantages, success_rates
 from baselines.runs.run import EpisodeWriter, Evaluator, TrainResult, open_policy, open_run, prepare_torch
-from baselines.sampling.environments import EnvPool, Task, TaskSchedule, collect_texts
+from baselines.sampling.environments import EnvPool, Task, TaskSchedule, collect_texts, kind_names
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout
 
@@ -163,6 +164,9 @@ class Learner:
             record |= {"train/groups_played": num_played, "train/groups_dropped": num_played - num_kept}
         if len(self._tasks.kinds) > 1:
             record["train/stage"] = sum(task.kind for task in drawn[:num_played]) / num_played
+            names = kind_names(self._tasks.kinds)
+            labels = [names[task.kind] for task in drawn[:num_played] for _ in range(group_size)]
+            record |= success_rates("train/success_rate", labels, [episode.success for episode in episodes])
         self._tasks.observe(record["train/success_rate"])
         broken = self._pool.num_broken + (self._workers.num_broken if self._workers is not None else 0)
         record["train/broken_envs"] = self.ranks.add_numbers({"broken": broken})["broken"]
@@ -214,6 +218,8 @@ class Learner:
         config, step = self._config, iteration + 1
         finished = time.perf_counter()
         record: Record = {"step": step} | collected.record | update
+        record |= describe_actions(collected.episodes)
+        record |= describe_advantages(advantages, collected.batch.action_mask)
         tokens = sum(episode.num_tokens for episode in collected.episodes)
         record["train/tokens_per_second"] = tokens / (finished - started)
         record["train/learning_rate"] = self._optimiser.param_groups[0]["lr"]

@@ -111,18 +111,31 @@ def read_metrics(path: Path) -> list[Record]:
     return records
 
 
+SMOOTHED_SHARE = 10
+"""Curves of training are drawn over the points and as their running mean over a tenth of the run."""
+
+
 def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str = "") -> None:
     """Draw the telling metrics over the steps as small panels of one PNG.
 
+    Metrics of training are drawn faint as they were logged, and as a running mean; held-out ones as points, success rates
+    with their 95 % intervals.
+
     Args:
-        records: as written to metrics.jsonl; `train/x` and `eval/x` share the panel `x`, and `eval/ci_low`,
-            `eval/ci_high` become a band around `eval/success_rate`.
+        records: as written to metrics.jsonl; `train/x` and `eval/x` share the panel `x`.
         path: file of the PNG.
         title: over the whole picture.
     """
+    figure = make_curves(records, title)
+    if figure is not None:
+        figure.savefig(path, dpi=120)
+
+
+def make_curves(records: Sequence[Mapping[str, Any]], title: str = "") -> Figure | None:
+    """Return the picture of `draw_curves`; None where no metric has a panel."""
     panels = _panels(records)
     if not panels:
-        return
+        return None
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(4.2 * columns, 2.8 * rows))  # laid out by hand: matplotlib's own layouts draw it twice
@@ -130,12 +143,9 @@ def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str = "
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, (name, keys) in zip(axes, panels.items(), strict=False):
-        for key in keys:
-            points = [(record["step"], record[key]) for record in records if key in record]
-            marker = "o" if key.startswith("eval/") else None
-            axis.plot(*zip(*points, strict=True), label=key, marker=marker, markersize=3, linewidth=1.2)
+        for color, key in enumerate(keys):
+            _draw(axis, records, key, f"C{color}")
         if name == "success_rate":
-            _band(axis, records)
             axis.set_ylim(-0.02, 1.02)
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("step", fontsize=8)
@@ -144,14 +154,36 @@ def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str = "
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     figure.suptitle(title)
-    figure.savefig(path, dpi=120)
+    return figure
 
 
-def _band(axis: Any, records: Sequence[Mapping[str, Any]]) -> None:
-    points = [(r["step"], r["eval/ci_low"], r["eval/ci_high"]) for r in records if "eval/ci_low" in r]
-    if points:
-        steps, low, high = zip(*points, strict=True)
-        axis.fill_between(steps, low, high, alpha=0.2, color="C1")
+def _draw(axis: Any, records: Sequence[Mapping[str, Any]], key: str, color: str) -> None:
+    """Draw one metric: of training with its running mean, of an evaluation with its interval where there is one."""
+    found = [record for record in records if key in record]
+    steps, values = [record["step"] for record in found], [record[key] for record in found]
+    if not key.startswith("eval/"):
+        axis.plot(steps, values, color=color, linewidth=0.8, alpha=0.35)
+        axis.plot(steps, running_mean(values, len(values) // SMOOTHED_SHARE), color=color, linewidth=1.6, label=key)
+        return
+    low, high = _INTERVALS.get(key, ("", ""))
+    spread = None
+    if all(low in record for record in found):
+        below = [max(0.0, record[key] - record[low]) for record in found]
+        spread = [below, [max(0.0, record[high] - record[key]) for record in found]]
+    axis.errorbar(steps, values, spread, color=color, marker="o", markersize=3, linewidth=1.2, capsize=3, label=key)
+
+
+def running_mean(values: Sequence[float], width: int) -> list[float]:
+    """Return the mean of each value and of up to `width // 2` on either side of it; fewer at the ends."""
+    reach = width // 2
+    windows = (values[max(0, place - reach) : place + reach + 1] for place in range(len(values)))
+    return [sum(window) / len(window) for window in windows]
+
+
+_INTERVALS = {
+    "eval/success_rate": ("eval/ci_low", "eval/ci_high"),
+    "eval/sampled_success_rate": ("eval/sampled_ci_low", "eval/sampled_ci_high"),
+}
 
 
 _PANELS = (
@@ -166,6 +198,7 @@ _PANELS = (
     "explained_variance",
     "value_loss",
     "groups_without_signal",
+    "action_information",
     "accuracy",
     "stage",
 )
@@ -173,7 +206,7 @@ _PANELS = (
 
 def _panels(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     keys = dict.fromkeys(key for record in records for key in record)
-    found = {name: [key for key in keys if key.partition("/")[2] == name] for name in _PANELS}
+    found = {name: [key for key in keys if key.partition("/")[2].removeprefix("sampled_") == name] for name in _PANELS}
     return {name: names for name, names in found.items() if names}
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -26,8 +25,9 @@ from baselines.runs.checkpoint import Checkpoint, list_checkpoints, save_checkpo
 from baselines.runs.distributed import Ranks
 from baselines.runs.files import write_whole
 from baselines.runs.log import MetricsLog, Record, Tracker, draw_curves
+from baselines.runs.metrics import success_rates
 from baselines.runs.transcripts import write_page, write_transcripts
-from baselines.sampling.environments import EnvKwargs, EnvPool, Task
+from baselines.sampling.environments import EnvKwargs, EnvPool, Task, kind_names
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout
 from baselines.sampling.task_lists import check_pool, choose_tasks
@@ -372,13 +372,12 @@ class Evaluator:
             "eval/sampled_return": float(self.last_sampled.returns.mean()),
             "eval/sampled_loops": self.last_sampled.loop_rate,
         }
+        successes = self.last.successes.tolist()
         if len(self._kinds) > 1:
-            kinds = np.array([task.kind for task in self._tasks])
-            ids = [env_id for env_id, _ in self._kinds]
-            for kind, env_id in enumerate(ids):
-                name = env_id if env_id not in ids[:kind] else f"{env_id}@{kind}"
-                record[f"eval/success_rate/{name}"] = float(self.last.successes[kinds == kind].mean())
-        return record
+            names = kind_names(self._kinds)
+            record |= success_rates("eval/success_rate", [names[task.kind] for task in self._tasks], successes)
+        types = [episode.task_type for episode in self.last.episodes]
+        return record | success_rates("eval/success_rate", types, successes)
 
     def play(self, policy: Policy, ranks: Ranks, temperature: float = 0.0) -> Evaluation:
         """Play the held-out seeds now, first all of the first environment; every process gets all episodes."""

@@ -32,6 +32,12 @@ class Task(NamedTuple):
     task_id: str | None = None
 
 
+def kind_names(kinds: Sequence[tuple[str, EnvKwargs]]) -> list[str]:
+    """Return a name of each kind: its id, and for an id that comes again `ID@N` with its place N in the list."""
+    ids = [env_id for env_id, _ in kinds]
+    return [env_id if env_id not in ids[:kind] else f"{env_id}@{kind}" for kind, env_id in enumerate(ids)]
+
+
 class EnvPool:
     """Environments of one or more kinds, made on demand, lent for one episode at a time, replaced when they break.
 

@@ -56,6 +56,13 @@ class Turn:
         return self.end - 1 - self.cut
 
 
+def card_detail(info: Mapping[str, Any], name: str) -> str | None:
+    """Return `info["task_card"]["details"][name]` as text, None where the environment has no such entry."""
+    details = (info.get("task_card") or {}).get("details") or {}
+    found = details.get(name)
+    return None if found is None else str(found)
+
+
 def state_digest(observation: str, info: Mapping[str, Any]) -> str:
     """Return the digest of a state: of its observation and of `info["admissible_commands"]`, in any order."""
     commands = info.get("admissible_commands") or ()
@@ -84,6 +91,8 @@ class Episode:
             of a critic; empty where the episode terminated or the model has no positions left for them.
         structure: `info["task_card"]["details"]["structure"]` at reset, which tasks share that differ in names alone, or
             None where the environment has no such entry.
+        task_type: `info["task_card"]["details"]["task_type"]` at reset, such as "pick_and_place_simple" of ALFWorld, or None
+            where the environment has no such entry.
         starts: index of the first token of each sequence that the policy has read as one. Within a sequence every prompt
             extends the one before; where a prompt shows less than the whole history, it begins a sequence.
         ends_fresh: True if `final_prompt` would have begun a sequence of its own.
@@ -104,6 +113,7 @@ class Episode:
     final_observation: str
     final_prompt: TokenArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     structure: str | None = None
+    task_type: str | None = None
     starts: tuple[int, ...] = (0,)
     ends_fresh: bool = False
     allowed: tuple[tuple[int, ...], ...] | None = None

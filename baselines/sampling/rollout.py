@@ -34,7 +34,7 @@ from baselines.sampling.environments import (
     reset_env,
     step_env,
 )
-from baselines.sampling.episode import Episode, Turn, state_digest
+from baselines.sampling.episode import Episode, Turn, card_detail, state_digest
 from baselines.sampling.listed import ListedCommands, sample_listed
 
 # Share of the places that must be free before waiting tasks take them: prompts are encoded in fewer, larger passes.
@@ -74,6 +74,7 @@ class _Row:
     settings: RolloutSettings
     task_id: str | None = None
     structure: str | None = None
+    task_type: str | None = None
     observation: str = ""
     state: str = ""
     prompt: list[int] = field(default_factory=list)
@@ -114,7 +115,7 @@ class _Row:
         self.observation, info = result
         task_id = info.get("task_id")
         self.task_id = None if task_id is None else str(task_id)
-        self.structure = _structure(info)
+        self.structure, self.task_type = card_detail(info, "structure"), card_detail(info, "task_type")
         self.state = state_digest(self.observation, info)
         self._ask()
         self._list(info)
@@ -179,6 +180,7 @@ class _Row:
             final_observation=self.observation,
             final_prompt=np.array(final_prompt, dtype=np.int64),
             structure=self.structure,
+            task_type=self.task_type,
             starts=tuple(self.starts),
             ends_fresh=self.fresh,
             allowed=tuple(self.allowed) if self.settings.decode == "listed" else None,
@@ -387,12 +389,6 @@ class _Table:
         if self.executor is None:
             return [_attempt(call) for call in calls]
         return list(self.executor.map(_attempt, calls))
-
-
-def _structure(info: Mapping[str, Any]) -> str | None:
-    details = (info.get("task_card") or {}).get("details") or {}
-    found = details.get("structure")
-    return None if found is None else str(found)
 
 
 def _attempt(call: Callable[[], R]) -> R | Exception:

@@ -13,7 +13,7 @@ from baselines.errors import TrainingError
 from baselines.models.policy import Policy
 from baselines.rl.optimizer import make_optimiser
 from baselines.runs.checkpoint import list_checkpoints, save_checkpoint
-from baselines.runs.log import MetricsLog, draw_curves, read_metrics
+from baselines.runs.log import MetricsLog, Record, draw_curves, make_curves, read_metrics, running_mean
 
 
 def test_a_resumed_log_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:
@@ -36,6 +36,30 @@ def test_curves(tmp_path: Path) -> None:
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     draw_curves([], tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
+
+
+def test_held_out_success_stands_with_its_interval_beside_the_smoothed_training_curve() -> None:
+    trained = [0.0, 0.3, 0.0, 0.6, 0.3, 0.9, 0.6, 0.9, 0.6, 1.0] * 3
+    records: list[Record] = [{"step": n, "train/success_rate": value} for n, value in enumerate(trained, 1)]
+    records[-1] |= {"eval/success_rate": 0.7, "eval/ci_low": 0.5, "eval/ci_high": 0.8}
+    records[-1] |= {"eval/sampled_success_rate": 0.6, "eval/sampled_ci_low": 0.6, "eval/sampled_ci_high": 0.7}
+    figure = make_curves(records)
+    assert figure is not None
+    (axis,) = (axis for axis in figure.axes if axis.get_title() == "success_rate")
+    lines = {line.get_label(): list(line.get_ydata()) for line in axis.get_lines()}
+    assert lines["train/success_rate"] == running_mean(trained, 3)
+    assert trained in lines.values()
+    greedy, sampled = axis.containers
+    assert [bar.get_label() for bar in (greedy, sampled)] == ["eval/success_rate", "eval/sampled_success_rate"]
+    for bar, low, value, high in ((greedy, 0.5, 0.7, 0.8), (sampled, 0.6, 0.6, 0.7)):
+        points, _, (interval,) = bar.lines
+        assert list(points.get_ydata()) == [value]
+        assert [place[1] for place in interval.get_segments()[0]] == pytest.approx([low, high])
+
+
+def test_running_mean_by_hand() -> None:
+    assert running_mean([0.0, 3.0, 0.0, 6.0], 3) == [1.5, 1.0, 3.0, 3.0]
+    assert running_mean([0.0, 3.0, 0.0], 1) == [0.0, 3.0, 0.0] == running_mean([0.0, 3.0, 0.0], 0)
 
 
 def test_a_checkpoint_that_fails_half_way_leaves_the_last_one(

@@ -29,6 +29,7 @@ class ToyErrands(gym.Env[str, str]):
         fail_at: raise on this step of every episode, counted from 1 (0: never; -1: at reset).
         healthy_after: only instances whose number, counted in `num_made` from 1, is at most this fail (0: all fail).
         num_tasks: tasks of a finite list, named in `task_ids`, from which seeds draw (0: drawn without end).
+        name_types: name a type of task, the first object, in the task card at reset.
     """
 
     num_made = 0
@@ -43,6 +44,7 @@ class ToyErrands(gym.Env[str, str]):
         fail_at: int = 0,
         healthy_after: int = 0,
         num_tasks: int = 0,
+        name_types: bool = False,
     ) -> None:
         if split not in ("train", "test"):
             raise ValueError(f"expected split 'train' or 'test', got {split!r}")
@@ -58,6 +60,7 @@ class ToyErrands(gym.Env[str, str]):
             names[next(drawn)] = None
         self.task_ids = tuple(names) or None
         self._num_orders, self._max_steps, self._expose = num_orders, max_steps, expose_solution
+        self._name_types = name_types
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Draw the orders from `seed`."""
@@ -73,6 +76,8 @@ class ToyErrands(gym.Env[str, str]):
         self._done = self._steps = 0
         info = self._info()
         info["task_id"] = "-".join(self._orders)
+        if self._name_types:
+            info["task_card"] = {"details": {"task_type": self._orders[0]}}
         if self._expose:
             info["solution"] = tuple(f"bring the {name}" for name in self._orders)
         return f"Bring the {self._orders[0]}.", info

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import tyro
 
+from baselines.config.stages import NAMED_CURRICULA, parse_stages, read_curriculum
 from baselines.errors import ConfigError
 from baselines.rl.advantages import CREDITS, Credit
 from baselines.rl.losses import RATIO_LEVELS, Aggregation, RatioLevel
@@ -19,7 +20,6 @@ Schedule: TypeAlias = Literal["constant", "linear", "cosine"]
 Decode: TypeAlias = Literal["free", "listed"]
 EvalTasks: TypeAlias = Literal["all"] | int
 KeepThoughts: TypeAlias = Literal["last", "all", "none"]
-Curriculum: TypeAlias = Literal["none", "fixed", "adaptive"]
 TrackerName: TypeAlias = Literal["none", "tensorboard", "wandb", "trackio", "mlflow"]
 
 _CONTEXT = re.compile(r"full|turn|window:[1-9][0-9]{0,8}")
@@ -48,6 +48,17 @@ JsonObject: TypeAlias = Annotated[
         instance_from_str=lambda args: parse_json_object(args[0]),
         is_instance=lambda value: isinstance(value, dict),
         str_from_instance=lambda value: [json.dumps(value)],
+    ),
+]
+
+Curriculum: TypeAlias = Annotated[
+    str | list[dict[str, Any]],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="none|fixed|adaptive|FILE",
+        instance_from_str=lambda args: read_curriculum(args[0]),
+        is_instance=lambda value: isinstance(value, (str, list)),
+        str_from_instance=lambda value: [value if isinstance(value, str) else json.dumps(value)],
     ),
 ]
 
@@ -133,7 +144,7 @@ class TaskSettings:
     `weight` (1 by default). An id can come more than once with different marks: "Id-v0@long"."""
     curriculum: Curriculum = "none"
     """none: a mixture by weight. fixed: each id for an equal share of the iterations, in order. adaptive: on to the next
-    id when the success rate is above the band, back when it is below."""
+    id when the success rate is above the band, back when it is below. A JSON file: its stages, see `stages.parse_stages`."""
     band_low: float = 0.2
     """Success rate of an iteration below which an adaptive curriculum goes one stage back."""
     band_high: float = 0.8
@@ -143,15 +154,23 @@ class TaskSettings:
         """Raise `ConfigError` for values outside their range."""
         check_at_least("num_train_seeds", self.num_train_seeds, 0)
         check_at_least("first_train_seed", self.first_train_seed, 0)
-        check_one_of("curriculum", self.curriculum, ("none", "fixed", "adaptive"))
+        self._check_curriculum()
         for env_id, entry in self.also.items():
             weight = entry.get("weight", 1) if isinstance(entry, dict) else entry
             if not isinstance(weight, (int, float)) or not weight > 0:
                 raise ConfigError(f"expected also to give each id a weight > 0, got {weight!r} for {env_id!r}")
-        if self.curriculum != "none" and not self.also:
-            raise ConfigError(f"expected also to name the later stages of a {self.curriculum} curriculum, got none")
         if not 0 <= self.band_low < self.band_high <= 1:
             raise ConfigError(f"expected 0 <= band_low < band_high <= 1, got {self.band_low} and {self.band_high}")
+
+    def _check_curriculum(self) -> None:
+        if not isinstance(self.curriculum, str):
+            parse_stages(self.curriculum)
+            if self.also:
+                raise ConfigError(f"expected no also with a curriculum of stages, got {', '.join(self.also)}")
+            return
+        check_one_of("curriculum", self.curriculum, NAMED_CURRICULA)
+        if self.curriculum != "none" and not self.also:
+            raise ConfigError(f"expected also to name the later stages of a {self.curriculum} curriculum, got none")
 
 
 @dataclass(frozen=True)

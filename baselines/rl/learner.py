@@ -107,7 +107,7 @@ class Learner:
         self._optimiser = make_optimiser(self.policy, config.optimiser, self.critic, critic_learning_rate)
         if checkpoint:
             state = checkpoint.restore(self.policy, self._optimiser, self.critic)
-            self._tasks.stage = int(state["stage"])
+            self._tasks.stage, self._tasks.streak = int(state["stage"]), int(state.get("streak", 0))
         self._workers = self._make_workers()
         self._held_out = Evaluator(self._tasks.kinds, config.run, config.rollout)
         self._stack.callback(self._held_out.close)
@@ -167,7 +167,7 @@ class Learner:
             names = kind_names(self._tasks.kinds)
             labels = [names[task.kind] for task in drawn[:num_played] for _ in range(group_size)]
             record |= success_rates("train/success_rate", labels, [episode.success for episode in episodes])
-        self._tasks.observe(record["train/success_rate"])
+        self._tasks.observe(iteration, record["train/success_rate"])
         broken = self._pool.num_broken + (self._workers.num_broken if self._workers is not None else 0)
         record["train/broken_envs"] = self.ranks.add_numbers({"broken": broken})["broken"]
         groups = torch.arange(num_played, device=self.policy.device).repeat_interleave(group_size)
@@ -228,7 +228,7 @@ class Learner:
         record |= self._held_out.record(self.policy, step, config.num_iterations, self.ranks)
         written = EpisodeWriter(collected.episodes, advantages, self.policy.tokenizer, config.env_id)
         self._run.write(record, config.run, written)
-        counters = {"stage": float(self._tasks.stage)}
+        counters = {"stage": float(self._tasks.stage), "streak": float(self._tasks.streak)}
         self._run.save_if_due(config.run, step, self.policy, self._optimiser, self.critic, counters)
         self._line.update(record)
         self.ranks.wait()

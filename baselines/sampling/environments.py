@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from baselines.config.settings import TaskSettings
+from baselines.config.stages import SuccessCondition, parse_stages
 from baselines.errors import ConfigError, EnvironmentContractError, TrainingError
 
 TextEnv: TypeAlias = gym.Env[str, str]
@@ -134,12 +135,13 @@ NUM_TEXT_SEEDS = 100
 class TaskSchedule:
     """Draws the tasks of every iteration: seeds of one environment, a weighted mixture of several, or a curriculum.
 
-    Everything but an adaptive curriculum's stage is a function of the run's seed and the iteration, so that a resumed run
-    plays what it would have played.
+    Everything but the stage of a curriculum by success is a function of the run's seed and the iteration, so that a resumed
+    run plays what it would have played.
 
     Attributes:
         kinds: the environments, each an id and its constructor options; `Task.kind` counts in this order.
-        stage: stage of an adaptive curriculum, an index into `kinds`.
+        stage: stage of an adaptive curriculum or of one with stages of its own, an index into `kinds`.
+        streak: iterations in a row, the last one included, whose success was above what ends the stage.
     """
 
     def __init__(
@@ -150,8 +152,11 @@ class TaskSchedule:
         }
         weights = np.array([1.0, *(entry.pop("weight", 1.0) for entry in entries.values())])
         further = [(name.partition("@")[0], {**env_kwargs, **options}) for name, options in entries.items()]
-        self.kinds = [(env_id, env_kwargs), *further]
-        self.stage = 0
+        self._stages = () if isinstance(settings.curriculum, str) else parse_stages(settings.curriculum)
+        self.kinds: list[tuple[str, EnvKwargs]] = [(env_id, env_kwargs), *further]
+        if self._stages:
+            self.kinds = [(stage.env_id or env_id, {**env_kwargs, **stage.env_kwargs}) for stage in self._stages]
+        self.stage = self.streak = 0
         self._settings = settings
         self._num_iterations = num_iterations
         self._seed = seed
@@ -167,8 +172,11 @@ class TaskSchedule:
         numbers = range(iteration * count, (iteration + 1) * count)
         return [Task(self._seed_of(number), kind) for number, kind in zip(numbers, kinds, strict=True)]
 
-    def observe(self, success_rate: float) -> None:
-        """Move an adaptive curriculum by what an iteration achieved, in [0, 1]."""
+    def observe(self, iteration: int, success_rate: float) -> None:
+        """Move a curriculum by the success, in [0, 1], of an iteration (from 0)."""
+        if self._stages:
+            self._observe_stage(iteration, success_rate)
+            return
         if self._settings.curriculum != "adaptive":
             return
         if success_rate > self._settings.band_high:
@@ -182,8 +190,21 @@ class TaskSchedule:
         first = self._settings.first_train_seed
         return range(first, first + (self._settings.num_train_seeds or NUM_TEXT_SEEDS))
 
+    def _observe_stage(self, iteration: int, success_rate: float) -> None:
+        until = self._stages[self.stage].until
+        if isinstance(until, SuccessCondition):
+            self.streak = self.streak + 1 if success_rate > until.success else 0
+            if self.streak == until.iterations:
+                self._next_stage()
+        # Of stages that end at an iteration, those whose end has passed are left out.
+        while isinstance(end := self._stages[self.stage].until, int) and iteration + 1 >= end:
+            self._next_stage()
+
+    def _next_stage(self) -> None:
+        self.stage, self.streak = self.stage + 1, 0
+
     def _draw_kinds(self, iteration: int, count: int) -> list[int]:
-        if self._settings.curriculum == "adaptive":
+        if self._stages or self._settings.curriculum == "adaptive":
             return [self.stage] * count
         if self._settings.curriculum == "fixed":
             return [min(iteration * len(self.kinds) // self._num_iterations, len(self.kinds) - 1)] * count

@@ -58,12 +58,12 @@ def test_an_adaptive_curriculum_holds_success_in_its_band() -> None:
     tasks = schedule(TaskSettings(also={"B-v0": 1, "C-v0": 1}, curriculum="adaptive", band_low=0.2, band_high=0.6))
     stages = []
     for success in (0.6, 0.7, 0.5, 0.9, 1.0, 0.2, 0.1, 0.0, 0.0):
-        tasks.observe(success)
+        tasks.observe(len(stages), success)
         stages.append(tasks.stage)
     assert stages == [0, 1, 1, 2, 2, 2, 1, 0, 0]
     assert {task.kind for task in tasks.draw(0, 5)} == {0}
     mixture = schedule(TaskSettings(also={"B-v0": 1}))
-    mixture.observe(1.0)
+    mixture.observe(0, 1.0)
     assert mixture.stage == 0
 
 

@@ -56,6 +56,7 @@ Name: TypeAlias = Literal[
     "algorithms",
     "algorithms_hard",
     "density",
+    "grid",
     "horizon",
     "length",
     "scratch",

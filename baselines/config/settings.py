@@ -122,6 +122,14 @@ class RolloutSettings:
         check_at_least("env_workers", self.env_workers, 1)
         check_at_least("max_broken_envs", self.max_broken_envs, 0)
 
+    def check_served(self) -> None:
+        """Raise `ConfigError` for what a server that samples whole actions cannot do."""
+        if self.decode != "free" or self.max_think_tokens:
+            raise ConfigError(
+                "expected decode=free and max_think_tokens=0 with a vLLM server, which samples whole actions, got "
+                f"decode={self.decode}, max_think_tokens={self.max_think_tokens}"
+            )
+
     @property
     def window(self) -> int | None:
         """Number of earlier turns that a prompt shows; None for all."""
@@ -202,6 +210,8 @@ class UpdateSettings:
     """beta of the KL divergence from the initial policy, per nat; 0 saves the reference model."""
     kl_placement: KlPlacement = "loss"
     """loss: the k3 estimate is added to the loss. reward: -beta log(pi_old / pi_ref) is paid at every action token."""
+    rollout_cap: float = 2.0
+    """With `vllm_url`: largest weight of a token by which the update corrects for the server's arithmetic."""
     target_kl: float | None = None
     """Passes end for this iteration once the approximate KL of a minibatch is above 1.5 times this (OpenAI Spinning Up)."""
 
@@ -223,6 +233,7 @@ class UpdateSettings:
         check_at_least("entropy_coef", self.entropy_coef, 0.0)
         check_at_least("kl_coef", self.kl_coef, 0.0)
         check_one_of("kl_placement", self.kl_placement, ("reward", "loss"))
+        check_at_least("rollout_cap", self.rollout_cap, 1.0)
         if self.target_kl is not None:
             check_positive("target_kl", self.target_kl)
 
@@ -330,6 +341,9 @@ class RunSettings:
     """Iterations between transcripts with the advantage of every token, in `out`/episodes; 0 writes none."""
     progress: bool = True
     """Show the live bar."""
+    vllm_url: str = ""
+    """Address of a running vLLM server that samples the actions of training, such as http://localhost:8000; "" for none.
+    Needs `trl` and `vllm`."""
     ray_workers: int = 0
     """Actors of a running Ray cluster that play the training episodes, in place of each process; 0 for none. Needs `ray`."""
     ray_cpus: float = 1.0
@@ -398,6 +412,13 @@ class LearnerConfig:
         self.update.check(num_episodes)
         for settings in (self.tasks, self.rollout, self.optimiser, self.run):
             settings.check()
+        if self.run.vllm_url:
+            self.rollout.check_served()
+            if self.run.ray_workers or self.optimiser.lora_rank:
+                raise ConfigError(
+                    "expected ray_workers=0 and lora_rank=0 with vllm_url, whose server gets whole models, got "
+                    f"ray_workers={self.run.ray_workers}, lora_rank={self.optimiser.lora_rank}"
+                )
 
 
 @dataclass(frozen=True)

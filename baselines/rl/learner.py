@@ -11,7 +11,7 @@ import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from baselines.rl.advantages import informative_groups, state_labels
 from baselines.rl.batch import Batch, collate
 from baselines.rl.critic import Critic
 from baselines.rl.logprobs import can_pack, score_actions
+from baselines.rl.losses import truncated_weights
 from baselines.rl.optimizer import apply_gradients, make_optimiser, schedule_factor, trained_parameters
 from baselines.rl.update import Meter, empty_row, micro_batches, score_in_chunks
 from baselines.runs.distributed import Ranks
@@ -36,6 +37,7 @@ from baselines.runs.run import EpisodeWriter, Evaluator, TrainResult, open_polic
 from baselines.sampling.environments import EnvPool, Task, TaskSchedule, collect_texts, kind_names
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout
+from baselines.sampling.vllm import Client, ServedPolicy, connect_server
 
 if TYPE_CHECKING:  # needs Ray
     from baselines.sampling.ray_rollout import RayWorkers
@@ -90,6 +92,7 @@ class Learner:
         check_model_exists(config.model)
         self.ranks = Ranks(config.run.device)
         self._find_cluster()
+        client = self._find_server()
         prepare_torch(config.run)
         self._tasks = TaskSchedule(
             config.env_id, config.env_kwargs, config.tasks, config.num_iterations, config.run.seed
@@ -109,6 +112,7 @@ class Learner:
             state = checkpoint.restore(self.policy, self._optimiser, self.critic)
             self._tasks.stage, self._tasks.streak = int(state["stage"]), int(state.get("streak", 0))
         self._workers = self._make_workers()
+        self._server = None if client is None else ServedPolicy(client, self.policy)
         self._held_out = Evaluator(self._tasks.kinds, config.run, config.rollout)
         self._stack.callback(self._held_out.close)
         self._line = self._stack.enter_context(
@@ -147,6 +151,8 @@ class Learner:
         """
         started = time.perf_counter()
         config = self._config
+        if self._server is not None:
+            self._server.send_weights()
         drawn = self._tasks.draw(iteration, refill * num_groups)
         episodes: list[Episode] = []
         num_played, num_kept = 0, 0
@@ -156,9 +162,12 @@ class Learner:
             num_played += len(more)
             num_kept = count_informative(episodes, group_size, min_spread)
         batch = collate(episodes, self.policy.pad_token_id, self.policy.device)
+        record = describe(episodes)
+        if self._server is not None:
+            batch, served = self._corrected(batch)
+            record |= served
         if config.update.kl_coef > 0:
             batch = batch.with_columns(ref_logprobs=self.score(self._reference_logprobs, batch))
-        record = describe(episodes)
         self._warn_of_repetition(record, num_played)
         if refill > 1:
             record |= {"train/groups_played": num_played, "train/groups_dropped": num_played - num_kept}
@@ -250,7 +259,28 @@ class Learner:
         """Play this process's share of the tasks, here or in the actors of a cluster."""
         if self._workers is not None:
             return self._workers.rollout(tasks, self._config.rollout, seed, first)
-        return rollout(self.policy, self._pool, tasks, self._config.rollout, seed, first=first)
+        server = None if self._server is None else self._server.client
+        return rollout(self.policy, self._pool, tasks, self._config.rollout, seed, first=first, server=server)
+
+    def _corrected(self, batch: Batch) -> tuple[Batch, Record]:
+        """Return a batch that a server has sampled, with the trainer's log-probabilities and the weights of its tokens."""
+        temperature, cap, mask = self._config.rollout.temperature, self._config.update.rollout_cap, batch.action_mask
+        own = self.score(lambda piece: score_actions(self.policy, piece, temperature).logprobs, batch)
+        weights = truncated_weights(own, batch.old_logprobs, mask, cap)
+        record: Record = {
+            "train/rollout_weight": float(weights[mask].mean()),
+            "train/rollout_gap": float((own - batch.old_logprobs)[mask].abs().mean()),
+        }
+        return replace(batch, old_logprobs=own * mask).with_columns(rollout_weights=weights), record
+
+    def _find_server(self) -> Client | None:
+        """Connect to the vLLM server that is to sample the actions, before a folder is made or a model is loaded."""
+        url = self._config.run.vllm_url
+        if not url:
+            return None
+        if self.ranks.count > 1:
+            raise ConfigError(f"expected one process with vllm_url, got {self.ranks.count}")
+        return connect_server(url)
 
     def _find_cluster(self) -> None:
         """Connect to the cluster whose actors are to play, before a folder is made or a model is loaded."""

@@ -178,3 +178,18 @@ def cross_entropy(logprobs: Tensor) -> Tensor:
 def weighted_sum(per_token: Tensor, weights: Tensor) -> Tensor:
     """Aggregate (B, T) values with the weights of `loss_weights`; a value off the mask never counts, not even NaN."""
     return torch.where(weights > 0, per_token * weights, torch.zeros_like(per_token)).sum()
+
+
+def truncated_weights(own: Tensor, served: Tensor, mask: Tensor, cap: float) -> Tensor:
+    """Return weights of tokens that another program has sampled from the same policy, w = min(pi_own / pi_served, cap).
+
+    Truncated importance sampling (Ionides 2008), as trainers use it where the rollout's arithmetic is not the update's: the
+    gradient of a token is multiplied by w.
+
+    Args:
+        own: (B, T) log-probabilities by the trainer.
+        served: (B, T) those that the server reported.
+        mask: (B, T) True for sampled tokens; w is 1 elsewhere.
+        cap: largest weight.
+    """
+    return torch.where(mask, (own - served).exp().clamp(max=cap), torch.ones_like(own))

@@ -115,17 +115,21 @@ def policy_loss(scores: TokenScores, batch: Batch, settings: UpdateSettings) -> 
 
         L = sum_t w_t { -min[r_t A_t, clip(r_t) A_t]  -  c_ent H_t  +  beta KL_t }      r_t of `log_ratios`
 
-    Equations 7 and 9 of arXiv 1707.06347, KL_t by equation 4 of arXiv 2402.03300 where it is in the loss.
+    Equations 7 and 9 of arXiv 1707.06347, KL_t by equation 4 of arXiv 2402.03300 where it is in the loss. Where a server has
+    sampled the tokens, A_t is multiplied by its weight (`losses.truncated_weights`).
 
     Args:
         scores: of the policy in training, with gradients.
-        batch: with the columns `advantages`, `weights`, and `ref_logprobs` where there is a KL term.
+        batch: with the columns `advantages`, `weights`, `ref_logprobs` where there is a KL term, and `rollout_weights`
+            where a server has sampled the tokens.
         settings: its coefficients.
 
     Returns:
         The loss, and sums over the micro-batch's action tokens for the log.
     """
     advantages, old_logprobs = batch["advantages"], batch.old_logprobs
+    if "rollout_weights" in batch.columns:
+        advantages = advantages * batch["rollout_weights"]
     bounds = settings.clip_coef, settings.clip_coef_high
     log_ratio = log_ratios(scores.logprobs, old_logprobs, batch.action_mask, batch.turns, settings.ratio)
     per_token = clipped_policy_loss(log_ratio, advantages, *bounds)

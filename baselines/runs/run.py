@@ -443,6 +443,7 @@ _FREE = {
     "keep_checkpoints",
     "tensorboard",
     "tracker",
+    "vllm_url",
     "ray_workers",
     "ray_cpus",
     "ray_gpus",

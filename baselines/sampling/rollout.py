@@ -36,6 +36,7 @@ from baselines.sampling.environments import (
 )
 from baselines.sampling.episode import Episode, Turn, card_detail, state_digest
 from baselines.sampling.listed import ListedCommands, sample_listed
+from baselines.sampling.vllm import Client, ServerDecoder
 
 # Share of the places that must be free before waiting tasks take them: prompts are encoded in fewer, larger passes.
 _MIN_REFILL = 0.125
@@ -225,6 +226,7 @@ def rollout(
     seed: Sequence[int],
     use_cache: bool = True,
     first: int = 0,
+    server: Client | None = None,
 ) -> list[Episode]:
     """Play one episode per task, `settings.num_envs` of them side by side; as some end, the next take their places.
 
@@ -241,6 +243,8 @@ def rollout(
             `[*seed, first + i]`.
         use_cache: False encodes the whole history again for every token (slow; for tests and as a yardstick).
         first: number of the first task in the whole batch.
+        server: a vLLM server that has the policy's weights and samples the actions, in free text. Its draws are its own, so
+            that episodes depend on how they are played side by side.
 
     Returns:
         Episodes in the order of `tasks`.
@@ -256,7 +260,12 @@ def rollout(
         raise ConfigError(
             f"expected max_new_tokens >= {needed}, room for a thought, its end and an answer, got {settings.max_new_tokens}"
         )
-    decoder = make_decoder(policy.model, policy.pad_token_id, use_cache)
+    decoder: RaggedDecoder | HistoryDecoder | ServerDecoder
+    if server is None:
+        decoder = make_decoder(policy.model, policy.pad_token_id, use_cache)
+    else:
+        settings.check_served()
+        decoder = ServerDecoder(server)
     workers = settings.env_workers
     table = _Table(policy, pool, settings, decoder, (*seed,), deque(enumerate(tasks, start=first)))
     try:
@@ -275,7 +284,7 @@ class _Table:
     policy: Policy
     pool: EnvPool
     settings: RolloutSettings
-    decoder: RaggedDecoder | HistoryDecoder
+    decoder: RaggedDecoder | HistoryDecoder | ServerDecoder
     seed: tuple[int, ...]
     waiting: deque[tuple[int, Task]]
     executor: ThreadPoolExecutor | None = None
@@ -303,6 +312,8 @@ class _Table:
     def _sample(self, logits: torch.Tensor) -> list[_Action]:
         """Sample one action per row from the (B, V) logits of its first token."""
         temperature = self.settings.temperature
+        if isinstance(self.decoder, ServerDecoder):
+            return self._sample_on_server(self.decoder)
         if self.settings.decode == "listed":
             listed = [row.listed for row in self.live if row.listed is not None]
             paths = sample_listed(self.decoder, logits, listed, temperature, [row.rng for row in self.live])
@@ -311,6 +322,16 @@ class _Table:
         limit, chat = self.settings.max_think_tokens, self.policy.chat
         thoughts = _Thoughts(chat, limit, len(self.live)) if limit else None
         return _sample_actions(self.decoder, logits, chat.end_token_id, temperature, uniforms, thoughts)
+
+    def _sample_on_server(self, decoder: ServerDecoder) -> list[_Action]:
+        """Have a server sample one action per row."""
+        sampled = decoder.sample(
+            max_tokens=self.settings.max_new_tokens,
+            temperature=self.settings.temperature,
+            end_token_id=self.policy.chat.end_token_id,
+            rng=self.live[0].rng,
+        )
+        return [_Action(token_ids, logprobs, num_fed=0) for token_ids, logprobs in sampled]
 
     def _step(self, actions: list[_Action]) -> None:
         """Play one action per row, and keep the rows that go on."""

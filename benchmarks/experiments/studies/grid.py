@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.experiments.design import Arm, Experiment, Results, both_splits, is_clear, mean_difference, textworld
@@ -24,8 +24,9 @@ AXES = (tuple(CREDITS), RATIOS, tuple(GROUPS))
 STANDARD = ("trajectory", "token", "as drawn")
 
 
-def arm_name(credit: str, ratio: str, groups: str) -> str:
-    """Return the arm of one cell of the grid."""
+def arm_name(cell: Sequence[str]) -> str:
+    """Return the arm of one cell of the grid: its credit, its ratio, its groups."""
+    credit, ratio, groups = cell
     return f"credit {credit}, ratio {ratio}, groups {groups}"
 
 
@@ -35,7 +36,7 @@ def analyse(results: Results) -> list[str]:
     for place, axis in enumerate(AXES):
         for value in axis:
             pairs = [
-                (arm_name(*cell[:place], value, *cell[place + 1 :]), arm_name(*cell))
+                (arm_name([*cell[:place], value, *cell[place + 1 :]]), arm_name(cell))
                 for cell in itertools.product(*AXES)
                 if cell[place] == STANDARD[place] != value
             ]
@@ -56,7 +57,7 @@ EXPERIMENT = Experiment(
         Arm("base", "base", ENV_ID),
         *(
             Arm(
-                arm_name(credit, ratio, groups),
+                arm_name((credit, ratio, groups)),
                 "grpo",
                 ENV_ID,
                 options={**CREDITS[credit], "ratio": ratio, **GROUPS[groups]},
@@ -65,7 +66,7 @@ EXPERIMENT = Experiment(
         ),
     ),
     columns=both_splits("", ENV_ID),
-    compared=tuple((arm_name(*cell), "base") for cell in itertools.product(*AXES)),
+    compared=tuple((arm_name(cell), "base") for cell in itertools.product(*AXES)),
     published="",
     analyse=analyse,
     changes={"laptop": {"num_iterations": NUM_ITERATIONS}},

@@ -218,6 +218,8 @@ class Config:
             raise ConfigError(
                 f"expected either model or endpoint_model, got {self.model!r} and {self.endpoint_model!r}"
             )
+        if self.endpoint_model and self.rollout.chat_template is not None:
+            raise ConfigError("expected no chat_template with endpoint_model, whose server has its own, got one")
         check_at_least("num_episodes", self.num_episodes, 1)
         self.rollout.check(training=False)
         self.endpoint.check()
@@ -240,7 +242,7 @@ def evaluate_at(config: Config, temperatures: Sequence[float]) -> list[Evaluatio
     check_model_exists(config.model)
     with EnvPool(kinds, max_broken) as pool:
         seeds = _configured_tasks(config, pool)
-        policy = Policy.load(config.model, device=config.device)
+        policy = Policy.load(config.model, device=config.device, chat_template=config.rollout.chat_template)
         limit = policy.max_context_tokens or config.rollout.max_context_tokens
         limits = replace(config.rollout, max_context_tokens=min(limit, config.rollout.max_context_tokens))
         sampling = [replace(limits, temperature=temperature) for temperature in temperatures]

@@ -63,6 +63,39 @@ Curriculum: TypeAlias = Annotated[
 ]
 
 
+def read_chat_template(path: Path) -> str:
+    """Return the text of a file that holds a chat template.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no Jinja template.
+    """
+    from jinja2 import TemplateSyntaxError
+    from transformers.utils.chat_template_utils import _compile_jinja_template  # knows the tags of chat templates
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        _compile_jinja_template(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"expected --chat-template to be a file that can be read, got {path}: {error}") from error
+    except TemplateSyntaxError as error:
+        raise ConfigError(
+            f"expected --chat-template to be a Jinja template, got {path}, line {error.lineno}: {error.message}"
+        ) from error
+    return text
+
+
+ChatTemplate: TypeAlias = Annotated[
+    str | None,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="FILE",
+        instance_from_str=lambda args: read_chat_template(Path(args[0])),
+        is_instance=lambda value: value is None or isinstance(value, str),
+        str_from_instance=lambda value: ["None" if value is None else "TEMPLATE"],
+    ),
+]
+
+
 @dataclass(frozen=True)
 class RolloutSettings:
     """Settings of the sampling of episodes."""
@@ -77,6 +110,8 @@ class RolloutSettings:
     context: str = "full"
     """Turns that a prompt shows. full: the whole history. window:K: the first observation, the last K turns and the
     current observation. turn: the first observation and the current one."""
+    chat_template: ChatTemplate = None
+    """Jinja template in place of the tokenizer's own, on the command line a file that holds it; saved with the policy."""
     keep_thoughts: KeepThoughts = "all"
     """Thoughts of earlier turns that a prompt shows: all as they were sampled, those of the last turn, or none, as most
     templates of thinking models write them."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from baselines.config.settings import KeepThoughts, RolloutSettings
@@ -60,7 +61,7 @@ class ChatFormat:
         self._control = self._read_control_tokens()
         self._read_frame()
         self._read_ends()
-        self._has_warned = False
+        self._has_warned = self._has_warned_of_loss = False
         written = sorted(self._control.values(), key=len, reverse=True)
         self._written = re.compile("|".join(re.escape(token) for token in written)) if written else None
 
@@ -151,6 +152,15 @@ class ChatFormat:
             warn(
                 f"the chat template rewrites actions like {thought!r:.60} in later turns; here they stay as they were "
                 "sampled: --keep-thoughts none leaves thoughts out, as the template does"
+            )
+
+    def warn_of_loss(self, token_ids: Sequence[int], answer: str) -> None:
+        """Warn once of an answer that the tokens of its action do not say, as where a token takes in spaces around it."""
+        said = self.decode_action(token_ids)
+        if said != answer and not self._has_warned_of_loss:
+            self._has_warned_of_loss = True
+            warn(
+                f"the tokenizer cannot write the action {answer!r:.60}: its tokens say {said!r:.60}, and that is learned"
             )
 
     def _encode(self, text: str) -> list[int]:
@@ -383,5 +393,10 @@ def _user(content: str) -> Message:
 
 
 def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[Message], prompt: bool) -> str:
-    rendered: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
+    try:
+        rendered: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
+    except (TemplateError, TypeError) as error:  # jinja2's own, and what an expression of the template raises
+        raise ChatTemplateError(
+            f"expected a chat template that writes messages of user and assistant, got one that fails: {error}"
+        ) from error
     return str(rendered)

@@ -66,7 +66,9 @@ class Policy:
         return cls(tiny.make_model(tokenizer, seed), tokenizer)
 
     @classmethod
-    def load(cls, name: str | Path, dtype: str = "float32", device: str = "cpu") -> Policy:
+    def load(
+        cls, name: str | Path, dtype: str = "float32", device: str = "cpu", chat_template: str | None = None
+    ) -> Policy:
         """Load a folder or a model of the hub; code that comes with a model is never run.
 
         Args:
@@ -74,8 +76,10 @@ class Policy:
                 folder of a PEFT adapter is read with the model that it names, and merged into it.
             dtype: "float32" or "bfloat16".
             device: a torch device.
+            chat_template: Jinja template in place of the tokenizer's own.
 
         Raises:
+            ChatTemplateError: the template cannot be extended turn by turn.
             ModelError: there is no such model, it is not a causal language model with safetensors weights, its
                 tokenizer is missing, its scores depend on later tokens, or its adapter cannot be merged.
         """
@@ -92,6 +96,9 @@ class Policy:
                 if place.is_dir() and not any(path for name in _TOKENIZER_FILES for path in place.glob(name)):
                     raise OSError("No file of the folder holds one.")  # some versions make up an empty one
                 tokenizer = AutoTokenizer.from_pretrained(str(place), **_OPTIONS)
+            if chat_template is not None:
+                tokenizer.chat_template = chat_template
+                ChatFormat(tokenizer)  # refuses it before the weights are read
             with _refusing(expected):
                 model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
                     weights, dtype=_DTYPES[dtype], use_safetensors=True, **_OPTIONS
@@ -222,16 +229,29 @@ def remove_dropout(model: nn.Module) -> None:
 
 
 def load_policy(
-    model: str, texts: Callable[[], Iterable[str]], seed: int, dtype: str = "float32", device: str = "cpu"
+    model: str,
+    texts: Callable[[], Iterable[str]],
+    seed: int,
+    dtype: str = "float32",
+    device: str = "cpu",
+    chat_template: str | None = None,
 ) -> Policy:
-    """Load `model`, or make `tiny` from the environment text that `texts` collects (called for `tiny` alone)."""
+    """Load `model`, or make `tiny` from the environment text that `texts` collects (called for `tiny` alone).
+
+    Raises:
+        ChatTemplateError: `chat_template`, which takes the place of the tokenizer's own, cannot be extended turn by turn.
+        ModelError: there is no such model.
+    """
     if model == TINY:
         policy = Policy.tiny(texts(), seed)
+        if chat_template is not None:
+            policy.tokenizer.chat_template = chat_template
+            policy.chat = ChatFormat(policy.tokenizer)
         for parameter in policy.model.parameters():  # alone: buffers such as RoPE's frequencies stay exact
             parameter.data = parameter.data.to(device=torch.device(device), dtype=_DTYPES[dtype])
         policy.model.to(device=torch.device(device))
         return policy
-    return Policy.load(model, dtype, device)
+    return Policy.load(model, dtype, device, chat_template)
 
 
 @torch.no_grad()

@@ -327,7 +327,8 @@ class Learner:
             return None
         if resumed:
             device = self.ranks.load_device
-            reference = load_policy(config.model, self._texts, config.run.seed, config.run.dtype, device)
+            template = config.rollout.chat_template
+            reference = load_policy(config.model, self._texts, config.run.seed, config.run.dtype, device, template)
         else:
             reference = Policy(copy.deepcopy(self.policy.model), self.policy.tokenizer)
         reference.model.requires_grad_(False)

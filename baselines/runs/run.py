@@ -297,6 +297,7 @@ def open_policy(
         ranks: the processes of the run; the policy is whole in each of them until `ranks.shard`.
 
     Raises:
+        ChatTemplateError: the chat template cannot be extended turn by turn.
         ConfigError: an episode may grow beyond the positions that the model was made for, or LoRA is to be sharded.
         ModelError: there is no such model.
     """
@@ -306,7 +307,8 @@ def open_policy(
     if checkpoint is not None and not settings.lora_rank:
         policy = checkpoint.load_policy(run.dtype, ranks.load_device)
     else:
-        policy = load_policy(model, texts, run.seed, run.dtype, ranks.load_device)
+        template = config.rollout.chat_template
+        policy = load_policy(model, texts, run.seed, run.dtype, ranks.load_device, template)
     limit = policy.max_context_tokens
     if limit is not None and config.rollout.max_context_tokens > limit:
         raise ConfigError(

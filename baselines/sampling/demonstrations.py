@@ -134,6 +134,7 @@ def encode_demonstration(
                 "train with --keep-thoughts none, or use a template that keeps the thoughts of earlier turns"
             )
         sampled = chat.action(action)
+        chat.warn_of_loss(sampled, answer)
         shown = demonstration.observations[: number + 1]
         prompt, continues = make_prompt(chat, shown, said, settings, token_ids[starts[-1] :])
         said.append(SaidAction(sampled, answer, bool(thought)))

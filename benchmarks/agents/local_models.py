@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
 
-from baselines.config.settings import Decode, RolloutSettings, check_one_of
+from baselines.config.settings import Decode, RolloutSettings, check_one_of, read_chat_template
 from baselines.errors import ConfigError
 from baselines.models.policy import Policy, check_model_exists, silence_transformers
 from baselines.runs.transcripts import make_transcript
@@ -40,6 +40,8 @@ class LocalSettings:
     """Torch device."""
     dtype: str = "float32"
     """float32 or bfloat16."""
+    chat_template: str | None = None
+    """Jinja template in place of the tokenizer's own; in `--agent-kwargs` also the name of a file that holds one."""
     decode: Decode = "free"
     """free, or listed: only listed commands can be written, in tracks that grant the list."""
 
@@ -69,6 +71,18 @@ def local_settings(given: dict[str, Any]) -> LocalSettings:
         raise ConfigError(f"expected settings of LocalSettings for an agent hf:..., got {given}: {error}") from error
     check_one_of("decode", settings.decode, get_args(Decode))
     return settings
+
+
+def read_template(given: dict[str, Any]) -> dict[str, Any]:
+    """Return `--agent-kwargs` with the text of a chat template in place of the name of its file, as it is recorded.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no Jinja template.
+    """
+    name = given.get("chat_template")
+    if not isinstance(name, str) or "{{" in name or "{%" in name:
+        return given
+    return {**given, "chat_template": read_chat_template(Path(name))}
 
 
 def check_models(spec: AgentSpec, num_runs: int) -> dict[str, str]:
@@ -113,7 +127,7 @@ def play_batches(config: RunConfig, spec: AgentSpec, keys: Sequence[EpisodeKey])
     settings = local_settings(config.agent_settings)
     tasks = TaskCheck()
     for run, of_run in groupby(keys, key=lambda key: key[0]):
-        policy = Policy.load(model_name(spec, run), settings.dtype, settings.device)
+        policy = Policy.load(model_name(spec, run), settings.dtype, settings.device, settings.chat_template)
         for number, of_cell in groupby(of_run, key=lambda key: key[1]):
             cell = suite.cells[number]
             options = {**cell.options, **config.presentation.options(cell, track)}

@@ -102,6 +102,10 @@ class Config:
         if spec.kind in ("replanner", "handcoded") and self.presentation.by_number:
             raise ConfigError(f"expected no by_number for the agent {spec}, which says commands")
         settings = dict(self.agent_kwargs)
+        if spec.kind == "hf":
+            from benchmarks.agents.local_models import read_template
+
+            settings = read_template(settings)
         check_agent(spec, settings)
         config = RunConfig(
             name=name,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,9 @@ from baselines.config.settings import RolloutSettings
 from baselines.errors import ChatTemplateError
 from baselines.models.chat import PLAIN_TEMPLATE, ChatFormat
 from baselines.models.policy import Policy
+from baselines.runs.transcripts import token_texts
 from baselines.sampling.demonstrations import Demonstration, encode_demonstration
+from baselines.sampling.listed import ListedCommands
 
 CHATML = (
     "{% for m in messages %}{{ '<|observation|>' + m['role'] + '\n' + m['content'] + '<|end|>' + '\n' }}{% endfor %}"
@@ -220,3 +224,90 @@ def test_white_space_closes_no_turn(crowded: PreTrainedTokenizerFast) -> None:
             ChatFormat(crowded)
     finally:
         crowded.chat_template = before
+
+
+def test_decoding_takes_out_no_spaces(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Of a tokenizer of words that cleans up unless it is asked not to, as those of BERT's time do."""
+    words = ["[UNK]", "look", "at", "the", "lamp", ",", "n't", "do", ".", "?", "'s", "around", "a", "room", "hall"]
+    numbers = {word: number for number, word in enumerate([*CONTROL, *words])}
+    inner = Tokenizer(models.WordLevel(numbers, unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    inner.decoder = decoders.WordPiece(cleanup=False)
+    old = PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        eos_token="<|end|>",
+        extra_special_tokens=CONTROL[2:],
+        clean_up_tokenization_spaces=True,
+        chat_template=tokenizer.chat_template,
+    )
+    chat = ChatFormat(old)
+    for action in ("look at the lamp , do n't", "lamp 's . ?"):
+        token_ids = old.encode(action, add_special_tokens=False)
+        assert old.decode(token_ids) != action  # cleaned up
+        assert chat.decode_action(chat.action(action)) == action
+        assert "".join(token_texts(old, token_ids)) == action
+
+
+def test_every_decoding_of_tokens_says_that_spaces_stay() -> None:
+    root = Path(__file__).parents[2]
+    calls = [
+        (path.name, node)
+        for package in ("baselines", "benchmarks", "textagent_gym/interop")
+        for path in (root / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if node.func.attr in ("decode", "batch_decode") and "tokenizer" in ast.unparse(node.func.value)
+    ]
+    assert {name for name, _ in calls} >= {"chat.py", "transcripts.py", "verl.py"}
+    for name, node in calls:
+        options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        assert options.get("clean_up_tokenization_spaces") == "False", f"{name}, line {node.lineno}"
+
+
+ADDED = ["north-east", "bring lamp", " the", "<coin>", "look"]
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_actions_of_added_tokens_that_are_not_special_round_trip(
+    of_each_kind: PreTrainedTokenizerBase, normalized: bool
+) -> None:
+    tokenizer = of_each_kind
+    if isinstance(tokenizer.backend_tokenizer.decoder, decoders.ByteLevel):  # as of GPT-2 and its descendants
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=normalized) for token in ADDED])
+    chat = ChatFormat(tokenizer)
+    added = set(tokenizer.convert_tokens_to_ids(ADDED))
+    for action in (
+        "bring north-east",
+        "bring lamp",
+        "bring the room",
+        "north-eastnorth-east",
+        "<coin>",
+        "look <coin> in",
+    ):
+        token_ids = chat.action(action)
+        assert added.intersection(token_ids)
+        assert chat.decode_action(token_ids) == action
+        assert chat.action(chat.decode_action(token_ids)) == token_ids
+        assert ListedCommands(chat, [action, "around"]).command(token_ids) == action
+        assert "".join(token_texts(tokenizer, token_ids[:-1])).strip() == action
+
+
+def test_a_token_that_takes_in_spaces_is_warned_of(
+    make_tiny: Callable[[int], Policy], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = make_tiny(1).tokenizer
+    tokenizer.add_tokens([AddedToken("<item>", lstrip=True, special=False, normalized=False)])
+    chat = ChatFormat(tokenizer)
+    words = Demonstration(0, None, ("a", "b", "c"), ("look", "take <item>"), (0.0, 1.0), True, True, False)
+    for _ in range(2):
+        encode_demonstration(chat, words)
+    message = "warning: the tokenizer cannot write the action 'take <item>': its tokens say 'take<item>'"
+    assert capsys.readouterr().err.count(message) == 1
+
+
+def test_a_template_that_fails_is_one_sentence(tokenizer: PreTrainedTokenizerBase) -> None:
+    for template in ("{{ raise_exception('no user') }}", "{{ messages[0]['content'] + 1 }}", "{% if %}"):
+        tokenizer.chat_template = template
+        with pytest.raises(ChatTemplateError, match="expected a chat template that writes messages of user and assist"):
+            ChatFormat(tokenizer)

@@ -289,6 +289,29 @@ def test_a_local_model_without_memory_sees_the_task_and_what_is_there_now(tiny_p
         play(tmp_path / "half", f"hf:{tmp_path}/model", **window | {"agent_kwargs": {"context": "half"}})
 
 
+def test_a_local_model_plays_with_a_template_from_a_file(tiny_policy: Policy, tmp_path: Path) -> None:
+    """The run records the text, so that it can be continued and checked without the file."""
+    tiny_policy.save(tmp_path / "model")
+    file = tmp_path / "template.jinja"
+    template = tiny_policy.tokenizer.chat_template.replace("<|observation|>", "<|observation|>Turn:")
+    file.write_text(template)
+    options: dict[str, Any] = {"presentation": Presentation(by_number=True, preamble=False), "seeds": 1, "limit": 1}
+    settings = {"max_new_tokens": 4, "temperature": 0.0}
+    play(tmp_path / "plain", f"hf:{tmp_path}/model", agent_kwargs=settings, **options)
+    play(tmp_path / "file", f"hf:{tmp_path}/model", agent_kwargs={**settings, "chat_template": str(file)}, **options)
+    assert json.loads((tmp_path / "file" / "run.json").read_text())["agent_settings"]["chat_template"] == template
+    verify(tmp_path / "file")
+    plain, given = (
+        sum(p.usage.prompt_tokens or 0 for p in read_trajectories(tmp_path / name, 2)) for name in ("plain", "file")
+    )
+    assert given > plain
+    file.write_text("{% if %}")
+    broken = {**settings, "chat_template": str(file)}
+    with pytest.raises(ConfigError, match="expected --chat-template to be a Jinja template"):
+        play(tmp_path / "broken", f"hf:{tmp_path}/model", agent_kwargs=broken, **options)
+    assert not (tmp_path / "broken").exists()
+
+
 @pytest.mark.slow
 def test_a_real_server_plays_as_the_model_does_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = {"preamble": False, "by_number": True}

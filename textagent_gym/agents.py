@@ -27,7 +27,10 @@ class ExpertAgent:
             ValueError: The environment does not give its solution away.
         """
         if "solution" not in info:
-            raise ValueError("expected info['solution'], got none: make the environment with expose_solution=True")
+            raise ValueError(
+                "expected info['solution'], got none: make the environment with expose_solution=True, and play a task whose "
+                "solution is known"
+            )
         self._left, self._last = list(reversed(info["solution"])), ""
 
     def act(self, observation: str, info: dict[str, Any]) -> str:

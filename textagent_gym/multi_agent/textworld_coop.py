@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
+from textagent_gym.core import TextAgentEnv
 from textagent_gym.envs.textworld.engine import Position, compiled_game
 from textagent_gym.envs.textworld.env import TextWorldEnv
 from textagent_gym.envs.textworld.parser.tokens import Memory
@@ -60,7 +61,8 @@ class TextWorldCoop(TeamEnv[TextWorldTask]):
         self, *, num_agents: int = 2, hearing: Hearing = "near", env_id: str | None = None, **knobs: Any
     ) -> None:
         knobs = knobs_of(env_id, TEXTWORLD.entry_point, knobs, fixed=("challenge", "rewards", "game", "backend"))
-        super().__init__(TextWorldEnv(**knobs), names=player_names(num_agents), hearing=hearing, knobs=knobs)
+        world = cast(TextAgentEnv[TextWorldTask], TextWorldEnv(**knobs))  # without game files, no story files
+        super().__init__(world, names=player_names(num_agents), hearing=hearing, knobs=knobs)
 
     def plan(self) -> dict[str, str]:
         """Return the player who stands best goes its way; whoever carries what it needs puts that down."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, cast
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 import numpy as np
 from gymnasium.utils.seeding import np_random
@@ -13,7 +13,9 @@ from textagent_gym.contract import Engine, EpisodeOptions, Split, StepResult, Ta
 from textagent_gym.core import TextAgentEnv
 from textagent_gym.envs.textworld.engine import NativeEngine
 from textagent_gym.envs.textworld.generation.files import file_tasks
+from textagent_gym.envs.textworld.lines import BARRED_VERBS, unreadable
 from textagent_gym.envs.textworld.reference import Inform7Engine
+from textagent_gym.envs.textworld.story import StoryEngine, StoryTask
 from textagent_gym.envs.textworld.tasks import (
     MAX_OBJECTS,
     MAX_ROOMS,
@@ -29,8 +31,17 @@ from textagent_gym.mechanics.knobs import Knobs, check_choice
 Backend = Literal["native", "inform7"]
 """Engine that plays the games: the engine of this package, or the interpreter of the textworld package."""
 
+AnyTask: TypeAlias = TextWorldTask | StoryTask
 
-class TextWorldEnv(TextAgentEnv[TextWorldTask]):
+_ENGINES: dict[str, Callable[[], Engine[Any]]] = {
+    "native": NativeEngine,
+    "inform7": Inform7Engine,
+    "jericho": StoryEngine,
+}
+"""Backend -> maker of its engine; story files have the last."""
+
+
+class TextWorldEnv(TextAgentEnv[AnyTask]):
     """Quests in houses of rooms, containers, doors and keys, generated and played by Microsoft's TextWorld.
 
     The player walks between rooms, opens, unlocks and closes doors and containers, takes things and puts them somewhere,
@@ -87,8 +98,9 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
             default), "goal" (the last of each quest), or "none".
         challenge: "custom"; "simple" for tw-simple, whose world is fixed: the four knobs then raise; or "file" for `game`.
         rewards: Reward setting of tw-simple: "sparse", "balanced" or "dense".
-        game: Path of a game file made by `tw-make`, or of a folder of them, or a list of such paths: the only tasks then.
-            The size knobs then raise, and the task card says what a game has.
+        game: Path of a game file made by `tw-make`, of another story file for the Z-machine (`.z3`, `.z4`, `.z5`, `.z8`), or
+            of a folder of them, or a list of such paths: the only tasks then. The size knobs then raise, and the task card
+            says what a game has.
         backend: Engine that plays the games: "native", or "inform7", the textworld package itself, which is the reference
             and plays the rare game file that the native engine does not model.
         **options: The options of every environment, see `textagent_gym.core.TextAgentEnv`.
@@ -111,25 +123,7 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
     distractor_nouns: ClassVar[tuple[str, ...]] = (
         "apple", "carrot", "key", "door", "table", "chest", "book", "lamp", "coin", "room",
     )  # fmt: skip
-    barred_verbs: ClassVar[frozenset[str]] = frozenset(
-        {"again", "brief", "full", "g", "long", "normal", "notify", "nouns", "o", "oops", "pronouns", "q", "quit"}
-        | {
-            "disable",
-            "enable",
-            "print_state",
-            "recording",
-            "replay",
-            "restart",
-            "restore",
-            "restrict",
-            "save",
-            "script",
-            "short",
-            "superbrief",
-            "transcript",
-        }
-        | {"undo", "unscript", "verbose", "verify", "version"}
-    )
+    barred_verbs: ClassVar[frozenset[str]] = BARRED_VERBS
 
     def __init__(
         self,
@@ -156,7 +150,7 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
             "solution_length": solution_length,
         }
         self._task_spec: TaskSpec | None = None
-        self._file_tasks: dict[str, TextWorldTask] | None = None
+        self._file_tasks: dict[str, AnyTask] | None = None
         requested: dict[str, float] = {}
         if challenge == "file" or game is not None:
             if game is None:
@@ -202,9 +196,10 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
         splits: tuple[Split, ...] = ("train", "test", "literature")
         super().__init__(requested=requested, splits=splits, reward_density=density, **options)
         self._literature_seed: int | None = None
-        self._backend: Backend = backend
+        self._asked_backend: Backend = backend
+        self._backend: str = backend
         self._why, self._unmodelled = "", ""
-        self._engine: Engine[TextWorldTask] = NativeEngine() if backend == "native" else Inform7Engine()
+        self._engine: Engine[Any] = _ENGINES[backend]()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Start an episode; see `TextAgentEnv.reset`.
@@ -242,19 +237,30 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
         return self._drawn(self._task_spec, np_random(seed)[0])
 
     def plan(self) -> tuple[str, ...] | None:
-        """Return commands that win from here, proved to be as few as can be wherever the search closes."""
-        plan = self.task.planner.plan(self._engine.state)
+        """Return commands that win from here, proved to be as few as can be wherever the search closes.
+
+        Raises:
+            ValueError: The game is a story file, of which nothing is known but its text and score.
+        """
+        task = self.task
+        if isinstance(task, StoryTask):
+            raise ValueError(
+                f"expected a game with a description to plan in, got the story file {task.game_file}, which has none"
+            )
+        plan = task.planner.plan(self._engine.state)
         return None if plan is None else tuple(operator.name for operator in plan.operators)
 
     def query_debug(self, word: str) -> str | None:
-        """Return `map`: all rooms, what is in them, and where the player is."""
+        """Return `map`: all rooms, what is in them, and where the player is; of a story file, `score` and moves."""
+        task = self.task
+        if isinstance(task, StoryTask):
+            return self._engine.account if word == "score" and isinstance(self._engine, StoryEngine) else None
         if word != "map":
             return None
-        task = self.task
         names = {key: info.name for key, info in task.game.infos.items()}
         return draw_map(task.ground.facts(self._engine.state), names)
 
-    def _new_task(self) -> TextWorldTask:
+    def _new_task(self) -> AnyTask:
         if self._file_tasks is not None:
             tasks = tuple(self._file_tasks.values())
             return tasks[0] if len(tasks) == 1 else tasks[self.np_random.integers(len(tasks))]
@@ -266,7 +272,7 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
     def _drawn(self, spec: TaskSpec, generator: np.random.Generator) -> TaskSpec:
         return spec.drawn_with(split=self.split, seed=int(generator.integers(2**31)))
 
-    def _find_task(self, task_id: str) -> TextWorldTask:
+    def _find_task(self, task_id: str) -> AnyTask:
         if self._file_tasks is None:
             return find_task(task_id)
         if task_id not in self._file_tasks:
@@ -277,9 +283,9 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
             raise ValueError(f"expected {which}, got {task_id!r:.120}")
         return self._file_tasks[task_id]
 
-    def _begin(self, task: TextWorldTask) -> StepResult:
+    def _begin(self, task: AnyTask) -> StepResult:
         self._load(task)
-        if not task.counts_points:
+        if isinstance(task, TextWorldTask) and not task.counts_points:
             task.planner.prepare()
         return self._counted(self._engine.reset())
 
@@ -289,42 +295,42 @@ class TextWorldEnv(TextAgentEnv[TextWorldTask]):
     def _snapshot_backend(self) -> Any:
         return self._engine.snapshot()
 
-    def _restore_backend(self, task: TextWorldTask, snapshot: Any) -> None:
+    def _restore_backend(self, task: AnyTask, snapshot: Any) -> None:
         self._load(task)
         self._engine.restore(snapshot)
 
-    def _commands_now(self) -> tuple[str, ...]:
-        return self.task.ground.commands(self._engine.state)
+    def _commands_now(self) -> tuple[str, ...] | None:
+        task = self.task
+        return None if isinstance(task, StoryTask) else task.ground.commands(self._engine.state)
 
     def _unreadable(self, command: str) -> str | None:
-        # A comma can be the end of a command ("north, north"): two turns of the world for one step.
-        if "," in command:
-            return "Nothing was done: expected one command at a time and no comma; several things are joined by 'and'."
-        # A backslash starts the interpreter's own commands (Frotz: help, trace, typing speed), some of which never end.
-        if command.isascii() and "\\" not in command:
-            return None
-        return "Nothing was done: expected letters, digits and punctuation of the English keyboard, got others."
+        return unreadable(command)
 
-    def _load(self, task: TextWorldTask) -> None:
-        if self._why and task.task_id != self._unmodelled:  # another game of the list may be one that is modelled
+    def _load(self, task: AnyTask) -> None:
+        unmodelled = task.task_id == self._unmodelled
+        wanted = "jericho" if isinstance(task, StoryTask) else "inform7" if unmodelled else self._asked_backend
+        if wanted != self._backend:  # each task of a list of game files has the engine that it needs
             self._engine.close()
-            self._backend, self._engine, self._why = "native", NativeEngine(), ""
+            self._backend, self._engine = wanted, _ENGINES[wanted]()
         try:
             self._engine.load(task)
         except UnknownGameError as error:
-            self._backend, self._engine = "inform7", Inform7Engine()
+            self._backend, self._engine = "inform7", _ENGINES["inform7"]()
             self._why, self._unmodelled = f"the native engine does not model {error}", task.task_id
             self._engine.load(task)
 
     def _card(self) -> TaskCard:
         card = super()._card()
-        if self._why:
+        if self.task.task_id == self._unmodelled:
             card["details"] = {**card["details"], "backend_reason": self._why}
         return card
 
     def _counted(self, result: StepResult) -> StepResult:
         """Return a result of the engine with the number of sub-goals that stand."""
-        task, state = self.task, self._engine.state
+        task = self.task
+        if isinstance(task, StoryTask):
+            return result
+        state = self._engine.state
         if task.counts_points:
             return result._replace(subgoals_done=task.ground.completed_points(state))
         remaining = task.planner.remaining(state)

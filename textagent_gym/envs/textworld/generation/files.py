@@ -1,4 +1,4 @@
-"""Games of one's own: files that `tw-make` made."""
+"""Games of one's own: files that `tw-make` made, and other story files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from textagent_gym.envs.packages import import_textworld, undisturbed
+from textagent_gym.envs.textworld.story import STORY_SUFFIXES, StoryTask, story_task
 from textagent_gym.envs.textworld.tasks import split_of, task_of
 from textagent_gym.envs.textworld.types import TextWorldTask
 
-SUFFIXES = (".json", ".z8")
+SUFFIXES = (".json", *STORY_SUFFIXES)
 """Endings of game files."""
 
 
-def file_tasks(game: str | Sequence[str]) -> dict[str, TextWorldTask]:
+def file_tasks(game: str | Sequence[str]) -> dict[str, TextWorldTask | StoryTask]:
     """Return the tasks of game files by their names, in the order of the files.
 
     Args:
@@ -24,7 +25,7 @@ def file_tasks(game: str | Sequence[str]) -> dict[str, TextWorldTask]:
         FileNotFoundError: A path does not exist, or a folder holds no game file.
         ValueError: As of `file_task`; or two files hold one game.
     """
-    tasks: dict[str, TextWorldTask] = {}
+    tasks: dict[str, TextWorldTask | StoryTask] = {}
     for name in [game] if isinstance(game, str) else game:
         for path in _game_files(Path(name)) if Path(name).is_dir() else [name]:
             task = file_task(str(path))
@@ -38,31 +39,32 @@ def file_tasks(game: str | Sequence[str]) -> dict[str, TextWorldTask]:
 
 
 def _game_files(folder: Path) -> list[Path]:
-    """Return one file of each game in a folder: the description, or a story without one, which is then refused by name."""
+    """Return one file of each game in a folder: the description, or a story without one."""
     found = {path.with_suffix(""): path for path in sorted(folder.iterdir(), reverse=True) if path.suffix in SUFFIXES}
     if not found:
-        raise FileNotFoundError(f"expected game files (.json, .z8) in the folder {folder}, found none")
+        raise FileNotFoundError(f"expected game files ({', '.join(SUFFIXES)}) in the folder {folder}, found none")
     return sorted(found.values())
 
 
-def file_task(name: str) -> TextWorldTask:
+def file_task(name: str) -> TextWorldTask | StoryTask:
     """Return the task of a game file.
 
     Args:
-        name: Path of `game.json` or `game.z8`, as `tw-make` writes them side by side; the first is what is read.
+        name: Path of `game.json` or `game.z8`, as `tw-make` writes them side by side; the first is what is read. A story
+            file without it is played as what it is, see `story`.
 
     Raises:
-        FileNotFoundError: There is no such file, or a `.z8` without the `.json` that says what is in it.
+        FileNotFoundError: There is no such file.
         ValueError: The file is cut short, is no game of textworld, or cannot be won.
     """
     path = Path(name)
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"expected a game file that ends in .json or .z8, got {name}")
+        raise ValueError(f"expected a game file that ends in {', '.join(SUFFIXES)}, got {name}")
     if not path.is_file():
         raise FileNotFoundError(f"expected a game file, got {name}, which does not exist")
     described = path.with_suffix(".json")
     if not described.is_file():
-        raise FileNotFoundError(f"expected {described} in the folder of {name}: it lists the game's facts and quests")
+        return story_task(path)
     textworld = import_textworld()
     try:
         with undisturbed():  # its parser knows one text at a time

@@ -226,6 +226,40 @@ def prepare(
 
 
 @app.command
+def export(
+    form: Annotated[str, tyro.conf.Positional],
+    env_id: EnvId,
+    out: Path,
+    count: int | None = None,
+    split: Split = "train",
+    env_kwargs: KwargsJson = "{}",
+) -> None:
+    """Export tasks in the form of another framework: `harbor` writes SWEGym's as task folders of Harbor.
+
+    `SWEGym-Custom-v0` with `tasks=OUT` plays the folders again.
+
+    Args:
+        form: harbor.
+        env_id: Id of an environment with a finite list of tasks.
+        out: Folder of the task folders.
+        count: The first tasks; all by default.
+        split: Split of the tasks.
+        env_kwargs: Constructor options as JSON.
+    """
+    _check_at_least("count", count, 1)
+    _make(env_id, env_kwargs).close()
+    domain = domain_of(env_id)
+    if form not in domain.exports:
+        _fail(f"expected a form among {', '.join(domain.exports) or 'none'} for {env_id}, got {form}")
+    names: list[str] = []
+    try:
+        names += load(domain.exports[form])(env_id, {**_options(env_kwargs), "split": split}, out, count)
+    except (DependencyNotInstalled, ValueError, TypeError, OSError) as error:
+        _fail(str(error))
+    console.print(f"{env_id}: {len(names)} tasks of the split {split!r} are in {out}", soft_wrap=True)
+
+
+@app.command
 def overlap(env_id: EnvId, count: int = 200, env_kwargs: KwargsJson = "{}") -> None:
     """Count the test games whose structure, names and words aside, also occurs among train games.
 

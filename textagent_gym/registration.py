@@ -31,6 +31,8 @@ class Domain:
         prepare: "module:function" behind `textagent-gym prepare`, called as
             `function(env_id, options, seeds, num_workers, out)`; it yields once for each task that is ready. Or None.
         references: Names that `textagent-gym bench --against` accepts.
+        exports: Form -> "module:function" behind `textagent-gym export`, called as
+            `function(env_id, options, out, count)`; it yields the name of each task that is written.
         compare: "module:function" that measures against a reference, called as
             `function(env_id, reference=..., num_steps=..., num_tasks=..., env_kwargs=...)`; it returns a row. Or None.
     """
@@ -42,6 +44,7 @@ class Domain:
     given: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     instructions: str = "goal"
     prepare: str | None = None
+    exports: Mapping[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     compare: str | None = None
 
@@ -165,6 +168,7 @@ SWEGYM = Domain(
         "SWEGym-Custom-v0": {"origin": "dataset"},
     },
     prepare="textagent_gym.envs.swe.synthesis.make_tasks:prepare",
+    exports={"harbor": "textagent_gym.envs.swe.synthesis.export_harbor:export"},
     references=("subprocess", "swerex"),
     compare="textagent_gym.envs.swe.bench:measure_repairs",
 )

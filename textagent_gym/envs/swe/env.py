@@ -89,7 +89,8 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
 
     Args:
         origin: Source of the tasks: "bundled", "mutation" or "release"; with `tasks`, "dataset".
-        tasks: File, folder or hub id of tasks of one's own (.jsonl, .json, .parquet, a swebench task folder).
+        tasks: File, folder or hub id of tasks of one's own (.jsonl, .json, .parquet, a swebench task folder, Harbor task
+            folders that `textagent-gym export` made).
         interface: Form of an action: "tools", "bash" or "choice".
         state_space_size: Source files, exactly; default any number.
         action_space_size: Tools or candidate edits; default 9 tools, or 8 candidates.
@@ -279,7 +280,12 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         names = tuple(self._offered)
         return self._find_task(names[self.np_random.integers(len(names))])
 
-    def _find_task(self, task_id: str) -> SweTask:
+    def instance_of(self, task_id: str) -> tuple[TaskInstance, Sandbox]:
+        """Return the instance of a task of this environment, and the sandbox that it is played in.
+
+        Raises:
+            ValueError: There is no such task, or it cannot be moved to an archive.
+        """
         if task_id not in self._offered:
             raise ValueError(
                 f"expected one of the {len(self._offered)} task_ids of this environment, got {task_id!r:.120}"
@@ -289,7 +295,10 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
             from textagent_gym.envs.swe.sources.rebase import rebased
 
             instance = self._instances[task_id] = rebased(instance, self._sandbox_of(instance))
-        sandbox = self._sandbox_of(instance)
+        return instance, self._sandbox_of(instance)
+
+    def _find_task(self, task_id: str) -> SweTask:
+        instance, sandbox = self.instance_of(task_id)
         return make_swe_task(
             prepare_task(instance, sandbox),
             split=self.split,

@@ -64,12 +64,12 @@ _TEST_FOLDERS = {"test", "tests", "testing", "test_utils"}
 def is_test(path: str) -> bool:
     """Return whether a file affects the tests: tests, files of their folders, and configuration of pytest or Python."""
     *folders, name = PurePosixPath(path).parts
-    if set(folders) & _TEST_FOLDERS or name in _STEERING:
+    if set(folders) & _TEST_FOLDERS or name in STEERING:
         return True
     return bool(re.fullmatch(r"test_.*\.py|.*_tests?\.py|tests?\.py|.*\.(pyc|pyo|pth|so|pyd)", name))
 
 
-_STEERING = {
+STEERING = {
     "conftest.py",
     "sitecustomize.py",
     "usercustomize.py",
@@ -78,6 +78,7 @@ _STEERING = {
     "tox.ini",
     "pytest.toml",
 }
+"""Names of files that steer pytest or Python."""
 
 
 def is_source(path: str) -> bool:

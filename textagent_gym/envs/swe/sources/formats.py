@@ -6,6 +6,7 @@
 | `tasks.json` | a list of rows |
 | `tasks.parquet` | a table; fields of this project in columns of their own |
 | a folder with `tasks/` | swebench 5's task repository: `sweb.yaml`, `tasks/<instance_id>/{task.yaml, tests.json, ...}` |
+| a folder of Harbor tasks | `task.toml`, `instruction.md`, ..., as `textagent-gym export harbor` makes them; reading only |
 | `owner/name[:split]` | a data set of the Hugging Face hub, through swebench's loader; reading only |
 
 A row has the names of `TaskInstance`'s fields; columns with other names are kept in `extra`, which holds what JSON can hold.
@@ -24,6 +25,7 @@ from typing import Any, cast, get_args
 
 from gymnasium.error import DependencyNotInstalled
 
+from textagent_gym.envs.swe.sources.harbor import harbor_rows, is_harbor
 from textagent_gym.envs.swe.types import Bug, Origin, Sdist, TaskInstance
 
 Row = dict[str, Any]
@@ -61,7 +63,7 @@ def read_instances(source: str | Path) -> list[TaskInstance]:
     """
     path = Path(source)
     if path.is_dir():
-        return _collect(_folder_rows(path))
+        return _collect(harbor_rows(path) if is_harbor(path) else _folder_rows(path))
     if path.suffix in _SUFFIXES:
         if not path.is_file():
             raise FileNotFoundError(f"expected a file with tasks, got nothing at {path}")

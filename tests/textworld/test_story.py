@@ -1,4 +1,4 @@
-"""Story files without a description: played by jericho, scored by their own account, without a plan."""
+"""Z-machine story files without a description: played by jericho, scored by their own account, without a plan."""
 
 import json
 import pickle

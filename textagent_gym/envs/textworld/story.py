@@ -1,4 +1,4 @@
-"""Story files for the Z-machine without a description: played by jericho's interpreter, with what their text tells.
+"""Z-machine story files without a description: played by jericho's interpreter, with what their text says.
 
 Textworld plays any story file by jericho (M. Hausknecht et al., "Interactive Fiction Games: A Colossal Adventure", 2020,
 arXiv 1909.05398). Of the games that jericho knows it reads score, end and a walkthrough; of any other, score and moves are
@@ -139,8 +139,8 @@ class StoryEngine(ReplayedEngine[StoryTask]):
         is_known = self._env.is_fully_supported
         if is_known or (end is None and not self._env._emulator_halted()):
             self._account = _account(self._env, before)
-        elif told := _SCORE.search(printed):  # a game that is over answers no question
-            self._account = Account(*map(int, told.groups()))
+        elif found := _SCORE.search(printed):  # a game that is over answers no question
+            self._account = Account(*map(int, found.groups()))
         won, lost = self._env.victory(), self._env.game_over() or self._env._emulator_halted()
         if not is_known and end is not None:
             won = self._account.score >= self._task.max_score > 0 or _WON.search(end[1]) is not None
@@ -178,9 +178,9 @@ def _account(game: Any, before: Account | None = None) -> Account:
     if game.is_fully_supported:
         return Account(game.get_score(), game.get_max_score(), game.get_moves())
     here = game.get_state()
-    told = _SCORE.search(game.step("score")[0])
+    found = _SCORE.search(game.step("score")[0])
     game.set_state(here)
-    return Account(*map(int, told.groups())) if told else before or Account()
+    return Account(*map(int, found.groups())) if found else before or Account()
 
 
 def _winning_part(task: StoryTask, commands: tuple[str, ...]) -> tuple[str, ...]:

@@ -61,6 +61,7 @@ LIBRARIES = (
     Library("verl", ("verl",), "tests/interop/test_verl.py"),
     Library("SkyRL-Gym", ("skyrl-gym",), "tests/interop/test_skyrl.py"),
     Library("verifiers", ("verifiers",), "tests/interop/test_verifiers.py"),
+    Library("mini-swe-agent", ("mini-swe-agent",), "tests/interop/test_mini_swe.py"),
     Library("OpenEnv", ("openenv",), "tests/interop/test_openenv.py", WITH_OPENENV),
 )
 

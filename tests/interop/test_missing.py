@@ -13,6 +13,7 @@ ADAPTERS = {
     "verl": ("verl", "pip install 'verl>=0.9.1'"),
     "skyrl": ("skyrl_gym", "pip install 'skyrl-gym>=0.4'"),
     "verifiers": ("verifiers", "pip install 'verifiers>=0.4'"),
+    "mini_swe": ("minisweagent", "pip install 'mini-swe-agent>=2'"),
     "openenv": ("openenv", "pip install 'textagent-gym[serve]'"),
     "serve": ("openenv", "pip install 'textagent-gym[serve]'"),
 }

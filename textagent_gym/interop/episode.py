@@ -73,6 +73,11 @@ class Episode:
         return self._text(observation)
 
     @property
+    def unwrapped(self) -> gym.Env[str, str]:
+        """The environment itself."""
+        return self._env.unwrapped
+
+    @property
     def over(self) -> bool:
         """True if the episode has ended, in whatever way."""
         return self.terminated or self.truncated

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from dataclasses import MISSING, fields, replace
@@ -162,6 +163,36 @@ def test_columns_of_data_sets() -> None:
 def test_wrong_rows(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_row({**ROW, **change})
+
+
+def test_rows_of_swe_bench_pro() -> None:
+    """Its columns have other names, lists as Python prints them, and NaN and numbers where pandas has been at work."""
+    row = {name: value for name, value in ROW.items() if not name.endswith("_TO_PASS")}
+    row |= {
+        "fail_to_pass": "['tests/test_a.py::test[it\\'s]', \"b\"]",
+        "pass_to_pass": "[]",
+        "repo_language": "python",
+        "tag": math.nan,
+    }
+    found = from_row(row | {"version": 1.0, "hints_text": math.nan, "created_at": None, "licence": math.nan})
+    assert found.FAIL_TO_PASS == ("tests/test_a.py::test[it's]", "b")
+    assert found.PASS_TO_PASS == ()
+    assert (found.version, found.hints_text, found.created_at, found.licence) == ("1.0", "", "", "")
+    assert found.extra == {"repo_language": "python", "tag": None}
+    assert from_row(to_row(found)) == found
+    assert from_row(row | {"version": 3}).version == "3"
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "['a'", "{'a': 1}", "'a'", "__import__('os')", "(" * 5000])
+def test_a_text_that_is_no_list_of_strings(text: str) -> None:
+    with pytest.raises(ValueError, match="row: FAIL_TO_PASS: expected a list of strings, or such a list in JSON"):
+        from_row(ROW | {"FAIL_TO_PASS": text})
+
+
+def test_a_row_of_r2e_gym_is_refused_by_name() -> None:
+    row = {"repo_name": "pillow", "commit_hash": "0" * 40, "parsed_commit_content": "{}", "docker_image": "x"}
+    with pytest.raises(ValueError, match=r"row: expected a patch and names of tests, got a row of R2E-Gym"):
+        from_row(row)
 
 
 def test_wrong_files(tmp_path: Path) -> None:

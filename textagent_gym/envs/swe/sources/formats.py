@@ -14,7 +14,9 @@ A row has the names of `TaskInstance`'s fields; columns with other names are kep
 
 from __future__ import annotations
 
+import ast
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
@@ -35,6 +37,7 @@ _HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?::([\w.-]+))?")
 _SUFFIXES = (".jsonl", ".json", ".parquet")
 _REQUIRED = tuple(f.name for f in fields(TaskInstance) if f.default is MISSING and f.default_factory is MISSING)
 _NAMES = tuple(f.name for f in fields(TaskInstance) if f.name != "extra")
+_OTHER_NAMES = {"fail_to_pass": "FAIL_TO_PASS", "pass_to_pass": "PASS_TO_PASS"}
 
 # The files of a task folder, as swebench 5 names them.
 _FILES = {
@@ -102,17 +105,23 @@ def write_instances(instances: Iterable[TaskInstance], path: str | Path) -> None
 
 
 def from_row(row: Mapping[str, Any], where: str = "row") -> TaskInstance:
-    """Return the instance in a row, whose tests may be lists or JSON strings.
+    """Return the instance in a row, whose tests may be lists, or such lists as JSON or as Python prints them.
 
     Args:
-        row: Columns, those of SWE-bench at least; nothing (None) stands for a field's default. A row with `image_name`, as
-            SWE-smith has them, needs neither `base_commit` nor `test_patch`.
+        row: Columns, those of SWE-bench at least; nothing (None, or NaN as pandas writes it) stands for a field's default. A
+            row with `image_name`, as SWE-smith has them, needs neither `base_commit` nor `test_patch`. SWE-bench-Pro's
+            names of the tests' columns, `fail_to_pass` and `pass_to_pass`, are understood.
         where: What an error message calls the row.
 
     Raises:
         ValueError: A field is missing, or not of its type.
     """
-    columns = {name: value for name, value in row.items() if value is not None or name not in _NAMES}
+    columns = {_OTHER_NAMES.get(name, name): None if _is_nan(value) else value for name, value in row.items()}
+    columns = {name: value for name, value in columns.items() if value is not None or name not in _NAMES}
+    if "parsed_commit_content" in columns and "patch" not in columns:
+        raise ValueError(
+            f"{where}: expected a patch and names of tests, got a row of R2E-Gym, which has them in its images"
+        )
     if "image_name" in columns:
         columns = {"base_commit": "", "test_patch": "", **columns}
     for name in _REQUIRED:
@@ -169,6 +178,16 @@ def _wrong(where: str, expected: str, value: object) -> ValueError:
     return ValueError(f"{where}: expected {expected}, got {shown[:60] + '...' if len(shown) > 60 else shown}")
 
 
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _version(value: object, where: str) -> str:
+    """Return a version; a table may have made a number of it."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else _text(value, where)
+
+
 def _text(value: object, where: str) -> str:
     if isinstance(value, date):
         return value.isoformat()
@@ -179,13 +198,22 @@ def _text(value: object, where: str) -> str:
 
 def _texts(value: object, where: str) -> tuple[str, ...]:
     if isinstance(value, str):
+        text = value
         try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise _wrong(where, "a list of strings, or such a list in JSON", value) from error
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = _printed(text, where)
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise _wrong(where, "a list of strings, or such a list in JSON", value)
     return tuple(value)
+
+
+def _printed(text: str, where: str) -> object:
+    """Return the list in a text that Python has printed, as SWE-bench-Pro's rows have it."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise _wrong(where, "a list of strings, or such a list in JSON", text) from error
 
 
 def _number(value: object, where: str) -> float:
@@ -240,6 +268,7 @@ def _extra(columns: Row, where: str) -> dict[str, Any]:
 _READERS: dict[str, Callable[[object, str], Any]] = {
     "FAIL_TO_PASS": _texts,
     "PASS_TO_PASS": _texts,
+    "version": _version,
     "origin": _origin,
     "sdist": _sdist,
     "bugs": _bugs,

@@ -208,7 +208,9 @@ def test_option_and_wrapper_agree(options: dict[str, Any], wrap: Any) -> None:
         assert [env.step(action) for action in actions] == [wrapped.step(action) for action in actions]
 
 
-@pytest.mark.parametrize("env_id", [*TEXT_IDS, pytest.param(IDS[2], marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "env_id", [*TEXT_IDS, "tests.support.guessing:Guessing-Easy-Dense-v0", pytest.param(IDS[2], marks=pytest.mark.slow)]
+)
 def test_the_contract_holds_with_disturbances(env_id: str) -> None:
     check_text_env(env_id, seeds=(0,), distractors=2, fault_rate=0.2, max_steps=200)
 

@@ -90,7 +90,12 @@ def test_nothing_is_won_by_chance_in_three_rounds(module: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"history": 2, "show_admissible": True}, {"by_number": True, "action_format": "tag"}]
+    "options",
+    [
+        {},
+        {"history": 2, "show_admissible": True, "distractors": 1, "fault_rate": 0.3},
+        {"by_number": True, "action_format": "tag"},
+    ],
 )
 @pytest.mark.parametrize("domain", ["TextWorld", "ALFWorld"])
 def test_a_team_of_one_plays_as_the_single_player(domain: str, options: dict[str, Any]) -> None:

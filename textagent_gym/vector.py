@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import traceback
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -28,6 +29,7 @@ from gymnasium.vector.utils import batch_space
 from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
+from textagent_gym.mechanics.infos import merge_infos
 from textagent_gym.mechanics.knobs import check_choice, check_integer
 from textagent_gym.registration import DOMAINS, load
 from textagent_gym.wrappers import EachTaskOnce
@@ -275,11 +277,7 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
 
     def _merged(self, seen: Sequence[Seen]) -> dict[str, Any]:
         """Return one info with an array for each key."""
-        infos: dict[str, Any] = {}
-        for number, one in enumerate(seen):
-            for info in one.infos:
-                infos = self._add_info(infos, info, number)
-        return infos
+        return merge_infos([one.infos[0] if len(one.infos) == 1 else dict(ChainMap(*one.infos[::-1])) for one in seen])
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:

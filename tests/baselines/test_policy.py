@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import peft
 import pytest
 import torch
-from transformers import MistralConfig, MistralForCausalLM
+from torch import Tensor
+from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
+from baselines import evaluate, sft
+from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings
 from baselines.errors import ModelError
+from baselines.models.lora import add_lora, load_lora_state, lora_state, merged_model
 from baselines.models.policy import Policy, _shortened, check_model_exists, check_trainable
 from baselines.rl.batch import collate
 from baselines.rl.logprobs import score_actions
 from baselines.sampling.decoding import attends_fully
 from baselines.sampling.demonstrations import Demonstration, encode_demonstration
+from tests.support.toy_text_env import TOY
 
 
 def test_tiny_has_about_a_million_parameters() -> None:
@@ -145,6 +152,76 @@ def test_an_adapter_is_merged_and_trained(
     with torch.no_grad():
         again = Policy.load(tmp_path / "merged").model(input_ids=token_ids).logits
     assert torch.equal(again, found)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_adapter_scores_as_the_merge_of_peft(
+    make_tiny: Callable[[int], Policy], demonstrations: list[Demonstration], tmp_path: Path
+) -> None:
+    """Equal log-probabilities of actions as read, when saved, and with LoRA on top, whose merge is peft's too."""
+    adapter_of(make_tiny(1), tmp_path, peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
+    policy = Policy.load(tmp_path / "adapter")
+    batch = collate([encode_demonstration(policy.chat, d) for d in demonstrations[:4]], policy.pad_token_id)
+
+    @torch.no_grad()
+    def logprobs(model: PreTrainedModel) -> Tensor:
+        return score_actions(Policy(model, policy.tokenizer), batch).logprobs
+
+    base = Policy.load(tmp_path / "base").model
+    merged = peft.PeftModel.from_pretrained(base, str(tmp_path / "adapter")).merge_and_unload()
+    assert torch.equal(logprobs(policy.model), logprobs(merged))
+    policy.save(tmp_path / "saved")
+    assert torch.equal(logprobs(Policy.load(tmp_path / "saved").model), logprobs(merged))
+
+    add_lora(policy.model, rank=2, alpha=8.0, seed=3)
+    rng = torch.Generator().manual_seed(4)
+    state = {name: torch.randn(weight.shape, generator=rng) * 0.1 for name, weight in lora_state(policy.model).items()}
+    load_lora_state(policy.model, state)
+    ours = logprobs(merged_model(policy.model))
+    layers = [module for module in policy.model.modules() if isinstance(module, peft.tuners.lora.LoraLayer)]
+    for layer in layers:
+        layer.merge()
+    assert len(layers) == 7 * policy.model.config.num_hidden_layers
+    torch.testing.assert_close(ours, logprobs(policy.model), atol=1e-5, rtol=0)
+    assert (ours - logprobs(merged)).abs().max() > 0.1
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("rank", [0, 2])
+def test_an_adapter_folder_is_trained_resumed_and_evaluated(
+    rank: int, make_tiny: Callable[[int], Policy], tmp_path: Path
+) -> None:
+    adapter_of(make_tiny(1), tmp_path, peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
+    config = sft.Config(
+        env_id=TOY,
+        model=str(tmp_path / "adapter"),
+        num_demos=4,
+        num_epochs=2,
+        batch_size=4,
+        rollout=RolloutSettings(max_new_tokens=4, max_context_tokens=128),
+        optimiser=OptimiserSettings(learning_rate=1e-2, lora_rank=rank),
+        run=RunSettings(out=tmp_path / "run", eval_episodes=2, checkpoint_every=1, num_threads=1, progress=False),
+    )
+    result = sft.train(config)
+    assert result.records[-1]["train/loss"] < result.records[0]["train/loss"]
+    saved = Policy.load(result.model_folder)
+    names = {path.name for path in result.model_folder.iterdir()}
+    assert "model.safetensors" in names and not any(name.startswith("adapter") for name in names)
+    token_ids = torch.arange(4, 30)[None]
+    with torch.no_grad():
+        expected, found = (policy.model(input_ids=token_ids).logits for policy in (result.policy, saved))
+    torch.testing.assert_close(found, expected, atol=0 if rank == 0 else 1e-4, rtol=0)
+    start = Policy.load(tmp_path / "adapter").model.state_dict()
+    moved = {name for name, weight in saved.model.state_dict().items() if not torch.equal(weight, start[name])}
+    assert ("model.embed_tokens.weight" in moved) == (
+        rank == 0
+    )  # the merged weights are trained, all of them or LoRA's
+    assert "model.layers.0.self_attn.q_proj.weight" in moved
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000002")
+    again = sft.train(replace(config, run=replace(config.run, resume=True)))
+    assert [record["train/loss"] for record in again.records] == [record["train/loss"] for record in result.records]
+    options = {"env_id": TOY, "num_episodes": 2, "rollout": replace(config.rollout, temperature=0.0)}
+    assert len(evaluate.evaluate(evaluate.Config(model=str(tmp_path / "adapter"), **options)).returns) == 2
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -129,6 +129,7 @@ class Config:
             raise ConfigError(f"expected num_heads to divide hidden_size={self.hidden_size}, got {self.num_heads}")
         self.optimiser.check()
         self.run.check()
+        self.run.check_unpushed()
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,7 @@ class Config:
         for name in ("num_seeds", "episodes_per_batch", "sft_epochs"):
             check_at_least(name, getattr(self, name), 1)
         check_at_least("eval_episodes", self.run.eval_episodes, 1)
+        self.run.check_unpushed()
         check_one_of("algorithm", self.algorithm, tuple(ALGORITHMS))
         if self.algorithm in ("grpo", "rloo") and self.episodes_per_batch % self.group_size:
             raise ConfigError(

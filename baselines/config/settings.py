@@ -372,6 +372,9 @@ class RunSettings:
     Needs `accelerate` and the package of that name."""
     tensorboard: bool = False
     """Also write TensorBoard's event files into `out`, whatever `tracker` is."""
+    push_to_hub: str = ""
+    """Repository of the Hugging Face hub, USER/NAME, that the trained policy is uploaded to at the end, with a model card;
+    a new one is private."""
     log_episodes: int = 0
     """Iterations between transcripts with the advantage of every token, in `out`/episodes; 0 writes none."""
     progress: bool = True
@@ -405,6 +408,13 @@ class RunSettings:
         check_positive("ray_cpus", self.ray_cpus)
         check_one_of("dtype", self.dtype, ("float32", "bfloat16"))
         check_one_of("tracker", self.tracker, get_args(TrackerName))
+
+    def check_unpushed(self) -> None:
+        """Raise `ConfigError` where a policy is to be uploaded by a command that does not do that."""
+        if self.push_to_hub:
+            raise ConfigError(
+                f"expected no push_to_hub for this command, which uploads nothing, got {self.push_to_hub!r}"
+            )
 
     @property
     def trackers(self) -> list[str]:

@@ -49,6 +49,8 @@ def run_command(config_type: type[C], train: Callable[[C], TrainResult], descrip
     for sign in diagnose(result.records, result.policy.model.config.get_text_config(decoder=True).vocab_size):
         warn(sign)
     sys.stdout.write(f"model saved in {result.model_folder}\n")
+    if result.pushed_to:
+        sys.stdout.write(f"model pushed to {result.pushed_to}\n")
 
 
 def how_to_go_on(out: Path) -> str:

@@ -43,6 +43,7 @@ class TrainResult:
         evaluation: the last evaluation on held-out seeds, played greedily, or None if there was none.
         sampled_evaluation: the same at temperature 1.
         model_folder: folder of the saved policy; it loads as `--model`.
+        pushed_to: address of the repository that the policy was uploaded to, "" if it was not.
     """
 
     policy: Policy
@@ -50,6 +51,7 @@ class TrainResult:
     evaluation: Evaluation | None
     model_folder: Path
     sampled_evaluation: Evaluation | None = None
+    pushed_to: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,13 @@ class Run:
         out: its folder.
         checkpoint: the state to continue from, or None for a new run.
         log: its metrics, or None in a process that writes nothing.
+        config: the algorithm's frozen `Config`.
     """
 
     out: Path
     checkpoint: Checkpoint | None
     log: MetricsLog | None
+    config: Any
 
     @property
     def records(self) -> list[Record]:
@@ -121,7 +125,7 @@ class Run:
             self.log.close()
 
     def finish(self, policy: Policy, held_out: Evaluator, title: str) -> TrainResult:
-        """Save the model and the learning curves. All processes call.
+        """Save the model and the learning curves, and upload the model where it is to be. All processes call.
 
         Raises:
             TrainingError: the disk is full; the last good checkpoint is intact.
@@ -133,7 +137,17 @@ class Run:
                 return TrainResult(policy, [], held_out.last, folder, held_out.last_sampled)
             draw_curves(self.log.records, self.out / "curves.png", title)
         self.log.close()
-        return TrainResult(policy, self.log.records, held_out.last, folder, held_out.last_sampled)
+        pushed_to = self._push(folder, title.partition(" on ")[0])
+        return TrainResult(policy, self.log.records, held_out.last, folder, held_out.last_sampled, pushed_to)
+
+    def _push(self, folder: Path, algorithm: str) -> str:
+        """Upload the model, where it is to be, and return the address of its repository."""
+        repo_id = self.config.run.push_to_hub
+        if not repo_id:
+            return ""
+        from baselines.runs.hub import make_card, push_policy
+
+        return push_policy(folder, repo_id, make_card(self.config, self.records, algorithm, repo_id))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -186,7 +200,7 @@ def open_run(config: Any, settings: RunSettings, ranks: Ranks | None = None, fre
     if ranks is not None and not ranks.is_first:
         ranks.wait()
         found = list_checkpoints(settings.out / "checkpoints") if settings.resume else []
-        return Run(settings.out, found[-1] if found else None, None)
+        return Run(settings.out, found[-1] if found else None, None, config)
     run = _open_first(config, settings, free)
     if ranks is not None:
         ranks.wait()
@@ -195,7 +209,7 @@ def open_run(config: Any, settings: RunSettings, ranks: Ranks | None = None, fre
 
 def _open_first(config: Any, settings: RunSettings, free: Set[str]) -> Run:
     out = settings.out
-    _check_trackers(settings)
+    _check_services(settings)
     if not settings.resume and _holds_run(out):
         raise ConfigError(f"expected --out to be a new folder (or --resume), got {out}, which holds a run")
     write_config(config, out, free, replace=not settings.resume)
@@ -203,15 +217,19 @@ def _open_first(config: Any, settings: RunSettings, free: Set[str]) -> Run:
     checkpoint = found[-1] if found else None
     last_step = checkpoint.step if checkpoint else 0
     log = MetricsLog(out / "metrics.jsonl", last_step, _open_trackers(config, settings, last_step))
-    return Run(out, checkpoint, log)
+    return Run(out, checkpoint, log, config)
 
 
-def _check_trackers(settings: RunSettings) -> None:
-    """Refuse trackers whose packages are missing, before a folder is made.
+def _check_services(settings: RunSettings) -> None:
+    """Refuse trackers whose packages are missing, and a push that cannot succeed, before a folder is made.
 
     Raises:
-        ConfigError: with the command that installs them.
+        ConfigError: what is missing.
     """
+    if settings.push_to_hub:
+        from baselines.runs.hub import check_push
+
+        check_push(settings.push_to_hub)
     if settings.trackers:
         from baselines.runs.trackers import check_installed
 
@@ -445,6 +463,7 @@ _FREE = {
     "keep_checkpoints",
     "tensorboard",
     "tracker",
+    "push_to_hub",
     "vllm_url",
     "ray_workers",
     "ray_cpus",

@@ -62,7 +62,9 @@ LIBRARIES = (
     Library("SkyRL-Gym", ("skyrl-gym",), "tests/interop/test_skyrl.py"),
     Library("verifiers", ("verifiers",), "tests/interop/test_verifiers.py"),
     Library("mini-swe-agent", ("mini-swe-agent",), "tests/interop/test_mini_swe.py"),
+    Library("verifiers, a package for its hub", ("verifiers",), "tests/interop/test_packages.py"),
     Library("OpenEnv", ("openenv",), "tests/interop/test_openenv.py", WITH_OPENENV),
+    Library("OpenEnv, a package for its hub", ("openenv",), "tests/interop/test_packages.py", WITH_OPENENV),
 )
 
 HEAD = """<!-- Made by `make interop`. -->

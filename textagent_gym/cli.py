@@ -19,7 +19,7 @@ from rich.table import Column, Table
 
 from textagent_gym.contract import Snapshot, Split
 from textagent_gym.core import TextAgentEnv
-from textagent_gym.registration import DOMAINS, domain_of, load
+from textagent_gym.registration import DOMAINS, EXPORTS, domain_of, load
 
 app = tyro.extras.SubcommandApp()
 console = Console(highlight=False)
@@ -234,29 +234,31 @@ def export(
     split: Split = "train",
     env_kwargs: KwargsJson = "{}",
 ) -> None:
-    """Export tasks in the form of another framework: `harbor` writes SWEGym's as task folders of Harbor.
+    """Export tasks, or an environment, in the form of another framework.
 
-    `SWEGym-Custom-v0` with `tasks=OUT` plays the folders again.
+    `harbor` writes SWEGym's tasks as task folders of Harbor, which `SWEGym-Custom-v0` plays with `tasks=OUT`. `openenv` and
+    `verifiers` write a package that publishes the environment in those hubs.
 
     Args:
-        form: harbor.
-        env_id: Id of an environment with a finite list of tasks.
-        out: Folder of the task folders.
-        count: The first tasks; all by default.
+        form: harbor, openenv or verifiers.
+        env_id: A registered id.
+        out: Folder of the folders that are written.
+        count: Tasks: the first ones, by default all (harbor); the seeds from 0 on, by default 1,000 (verifiers).
         split: Split of the tasks.
         env_kwargs: Constructor options as JSON.
     """
     _check_at_least("count", count, 1)
     _make(env_id, env_kwargs).close()
     domain = domain_of(env_id)
-    if form not in domain.exports:
-        _fail(f"expected a form among {', '.join(domain.exports) or 'none'} for {env_id}, got {form}")
+    forms = {**EXPORTS, **domain.exports}
+    if form not in forms:
+        _fail(f"expected a form among {', '.join(forms)} for {env_id}, got {form}")
     names: list[str] = []
     try:
-        names += load(domain.exports[form])(env_id, {**_options(env_kwargs), "split": split}, out, count)
+        names += load(forms[form])(env_id, {**_options(env_kwargs), "split": split}, out, count)
     except (DependencyNotInstalled, ValueError, TypeError, OSError) as error:
         _fail(str(error))
-    console.print(f"{env_id}: {len(names)} tasks of the split {split!r} are in {out}", soft_wrap=True)
+    console.print(f"{env_id}: {len(names)} folders in {out}, the first {names[0]}", soft_wrap=True)
 
 
 @app.command

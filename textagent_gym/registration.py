@@ -32,7 +32,7 @@ class Domain:
             `function(env_id, options, seeds, num_workers, out)`; it yields once for each task that is ready. Or None.
         references: Names that `textagent-gym bench --against` accepts.
         exports: Form -> "module:function" behind `textagent-gym export`, called as
-            `function(env_id, options, out, count)`; it yields the name of each task that is written.
+            `function(env_id, options, out, count)`; it yields the name of each folder that is written.
         compare: "module:function" that measures against a reference, called as
             `function(env_id, reference=..., num_steps=..., num_tasks=..., env_kwargs=...)`; it returns a row. Or None.
     """
@@ -63,6 +63,12 @@ class Domain:
         """Name in `textagent_gym.vector` of the function that makes its vector environments."""
         return f"make_{self.name.lower()}_vector"
 
+
+EXPORTS = {
+    "openenv": "textagent_gym.interop.hubs.openenv_package:export",
+    "verifiers": "textagent_gym.interop.hubs.verifiers_package:export",
+}
+"""Forms of `textagent-gym export` that every domain has; see `Domain.exports`."""
 
 DOMAINS: dict[str, Domain] = {}
 """Name -> registered domain, in the order in which they are listed."""

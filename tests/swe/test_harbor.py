@@ -167,4 +167,7 @@ def test_the_command_exports_the_tasks_of_an_id(tmp_path: Path) -> None:
     assert play(env, ExpertAgent(), 0)[-1][4]["success"]
     command = [sys.executable, "-c", "from textagent_gym.cli import main; main()", "export", "harbor"]
     done = subprocess.run([*command, "TextWorld-Easy-Dense-v0", "--out", "x"], capture_output=True, text=True)
-    assert done.stderr == "textagent-gym: expected a form among none for TextWorld-Easy-Dense-v0, got harbor\n"
+    assert (
+        done.stderr
+        == "textagent-gym: expected a form among openenv, verifiers for TextWorld-Easy-Dense-v0, got harbor\n"
+    )

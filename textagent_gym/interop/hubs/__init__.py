@@ -1,0 +1,1 @@
+"""Hubs: packages that publish an environment in those of OpenEnv and verifiers."""

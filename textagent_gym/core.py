@@ -254,7 +254,7 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         command, complaint = self._read(action)
         if complaint is not None:
             turn = self._unplayed(complaint, valid=False)
-        elif self._stream.fails(self._steps, self._fault_rate):
+        elif self._fault_rate and self._stream.fails(self._steps, self._fault_rate):
             turn = self._unplayed(FAULT_MESSAGE, valid=False)._replace(faulted=True)
         else:
             turn = self._play(command)
@@ -302,8 +302,9 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
             reward = float(turn.points - before.points)
         if not turn.valid and not turn.faulted:
             reward -= self._invalid_penalty
+        text = self._distracted(turn.text) if self._num_distractors else turn.text
         info = cast(dict[str, Any], self._info(done))
-        return self._view(self._memory.tell(action, self._distracted(turn.text))), reward, terminated, truncated, info
+        return self._view(self._memory.tell(action, text)), reward, terminated, truncated, info
 
     def render(self) -> str | None:
         """Return the last observation with `render_mode="ansi"`, None without."""

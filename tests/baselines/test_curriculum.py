@@ -184,7 +184,7 @@ def test_a_file_of_stages_on_the_command_line(tmp_path: Path) -> None:
 
 
 def test_the_stages_of_the_page() -> None:
-    (example,) = (found for found in blocks((DOCS / "training.md").read_text(), "") if '"until"' in found)
+    (example,) = (found for found in blocks((DOCS / "training" / "tasks.md").read_text(), "") if '"until"' in found)
     assert len(parse_stages(json.loads(example))) == 4
 
 

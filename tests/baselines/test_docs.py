@@ -20,7 +20,8 @@ from benchmarks.speed import training as training_speed
 from tests.support.toy_text_env import TOY
 
 DOCS = Path(__file__).parents[2] / "docs"
-SHARED = (DOCS / "training.md").read_text(encoding="utf-8")
+TRAINING = [DOCS / "training.md", *sorted((DOCS / "training").glob("*.md"))]
+SHARED = "\n".join(page.read_text(encoding="utf-8") for page in TRAINING)
 ALGORITHMS: dict[str, Any] = {"sft": sft, "grpo": grpo, "rloo": rloo, "ppo": ppo, "reinforce_pp": reinforce_pp}
 ALGORITHMS["rft"] = rft
 PAGES = {name: (DOCS / f"algorithms/{name}.md").read_text(encoding="utf-8") for name in ALGORITHMS}
@@ -95,7 +96,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Record]:
 def test_every_metric_is_defined(name: str, logged: dict[str, Record]) -> None:
     rows = "\n".join(line for line in (SHARED + PAGES[name]).splitlines() if line.startswith("| `"))
     missing = [key for key in logged[name] if f"`{key.replace(TOY, 'ID')}`" not in rows]
-    assert not missing, f"expected docs/training.md or docs/algorithms/{name}.md to define {missing}"
+    assert not missing, f"expected docs/training/metrics.md or docs/algorithms/{name}.md to define {missing}"
 
 
 def test_every_metric_that_is_defined_is_logged(logged: dict[str, Record]) -> None:
@@ -145,13 +146,27 @@ def test_defaults_of_an_algorithm(name: str) -> None:
 
 def test_defaults_that_are_shared() -> None:
     options = {option: default for group in GROUPS for option, default in flat(group()).items()}
-    options |= {"env_kwargs": {}, "model": "tiny", "num_iterations": 50} | flat(EndpointSettings())
-    before, _, after = SHARED.partition("## Budgets")
-    answer = defaults_shown(before)
+    options |= {"env_kwargs": {}, "model": "tiny", "num_iterations": 50}
+    answer = defaults_shown(TRAINING[0].read_text(encoding="utf-8"))
     assert answer == {flag(option): written(options[option]) for option in options}
-    budget = flat(recipe.Config(env_id=TOY))
-    answer = defaults_shown(after)
-    assert answer == {option: written(budget[option.removeprefix("--").replace("-", "_")]) for option in answer}
+
+
+@pytest.mark.parametrize(
+    ("page", "config", "required"),
+    [
+        ("budgets", recipe.Config(env_id=TOY), {"budget", "demo_cost", "sft_share", "sweep", "shares", "num_seeds"}),
+        (
+            "evaluation",
+            evaluate.Config(env_id=TOY),
+            {"num_episodes", "first_seed", "eval_tasks", *flat(EndpointSettings())},
+        ),
+    ],
+)
+def test_defaults_of_other_commands(page: str, config: Any, required: set[str]) -> None:
+    options = flat(config)
+    answer = defaults_shown((DOCS / "training" / f"{page}.md").read_text(encoding="utf-8"))
+    assert answer == {option: written(options[option.removeprefix("--").replace("-", "_")]) for option in answer}
+    assert {flag(option) for option in required} <= answer.keys()
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -167,9 +182,11 @@ def test_every_detail_names_what_implements_it(name: str) -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in [DOCS / "index.md", DOCS / "training.md", DOCS / "choose.md", *(DOCS / "algorithms").glob("*.md")]:
+    for page in sorted(DOCS.rglob("*.md")):
         for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
             path, _, heading = link.partition("#")
+            if "://" in link:
+                continue
             target = (page.parent / path).resolve() if path else page
             assert target.is_file(), f"{page.name}: {link}"
             text = target.read_text(encoding="utf-8") if target.suffix == ".md" else ""

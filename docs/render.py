@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -84,7 +85,8 @@ def docstring(described: type) -> str:
         else:
             in_section = in_section and not line.strip()
             lines.append(line)
-    return "\n".join(lines)
+    wrap = textwrap.TextWrapper(125, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(wrap.fill(line) if line.startswith("- ") else line for line in lines)
 
 
 def id_table(domain: str) -> str:

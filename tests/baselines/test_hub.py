@@ -15,25 +15,23 @@ from typing import Any
 
 import pytest
 import tyro
-from huggingface_hub import ModelCard, constants
+from huggingface_hub import ModelCard
 
 from baselines import grpo, ppo, pretrain, recipe, reinforce_pp, rft, rloo, sft
 from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings
 from baselines.errors import ConfigError
 from baselines.models.policy import Policy
 from baselines.runs.hub import command_line, evaluation_line, make_card
-from tests.support.hub_server import HubServer
+from tests.support.hub import Hub, local_hub
 from tests.support.toy_text_env import TOY
 
 FLAT = (tyro.conf.OmitArgPrefixes,)
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    with HubServer() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setenv("HF_TOKEN", "hf_secret")
-        yield server
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with local_hub(monkeypatch) as hub:
+        yield hub
 
 
 def config_of(out: Path, **run: Any) -> sft.Config:
@@ -48,7 +46,7 @@ def config_of(out: Path, **run: Any) -> sft.Config:
 
 
 def test_a_policy_is_pushed_with_its_card(
-    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     args = ["--env-id", TOY, "--num-demos", "2", "--num-epochs", "1", "--eval-episodes", "2", "--no-progress"]
     args += ["--max-new-tokens", "2", "--num-threads", "1", "--out", str(tmp_path / "run"), "--push-to-hub", "me/toy"]
@@ -56,19 +54,19 @@ def test_a_policy_is_pushed_with_its_card(
     sft.main()
     folder = tmp_path / "run" / "model"
     assert f"model saved in {folder}\nmodel pushed to {hub.url}/me/toy\n" in capsys.readouterr().out
-    assert hub.files["me/toy"] == {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert {"model.safetensors", "tokenizer.json", "config.json", "README.md"} <= hub.files["me/toy"].keys()
-    assert hub.created[0]["visibility"] == "private"
+    assert hub.models["me/toy"] == {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {"model.safetensors", "tokenizer.json", "config.json", "README.md"} <= hub.models["me/toy"].keys()
+    assert hub.repos["model", "me/toy"].private
     assert {token for method, _, token in hub.seen if method == "POST"} == {"Bearer hf_secret"}
-    assert "hf_secret" not in hub.files["me/toy"]["README.md"].decode()
+    assert "hf_secret" not in hub.models["me/toy"]["README.md"].decode()
     (tmp_path / "again").mkdir()
-    for name, content in hub.files["me/toy"].items():
+    for name, content in hub.models["me/toy"].items():
         (tmp_path / "again" / name).write_bytes(content)
     Policy.load(tmp_path / "again")  # what was pushed is a policy
     # A finished run is pushed again, or elsewhere, by --resume.
     monkeypatch.setattr("sys.argv", ["sft", *args[:-1], "me/other", "--resume"])
     sft.main()
-    assert hub.files["me/other"].keys() == hub.files["me/toy"].keys()
+    assert hub.models["me/other"].keys() == hub.models["me/toy"].keys()
 
 
 def test_the_card_by_hand() -> None:
@@ -159,7 +157,7 @@ def test_the_command_that_evaluates_a_card_by_hand() -> None:
     ],
 )
 def test_a_push_that_fails_loses_nothing_and_says_how_to_push_again(
-    path: str, status: int, reason: str, hub: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    path: str, status: int, reason: str, hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub.refused[path] = (status, {"error": "no rights"})
     result = sft.train(config_of(tmp_path / "run", push_to_hub="me/toy"))
@@ -176,16 +174,15 @@ def test_a_push_that_fails_loses_nothing_and_says_how_to_push_again(
 def test_a_hub_that_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with HubServer() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    with local_hub(monkeypatch):
+        pass
     result = sft.train(config_of(tmp_path / "run", push_to_hub="me/toy"))
     assert (result.model_folder / "model.safetensors").is_file()
     assert "push it again with: hf upload me/toy" in capsys.readouterr().err
 
 
 def test_pushes_that_cannot_succeed_are_refused_before_a_folder_is_made(
-    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ConfigError, match="expected push_to_hub to be USER/NAME, got 'a/b/c'"):
         sft.train(config_of(tmp_path / "run", push_to_hub="a/b/c"))
@@ -201,7 +198,7 @@ def test_pushes_that_cannot_succeed_are_refused_before_a_folder_is_made(
 
 @pytest.mark.filterwarnings("ignore:'baselines.sft' found in sys.modules")
 def test_the_command_that_is_printed_pushes_again(
-    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub.refused["/api/repos/create"] = (500, {"error": "down"})
     config = config_of(tmp_path / "run", push_to_hub="me/toy")
@@ -216,6 +213,6 @@ def test_the_command_that_is_printed_pushes_again(
     )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "run" / "model"
-    assert hub.files["me/toy"] == {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert hub.models["me/toy"] == {path.name: path.read_bytes() for path in folder.iterdir()}
     # `__main__` is named as it was called.
-    assert f"\n{command_line(config)}\n" in hub.files["me/toy"]["README.md"].decode()
+    assert f"\n{command_line(config)}\n" in hub.models["me/toy"]["README.md"].decode()

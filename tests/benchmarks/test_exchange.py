@@ -170,14 +170,14 @@ def test_an_older_commit_loads_by_its_name(hub: Hub, tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", ["token", "name", "licence", "down"])
 def test_a_push_that_fails_says_why_in_one_sentence(hub: Hub, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     if fault == "token":
-        monkeypatch.setenv("HF_TOKEN", "hf_secret")
+        monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     elif fault == "down":
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
     with pytest.raises(BaselinesError, match=r"^expected .*, got") as caught:
         push.push_suite(
             "smoke-v0", "me/a b" if fault == "name" else "me/data", "no licence" if fault == "licence" else "mit"
         )
-    assert "\n" not in str(caught.value) and "secret" not in str(caught.value) and not hub.repos
+    assert "\n" not in str(caught.value) and "hf_wrong" not in str(caught.value) and not hub.repos
 
 
 def test_the_command_in_another_process(hub: Hub, tmp_path: Path) -> None:

@@ -58,8 +58,12 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        path = unquote(urlsplit(self.path).path)
+        is_chunked = self.headers.get("Transfer-Encoding") == "chunked"
+        body = self._chunks() if is_chunked else self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        path = self._seen()
+        if path in self.server.refused:
+            status, content = self.server.refused[path]
+            return self._json(content, status)
         if path == "/api/validate-yaml":
             return self._json({"errors": [], "warnings": []})
         if self.headers.get("Authorization") != f"Bearer {self.server.token}":
@@ -92,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        path = unquote(urlsplit(self.path).path)
+        path = self._seen()
         if found := re.fullmatch(r"/api/(\w+)s/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?", path):
             kind, name, what, revision = found.groups()
         elif found := re.fullmatch(r"/(?:(datasets|spaces)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
@@ -124,6 +128,19 @@ class Handler(BaseHTTPRequestHandler):
             {"rfilename": file, "size": len(content), "blobId": _oid(content)} for file, content in files.items()
         ]
         return self._json({"id": name, "sha": commit, "private": repo.private, "siblings": siblings, "tags": []})
+
+    def _seen(self) -> str:
+        """Note the request and return its path."""
+        self.server.seen.append((self.command, self.path, self.headers.get("Authorization", "")))
+        return unquote(urlsplit(self.path).path)
+
+    def _chunks(self) -> bytes:
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def _create(self, asked: dict[str, Any]) -> None:
         kind, name = asked.get("type", "model"), f"{asked.get('organization') or 'me'}/{asked['name']}"
@@ -159,6 +176,8 @@ class Hub(ThreadingHTTPServer):
     Attributes:
         repos: kind ("model", "dataset") and "USER/NAME" -> repository.
         token: the one that may push.
+        refused: path -> status and content of an answer in place of the usual one.
+        seen: method, path and authorization of every request.
     """
 
     daemon_threads = True
@@ -166,11 +185,18 @@ class Hub(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.repos: dict[tuple[str, str], Repo] = {}
-        self.token, self.lock = "hf_" + "x" * 34, Lock()
+        self.token, self.lock = "hf_secret", Lock()
+        self.refused: dict[str, tuple[int, Any]] = {}
+        self.seen: list[tuple[str, str, str]] = []
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def models(self) -> dict[str, dict[str, bytes]]:
+        """Files of each repository of a model, by their names."""
+        return {name: repo.files for (kind, name), repo in self.repos.items() if kind == "model"}
 
     @property
     def variables(self) -> dict[str, str]:

@@ -59,17 +59,17 @@ def push_policy(folder: Path, repo_id: str, card: str) -> str:
     return str(url)
 
 
-def make_card(config: Any, records: Sequence[Record], algorithm: str, repo_id: str) -> str:
+def make_card(config: Any, env_ids: Sequence[str], records: Sequence[Record], algorithm: str, repo_id: str) -> str:
     """Return the README.md of a policy: base model, environments, algorithm, held-out success, commands, settings.
 
     Args:
         config: the algorithm's frozen `Config`.
+        env_ids: environments that were trained on; each is named once.
         records: lines of metrics.jsonl; the last one with an evaluation is reported.
         algorithm: its name.
         repo_id: name of the repository.
     """
-    tasks = getattr(config, "tasks", None)
-    env_ids = list(dict.fromkeys([config.env_id, *(name.partition("@")[0] for name in (tasks.also if tasks else {}))]))
+    env_ids = list(dict.fromkeys(env_ids))
     evaluated = [record for record in records if "eval/success_rate" in record][-1:]
     results = [
         EvalResult(
@@ -168,8 +168,9 @@ def _held_out_lines(config: Any, last: Record) -> list[str]:
         "| --- | --- | --- |",
     ]
     for play, prefix in (("greedy", "eval/"), ("sampled at temperature 1", "eval/sampled_")):
-        rate, low, high = (last[f"{prefix}{name}"] for name in ("success_rate", "ci_low", "ci_high"))
-        lines.append(f"| {play} | {rate:.3f} | [{low:.3f}, {high:.3f}] |")
+        if f"{prefix}ci_low" in last:
+            rate, low, high = (last[f"{prefix}{name}"] for name in ("success_rate", "ci_low", "ci_high"))
+            lines.append(f"| {play} | {rate:.3f} | [{low:.3f}, {high:.3f}] |")
     for key, value in last.items():
         if key.startswith("eval/success_rate/"):
             lines.append(f"| greedy, `{key.removeprefix('eval/success_rate/')}` | {value:.3f} | |")
@@ -191,6 +192,8 @@ def _words(name: str, value: Any) -> list[str]:
         return [flag if value else f"--no-{flag.removeprefix('--')}"]
     if name == "chat_template":
         return [flag, "chat_template.jinja"]  # as the policy's folder names it
+    if name == "curriculum" and not isinstance(value, str):
+        return [flag, "curriculum.json"]  # a file with the stages that are among the settings
     if isinstance(value, dict):
         return [flag, json.dumps(value)]
     return [flag, *map(str, value if isinstance(value, tuple) else (value,))]

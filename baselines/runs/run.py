@@ -137,17 +137,17 @@ class Run:
                 return TrainResult(policy, [], held_out.last, folder, held_out.last_sampled)
             draw_curves(self.log.records, self.out / "curves.png", title)
         self.log.close()
-        pushed_to = self._push(folder, title.partition(" on ")[0])
+        pushed_to = self._push(folder, held_out.env_ids, title.partition(" on ")[0])
         return TrainResult(policy, self.log.records, held_out.last, folder, held_out.last_sampled, pushed_to)
 
-    def _push(self, folder: Path, algorithm: str) -> str:
+    def _push(self, folder: Path, env_ids: Sequence[str], algorithm: str) -> str:
         """Upload the model, where it is to be, and return the address of its repository."""
         repo_id = self.config.run.push_to_hub
         if not repo_id:
             return ""
         from baselines.runs.hub import make_card, push_policy
 
-        return push_policy(folder, repo_id, make_card(self.config, self.records, algorithm, repo_id))
+        return push_policy(folder, repo_id, make_card(self.config, env_ids, self.records, algorithm, repo_id))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -368,6 +368,11 @@ class Evaluator:
             self._open()
         self.last: Evaluation | None = None
         self.last_sampled: Evaluation | None = None
+
+    @property
+    def env_ids(self) -> list[str]:
+        """Ids of the environments that are trained on."""
+        return [env_id for env_id, _ in self._kinds]
 
     def record(self, policy: Policy, step: int, num_steps: int, ranks: Ranks) -> Record:
         """Return metrics of an evaluation, if one is due after iteration `step` (from 1) of `num_steps`; else nothing.

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ class RunTracker:
         self._attempt(lambda: self._tracker.finish())
         self._tracker = None
 
-    def _attempt(self, call: Any) -> None:
+    def _attempt(self, call: Callable[[], object]) -> None:
         if self._tracker is None:
             return
         try:

@@ -83,7 +83,7 @@ def test_the_card_by_hand() -> None:
         tasks=TaskSettings(also={"Other-v0@x": 1.0}),
         run=RunSettings(seed=7, eval_episodes=40, eval_env_kwargs={"split": "test"}),
     )
-    text = make_card(config, records, "GRPO", "me/policy")
+    text = make_card(config, ["package:Id-v0", "Other-v0", "Other-v0"], records, "GRPO", "me/policy")
     card = ModelCard(text, ignore_metadata_errors=False)
     assert card.data.base_model == "Some/Model-1B" and card.data.library_name == "transformers"
     assert card.data.tags == ["reinforcement-learning", "textagent-gym", "grpo"]
@@ -110,7 +110,9 @@ def test_the_card_by_hand() -> None:
         assert f"\n{line}\n" in text
     settings = text.partition("```json\n")[2].partition("\n```")[0]
     assert json.loads(settings)["run"]["seed"] == 7
-    none = make_card(replace(config, model="tiny"), records[-1:], "GRPO", "policy")
+    none = make_card(replace(config, model="tiny"), ["package:Id-v0"], records[-1:], "GRPO", "policy")
+    old = make_card(config, ["package:Id-v0"], records[:1], "GRPO", "policy")  # of a run without sampled play
+    assert "| greedy | 0.100 | [0.000, 0.200] |" in old and "sampled at" not in old
     assert "The run had no held-out evaluation." in none and "base_model" not in none and "model-index" not in none
 
 
@@ -139,6 +141,18 @@ def test_the_command_of_a_card_makes_the_same_configuration(config: Any) -> None
     words = shlex.split(command_line(config))
     assert words[:3] == ["python", "-m", type(config).__module__]
     assert tyro.cli(type(config), args=words[3:], config=FLAT) == config
+
+
+def test_what_a_command_line_cannot_hold_is_named_as_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = [{"env_id": "A-v0", "until": 3}, {}]
+    template = "{{ messages }}"
+    config = grpo.Config(
+        env_id=TOY, tasks=TaskSettings(curriculum=stages), rollout=RolloutSettings(chat_template=template)
+    )
+    (tmp_path / "curriculum.json").write_text(json.dumps(stages))
+    (tmp_path / "chat_template.jinja").write_text(template)
+    monkeypatch.chdir(tmp_path)
+    assert tyro.cli(grpo.Config, args=shlex.split(command_line(config))[3:], config=FLAT) == config
 
 
 def test_the_command_that_evaluates_a_card_by_hand() -> None:

@@ -1,7 +1,7 @@
 r"""Group Relative Policy Optimisation (GRPO, arXiv 2402.03300) over whole multi-turn episodes.
 
 One iteration plays `groups_per_batch` tasks `group_size` times each (the same seed repeated) and gives episode i, in the
-decision s that `credit` names (see `advantages.py`), the advantage
+decision s that `credit` names (see `rl/advantages.py`), the advantage
 
     A_is = (G_is - mean_j G_js) / std_j(R_j)     G_is = r_is + gamma G_i(s+1), R_i = G_i0; j over the group
 
@@ -20,8 +20,8 @@ policy (eq. 4), left out at `kl_coef = 0`. Observation tokens carry no loss.
 - `credit="step"` is GiGPO (arXiv 2505.10978, section 4): trajectory plus `step_weight` times the same comparison among the
   decisions of a group that met the same state, with G_is in place of R_i.
 
-A KL penalty in the reward is centred on the group (with credit=token it is not) but never divided by its deviation: in
-a group whose members all earned the same, dividing would blow a penalty's noise up to the size of a success.
+A KL penalty in the reward is centred on the group (not with `credit="token"`) but never divided by its deviation: in a
+group with equal returns, the division would scale the noise of the penalty up to the size of a success.
 
 Left out: process supervision by a reward model (section 4.1.3) and an iteratively renewed reference (section 4.1.4).
 Episodes with zero advantage count in the means but are not run through the model, which changes no gradient.

@@ -1,7 +1,7 @@
 r"""Proximal Policy Optimisation (PPO, arXiv 1707.06347) over whole multi-turn episodes, with a critic.
 
 One iteration plays `episodes_per_batch` episodes, each of a different task. The critic predicts the value of the state
-before every decision s (`advantages.py` defines them by `credit`), and generalised advantage estimation (arXiv 1506.02438)
+before every decision s (see `rl/advantages.py`), and generalised advantage estimation (arXiv 1506.02438)
 
     delta_s = r_s + gamma V_(s+1) - V_s        A_s = delta_s + gamma lambda A_(s+1)
 

@@ -74,7 +74,7 @@ class Config:
     env_kwargs: JsonObject = field(default_factory=dict)
     """Constructor options of the environment."""
     model: str = "tiny"
-    """`tiny`, `smollm2-135m`, a folder, or a hub name."""
+    """`tiny`, `tiny-base`, `smollm2-135m`, a folder, or a hub name."""
     budget: float = 1000.0
     """The budget, in training episodes."""
     demo_cost: float = 10.0

@@ -1,6 +1,6 @@
 r"""REINFORCE++ (arXiv 2501.03262) over whole multi-turn episodes: no critic, no group, one whitening over the batch.
 
-Each of the `episodes_per_batch` episodes plays a different task. The return of decision s (see `advantages.py` for what
+Each of the `episodes_per_batch` episodes plays a different task. The return of decision s (see `rl/advantages.py` for what
 `credit` calls a decision), whitened over all action tokens of the batch, is the advantage:
 
     G_s = r_s + gamma G_(s+1)        A_t = (G_s(t) - mean) / std        eq. 5 and 6

@@ -2,7 +2,7 @@ r"""REINFORCE Leave-One-Out (RLOO, arXiv 2402.14740) over whole multi-turn episo
 
 One iteration plays `groups_per_batch` tasks `group_size` times each (the same seed repeated). Each member's baseline is
 the mean of the others, which makes the estimate unbiased (section 3.2; W. Kool et al., 2019): in the decision s that
-`credit` names (see `advantages.py`),
+`credit` names (see `rl/advantages.py`),
 
     A_is = G_is - 1/(k - 1) sum_(j != i) G_js     G_is = r_is + gamma G_i(s+1); j over the k members of the group
 

@@ -24,7 +24,7 @@ from textagent_gym.registration import DOMAINS, EXPORTS, domain_of, load
 app = tyro.extras.SubcommandApp()
 console = Console(highlight=False)
 
-EnvId = Annotated[str, tyro.conf.Positional]
+EnvId = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")]
 KwargsJson = Annotated[str, tyro.conf.arg(metavar="JSON")]
 
 
@@ -51,7 +51,7 @@ def _asked(kwargs: dict[str, Any], name: str) -> Any:
 
 @app.command
 def card(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
-    """Draw a task and show what was requested and what it really has.
+    """Draw a task and show its card: requested and measured sizes, step budget, backend.
 
     Args:
         env_id: A registered id, for example TextWorld-Medium-Dense-v0.
@@ -75,9 +75,9 @@ def shown(text: str) -> str:
 
 @app.command
 def play(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
-    """Play a task in the terminal: `help`, `hint`, `undo` and `quit` are answered here, all else by the world.
+    """Play a task in the terminal; `help`, `hint`, `undo` and `quit` cost no step.
 
-    A domain may answer more outside the world: `map` in the text worlds, `issue`, `files` and `diff` in repositories.
+    Further commands without a step: `map` in TextWorld and ALFWorld, `issue`, `files` and `diff` in SWEGym.
 
     Args:
         env_id: A registered id, for example TextWorld-Easy-Dense-v0.
@@ -123,7 +123,7 @@ def play(env_id: EnvId, seed: int = 0, env_kwargs: KwargsJson = "{}") -> None:
 
 @app.command
 def bench(
-    env_ids: Annotated[tuple[str, ...], tyro.conf.Positional] = (
+    env_ids: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[ID ...]")] = (
         "TextWorld-Easy-Dense-v0",
         "TextWorld-Medium-Dense-v0",
     ),
@@ -133,7 +133,7 @@ def bench(
     env_kwargs: KwargsJson = "{}",
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
-    """Measure steps per second, reset time and memory per id, on this machine, with random play.
+    """Measure steps per second, reset time and memory of environments, with random play.
 
     Args:
         env_ids: Ids to measure.
@@ -177,7 +177,7 @@ def bench(
 
 @app.command
 def prepare(
-    env_ids: Annotated[tuple[str, ...], tyro.conf.Positional],
+    env_ids: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[ID ...]")],
     count: int = 1_000,
     first_seed: int = 0,
     split: Split = "train",
@@ -185,13 +185,12 @@ def prepare(
     out: Path | None = None,
     env_kwargs: KwargsJson = "{}",
 ) -> None:
-    """Prepare tasks ahead of time; a second call does what is still missing.
+    """Prepare tasks ahead of time; the same command continues after an interruption.
 
-    TextWorld: games are generated into the cache folder, over processes. ALFWorld: the real games of `ALFWorld-v0` are
-    found and measured once; generated ones, which are drawn faster than they could be read, are written to `out` as game
-    files, laid out so that `ALFWORLD_DATA=out` serves them to the alfworld package and to `ALFWorld-v0`. SWEGym: new
-    combinations of bugs, validated by running the tests, are written to the .jsonl file `out`, which `SWEGym-Custom-v0`
-    plays with `tasks=out`.
+    TextWorld: games are generated into the cache folder, by several processes. ALFWorld: the real games of `ALFWorld-v0`
+    are found and measured once; generated games are written to `out` as game files, which `ALFWORLD_DATA=out` gives to the
+    alfworld package and to `ALFWorld-v0`. SWEGym: new combinations of bugs, validated by running the tests, are written to
+    the .jsonl file `out`, which `SWEGym-Custom-v0` plays with `tasks=out`.
 
     Args:
         env_ids: Ids of environments.
@@ -227,7 +226,7 @@ def prepare(
 
 @app.command
 def export(
-    form: Annotated[str, tyro.conf.Positional],
+    form: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FORM")],
     env_id: EnvId,
     out: Path,
     count: int | None = None,
@@ -263,7 +262,7 @@ def export(
 
 @app.command
 def overlap(env_id: EnvId, count: int = 200, env_kwargs: KwargsJson = "{}") -> None:
-    """Count the test games whose structure, names and words aside, also occurs among train games.
+    """Count the test games that equal a train game except for names and words.
 
     Args:
         env_id: An id of TextWorld.

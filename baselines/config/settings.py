@@ -116,7 +116,7 @@ class RolloutSettings:
     """Thoughts of earlier turns that a prompt shows: all as they were sampled, those of the last turn, or none, as most
     templates of thinking models write them."""
     max_think_tokens: int = 0
-    """Tokens of a thought at most; then its end is put in, which carries no loss. 0: as many as the action may have."""
+    """Tokens of a thought at most; then its end is inserted, which carries no loss. 0: no limit of its own."""
     top_p: float = 1.0
     """Refused unless 1: recorded log-probabilities would no longer be the model's own."""
     top_k: int = 0
@@ -178,9 +178,9 @@ class TaskSettings:
     """Settings of the tasks: seeds of one environment, a mixture of several, or one after another as a curriculum."""
 
     num_train_seeds: int = 0
-    """Number of seeds that tasks are drawn from, in a new order whenever all were played. 0: every task has a new seed."""
+    """Number of seeds that tasks are drawn from, in a new order after each pass. 0: every task has a new seed."""
     first_train_seed: int = 0
-    """The first of these seeds. SFT demonstrates the seeds from 0 on: from `num_demos` on nothing was demonstrated."""
+    """First of these seeds. SFT demonstrates seeds from 0 on, so `num_demos` is the first that it leaves out."""
     also: JsonObject = field(default_factory=dict)
     """Further environment ids in addition to `env_id` (weight 1), such as '{"package:Harder-v0": 0.5}'; for a curriculum, in
     the order of the stages. An entry is a weight, or an object of constructor options, laid over `env_kwargs`, with a
@@ -189,9 +189,9 @@ class TaskSettings:
     """none: a mixture by weight. fixed: each id for an equal share of the iterations, in order. adaptive: on to the next
     id when the success rate is above the band, back when it is below. A JSON file: its stages, see `stages.parse_stages`."""
     band_low: float = 0.2
-    """Success rate of an iteration below which an adaptive curriculum goes one stage back."""
+    """Success rate of an iteration below which an adaptive curriculum returns to the previous stage."""
     band_high: float = 0.8
-    """Success rate of an iteration above which an adaptive curriculum goes one stage on."""
+    """Success rate of an iteration above which an adaptive curriculum moves to the next stage."""
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
@@ -312,7 +312,7 @@ class OptimiserSettings:
     micro_batch_tokens: int = 8192
     """Tokens of one forward and backward pass, padding included where the model needs it; gradients accumulate."""
     checkpoint_activations: bool = False
-    """Compute each layer's activations once more on the way back instead of keeping them: less memory, a third slower."""
+    """Compute activations again in the backward pass instead of keeping them: less memory, more time."""
     lora_rank: int = 0
     """Rank of LoRA (arXiv 2106.09685) on all linear layers; 0 trains all weights. Needs `peft`."""
     lora_alpha: float = 32.0
@@ -340,13 +340,13 @@ class RunSettings:
     out: Path = Path("runs/latest")
     """Folder for config.json, metrics.jsonl, curves.png, checkpoints/, episodes/ and model/."""
     seed: int = 1
-    """Seeds weights drawn from nothing, sampling and the order of data."""
+    """Seed of random weights, of sampling and of the order of data."""
     resume: bool = False
     """Continue the run in `out` from its newest checkpoint, to the same curve."""
     checkpoint_every: int = 0
     """Iterations (SFT: optimiser steps) between checkpoints; 0 writes none."""
     keep_checkpoints: int = 2
-    """The newest checkpoints that are kept."""
+    """Number of newest checkpoints that are kept."""
     eval_every: int = 0
     """Iterations (SFT: optimiser steps) between evaluations on held-out seeds; 0 for one at the end."""
     eval_episodes: int = 0
@@ -378,16 +378,16 @@ class RunSettings:
     log_episodes: int = 0
     """Iterations between transcripts with the advantage of every token, in `out`/episodes; 0 writes none."""
     progress: bool = True
-    """Show the live bar."""
+    """Show the progress line."""
     vllm_url: str = ""
     """Address of a running vLLM server that samples the actions of training, such as http://localhost:8000; "" for none.
     Needs `trl` and `vllm`."""
     ray_workers: int = 0
     """Actors of a running Ray cluster that play the training episodes, in place of each process; 0 for none. Needs `ray`."""
     ray_cpus: float = 1.0
-    """CPUs that Ray sets aside for each of them; fractions put several on one core."""
+    """CPUs that Ray reserves for each of them; fractions put several on one core."""
     ray_gpus: float = 0.0
-    """GPUs likewise; above 0 their copies of the model lie on the GPU."""
+    """GPUs that Ray reserves for each of them; above 0 their copies of the model are on the GPU."""
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""

@@ -37,7 +37,8 @@ def run_command(config_type: type[C], train: Callable[[C], TrainResult], descrip
     """
     silence_transformers()
     with one_line_errors():
-        config = tyro.cli(config_type, config=(tyro.conf.OmitArgPrefixes,), description=description)
+        program = f"python -m baselines.{Path(sys.argv[0]).stem}"
+        config = tyro.cli(config_type, prog=program, config=(tyro.conf.OmitArgPrefixes,), description=description)
     out, is_new = config.run.out, not is_claimed(config.run.out)
     with one_line_errors(lambda: how_to_go_on(out)):
         try:

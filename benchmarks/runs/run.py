@@ -8,9 +8,9 @@ r"""Plays a suite with an agent, and keeps every episode.
 Started again with the same options, a run that was interrupted continues where it stopped: what was played is neither
 repeated nor lost. Episodes that could not be played (an endpoint that died, an agent that raised) are counted and reported
 at the end; they are not scored, and the same command plays them.
-
-`local_models`, which loads torch, is imported where a local model plays: every worker imports this file.
 """
+
+# `local_models`, which loads torch, is imported where a local model plays: every worker imports this file.
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Info(TypedDict, total=False):
     Attributes:
         task_id: Name of the task, by its content; `reset(options={"task_id": ...})` plays it again.
         success: True if the task is solved. `terminated` alone does not say so: a lost game is over, too.
-        subgoals_done: Sub-goals that stand now, from 0 to `subgoals_total`; equal to it if and only if `success`.
+        subgoals_done: Sub-goals completed now, from 0 to `subgoals_total`; equal to it if and only if `success`.
         subgoals_total: Sub-goals of the task.
         valid_command: True if the last action was a command that the world carried out; True at reset. False also for a
             command that failed by chance (`fault_rate`).

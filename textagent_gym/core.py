@@ -50,27 +50,28 @@ MAX_COMMAND = 150
 
 
 class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
-    """A text task as a Gymnasium environment, generic in the domain's type of tasks.
+    """A Gymnasium environment of strings, generic in the domain's type of tasks.
 
-    Subclasses implement `_new_task`, `_find_task`, `_begin` and `_play`.
+    Subclasses implement `backend`, `_new_task`, `_find_task`, `_begin`, `_play`, `_snapshot_backend` and
+    `_restore_backend`, and give `requested` and `splits`; all other arguments are options of every environment.
 
     Args:
-        requested: Knob -> value asked for, for the task card.
-        splits: The splits that there are.
+        requested: Knob -> value asked for, for the task card (given by the subclass).
+        splits: Splits of the domain (given by the subclass).
         reward_density: Share of the sub-goals that pay when reached, in [0, 1]; 0 pays success alone.
         reward_scale: "unit" pays milestones that sum to 1; "native" pays the domain's own points.
         split: Split of the tasks: "train" or "test", or another of `splits`.
         max_steps: Step budget; default 3 times the reference solution. An episode cut by it is truncated.
         preamble: True if the first observation starts with the rules of the game.
         show_admissible: True if each observation lists the admissible commands.
-        by_number: True if each observation numbers them, and an action is the number of one.
+        by_number: True if each observation numbers them, and an action is such a number.
         history: Number of earlier turns repeated before each observation.
         action_format: Form of an action: "plain", "tag" or "last_line".
-        invalid_penalty: Reward taken for each invalid command, at least 0.
+        invalid_penalty: Reward subtracted for each invalid command, at least 0.
         distractors: Number of sentences, 0 to 100, that are added to each observation: true in every world, and of no
             use for the task (arXiv 2601.18217).
         fault_rate: Probability, in [0, 1), that a command fails by chance: it is answered by a message, changes nothing,
-            pays 0 and costs a step. Both are drawn from the seed, and change no task.
+            pays 0 and costs a step. Sentences and failures are drawn from the seed, and change no task.
         expose_solution: True if `info["solution"]` is given at reset.
         render_mode: None or "ansi" (`render` returns the last observation).
 

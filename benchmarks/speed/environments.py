@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -44,13 +45,12 @@ TITLES = {
 }
 
 NOTES = {
-    "TextWorld": "The first 40 steps of games that are new to the process; warm: the same steps again. New games lie in the "
-    "cache folder. Below 50 times, the difference to the warm figure is the search for the steps that remain in states that "
-    "were never met: half of a step in Extreme games.",
-    "ALFWorld": "The first 12 steps of games that are new to the process; warm: the same steps again. The last row, where "
-    "there is one, has ALFWorld's real games of `valid_unseen`. "
-    "The planner takes most of a step in Hard and Extreme games.",
-    "SWEGym": "Times of the wall clock, from one run.",
+    "TextWorld": "steps/s: the first 40 steps of games that are new to the process; warm: the same steps again. New games "
+    "are in the cache folder. The difference between the two is the search for the number of remaining steps in new states, "
+    "which is half of the time of a step in Extreme games.",
+    "ALFWorld": "steps/s: the first 12 steps of games that are new to the process; warm: the same steps again. The row of "
+    "`ALFWorld-v0` has real games of `valid_unseen`. The planner takes most of the time in Hard and Extreme games.",
+    "SWEGym": "Wall-clock times, from one run.",
 }
 
 REAL = "ALFWorld-v0"
@@ -176,19 +176,26 @@ def render(data: dict[str, Any]) -> str:
         "",
         "<!-- Made by `python -m benchmarks speed` from what was measured; edit the code, not this page. -->",
         "",
-        "Random play; rewards and admissible commands included on this side, commands only on the other. A ratio compares "
-        "two engines that took turns in one process, on the same games and the same commands, with the garbage collector "
-        "on. Times are those of the processor. Figures are medians over the processes.",
+        *paragraph(
+            "Random play, with rewards and admissible commands here, and with admissible commands only on the other side "
+            '("theirs"). A ratio compares two engines that took turns in one process, on the same games and commands, '
+            "with the garbage collector on. Times are processor time. Figures are medians over the processes."
+        ),
     ]
     for domain, measured in data.items():
         rows = measured["rows"]
         columns = REPAIRED if domain == "SWEGym" else PLAYED
         lines += ["", f"## {TITLES[domain]}", ""]
-        lines += [f"Measured with `{measured['command']}` on: {measured['machine']}.", ""]
-        lines += [NOTES[domain], ""] if domain in NOTES else []
+        lines += [*paragraph(f"Measured with `{measured['command']}` on: {measured['machine']}."), ""]
+        lines += [*paragraph(NOTES[domain]), ""] if domain in NOTES else []
         lines += [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
         lines += [f"| {' | '.join(cell(row, key) for key in columns.values())} |" for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def paragraph(text: str) -> list[str]:
+    """Return the lines of a paragraph of the page."""
+    return textwrap.wrap(text, 125, break_long_words=False, break_on_hyphens=False)
 
 
 def cell(row: Row, key: str) -> str:

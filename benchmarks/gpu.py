@@ -178,7 +178,7 @@ def _run(stage: Stage, output: Path, limit: float, spent: float) -> StageResult:
             state: Literal["done", "failed", "stopped"] = "failed" if done.returncode else "done"
         except subprocess.TimeoutExpired:
             state = "stopped"
-    return StageResult(state, round(spent + time.monotonic() - started, 1), " ".join(["python", *stage.command]))
+    return StageResult(state, spent + time.monotonic() - started, " ".join(["python", *stage.command]))
 
 
 def report(results: dict[str, StageResult], out: Path) -> str:

@@ -267,7 +267,23 @@ class InvalidPenalty(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         return observation, float(reward) - penalty, terminated, truncated, info
 
 
-class Distractors(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
+class _Disturbance(gym.Wrapper[str, str, str, str]):
+    """A wrapper that draws by the number of the step, apart from the generator of tasks."""
+
+    def __init__(self, env: gym.Env[str, str]) -> None:
+        gym.Wrapper.__init__(self, env)
+        self._stream = EpisodeStream()
+        self._steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Reset, and start the draws of the episode."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._stream.start(self.env.unwrapped.np_random_seed, is_new=seed is not None)
+        self._steps = 0
+        return observation, info
+
+
+class Distractors(_Disturbance, RecordConstructorArgs):
     """Adds sentences to each observation that are true in every world and of no use for the task (arXiv 2601.18217).
 
     A snapshot of the environment does not hold the wrapper's step; with the option `distractors` it does.
@@ -280,16 +296,12 @@ class Distractors(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
     def __init__(self, env: gym.Env[str, str], count: int) -> None:
         check_integer("count", count, 1, MAX_DISTRACTORS)
         RecordConstructorArgs.__init__(self, count=count)
-        gym.Wrapper.__init__(self, env)
+        _Disturbance.__init__(self, env)
         self.count = count
-        self._stream = EpisodeStream()
-        self._steps = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Reset, and add the first sentences."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        self._stream.start(self.env.unwrapped.np_random_seed, is_new=seed is not None)
-        self._steps = 0
+        observation, info = super().reset(seed=seed, options=options)
         return self._distracted(observation), info
 
     def step(self, action: str) -> Step:
@@ -303,7 +315,7 @@ class Distractors(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         return self._stream.add_distractors(observation, self._steps, self.count, nouns)
 
 
-class Faults(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
+class Faults(_Disturbance, RecordConstructorArgs):
     """Lets commands fail by chance: the answer says so, nothing changes, the step counts and pays 0.
 
     In place of such a command the environment gets the empty one, which every environment of this package answers without
@@ -318,17 +330,8 @@ class Faults(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
     def __init__(self, env: gym.Env[str, str], rate: float) -> None:
         check_fault_rate(rate)
         RecordConstructorArgs.__init__(self, rate=rate)
-        gym.Wrapper.__init__(self, env)
+        _Disturbance.__init__(self, env)
         self.rate = rate
-        self._stream = EpisodeStream()
-        self._steps = 0
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Reset; nothing fails here."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        self._stream.start(self.env.unwrapped.np_random_seed, is_new=seed is not None)
-        self._steps = 0
-        return observation, info
 
     def step(self, action: str) -> Step:
         """Step, or say that the command has failed."""

@@ -222,6 +222,7 @@ class Config:
             raise ConfigError("expected no chat_template with endpoint_model, whose server has its own, got one")
         check_at_least("num_episodes", self.num_episodes, 1)
         self.rollout.check(training=False)
+        self.rollout.check_device(self.device)
         self.endpoint.check()
 
 

@@ -123,11 +123,12 @@ def make_stages(config: Config) -> list[Stage]:
         "eval-first-seed": 40_000_000,
         "checkpoint-every": max(1, config.num_iterations // 30),
     }
+    graphs = ("--cuda-graphs",) if config.device.startswith("cuda") else ()
     flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
     return [
         Stage("tests", ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/baselines/test_cuda.py")),
         Stage("speed", (*speed, *trl, "--json", str(config.out / "speed.json"))),
-        Stage("rl", ("-m", "baselines.ppo", *flags, *device, "--resume", "--no-progress"), resumes=True),
+        Stage("rl", ("-m", "baselines.ppo", *flags, *graphs, *device, "--resume", "--no-progress"), resumes=True),
     ]
 
 

@@ -130,6 +130,8 @@ class RolloutSettings:
     decode: Decode = "free"
     """free: any text. listed: only commands of `info["admissible_commands"]`, token by token, with the log-probabilities of
     the distribution restricted to them (`listed.py`)."""
+    cuda_graphs: bool = False
+    """Replay decoding steps of one token as CUDA graphs, which start all their kernels at once (`fixed_step.py`)."""
 
     def check(self, training: bool = True) -> None:
         """Raise `ConfigError` for values outside their range; `training` also refuses greedy sampling."""
@@ -156,6 +158,11 @@ class RolloutSettings:
         check_at_least("num_envs", self.num_envs, 1)
         check_at_least("env_workers", self.env_workers, 1)
         check_at_least("max_broken_envs", self.max_broken_envs, 0)
+
+    def check_device(self, device: str) -> None:
+        """Raise `ConfigError` for what the device of the model cannot do."""
+        if self.cuda_graphs and not device.startswith("cuda"):
+            raise ConfigError(f"expected a device cuda with cuda_graphs, got {device}")
 
     def check_served(self) -> None:
         """Raise `ConfigError` for what a server that samples whole actions cannot do."""
@@ -457,6 +464,7 @@ class LearnerConfig:
         self.update.check(num_episodes)
         for settings in (self.tasks, self.rollout, self.optimiser, self.run):
             settings.check()
+        self.rollout.check_device(self.run.device)
         if self.run.vllm_url:
             self.rollout.check_served()
             if self.run.ray_workers or self.optimiser.lora_rank:

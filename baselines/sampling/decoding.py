@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from baselines.models.fixed_step import FixedStep
 from baselines.runs.log import warn
 
 _MIN_GROWTH = 256  # columns added when the buffers are full, or a quarter of them if that is more
@@ -89,6 +90,12 @@ class _BufferLayer(DynamicLayer):  # type: ignore[misc]  # transformers is read 
         self.is_initialized = True
         self.resize(0, 0)
 
+    @property
+    def buffers(self) -> tuple[Tensor, Tensor]:
+        """Keys and values of all rows and columns that there is room for; `resize` may replace them."""
+        keys, values = self._buffers
+        return keys, values
+
     def resize(self, rows: int, columns: int) -> None:
         """Set the views to the first `rows` and `columns` of buffers that are large enough."""
         self._buffers = [_at_least(buffer, rows, columns) for buffer in self._buffers]
@@ -98,11 +105,16 @@ class _BufferLayer(DynamicLayer):  # type: ignore[misc]  # transformers is read 
 class RaggedDecoder:
     """Next-token logits for a batch of growing conversations.
 
+    Args:
+        model: a causal language model.
+        pad_token_id: token of the places that hold none.
+        fixed_shapes: a step of one token runs at shapes that stay, on a GPU as a CUDA graph; see `FixedStep`.
+
     Attributes:
         lengths: (B,) tokens that each row has been fed.
     """
 
-    def __init__(self, model: PreTrainedModel, pad_token_id: int) -> None:
+    def __init__(self, model: PreTrainedModel, pad_token_id: int, fixed_shapes: bool = False) -> None:
         self._model = model
         self._pad = pad_token_id
         self._device = model.device
@@ -112,6 +124,7 @@ class RaggedDecoder:
         self._cache = Cache(layers=list(self._layers))
         # The name of the argument since transformers 5.24, and before.
         self._cache_name = "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
+        self._fixed_step = FixedStep(model, self._cache_name) if fixed_shapes else None
         self._filled = torch.zeros((0, 0), dtype=torch.bool, device=self._device)  # (B, columns) True = a real token
         self.lengths = torch.zeros(0, dtype=torch.long, device=self._device)
 
@@ -179,6 +192,10 @@ class RaggedDecoder:
         self._filled = torch.cat([self._filled, real], dim=1)
         positions = (self.lengths[:, None] + real.cumsum(1) - 1).clamp(min=0)
         self.lengths = self.lengths + real.sum(1)
+        if self._fixed_step is not None and real.shape[1] == 1:
+            for layer in self._layers:
+                layer.resize(*self._filled.shape)
+            return self._fixed_step([layer.buffers for layer in self._layers], token_ids, self._filled, positions)
         return self._run(token_ids, self._filled, positions, self._cache)
 
     def _run(self, token_ids: Tensor, filled: Tensor, positions: Tensor, cache: Cache) -> Tensor:
@@ -243,37 +260,40 @@ class HistoryDecoder:
         return logits[torch.arange(len(rows), device=device), last.to(device)]
 
 
-def make_decoder(model: PreTrainedModel, pad_token_id: int, use_cache: bool = True) -> RaggedDecoder | HistoryDecoder:
+def make_decoder(
+    model: PreTrainedModel, pad_token_id: int, use_cache: bool = True, cuda_graphs: bool = False
+) -> RaggedDecoder | HistoryDecoder:
     """Choose the cached decoder wherever it has been seen to give the scores of the whole history.
 
-    The first call for a model tries it, which costs some ten forward passes over a few tokens, and warns if it fails.
+    The first call for a model tries it, which costs some ten forward passes over a few tokens, and warns if it fails; so
+    for CUDA graphs.
     """
     if use_cache and can_cache(model, pad_token_id):
-        return RaggedDecoder(model, pad_token_id)
+        return RaggedDecoder(model, pad_token_id, cuda_graphs and can_cache(model, pad_token_id, fixed_shapes=True))
     return HistoryDecoder(model, pad_token_id)
 
 
-_cacheable: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+_cacheable: WeakKeyDictionary[PreTrainedModel, dict[bool, bool]] = WeakKeyDictionary()
 
 
-def can_cache(model: PreTrainedModel, pad_token_id: int) -> bool:
+def can_cache(model: PreTrainedModel, pad_token_id: int, fixed_shapes: bool = False) -> bool:
     """Return True if `RaggedDecoder` serves the model; the first call for a model tries it, and warns if not."""
-    if model not in _cacheable:
-        reason = _why_not_cached(model, pad_token_id)
+    known = _cacheable.setdefault(model, {})
+    if fixed_shapes not in known:
+        reason = _why_not_cached(model, pad_token_id, fixed_shapes)
         if reason:
-            warn(
-                f"{type(model).__name__} is run over the whole history for every token, which is slow, because {reason}"
-            )
-        _cacheable[model] = not reason
-    return _cacheable[model]
+            how = "without CUDA graphs" if fixed_shapes else "over the whole history for every token"
+            warn(f"{type(model).__name__} is run {how}, which is slow, because {reason}")
+        known[fixed_shapes] = not reason
+    return known[fixed_shapes]
 
 
-def _why_not_cached(model: PreTrainedModel, pad_token_id: int) -> str:
+def _why_not_cached(model: PreTrainedModel, pad_token_id: int, fixed_shapes: bool) -> str:
     """Return the reason why the cached decoder does not serve the model, "" if it does."""
     if not attends_fully(model):
         return "not all its layers attend to the whole history"
     try:
-        error = _cache_error(model, pad_token_id)
+        error = _cache_error(model, pad_token_id, fixed_shapes)
     except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as raised:
         # An architecture that keeps another cache or takes other arguments may raise any of these.
         return f"its cache is of another kind ({type(raised).__name__}: {str(raised).strip()[:80]})"
@@ -300,7 +320,7 @@ _WINDOW_NAME = re.compile("window|chunk|local|block|radius|topk|top_k")
 
 
 @torch.no_grad()
-def _cache_error(model: PreTrainedModel, pad_token_id: int) -> float:
+def _cache_error(model: PreTrainedModel, pad_token_id: int, fixed_shapes: bool) -> float:
     """Return the relative error of the cached decoder's scores against the uncached ones', in a short play.
 
     Rows of different lengths, a stretch of holes longer than any window, rows that wait, join, move and are squeezed.
@@ -309,7 +329,7 @@ def _cache_error(model: PreTrainedModel, pad_token_id: int) -> float:
     special = {pad_token_id, getattr(model.config, "pad_token_id", None)}
     ordinary = [token_id for token_id in range(min(vocab_size, 64)) if token_id not in special]
     words = [ordinary[place % len(ordinary)] for place in range(26)]
-    cached, whole = RaggedDecoder(model, pad_token_id), HistoryDecoder(model, pad_token_id)
+    cached, whole = RaggedDecoder(model, pad_token_id, fixed_shapes), HistoryDecoder(model, pad_token_id)
     prompts = [words[1:4], words[4:10]]
     errors = [_relative_error(cached.admit(prompts), whole.admit(prompts))]
     cached.skip(16 + window_length(model, limit=4096))

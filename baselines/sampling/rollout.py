@@ -262,7 +262,7 @@ def rollout(
         )
     decoder: RaggedDecoder | HistoryDecoder | ServerDecoder
     if server is None:
-        decoder = make_decoder(policy.model, policy.pad_token_id, use_cache)
+        decoder = make_decoder(policy.model, policy.pad_token_id, use_cache, settings.cuda_graphs)
     else:
         settings.check_served()
         decoder = ServerDecoder(server)

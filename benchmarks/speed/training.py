@@ -30,8 +30,9 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,23 +167,33 @@ def stopwatch(config: Config) -> Stopwatch:
 def measure_rollouts(
     policy: Policy, pool: EnvPool, tasks: Sequence[Task], settings: RolloutSettings, config: Config
 ) -> list[RolloutSpeed]:
-    """Play the tasks with both loops in turn, `config.rounds` times each after one that does not count."""
+    """Play the tasks with each loop in turn, `config.rounds` times each after one that does not count.
+
+    On a GPU the rollout is measured with CUDA graphs too.
+    """
     torch.manual_seed(0)
-    ours, theirs = stopwatch(config), stopwatch(config)
-    ours_played: list[_Summary] = []
-    theirs_played: list[_Summary] = []
+
+    def ours(number: int, cuda_graphs: bool) -> list[_Summary]:
+        chosen = replace(settings, cuda_graphs=cuda_graphs)
+        return [_Summary.of(episode) for episode in rollout(policy, pool, tasks, chosen, (0, number))]
+
+    def theirs(_: int) -> list[_Summary]:
+        conversations = generate_rollout(policy, pool, tasks, settings)
+        return [_Summary(one.num_turns, one.num_tokens, one.num_action_tokens) for one in conversations]
+
+    sides: dict[str, Callable[[int], list[_Summary]]] = {"this project": partial(ours, cuda_graphs=False)}
+    if policy.device.type == "cuda":
+        sides["this project, CUDA graphs"] = partial(ours, cuda_graphs=True)
+    sides["model.generate"] = theirs
+    watches = {name: stopwatch(config) for name in sides}
+    played: dict[str, list[_Summary]] = {name: [] for name in sides}
     for number in range(config.rounds + 1):
-        with ours:
-            episodes = rollout(policy, pool, tasks, settings, (0, number))
-        with theirs:
-            conversations = generate_rollout(policy, pool, tasks, settings)
-        if number:
-            ours_played += map(_Summary.of, episodes)
-            theirs_played += [_Summary(one.num_turns, one.num_tokens, one.num_action_tokens) for one in conversations]
-    return [
-        _rollout_speed("this project", ours, ours_played, len(tasks)),
-        _rollout_speed("model.generate", theirs, theirs_played, len(tasks)),
-    ]
+        for name, play in sides.items():
+            with watches[name]:
+                summaries = play(number)
+            if number:
+                played[name] += summaries
+    return [_rollout_speed(name, watches[name], played[name], len(tasks)) for name in sides]
 
 
 def record_update(policy: Policy, episodes: Sequence[Episode], config: Config, folder: Path) -> NDArray[np.float32]:

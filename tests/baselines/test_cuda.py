@@ -19,6 +19,7 @@ from baselines.models.policy import Policy
 from baselines.rl.batch import Batch, collate
 from baselines.rl.logprobs import score_actions
 from baselines.runs.run import TrainResult
+from baselines.sampling.decoding import can_cache
 from baselines.sampling.environments import EnvPool, Task
 from baselines.sampling.rollout import rollout
 from tests.baselines.test_training import ALGORITHMS, ROLLOUT, rl_config, sft_config, small
@@ -83,6 +84,19 @@ def test_scores_and_gradients_are_those_of_the_cpu(cloned: TrainResult, pool: En
     here = scored(twin, collate(episodes, policy.pad_token_id, "cpu"))
     for found, expected in zip(there, here, strict=True):
         assert torch.linalg.vector_norm(found - expected) < 1e-4 * torch.linalg.vector_norm(expected)
+
+
+@pytest.mark.usefixtures("exact_products")
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_cuda_graphs_sample_what_the_update_scores(cloned: TrainResult, pool: EnvPool, dtype: str) -> None:
+    policy = Policy.load(cloned.model_folder, dtype, "cuda")
+    assert can_cache(policy.model, policy.pad_token_id, fixed_shapes=True)
+    settings = replace(ROLLOUT, cuda_graphs=True)
+    episodes = rollout(policy, pool, [Task(seed) for seed in range(32)], settings, (0,))
+    batch = collate(episodes, policy.pad_token_id, policy.device)
+    with torch.no_grad():
+        found = score_actions(policy, batch).logprobs
+    assert (found - batch.old_logprobs).abs()[batch.action_mask].max() < TOLERANCE[dtype]
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -26,7 +26,7 @@ from baselines.models.policy import Policy, check_causal
 from baselines.models.tiny import train_tokenizer
 from baselines.rl.batch import collate
 from baselines.rl.logprobs import score_actions
-from baselines.sampling.decoding import HistoryDecoder, RaggedDecoder, make_decoder
+from baselines.sampling.decoding import HistoryDecoder, RaggedDecoder, can_cache, make_decoder
 from baselines.sampling.environments import EnvPool, Task
 from baselines.sampling.rollout import rollout
 from tests.support.toy_text_env import TOY
@@ -171,6 +171,18 @@ def test_rollouts_record_what_training_computes(
     assert all(type(make_decoder(model, 0)) is decoder for _ in range(2))
     warnings = capsys.readouterr().err.count("is run over the whole history for every token, which is slow, because")
     assert warnings == (2 if decoder is HistoryDecoder else 0), "one for each model"
+
+
+@pytest.mark.parametrize(
+    ("family", "expected"), {"llama": True, "gpt2": True, "gpt_neox": True, "bloom": False}.items()
+)
+def test_steps_of_fixed_shapes_serve_models_that_accept_a_mask_of_four_dimensions(
+    family: str, expected: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tiny_model(family, 300)
+    assert can_cache(model, 0)
+    assert can_cache(model, 0, fixed_shapes=True) is expected
+    assert ("is run without CUDA graphs" in capsys.readouterr().err) is not expected
 
 
 @pytest.mark.slow

@@ -195,7 +195,8 @@ def decoder_calls(draw: st.DrawFn) -> list[tuple[str, Any]]:
 @settings(max_examples=40, deadline=None)
 @given(calls=decoder_calls())
 def test_the_cache_gives_the_logits_of_the_whole_history(sharp: Policy, calls: list[tuple[str, Any]]) -> None:
-    decoders = [kind(sharp.model, sharp.pad_token_id) for kind in (RaggedDecoder, HistoryDecoder)]
+    model, pad = sharp.model, sharp.pad_token_id
+    decoders = [HistoryDecoder(model, pad), RaggedDecoder(model, pad), RaggedDecoder(model, pad, fixed_shapes=True)]
     with torch.inference_mode():
         for name, argument in calls:
             if name == "keep":
@@ -204,10 +205,29 @@ def test_the_cache_gives_the_logits_of_the_whole_history(sharp: Policy, calls: l
                 continue
             if name == "feed_tokens":
                 token_ids, active = (torch.tensor(column) for column in zip(*argument, strict=True))
-                cached, plain = (decoder.feed_tokens(token_ids, active)[active] for decoder in decoders)
+                plain, *cached = (decoder.feed_tokens(token_ids, active)[active] for decoder in decoders)
             else:
-                cached, plain = (getattr(decoder, name)(argument) for decoder in decoders)
-            torch.testing.assert_close(cached, plain, atol=1e-3, rtol=1e-4)
+                plain, *cached = (getattr(decoder, name)(argument) for decoder in decoders)
+            for logits in cached:
+                torch.testing.assert_close(logits, plain, atol=1e-3, rtol=1e-4)
+
+
+def test_a_step_of_fixed_shapes_keeps_its_inputs_until_the_buffers_grow(sharp: Policy) -> None:
+    decoder = RaggedDecoder(sharp.model, sharp.pad_token_id, fixed_shapes=True)
+    with torch.inference_mode():
+        decoder.admit([[5, 6, 7], [8, 9]])
+        inputs = []
+        for token_id in range(10, 330):
+            decoder.feed_tokens(torch.tensor([token_id % 200, 4]), torch.tensor([True, token_id % 2 == 0]))
+            assert decoder._fixed_step is not None
+            inputs.append(decoder._fixed_step._mask.data_ptr())
+    assert len(dict.fromkeys(inputs)) == 2, "one for each size of the buffers, 256 columns and 512"
+
+
+def test_cuda_graphs_need_a_gpu() -> None:
+    with pytest.raises(ConfigError, match="expected a device cuda with cuda_graphs, got cpu"):
+        RolloutSettings(cuda_graphs=True).check_device("cpu")
+    RolloutSettings(cuda_graphs=True).check_device("cuda:1")
 
 
 def test_sampling_inverts_the_cumulative_distribution() -> None:

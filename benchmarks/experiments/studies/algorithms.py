@@ -20,7 +20,6 @@ NAMES: dict[str, Algorithm] = {"PPO": "ppo", "GRPO": "grpo", "RLOO": "rloo", "RE
 NUM_DEMOS = 600
 """Demonstrations of SFT."""
 
-NUM_ITERATIONS = 60
 FIRST_GAME = 1_000_000
 """Games of a column begin this many seeds after its split's; a run of 25 iterations was evaluated on those before."""
 
@@ -47,12 +46,13 @@ def analyse(results: Results, size: str) -> list[str]:
     return [*found, f"Beyond its interval these differ from PPO on {size}: {', '.join(apart) or 'none'}."]
 
 
-def compare_algorithms(size: str, num_games: int) -> Experiment:
+def compare_algorithms(size: str, num_games: int, num_iterations: int) -> Experiment:
     """Return the experiment on one size of world.
 
     Args:
         size: such as "w2-o3-q4".
         num_games: games of a column.
+        num_iterations: rounds of RL.
     """
     env_id = textworld(size)
     return Experiment(
@@ -66,8 +66,8 @@ def compare_algorithms(size: str, num_games: int) -> Experiment:
         compared=tuple((name, earlier) for earlier in ("base", "SFT") for name in NAMES),
         published=PUBLISHED,
         analyse=partial(analyse, size=size),
-        changes={"laptop": {"num_iterations": NUM_ITERATIONS}},
+        changes={"laptop": {"num_iterations": num_iterations}},
     )
 
 
-EXPERIMENT = compare_algorithms("w2-o3-q4", num_games=400)
+EXPERIMENT = compare_algorithms("w2-o3-q4", num_games=400, num_iterations=60)

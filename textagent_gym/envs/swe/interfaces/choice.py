@@ -86,18 +86,23 @@ class Choices:
     def _describe(self, candidate: Candidate) -> str:
         mutation = candidate.mutation
         source = self._gold[mutation.file]
-        right, wrong = _line_at(source, mutation.start), _line_at(mutation.apply(source), mutation.start)
+        after, stop = mutation.apply(source), mutation.start + len(mutation.replacement.encode())
+        right, wrong = _lines_at(source, mutation.start, mutation.end), _lines_at(after, mutation.start, stop)
+        if right == wrong:  # another indentation
+            right += f" (indented by {mutation.end - mutation.start})"
+            wrong += f" (indented by {stop - mutation.start})"
         old, new = (wrong, right) if candidate.repairs else (right, wrong)
         return f"{mutation.file}:{mutation.line} {mutation.function}: {old} => {new}"
 
 
-def _line_at(source: bytes, place: int) -> str:
+def _lines_at(source: bytes, place: int, end: int) -> str:
+    """Return the lines that a span touches, as one; "nothing" for none."""
     start = source.rfind(b"\n", 0, place) + 1
-    end = source.find(b"\n", place)
-    line = source[start : end if end >= 0 else len(source)]
-    text = line.decode("utf-8", "replace").strip()
+    if start < place or source[end - 1 : end] != b"\n":
+        end = source.find(b"\n", end) if source.find(b"\n", end) >= 0 else len(source)
+    text = " / ".join(line.decode("utf-8", "replace").strip() for line in source[start:end].split(b"\n")).rstrip(" /")
     if len(text) <= MAX_LINE:
-        return text
-    middle = len(line[: place - start].decode("utf-8", "replace").lstrip())
+        return text or "nothing"
+    middle = len(source[start:place].decode("utf-8", "replace").lstrip())
     first = max(0, min(middle - MAX_LINE // 2, len(text) - MAX_LINE))
     return f"...{text[first : first + MAX_LINE]}..."

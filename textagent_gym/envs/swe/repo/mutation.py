@@ -1,7 +1,7 @@
 """Bugs by mutation: small changes of one expression or statement, put into source text without touching the rest of it.
 
-The operators are the classical ones of mutation testing (comparison, boolean, arithmetic, constant, statement deletion and
-the like). A mutation has a name that tells it without the source, so that an index need not hold any.
+The operators stand in `operators.py`. A mutation has a name that tells it without the source, so that an index need not hold
+any.
 """
 
 from __future__ import annotations
@@ -9,46 +9,10 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from textagent_gym.envs.swe.repo.text import encoding_of, python_lines
-
-COMPARISONS: dict[type[ast.cmpop], tuple[str, ...]] = {
-    ast.Lt: ("<=", ">"),
-    ast.LtE: ("<", ">="),
-    ast.Gt: (">=", "<"),
-    ast.GtE: (">", "<="),
-    ast.Eq: ("!=",),
-    ast.NotEq: ("==",),
-    ast.Is: ("is not",),
-    ast.IsNot: ("is",),
-    ast.In: ("not in",),
-    ast.NotIn: ("in",),
-}
-ARITHMETIC: dict[type[ast.operator], str] = {
-    ast.Add: "-",
-    ast.Sub: "+",
-    ast.Mult: "+",
-    ast.Div: "*",
-    ast.FloorDiv: "*",
-    ast.Mod: "//",
-    ast.LShift: ">>",
-    ast.RShift: "<<",
-}
-KINDS = (
-    "comparison",
-    "boolean operator",
-    "dropped condition",
-    "arithmetic operator",
-    "constant",
-    "boolean constant",
-    "negated condition",
-    "swapped arguments",
-    "deleted statement",
-    "returned None",
-    "deleted exception",
-)
-"""Kinds of mutation, in words that a hint may use."""
+from textagent_gym.envs.swe.repo.operators import CLASSICAL, FURTHER, Operators, Source, changes, is_docstring
+from textagent_gym.envs.swe.repo.text import encoding_of
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -82,6 +46,11 @@ class Mutation:
         """Return the source with this change."""
         return source[: self.start] + self.replacement.encode() + source[self.end :]
 
+    def inverse(self, source: bytes) -> Mutation:
+        """Return the mutation that turns the source with this change back into `source`."""
+        end = self.start + len(self.replacement.encode())
+        return replace(self, end=end, replacement=source[self.start : self.end].decode())
+
 
 def apply_all(source: bytes, mutations: list[Mutation]) -> bytes:
     """Return the source of one file with several changes, which must not overlap.
@@ -112,114 +81,28 @@ def mutations(file: str, source: bytes) -> list[Mutation]:
         return []
     if encoding_of(source) not in ("utf-8", "utf-8-sig"):  # positions count bytes of UTF-8
         return []
-    return sorted(set(_Finder(file, source).find(module)))
+    text = Source(source)
+    found = {mutation.name: mutation for mutation in sorted(_found(file, text, module, CLASSICAL))}
+    for mutation in sorted(_found(file, text, module, FURTHER)):
+        found.setdefault(mutation.name, mutation)
+    return sorted(found.values())
 
 
-class _Finder:
-    def __init__(self, file: str, source: bytes) -> None:
-        self.file = file
-        self.source = source
-        self.lines = [0]
-        for line in python_lines(source.decode()):
-            self.lines.append(self.lines[-1] + len(line.encode()))
-
-    def find(self, module: ast.Module) -> Iterator[Mutation]:
-        for name, function in _functions(module.body, ""):
-            for node in _inside(function):
-                for start, end, replacement, kind in self._at(node):
-                    if replacement.encode() != self.source[start:end]:
-                        yield Mutation(
-                            file=self.file,
-                            start=start,
-                            end=end,
-                            replacement=replacement,
-                            kind=kind,
-                            function=name,
-                            line=1 + self.source.count(b"\n", 0, start),
-                        )
-
-    def _span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
-        assert node.end_lineno is not None
-        assert node.end_col_offset is not None
-        return self.lines[node.lineno - 1] + node.col_offset, self.lines[node.end_lineno - 1] + node.end_col_offset
-
-    def _text(self, node: ast.expr) -> str:
-        start, end = self._span(node)
-        return self.source[start:end].decode()
-
-    def _between(self, left: ast.expr, right: ast.expr, replacement: str) -> tuple[int, int, str] | None:
-        """Return the operator between two operands, replaced where it stands alone between them on one line."""
-        start, end = self._span(left)[1], self._span(right)[0]
-        gap = self.source[start:end].decode()
-        operator = gap.strip()
-        if not operator or any(character in operator for character in "()#\n\\"):
-            return None
-        place = start + len(gap[: gap.index(operator)].encode())
-        return place, place + len(operator.encode()), replacement
-
-    def _at(self, node: ast.AST) -> Iterator[tuple[int, int, str, str]]:
-        if isinstance(node, ast.Compare):
-            yield from self._comparison(node)
-        elif isinstance(node, ast.BoolOp):
-            yield from self._condition(node)
-        elif isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
-            if found := self._between(node.left, node.right, ARITHMETIC[type(node.op)]):
-                yield *found, "arithmetic operator"
-        elif isinstance(node, ast.Constant):
-            yield from self._constant(node)
-        elif isinstance(node, ast.If | ast.IfExp):
-            if node.test.lineno == node.test.end_lineno:
-                yield *self._span(node.test), f"not ({self._text(node.test)})", "negated condition"
-        elif isinstance(node, ast.Call):
-            yield from self._call(node)
-        elif isinstance(node, ast.stmt):
-            yield from self._statement(node)
-
-    def _comparison(self, node: ast.Compare) -> Iterator[tuple[int, int, str, str]]:
-        if len(node.ops) == 1:
-            for other in COMPARISONS[type(node.ops[0])]:
-                if found := self._between(node.left, node.comparators[0], other):
-                    yield *found, "comparison"
-
-    def _condition(self, node: ast.BoolOp) -> Iterator[tuple[int, int, str, str]]:
-        if len(node.values) != 2:
-            return
-        left, right = node.values
-        if found := self._between(left, right, "or" if isinstance(node.op, ast.And) else "and"):
-            yield *found, "boolean operator"
-        if node.lineno == node.end_lineno:
-            yield *self._span(node), self._text(left), "dropped condition"
-            yield *self._span(node), self._text(right), "dropped condition"
-
-    def _constant(self, node: ast.Constant) -> Iterator[tuple[int, int, str, str]]:
-        if isinstance(node.value, bool):
-            yield *self._span(node), str(not node.value), "boolean constant"
-        elif isinstance(node.value, int) and abs(node.value) < 10**6:
-            for other in (node.value + 1, node.value - 1):
-                yield *self._span(node), str(other) if other >= 0 else f"({other})", "constant"
-
-    def _call(self, node: ast.Call) -> Iterator[tuple[int, int, str, str]]:
-        if len(node.args) < 2 or any(isinstance(argument, ast.Starred) for argument in node.args[:2]):
-            return
-        first, second = node.args[:2]
-        (start, _), (_, end) = self._span(first), self._span(second)
-        if first.lineno == second.end_lineno:
-            yield start, end, f"{self._text(second)}, {self._text(first)}", "swapped arguments"
-
-    def _statement(self, node: ast.stmt) -> Iterator[tuple[int, int, str, str]]:
-        if node.lineno != node.end_lineno:
-            return
-        start, end = self._span(node)
-        if isinstance(node, ast.Raise):
-            yield start, end, "pass", "deleted exception"
-        elif isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
-            yield start, end, "return None", "returned None"
-        elif isinstance(node, ast.AugAssign) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
-            yield start, end, "pass", "deleted statement"
-
-
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
+def _found(file: str, source: Source, module: ast.Module, operators: Operators) -> Iterator[Mutation]:
+    docstrings = {node.value for node in ast.walk(module) if isinstance(node, ast.Expr) and is_docstring(node)}
+    for name, function in _functions(module.body, ""):
+        for node in _inside(function):
+            for start, end, replacement, kind in () if node in docstrings else changes(source, node, operators):
+                if replacement != source.cut(start, end):
+                    yield Mutation(
+                        file=file,
+                        start=start,
+                        end=end,
+                        replacement=replacement,
+                        kind=kind,
+                        function=name,
+                        line=1 + source.content.count(b"\n", 0, start),
+                    )
 
 
 def _functions(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
@@ -234,7 +117,9 @@ def _functions(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.Fun
 
 
 def _inside(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
-    """Yield the nodes of a function's body and of the defaults of its parameters."""
+    """Yield a function, its parameters, and the nodes of its body and of the defaults of its parameters."""
+    yield function
+    yield function.args
     waiting: list[ast.AST] = [
         *function.args.defaults,
         *(node for node in function.args.kw_defaults if node),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -91,12 +92,9 @@ class BugFinder:
         Yields:
             Each as it is found.
         """
-        sites = [site for file in source_files(self.tree) for site in mutations(file, self.tree[file])]
-        order = rng.permutation(len(sites))
         found = list(known)
         runs = 0
-        for index in order:
-            site = sites[int(index)]
+        for site in drawn_sites(self.tree, rng):
             same = [bug for bug in found if (bug.mutation.file, bug.mutation.function) == (site.file, site.function)]
             if len(same) >= 2 or not parses(site.apply(self.tree[site.file])):
                 continue
@@ -135,6 +133,18 @@ class BugFinder:
                 if left is None or left & set(group):
                     return None
         return Combination(bugs=tuple(chosen), groups=groups, failing=tuple(sorted(failing)))
+
+
+def drawn_sites(tree: Tree, rng: np.random.Generator) -> list[Mutation]:
+    """Return the mutations of a project in random order; the kinds take turns, so that rare ones come first as often."""
+    sites = [site for file in source_files(tree) for site in mutations(file, tree[file])]
+    turns: Counter[str] = Counter()
+    order: list[tuple[int, int, Mutation]] = []
+    for number, index in enumerate(rng.permutation(len(sites))):
+        site = sites[int(index)]
+        turns[site.kind] += 1
+        order.append((turns[site.kind], number, site))
+    return [site for *_, site in sorted(order, key=lambda one: one[:2])]
 
 
 def goes_with(chosen: Sequence[FoundBug], bug: FoundBug) -> bool:

@@ -56,6 +56,26 @@ def test_random_play_never_raises(env_id: str) -> None:
         assert len(play(env, agent, seed)) > 1
 
 
+@pytest.mark.parametrize("domain", ["TextWorld", "ALFWorld"])
+def test_where_success_alone_pays_nothing_is_searched_before_sub_goals_are_read(
+    domain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dense = gym.make(f"{domain}-Medium-Dense-v0")
+    # Gymnasium's checker reads all values of the first two steps.
+    sparse = gym.make(f"{domain}-Medium-Sparse-v0", disable_env_checker=True)
+    agent = RandomAgent()
+    for seed in range(3):
+        expected = [step[4] for step in play(dense, agent, seed)]
+        planner = type(dense.unwrapped.task.planner)  # type: ignore[attr-defined]
+        with monkeypatch.context() as patch:
+            for name in ("prepare", "remaining", "remaining_from", "plan"):
+                if hasattr(planner, name):
+                    patch.setattr(planner, name, lambda *_: pytest.fail("the planner was asked"))
+            seen = [step[4] for step in play(sparse, agent, seed)]
+        assert [info["subgoals_done"] for info in seen] == [info["subgoals_done"] for info in expected]
+        assert seen[1:] == expected[1:]
+
+
 def test_trajectories_are_those_of_every_other_machine() -> None:
     known = json.loads((Path(__file__).parent / "golden.json").read_text())
     assert digests() == known

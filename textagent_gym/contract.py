@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypedDict
 
@@ -22,7 +23,8 @@ class Info(TypedDict, total=False):
     Attributes:
         task_id: Name of the task, by its content; `reset(options={"task_id": ...})` plays it again.
         success: True if the task is solved. `terminated` alone does not say so: a lost game is over, too.
-        subgoals_done: Sub-goals completed now, from 0 to `subgoals_total`; equal to it if and only if `success`.
+        subgoals_done: Sub-goals completed now, from 0 to `subgoals_total`; equal to it if and only if `success`. Where
+            success alone pays, it is counted when it is first read, so that nothing is searched where nobody asks.
         subgoals_total: Sub-goals of the task.
         valid_command: True if the last action was a command that the world carried out; True at reset. False also for a
             command that failed by chance (`fault_rate`).
@@ -143,7 +145,7 @@ class StepResult(NamedTuple):
 
     Attributes:
         text: The backend's own words: one contiguous slice of what it printed.
-        subgoals_done: Sub-goals that stand now; need not be clamped.
+        subgoals_done: Sub-goals that stand now, or a function that counts them as of this result; need not be clamped.
         won: True if the task is solved.
         lost: True if it can be neither solved nor played on; it is worth nothing.
         ended: True if the agent ended the episode itself; it is worth what stands.
@@ -154,7 +156,7 @@ class StepResult(NamedTuple):
     """
 
     text: str
-    subgoals_done: int = 0
+    subgoals_done: int | Callable[[], int] = 0
     won: bool = False
     lost: bool = False
     ended: bool = False

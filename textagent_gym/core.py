@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from typing import Any, ClassVar, Generic, cast
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic
 
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
-from textagent_gym.contract import Info, RewardScale, Snapshot, Split, StepResult, TaskCard, TaskT
+from textagent_gym.contract import RewardScale, Snapshot, Split, StepResult, TaskCard, TaskT
 from textagent_gym.mechanics.disturbances import (
     FAULT_MESSAGE,
     GENERAL_NOUNS,
@@ -21,6 +22,7 @@ from textagent_gym.mechanics.disturbances import (
     EpisodeStream,
     check_fault_rate,
 )
+from textagent_gym.mechanics.infos import LazyInfo
 from textagent_gym.mechanics.knobs import check_choice, check_integer, check_number
 from textagent_gym.mechanics.rewards import MilestoneReward
 from textagent_gym.mechanics.spaces import AnyText
@@ -228,15 +230,15 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
             raise ValueError(f"expected reset options among 'task_id', got {', '.join(map(repr, sorted(unknown)))}")
         task_id = (options or {}).get("task_id")
         self._task = self._new_task() if task_id is None else self._find_task(task_id)
+        self._reward = MilestoneReward(self._task.subgoals_total, self._reward_density)
         self._turn = self._begin(self._task)
         self._steps = 0
         self._over = False
-        self._reward = MilestoneReward(self._task.subgoals_total, self._reward_density)
         info = self._info(self._subgoals_done())
         info["task_card"] = copy.deepcopy(self._card())
         if self._expose_solution and self._task.solution:
             info["solution"] = self._solution()
-        return self._view(self._memory.start(self._distracted(self.initial_text()))), cast(dict[str, Any], info)
+        return self._view(self._memory.start(self._distracted(self.initial_text()))), info
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Play one action: one command of the world, in the form that `action_format` asks for.
@@ -298,14 +300,13 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         truncated = not terminated and self._steps >= self.max_steps
         self._over = terminated or truncated
         done = self._subgoals_done()
-        reward = self._reward.pay(done)
+        reward = self._reward.pay(0 if callable(done) else done)
         if self.reward_scale == "native":
             reward = float(turn.points - before.points)
         if not turn.valid and not turn.faulted:
             reward -= self._invalid_penalty
         text = self._distracted(turn.text) if self._num_distractors else turn.text
-        info = cast(dict[str, Any], self._info(done))
-        return self._view(self._memory.tell(action, text)), reward, terminated, truncated, info
+        return self._view(self._memory.tell(action, text)), reward, terminated, truncated, self._info(done)
 
     def render(self) -> str | None:
         """Return the last observation with `render_mode="ansi"`, None without."""
@@ -405,16 +406,21 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
             commands = task.solution
         return tuple(as_action(command, self._action_format) for command in commands)
 
-    def _subgoals_done(self) -> int:
-        total = self.task.subgoals_total
+    def _subgoals_done(self) -> int | Callable[[], int]:
+        """Return the sub-goals that stand, or, where success alone pays and has not come, a function that counts them."""
+        total, done = self.task.subgoals_total, self._turn.subgoals_done
         if self._turn.won:
             return total
         # A finished world that is not won has nothing; one that is not finished lacks at least one sub-goal.
-        return 0 if self._turn.lost else min(max(self._turn.subgoals_done, 0), total - 1)
+        if self._turn.lost:
+            return 0
+        if callable(done) and self._reward.pays_success_alone:
+            return lambda: min(max(done(), 0), total - 1)
+        return min(max(done() if callable(done) else done, 0), total - 1)
 
-    def _info(self, subgoals_done: int) -> Info:
+    def _info(self, subgoals_done: int | Callable[[], int]) -> dict[str, Any]:
         task = self.task
-        return {
+        info = {
             "task_id": task.task_id,
             "success": self._turn.won,
             "subgoals_done": subgoals_done,
@@ -422,6 +428,7 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
             "valid_command": self._turn.valid,
             "admissible_commands": self._turn.admissible,
         }
+        return LazyInfo(info) if callable(subgoals_done) else info
 
     def _card(self) -> TaskCard:
         task = self.task

@@ -38,6 +38,11 @@ class MilestoneReward:
         self.milestones = num_milestones(total, reward_density)
         self.paid = 0
 
+    @property
+    def pays_success_alone(self) -> bool:
+        """True if no sub-goal but the last pays."""
+        return self.milestones == 1
+
     def pay(self, done: int) -> float:
         """Return the reward for having `done` sub-goals now, and the memory of having paid it."""
         paid = num_paid(done, self.total, self.milestones)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Literal, cast, get_args
 
 from typing_extensions import Unpack
@@ -13,6 +14,7 @@ from textagent_gym.core import TextAgentEnv
 from textagent_gym.envs.alfworld import dataset
 from textagent_gym.envs.alfworld.commands import meant, why_nothing
 from textagent_gym.envs.alfworld.engine import NativeEngine
+from textagent_gym.envs.alfworld.planning.model import AbstractState
 from textagent_gym.envs.alfworld.planning.stages import num_stages, stages_done
 from textagent_gym.envs.alfworld.reference import ReferenceEngine
 from textagent_gym.envs.alfworld.room_map import draw_map
@@ -272,8 +274,13 @@ class ALFWorldEnv(TextAgentEnv[AlfworldTask]):
             return result
         if self._subgoals == "stages":
             return result._replace(subgoals_done=stages_done(facts, task.planner.goals))
-        remaining = task.planner.remaining(facts)
-        return result._replace(subgoals_done=0 if remaining is None else task.subgoals_total - remaining)
+        return result._replace(subgoals_done=partial(_steps_done, task, task.planner.abstract(facts)))
+
+
+def _steps_done(task: AlfworldTask, node: AbstractState) -> int:
+    assert task.planner is not None
+    remaining = task.planner.remaining_from(node)
+    return 0 if remaining is None else task.subgoals_total - remaining
 
 
 def _checked_types(task_types: Sequence[TaskType] | None) -> tuple[TaskType, ...]:

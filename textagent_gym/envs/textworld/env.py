@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 import numpy as np
@@ -285,7 +286,7 @@ class TextWorldEnv(TextAgentEnv[AnyTask]):
 
     def _begin(self, task: AnyTask) -> StepResult:
         self._load(task)
-        if isinstance(task, TextWorldTask) and not task.counts_points:
+        if isinstance(task, TextWorldTask) and not (task.counts_points or self._reward.pays_success_alone):
             task.planner.prepare()
         return self._counted(self._engine.reset())
 
@@ -333,10 +334,14 @@ class TextWorldEnv(TextAgentEnv[AnyTask]):
         state = self._engine.state
         if task.counts_points:
             return result._replace(subgoals_done=task.ground.completed_points(state))
-        remaining = task.planner.remaining(state)
-        done = 0 if remaining is None else task.subgoals_total - remaining
+        done = partial(_steps_done, task, state)
         text, _, won, lost, ended, valid, admissible, points, _ = result  # twice as fast as `_replace`
         return StepResult(text, done, won, lost, ended, valid, admissible, points)
+
+
+def _steps_done(task: TextWorldTask, state: int) -> int:
+    remaining = task.planner.remaining(state)
+    return 0 if remaining is None else task.subgoals_total - remaining
 
 
 def _refuse(reason: str, options: dict[str, Any]) -> None:

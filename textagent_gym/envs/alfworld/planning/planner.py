@@ -74,7 +74,14 @@ class Planner:
 
     def remaining(self, facts: Facts) -> int | None:
         """Step of the plan from a state, 0 where all goals are done, None where they cannot be done any more."""
-        node = self._model.abstract(facts)
+        return self.remaining_from(self.abstract(facts))
+
+    def abstract(self, facts: Facts) -> AbstractState:
+        """Return the part of a state that `remaining_from` reads; it does not follow later changes of the state."""
+        return self._model.abstract(facts)
+
+    def remaining_from(self, node: AbstractState) -> int | None:
+        """Return the steps of the plan from the state with this part."""
         digest = self._model.digest(node)
         if digest in self._on_reference:
             return self._on_reference[digest]
@@ -91,7 +98,7 @@ class Planner:
 
     def plan(self, facts: Facts) -> Plan | None:
         """Return a plan from a state, None where the goals cannot be done any more."""
-        return self._plan(self._model.abstract(facts))
+        return self._plan(self.abstract(facts))
 
     def _plan(self, start: AbstractState) -> Plan | None:
         """Return a shortest plan if the search closes within the budget, otherwise one goal after the other."""

@@ -100,6 +100,8 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         min_solution_length: Fewest bugs (hunks).
         max_solution_length: Most bugs (hunks).
         reward_density: Share of the sub-goals that pay when reached; default 0.
+        statements: Text of mutation tasks: "short" says how many bugs there are, "report" what was called, expected and got
+            in a failing test of each bug, without the names of functions that have one.
         hint_level: 0 nothing, 1 also the files with bugs, 2 also the functions, 3 also the failing tests, 4 also the kind of
             each bug.
         tests_visible: True if the grading tests are among the files. Without, their files are missing, or are as they
@@ -145,6 +147,7 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         min_solution_length: int | None = None,
         max_solution_length: int | None = None,
         reward_density: float = 0.0,
+        statements: Literal["short", "report"] = "short",
         hint_level: int = 0,
         tests_visible: bool = True,
         rebase: bool = False,
@@ -158,6 +161,7 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         if tasks is None and origin == "dataset":
             raise ValueError("expected tasks=PATH_OR_HUB_ID for SWEGym-Custom-v0, got none")
         check_choice("origin", origin, ("bundled", "mutation", "release") if tasks is None else get_args(Origin))
+        check_choice("statements", statements, ("short", "report"))
         check_integer("hint_level", hint_level, 0, len(HINT_LEVELS) - 1)
         check_choice("tests_visible", tests_visible, (True, False))
         check_choice("rebase", rebase, (True, False))
@@ -209,6 +213,7 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         )
         where = f"origin {origin!r} in the split {self.split!r}" if tasks is None else "these tasks"
         self._offered = filter_by_size(offered, sizes, bounds, where)
+        self._statements = statements
         self._hint_level = hint_level
         self._tests_visible = tests_visible
         self._limits = Limits(seconds=command_seconds)
@@ -295,7 +300,12 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
             from textagent_gym.envs.swe.sources.rebase import rebased
 
             instance = self._instances[task_id] = rebased(instance, self._sandbox_of(instance))
-        return instance, self._sandbox_of(instance)
+        sandbox = self._sandbox_of(instance)
+        if self._statements == "report" and instance.origin in ("bundled", "mutation") and instance.bugs:
+            from textagent_gym.envs.swe.synthesis.reports import with_report
+
+            instance = with_report(instance, sandbox)
+        return instance, sandbox
 
     def _find_task(self, task_id: str) -> SweTask:
         instance, sandbox = self.instance_of(task_id)

@@ -5,6 +5,8 @@ new rows take the places of those that have ended. All rows share the cache's co
 its columns are holes, masked from attention for good, and explicit positions count only real tokens. So the
 log-probabilities are those of each row alone.
 
+Where few rows have long chunks, the columns in which only they have tokens are run for them alone.
+
 The cache is never copied for a token: its buffers have spare columns, a new row is written over one that has ended, and
 holes are squeezed out in place once they are a tenth of the columns.
 """
@@ -26,6 +28,7 @@ from baselines.models.fixed_step import FixedStep
 from baselines.runs.log import warn
 
 _MIN_GROWTH = 256  # columns added when the buffers are full, or a quarter of them if that is more
+_MIN_SAVED = 128  # holes in a feed that cost as much as another pass
 _MAX_HOLES = 0.1  # share of the columns that even the longest row can do without, from which on they are squeezed out
 
 
@@ -102,6 +105,26 @@ class _BufferLayer(DynamicLayer):  # type: ignore[misc]  # transformers is read 
         self.keys, self.values = (buffer[:rows, :, :columns] for buffer in self._buffers)
 
 
+class _RowsLayer(DynamicLayer):  # type: ignore[misc]  # transformers is read without its types
+    """Some rows (N,) of a layer, for columns in which the other rows have nothing to say."""
+
+    def __init__(self, layer: _BufferLayer, rows: Tensor) -> None:
+        super().__init__()
+        self._layer, self._rows = layer, rows
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Append columns and return all of these rows; keys and values are (N, heads, columns, head_dim)."""
+        layer, start = self._layer, self._layer.keys.shape[2]
+        layer.resize(layer.keys.shape[0], start + key_states.shape[2])
+        layer.keys[self._rows, :, start:] = key_states
+        layer.values[self._rows, :, start:] = value_states
+        return layer.keys[self._rows], layer.values[self._rows]
+
+    def get_seq_length(self) -> int:
+        """Return the number of columns before this call."""
+        return self._layer.keys.shape[2]
+
+
 class RaggedDecoder:
     """Next-token logits for a batch of growing conversations.
 
@@ -152,7 +175,14 @@ class RaggedDecoder:
 
     def feed(self, chunks: Sequence[Sequence[int]]) -> Tensor:
         """Append one chunk (at least one token) to each row and return (B, V) logits after the chunk."""
-        return self._append(*self._padded(chunks))
+        token_ids, real = self._padded(chunks)
+        width, start = token_ids.shape[1], 0
+        # A GPU computes holes at less than the cost of another pass.
+        for right in _cuts([len(chunk) for chunk in chunks]) if self._device.type == "cpu" else ():
+            rows = torch.tensor([row for row, chunk in enumerate(chunks) if len(chunk) > right])
+            self._append(token_ids[:, start : width - right], real[:, start : width - right], rows)
+            start = width - right
+        return self._append(token_ids[:, start:], real[:, start:])
 
     def feed_tokens(self, token_ids: Tensor, active: Tensor) -> Tensor:
         """Append `token_ids` (B,) to the rows where `active` (B,) is True; (B, V) logits, junk where it is False."""
@@ -188,10 +218,14 @@ class RaggedDecoder:
         real = torch.arange(width) >= width - lengths[:, None]
         return torch.tensor(token_ids).to(self._device), real.to(self._device)
 
-    def _append(self, token_ids: Tensor, real: Tensor) -> Tensor:
+    def _append(self, token_ids: Tensor, real: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Append columns, of which only `rows` (None: all) have any tokens; returns the logits of these rows."""
         self._filled = torch.cat([self._filled, real], dim=1)
         positions = (self.lengths[:, None] + real.cumsum(1) - 1).clamp(min=0)
         self.lengths = self.lengths + real.sum(1)
+        if rows is not None:
+            cache = Cache(layers=[_RowsLayer(layer, rows) for layer in self._layers])
+            return self._run(token_ids[rows], self._filled[rows], positions[rows], cache)
         if self._fixed_step is not None and real.shape[1] == 1:
             for layer in self._layers:
                 layer.resize(*self._filled.shape)
@@ -373,6 +407,23 @@ def _at_least(buffer: Tensor, rows: int, columns: int) -> Tensor:
     larger = buffer.new_zeros((max(rows, buffer.shape[0]), buffer.shape[1], more_columns, buffer.shape[3]))
     larger[: buffer.shape[0], :, : buffer.shape[2]] = buffer
     return larger
+
+
+def _cuts(lengths: Sequence[int]) -> list[int]:
+    """Return where to cut chunks that end in the same column, so that the longest do not make all rows wait.
+
+    Args:
+        lengths: tokens of each chunk.
+
+    Returns:
+        Columns to the right of each cut, from left to right; a cut saves more holes than `_MIN_SAVED`.
+    """
+    width = max(lengths)
+    saved, right = max((sum(n <= right for n in lengths) * (width - right), right) for right in {*lengths, 1} - {0})
+    if saved < _MIN_SAVED:
+        return []
+    left = [right + cut for cut in _cuts([n - right for n in lengths if n > right])]
+    return [*left, right, *_cuts([min(n, right) for n in lengths])]
 
 
 def _padded_left(filled: Tensor, width: int) -> Tensor:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from baselines.errors import ConfigError, EnvironmentContractError, TrainingErro
 from baselines.models.policy import Policy
 from baselines.rl.batch import collate
 from baselines.rl.logprobs import score_actions
+from baselines.sampling import decoding
 from baselines.sampling.decoding import HistoryDecoder, RaggedDecoder, sample_tokens
 from baselines.sampling.environments import EnvPool, Task, make_env
 from baselines.sampling.episode import Episode
@@ -193,11 +196,13 @@ def decoder_calls(draw: st.DrawFn) -> list[tuple[str, Any]]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(calls=decoder_calls())
-def test_the_cache_gives_the_logits_of_the_whole_history(sharp: Policy, calls: list[tuple[str, Any]]) -> None:
+@given(calls=decoder_calls(), min_saved=st.sampled_from([1, 4, 128]))
+def test_the_cache_gives_the_logits_of_the_whole_history(
+    sharp: Policy, calls: list[tuple[str, Any]], min_saved: int
+) -> None:
     model, pad = sharp.model, sharp.pad_token_id
     decoders = [HistoryDecoder(model, pad), RaggedDecoder(model, pad), RaggedDecoder(model, pad, fixed_shapes=True)]
-    with torch.inference_mode():
+    with torch.inference_mode(), patch.object(decoding, "_MIN_SAVED", min_saved):
         for name, argument in calls:
             if name == "keep":
                 for decoder in decoders:
@@ -210,6 +215,23 @@ def test_the_cache_gives_the_logits_of_the_whole_history(sharp: Policy, calls: l
                 plain, *cached = (getattr(decoder, name)(argument) for decoder in decoders)
             for logits in cached:
                 torch.testing.assert_close(logits, plain, atol=1e-3, rtol=1e-4)
+
+
+@given(lengths=st.lists(st.integers(0, 200), min_size=1, max_size=40).filter(any), min_saved=st.integers(1, 300))
+def test_long_chunks_are_cut_off_where_that_saves_holes(lengths: list[int], min_saved: int) -> None:
+    with patch.object(decoding, "_MIN_SAVED", min_saved):
+        cuts = decoding._cuts(lengths)
+    edges = [max(lengths), *cuts, 0]
+    assert edges == sorted(set(edges), reverse=True)
+    parts = list(itertools.pairwise(edges))
+    run = [(left - right) * sum(n > right for n in lengths) for left, right in parts[:-1]]
+    last = parts[-1][0] * len(lengths)  # where all rows get their logits
+    whole = max(lengths) * len(lengths)
+    assert whole - sum(run) - last >= min_saved * len(cuts)
+    for left, right in parts:
+        for cut in range(right + 1, left):
+            ended = sum(right < n <= cut for n in lengths) if right else sum(n <= cut for n in lengths)
+            assert ended * (left - cut) < min_saved, "no further cut would save enough"
 
 
 def test_a_step_of_fixed_shapes_keeps_its_inputs_until_the_buffers_grow(sharp: Policy) -> None:

@@ -237,6 +237,8 @@ def render_config(config: RunConfig) -> str:
         shown = asdict(config)
         if config.split is None:
             del shown["split"]
+        if config.presentation.show_list:  # entries are older than this field
+            del shown["presentation"]["show_list"]
         return json.dumps(shown, indent=2, allow_nan=False) + "\n"
     except ValueError as error:
         raise RecordError(f"expected settings that JSON can say, got {config.agent_settings}: {error}") from error

@@ -95,6 +95,8 @@ class Presentation:
 
     by_number: bool = False
     """Listed commands are numbered, and an action is the number of one (tracks that grant the list)."""
+    show_list: bool = True
+    """Observations show the list, in tracks that grant it; else only decoding over listed commands uses it."""
     preamble: bool = True
     """The first observation states the rules and the form of an action."""
     history: int = 0
@@ -104,12 +106,14 @@ class Presentation:
 
     def check(self, track: Track) -> None:
         """Raise `SuiteError` for what the track does not grant, and for values of another type."""
-        kinds = {"by_number": bool, "preamble": bool, "history": int, "action_format": str}
+        kinds = {"by_number": bool, "show_list": bool, "preamble": bool, "history": int, "action_format": str}
         wrong = [name for name, kind in kinds.items() if type(getattr(self, name)) is not kind]
         if wrong:
             raise SuiteError(f"expected a presentation with values of its types, got another {', '.join(wrong)}")
         if self.by_number and not track.lists:
             raise SuiteError(f"expected by_number in a track that grants the list of commands, got track {track.name}")
+        if self.by_number and not self.show_list:
+            raise SuiteError("expected by_number with show_list: an observation shows the numbers")
         if self.history and not track.memory:
             raise SuiteError(f"expected history in a track that grants memory, got track {track.name}")
         if not 0 <= self.history <= 100:
@@ -125,7 +129,7 @@ class Presentation:
             "history": self.history,
             "action_format": self.action_format,
             "by_number": self.by_number and lists,
-            "show_admissible": lists and not self.by_number,
+            "show_admissible": lists and self.show_list and not self.by_number,
         }
 
 

@@ -70,12 +70,16 @@ def test_a_run_is_whole_verified_and_a_table(tmp_path: Path) -> None:
 
 
 def test_the_expert_solves_everything_in_every_presentation(tmp_path: Path) -> None:
-    for number, presentation in enumerate((Presentation(), Presentation(by_number=True, preamble=False, history=2))):
+    hidden = Presentation(show_list=False)
+    numbers = Presentation(by_number=True, preamble=False, history=2)
+    for number, presentation in enumerate((Presentation(), numbers, hidden)):
         folder = tmp_path / str(number)
         outcome = play(folder, "expert", seeds=1, presentation=presentation)
         assert outcome.successes == 10
         suite = load_suite("smoke-v0")
         assert [line["steps"] for line in lines(folder)] == [t.reference_steps for c in suite.cells for t in c.tasks]
+        shown = "Admissible commands:" in answer(folder)[0]["turns"][0]["observation"]
+        assert shown == (presentation == Presentation())
         verify(folder)
 
 

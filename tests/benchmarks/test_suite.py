@@ -108,6 +108,8 @@ def test_a_track_shows_the_list_or_does_not(track: suites.Track) -> None:
 
 def test_a_presentation_cannot_ask_for_more_than_its_track_grants() -> None:
     Presentation(by_number=True, history=3).check(TRACKS["listed"])
+    with pytest.raises(SuiteError, match="by_number with show_list"):
+        Presentation(by_number=True, show_list=False).check(TRACKS["listed"])
     with pytest.raises(SuiteError, match="by_number in a track that grants the list"):
         Presentation(by_number=True).check(TRACKS["open"])
     with pytest.raises(SuiteError, match="history in a track that grants memory"):

@@ -17,6 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
 
 from tests.meta import notebook
@@ -156,6 +158,20 @@ def test_an_example_prints_what_its_page_shows(example: str, tmp_path: Path) -> 
 def test_the_example_of_stable_baselines_learns_its_games() -> None:
     pytest.importorskip("sb3_contrib")
     assert runpy.run_path(str(EXAMPLES / "sb3.py"))["train"](12_288) >= 0.75
+
+
+def test_the_example_of_searching_solves_every_game_and_looks_into_wrong_places_once() -> None:
+    play = runpy.run_path(str(EXAMPLES / "alfworld_search.py"))["play"]
+    env = gym.make("textagent_gym:ALFWorld-Medium-Dense-v0", preamble=False, expose_solution=True)
+    longer = 0
+    for seed in range(8):
+        messages, solved = play(env, np.random.default_rng(seed), seed=seed)
+        commands = [message["content"] for message in messages[1::2]]
+        looked = [command for command in commands if command.startswith("open ")]
+        assert solved
+        assert len(looked) == len(set(looked))
+        longer += len(commands) > len(env.reset(seed=seed)[1]["solution"])
+    assert longer >= 4
 
 
 def test_every_example_is_on_the_page_and_names_what_exists() -> None:

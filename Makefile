@@ -7,6 +7,7 @@
 # make gpu   what needs a GPU, in stages of at most 8 minutes: call it until all is done (MODEL=folder, PYTHON=interpreter)
 # make interop   the tests of every library that this plugs into, and docs/compatibility.md
 # make verify-results   play every entry of the leaderboards again
+# make verify-tasks   validate all indexed tasks of SWEGym, resumable (EVERY=20 for every 20th; hours for all)
 # make audit   look up known vulnerabilities of the installed packages (asks the network)
 # make docs   render the pages that are made from the code
 # make site   build the documentation site into build/site
@@ -15,7 +16,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-slow attack test-kernels gpu interop verify-results lint audit docs site clean
+.PHONY: demo test test-slow attack test-kernels gpu interop verify-results verify-tasks lint audit docs site clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m benchmarks demo $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
@@ -49,6 +50,9 @@ interop: $(INSTALLED) .venv-interop/installed .venv-rllib/installed .venv-openen
 
 verify-results: $(INSTALLED)
 	$(BIN)/python -m benchmarks leaderboard --check
+
+verify-tasks: $(INSTALLED)
+	$(BIN)/python -m textagent_gym.envs.swe.synthesis.verify --out build/verified$(EVERY).jsonl $(if $(EVERY),--every $(EVERY))
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

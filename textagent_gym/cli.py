@@ -13,8 +13,9 @@ import tyro
 from gymnasium.error import DependencyNotInstalled, UnregisteredEnv
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from textagent_gym.contract import Snapshot, Split
@@ -178,12 +179,13 @@ def bench(
 @app.command
 def prepare(
     env_ids: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[ID ...]")],
-    count: int = 1_000,
+    count: int | None = None,
     first_seed: int = 0,
     split: Split = "train",
     workers: int | None = None,
     out: Path | None = None,
     env_kwargs: KwargsJson = "{}",
+    projects: Path | None = None,
 ) -> None:
     """Prepare tasks ahead of time; the same command continues after an interruption.
 
@@ -192,18 +194,31 @@ def prepare(
     alfworld package and to `ALFWorld-v0`. SWEGym: new combinations of bugs, validated by running the tests, are written to
     the .jsonl file `out`, which `SWEGym-Custom-v0` plays with `tasks=out`.
 
+    `textagent-gym prepare swe --projects requirements.txt --out FOLDER` makes tasks from projects of the package index that
+    this package does not know: bugs are put into their source distributions and validated by running their tests, in the
+    sandbox. `SWEGym-Custom-v0` plays them with `index=FOLDER`.
+
     Args:
-        env_ids: Ids of environments.
-        count: Tasks per id: those of the seeds `first_seed`, `first_seed` + 1, ...
+        env_ids: Ids of environments; "swe" with `projects`.
+        count: Tasks per id, by default 1,000: those of the seeds `first_seed`, `first_seed` + 1, ...; or per project, by
+            default 20.
         first_seed: The first seed.
         split: Split of the tasks.
-        workers: Processes; as many as there are cores by default.
-        out: Folder for the game files of generated ALFWorld tasks, or file for the records of SWEGym tasks.
+        workers: Processes, or projects at the same time; as many as there are cores by default.
+        out: Folder for the game files of generated ALFWorld tasks or the index of `projects`, or file for the records of
+            SWEGym tasks.
         env_kwargs: Constructor options as JSON.
+        projects: File with one project a line: "name", "name==version", or "name[extra]" where its tests need the packages
+            of an extra.
     """
     _check_at_least("count", count, 1)
     _check_at_least("first-seed", first_seed, 0)
     _check_at_least("workers", workers, 1)
+    workers = workers or os.cpu_count() or 1
+    if projects is not None:
+        _prepare_projects(env_ids, projects, out, count or 20, split, workers)
+        return
+    count = count or 1_000
     options = {**_options(env_kwargs), "split": split}
     seeds = range(first_seed, first_seed + count)
     for env_id in env_ids:
@@ -211,7 +226,7 @@ def prepare(
             domain = domain_of(env_id)
             if domain.prepare is None:
                 raise ValueError(f"expected an id of a domain that prepares tasks, got {env_id}")
-            ready = load(domain.prepare)(env_id, options, seeds, workers or os.cpu_count() or 1, out)
+            ready = load(domain.prepare)(env_id, options, seeds, workers, out)
             num_ready = 0
             with Progress(
                 TextColumn(env_id), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
@@ -222,6 +237,31 @@ def prepare(
         except (UnregisteredEnv, DependencyNotInstalled, ValueError, TypeError, OSError) as error:
             _fail(str(error))
         console.print(f"{env_id}: {num_ready} games of the split {split!r} are ready", soft_wrap=True)
+
+
+def _prepare_projects(
+    names: tuple[str, ...], projects: Path, out: Path | None, count: int, split: Split, workers: int
+) -> None:
+    """Make tasks of the projects of a file, with a bar for each."""
+    makers = {name: maker for domain in DOMAINS.values() for name, maker in domain.makers.items()}
+    if len(names) != 1 or names[0] not in makers:
+        _fail(f"expected {' or '.join(makers)} in place of ids with --projects, got {' '.join(names) or 'nothing'}")
+    if out is None:
+        _fail("expected --out FOLDER for the index of --projects, got none")
+    bars: dict[str, TaskID] = {}
+    columns = (TextColumn("{task.fields[project]}"), BarColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console) as progress:
+
+        def tell(project: str, text: str, share: float) -> None:
+            if project not in bars:
+                bars[project] = progress.add_task(text, total=1.0, project=escape(project))
+            progress.update(bars[project], completed=share, description=escape(text))
+
+        try:
+            card = load(makers[names[0]])(projects, out, count=count, split=split, workers=workers, tell=tell)
+        except (DependencyNotInstalled, ValueError, OSError, RuntimeError) as error:
+            _fail(str(error))
+    console.print(Markdown(card))
 
 
 @app.command

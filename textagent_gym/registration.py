@@ -30,6 +30,9 @@ class Domain:
         instructions: Value that `textagent-gym list` shows for ids that do not set `instructions`.
         prepare: "module:function" behind `textagent-gym prepare`, called as
             `function(env_id, options, seeds, num_workers, out)`; it yields once for each task that is ready. Or None.
+        makers: Name that `textagent-gym prepare --projects` takes in place of ids -> "module:function", called as
+            `function(projects, out, count=..., split=..., workers=..., tell=...)`; it makes tasks of the projects that a
+            requirements file names, tells of each project, work and share that is done, and returns a text in Markdown.
         references: Names that `textagent-gym bench --against` accepts.
         exports: Form -> "module:function" behind `textagent-gym export`, called as
             `function(env_id, options, out, count)`; it yields the name of each folder that is written.
@@ -44,6 +47,7 @@ class Domain:
     given: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     instructions: str = "goal"
     prepare: str | None = None
+    makers: Mapping[str, str] = field(default_factory=dict)
     exports: Mapping[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     compare: str | None = None
@@ -174,6 +178,7 @@ SWEGYM = Domain(
         "SWEGym-Custom-v0": {"origin": "dataset"},
     },
     prepare="textagent_gym.envs.swe.synthesis.make_tasks:prepare",
+    makers={"swe": "textagent_gym.envs.swe.synthesis.prepare_projects:prepare"},
     exports={"harbor": "textagent_gym.envs.swe.synthesis.export_harbor:export"},
     references=("subprocess", "swerex"),
     compare="textagent_gym.envs.swe.bench:measure_repairs",

@@ -13,33 +13,16 @@ from textagent_gym.envs.swe import tasks
 from textagent_gym.envs.swe.grading.grader import run_grading
 from textagent_gym.envs.swe.grading.second_opinion import Challenges
 from textagent_gym.envs.swe.repo.patches import num_hunks
-from textagent_gym.envs.swe.repo.tree import texts, tree_digest, with_changes
+from textagent_gym.envs.swe.repo.tree import is_test, tree_digest, with_changes
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sources import sdists
 from textagent_gym.envs.swe.sources.index import indexed_instance, load_index
-from textagent_gym.envs.swe.sources.projects import INDEX, UNSTEADY, projects
+from textagent_gym.envs.swe.sources.projects import INDEX, projects
 from textagent_gym.envs.swe.sources.releases import flat
+from textagent_gym.envs.swe.synthesis.journal import Journal
+from textagent_gym.envs.swe.synthesis.verify import ORIGINS, problem_of, verify
 from textagent_gym.envs.swe.tasks import prepare_task
 from textagent_gym.envs.swe.types import Origin, Sdist, TaskInstance
-
-ORIGINS: tuple[Origin, ...] = ("bundled", "mutation", "release")
-
-
-def check(instance: TaskInstance, sandbox: Sandbox) -> None:
-    """Check by running the tests that the reference repair resolves and that the untouched tree is worth nothing."""
-    ready = prepare_task(instance, sandbox)
-    assert ready.edits is not None
-    start = texts(ready.test_spec.start)
-    for edit in ready.edits:
-        text = start.get(edit.path, "")
-        start[edit.path] = text.replace(edit.old, edit.new, 1) if edit.old else edit.new
-    changes: dict[str, bytes | None] = {edit.path: start[edit.path].encode() for edit in ready.edits}
-    repaired = run_grading(ready.test_spec, changes, sandbox)
-    assert repaired.resolved, (instance.instance_id, repaired)
-    untouched = run_grading(ready.test_spec, {}, sandbox)
-    assert not untouched.resolved, instance.instance_id
-    assert not any(untouched.groups_done), instance.instance_id
-    assert untouched.num_broken == 0, (instance.instance_id, untouched)
 
 
 def sample(origin: Origin, step: int) -> list[str]:
@@ -48,7 +31,7 @@ def sample(origin: Origin, step: int) -> list[str]:
 
 @pytest.mark.parametrize("name", sample("bundled", 60))
 def test_a_sample_of_the_bundled_tasks_is_sound(name: str, sandbox: Sandbox) -> None:
-    check(indexed_instance("bundled", name), sandbox)
+    assert problem_of(indexed_instance("bundled", name), sandbox) == ""
 
 
 @pytest.mark.parametrize(("origin", "name"), [("mutation", name) for name in sample("mutation", 90)]
@@ -58,34 +41,28 @@ def test_a_sample_of_the_fetched_tasks_is_sound(origin: Origin, name: str, sandb
         instance = indexed_instance(origin, name)
     except sdists.IndexUnreachableError as error:
         pytest.skip(f"the package index cannot be reached: {error}")
-    check(instance, sandbox)
+    assert problem_of(instance, sandbox) == ""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("origin", ORIGINS)
-def test_every_task_of_the_index_is_sound(origin: Origin, sandbox: Sandbox) -> None:
-    unsound = []
-    for name in load_index(origin):
-        try:
-            check(indexed_instance(origin, name), sandbox)
-        except AssertionError as error:  # half an hour's run names all of them, not the first
-            unsound.append(str(error).partition("\n")[0])
-    assert unsound == []
+def test_every_task_of_the_index_is_sound(tmp_path: Path) -> None:
+    found = verify(INDEX, 1, Journal(tmp_path / "verified.jsonl", ""))
+    assert [(name, problem) for name, problem, _ in found if problem] == []
 
 
-def test_no_task_has_a_bug_whose_effect_depends_on_chance() -> None:
-    numbers = {int(name.rpartition(".m")[2]) for name in load_index("mutation") if name.startswith("cachetools")}
-    assert numbers == set(range(18)) - {0, 4, 10, 11, 12, 15}
-
-
-def test_no_test_that_looks_at_the_clock_judges_a_repair() -> None:
+def test_no_test_that_looks_at_the_clock_decides_a_task() -> None:
     for origin, name in (("mutation", "cachetools-8.0.1.m1"), ("release", "sqlparse-0.6.0.r0.6.1")):
         try:
             instance = indexed_instance(origin, name)
+            tree = sdists.sdist_tree(instance.sdist)
         except sdists.IndexUnreachableError as error:
             pytest.skip(f"the package index cannot be reached: {error}")
+        timed = {
+            path for path in tree if (is_test(path) and b"perf_counter" in tree[path]) or b"threading" in tree[path]
+        }
         tests = {*instance.FAIL_TO_PASS, *instance.PASS_TO_PASS, *(test for bug in instance.bugs for test in bug.tests)}
-        assert not [test for test in tests if test.startswith(UNSTEADY[instance.repo])]
+        assert timed
+        assert not timed & {test.partition("::")[0] for test in tests}
         assert instance.FAIL_TO_PASS
         assert all(bug.tests for bug in instance.bugs)
 

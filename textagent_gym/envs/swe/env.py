@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from typing_extensions import Unpack
@@ -22,6 +23,7 @@ from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 from textagent_gym.envs.swe.sandboxes.container.container import container_sandbox
 from textagent_gym.envs.swe.sandboxes.container.engine import engine
 from textagent_gym.envs.swe.sources.index import indexed_instance
+from textagent_gym.envs.swe.sources.projects import INDEX
 from textagent_gym.envs.swe.sources.selection import (
     custom_instances,
     filter_by_size,
@@ -89,6 +91,8 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
 
     Args:
         origin: Source of the tasks: "bundled", "mutation" or "release"; with `tasks`, "dataset".
+        index: Folder of tasks that `textagent-gym prepare swe` has made, in place of the index of this package; with
+            `SWEGym-Custom-v0` all of them, with other ids those of their sizes.
         tasks: File, folder or hub id of tasks of one's own (.jsonl, .json, .parquet, a swebench task folder, Harbor task
             folders that `textagent-gym export` made).
         interface: Form of an action: "tools", "bash" or "choice".
@@ -137,6 +141,7 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         self,
         *,
         origin: Origin = "mutation",
+        index: str | None = None,
         tasks: str | None = None,
         interface: Interface = "tools",
         state_space_size: int | None = None,
@@ -158,9 +163,7 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         **options: Unpack[EpisodeOptions],
     ) -> None:
         check_choice("interface", interface, get_args(Interface))
-        if tasks is None and origin == "dataset":
-            raise ValueError("expected tasks=PATH_OR_HUB_ID for SWEGym-Custom-v0, got none")
-        check_choice("origin", origin, ("bundled", "mutation", "release") if tasks is None else get_args(Origin))
+        origin = source_of(origin, index, tasks)
         check_choice("statements", statements, ("short", "report"))
         check_integer("hint_level", hint_level, 0, len(HINT_LEVELS) - 1)
         check_choice("tests_visible", tests_visible, (True, False))
@@ -206,14 +209,18 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
             self._instances = in_images(self._instances)
         self._rebase = rebase
         self._origin: Origin = origin
+        self._index = INDEX if index is None else Path(index).resolve()
         offered = (
-            from_index(self._origin, self.split)
+            from_index(self._origin, self.split, self._index)
             if tasks is None
             else from_instances(self._instances.values(), self.split)
         )
         where = f"origin {origin!r} in the split {self.split!r}" if tasks is None else "these tasks"
         self._offered = filter_by_size(offered, sizes, bounds, where)
         self._statements = statements
+        self._of_project: dict[str, list[str]] = {}
+        for name, task in self._offered.items():
+            self._of_project.setdefault(task.project, []).append(name)
         self._hint_level = hint_level
         self._tests_visible = tests_visible
         self._limits = Limits(seconds=command_seconds)
@@ -241,6 +248,11 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
     def shapes(self) -> tuple[tuple[str, int], ...]:
         """Project and number of edits of the tasks that were selected, each pair once, sorted."""
         return tuple(sorted({(task.project, task.num_edits) for task in self._offered.values()}))
+
+    @property
+    def index(self) -> Path:
+        """Folder of the index that the tasks come from, where they come from one."""
+        return self._index
 
     @property
     def tools(self) -> tuple[str, ...]:
@@ -282,7 +294,8 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         return None
 
     def _new_task(self) -> SweTask:
-        names = tuple(self._offered)
+        projects = list(self._of_project.values())
+        names = projects[self.np_random.integers(len(projects))]
         return self._find_task(names[self.np_random.integers(len(names))])
 
     def instance_of(self, task_id: str) -> tuple[TaskInstance, Sandbox]:
@@ -295,7 +308,7 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
             raise ValueError(
                 f"expected one of the {len(self._offered)} task_ids of this environment, got {task_id!r:.120}"
             )
-        instance = self._instances.get(task_id) or indexed_instance(self._origin, task_id)
+        instance = self._instances.get(task_id) or indexed_instance(self._origin, task_id, self._index)
         if self._rebase and instance.origin == "dataset" and instance.sdist is None:
             from textagent_gym.envs.swe.sources.rebase import rebased
 
@@ -318,6 +331,7 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
             tests_visible=self._tests_visible,
             protection=sandbox.protection,
             in_image=self._sandbox is None,
+            index=self._index,
         )
 
     def _open_sandbox(self, kind: str, allow_weaker: bool, allow_unsafe: bool) -> Sandbox | None:
@@ -430,3 +444,19 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         self._enter(task)
         files, self._applied = snapshot
         self._workspace.restore(files)
+
+
+def source_of(origin: Origin, index: str | None, tasks: str | None) -> Origin:
+    """Return the origin of an environment's tasks: with an index of one's own "mutation".
+
+    Raises:
+        ValueError: The options exclude each other, or there are no tasks.
+    """
+    check_choice("origin", origin, ("bundled", "mutation", "release", "dataset") if tasks is None else get_args(Origin))
+    if index is not None:
+        if tasks is not None or origin not in ("mutation", "dataset"):
+            raise ValueError(f"expected index=FOLDER without tasks and without origin={origin!r}, got both")
+        return "mutation"
+    if tasks is None and origin == "dataset":
+        raise ValueError("expected tasks=PATH_OR_HUB_ID or index=FOLDER for SWEGym-Custom-v0, got neither")
+    return origin

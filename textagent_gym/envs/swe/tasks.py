@@ -182,16 +182,25 @@ def requirements_of(instance: TaskInstance, start: Tree) -> tuple[str, ...]:
             f"expected requirements of {instance.instance_id} as a list of 'name==version', got {named!r:.120}"
         )
     requirements = tuple(named)
-    if instance.origin not in ("dataset", "rebased"):
-        return requirements
-    project = instance.sdist.project if instance.sdist is not None else instance.repo.rpartition("/")[2]
+    if requirements or instance.origin in ("dataset", "rebased"):
+        project = instance.sdist.project if instance.sdist is not None else instance.repo.rpartition("/")[2]
+        check_requirements(project, requirements, start)
+    return requirements
+
+
+def check_requirements(project: str, requirements: tuple[str, ...], tree: Tree) -> None:
+    """See that neither pytest nor the wheels of a project hold the code under repair.
+
+    Raises:
+        OSError: A wheel cannot be installed.
+        ValueError: One of them does.
+    """
     if distribution_name(project) in {required_name(one) for one in requirements}:
         raise ValueError(f"expected requirements without the code under repair, got {project}")
     brought = {path.name.removesuffix(".py") for path in runtime_folder(requirements).iterdir()}
-    shared = sorted(brought & {_module(path) for path in source_files(start)})
+    shared = sorted(brought & {_module(path) for path in source_files(tree)})
     if shared:
         raise ValueError(f"expected pytest and requirements without the code under repair, got a module {shared[0]}")
-    return requirements
 
 
 def _module(path: str) -> str:

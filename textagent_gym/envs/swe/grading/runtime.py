@@ -23,7 +23,9 @@ from gymnasium.error import DependencyNotInstalled
 
 from textagent_gym.cache import cache_folder, in_place_of
 
-_REQUIREMENT = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==[A-Za-z0-9][A-Za-z0-9.+!_]*")
+_REQUIREMENT = re.compile(
+    r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==[A-Za-z0-9][A-Za-z0-9.+!_]*(?: --hash=sha256:[0-9a-f]{64})*"
+)
 
 
 class WheelError(OSError):
@@ -35,14 +37,15 @@ def runtime_folder(requirements: tuple[str, ...] = ()) -> Path:
     """Return a folder for `sys.path` that holds pytest, what it needs, and certain wheels: made once per set of versions.
 
     Args:
-        requirements: Wheels, each as "name==version"; what they need in turn has to be among them.
+        requirements: Wheels, each as "name==version", or all of them as "name==version --hash=sha256:..."; what they need in
+            turn has to be among them.
 
     Raises:
         gymnasium.error.DependencyNotInstalled: pytest is not installed.
         ValueError: A requirement has another form, or is pytest's own.
         WheelError: The package index has no such wheel for this interpreter, or cannot be reached.
     """
-    found = _closure("pytest")
+    found = pytest_distributions()
     names = sorted(f"{distribution.metadata['Name']}-{distribution.version}" for distribution in found)
     if requirements:
         brought = {distribution_name(distribution.metadata["Name"]) for distribution in found}
@@ -63,6 +66,15 @@ def runtime_folder(requirements: tuple[str, ...] = ()) -> Path:
         if not folder.exists():
             _make(folder, found, requirements)
     return folder
+
+
+def pytest_distributions() -> list[metadata.Distribution]:
+    """Return pytest and everything that it needs in this interpreter.
+
+    Raises:
+        gymnasium.error.DependencyNotInstalled: pytest is not installed.
+    """
+    return _closure("pytest")
 
 
 def required_name(requirement: str) -> str:
@@ -106,10 +118,14 @@ def _install(requirements: tuple[str, ...], folder: Path) -> None:
     """Unpack wheels; nothing is built, so that no code of theirs runs."""
     command = [sys.executable, "-m", "pip", "install", "--target", str(folder), "--only-binary", ":all:", "--no-deps"]
     command += ["--no-compile", "--no-input", "--quiet", "--disable-pip-version-check", "--root-user-action", "ignore"]
-    ran = subprocess.run([*command, "--", *requirements], capture_output=True, text=True, check=False)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:
+        listed.write("\n".join(requirements))
+        listed.flush()
+        ran = subprocess.run([*command, "--requirement", listed.name], capture_output=True, text=True, check=False)
     if ran.returncode:
         message = ran.stderr.strip().rpartition("\n")[2][-300:]
-        raise WheelError(f"expected pip to install wheels of {', '.join(requirements)}, got: {message}")
+        names = ", ".join(one.partition(" ")[0] for one in requirements)
+        raise WheelError(f"expected pip to install wheels of {names}, got: {message}")
     shutil.rmtree(folder / "bin", ignore_errors=True)  # its programs name the host's interpreter
 
 

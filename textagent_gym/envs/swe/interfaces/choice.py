@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from textagent_gym.envs.swe.repo.mutation import Mutation, apply_all
 from textagent_gym.envs.swe.repo.tree import Changes, Tree
 from textagent_gym.envs.swe.sources.index import bugs_of, distractors
-from textagent_gym.envs.swe.sources.projects import project_tree, projects
+from textagent_gym.envs.swe.sources.projects import INDEX, project_tree, projects
 from textagent_gym.envs.swe.types import TaskInstance
 
 MAX_LINE = 70
@@ -36,23 +37,24 @@ class Choices:
     Args:
         instance: A mutation task of the index.
         count: Number of candidates, the repairs included.
+        index: Folder of the index.
 
     Raises:
         ValueError: The index has not so many edits for this task, or the task has no mutations to choose among.
     """
 
-    def __init__(self, instance: TaskInstance, count: int) -> None:
-        bugs = bugs_of(instance)
+    def __init__(self, instance: TaskInstance, count: int, index: Path = INDEX) -> None:
+        bugs = bugs_of(instance, index)
         if count <= len(bugs):
             raise ValueError(
                 f"expected action_space_size above {len(bugs)}, the edits that repair {instance.instance_id}, got {count}"
             )
         offered = [Candidate(mutation=bug, repairs=True) for bug in bugs]
-        offered += [Candidate(mutation=bug, repairs=False) for bug in distractors(instance, count - len(bugs))]
+        offered += [Candidate(mutation=bug, repairs=False) for bug in distractors(instance, count - len(bugs), index)]
         seed = int.from_bytes(hashlib.sha256(f"order of {instance.instance_id}".encode()).digest()[:8], "big")
         order = np.random.default_rng(seed).permutation(count)
         self.candidates = [offered[int(place)] for place in order]
-        self._gold: Tree = project_tree(projects()[instance.repo])
+        self._gold: Tree = project_tree(projects(index)[instance.repo])
         self.commands = tuple(f"{number:0{len(str(count))}}" for number in range(1, count + 1))
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from textagent_gym.contract import Split, Task
 from textagent_gym.envs.swe.interfaces.base import Interface, reference_actions
@@ -42,6 +43,7 @@ def make_swe_task(
     tests_visible: bool,
     protection: Protection,
     in_image: bool,
+    index: Path,
 ) -> SweTask:
     """Return a prepared task as an environment of these options plays it.
 
@@ -54,9 +56,10 @@ def make_swe_task(
         tests_visible: True if the grading tests are among the files.
         protection: What protects the host.
         in_image: True if the task is played in its container image.
+        index: Folder of the index that knows the edits on offer.
     """
     instance, test_spec = ready.instance, ready.test_spec
-    choices = Choices(instance, size) if interface == "choice" else None
+    choices = Choices(instance, size, index) if interface == "choice" else None
     solution = reference_actions(ready.edits, interface, TOOLS[:size] if interface == "tools" else (), choices)
     counts, numbers = None, None
     if choices is not None:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,11 @@ from textagent_gym.envs.swe.repo.mutation import Mutation, apply_all, mutations
 from textagent_gym.envs.swe.repo.patches import make_patch, num_hunks, reverse_patch
 from textagent_gym.envs.swe.repo.tree import texts
 from textagent_gym.envs.swe.sources.projects import (
-    CHANCY_BUGS,
     INDEX,
     Project,
     project_tree,
     projects,
     read_index,
-    steady,
 )
 from textagent_gym.envs.swe.sources.statements import mutation_statement
 from textagent_gym.envs.swe.synthesis.bug_finder import FoundBug
@@ -50,28 +49,27 @@ class InstanceSummary:
 
 
 @functools.cache
-def load_index(origin: Origin) -> dict[str, InstanceSummary]:
-    """Return every task of the index of one origin, by name, in the order of the index."""
+def load_index(origin: Origin, folder: Path = INDEX) -> dict[str, InstanceSummary]:
+    """Return every task of an index of one origin, by name, in the order of the index.
+
+    Raises:
+        ValueError: The folder holds no index.
+    """
     if origin == "release":
         return _load_releases()
-    found: dict[str, InstanceSummary] = {}
-    for project in projects().values():
-        if (project.sdist is None) != (origin == "bundled"):
-            continue
-        entry, chancy = _index_of(project.name), CHANCY_BUGS.get(project.name, ())
-        for number, task in enumerate(entry["tasks"]):
-            if any(entry["bugs"][place]["function"] in chancy for place in task["bugs"]):
-                continue
-            name = instance_id(project, number)
-            found[name] = InstanceSummary(
-                instance_id=name,
-                origin=origin,
-                project=project.name,
-                split=project.split,
-                num_files=entry["source_files"],
-                num_edits=len(task["bugs"]),
-            )
-    return found
+    return {
+        instance_id(project, number): InstanceSummary(
+            instance_id=instance_id(project, number),
+            origin=origin,
+            project=project.name,
+            split=project.split,
+            num_files=project.num_files,
+            num_edits=num_bugs,
+        )
+        for project in projects(folder).values()
+        if (project.sdist is None) == (origin == "bundled")
+        for number, num_bugs in enumerate(project.tasks)
+    }
 
 
 def _load_releases() -> dict[str, InstanceSummary]:
@@ -94,24 +92,22 @@ def instance_id(project: Project, number: int) -> str:
 
 
 @functools.lru_cache(maxsize=512)
-def indexed_instance(origin: Origin, name: str) -> TaskInstance:
-    """Return the instance of a task of the index.
+def indexed_instance(origin: Origin, name: str, folder: Path = INDEX) -> TaskInstance:
+    """Return the instance of a task of an index.
 
     Raises:
         OSError: Its archive cannot be fetched.
         ValueError: The index has no such task, or tells of other sources than there are.
     """
-    if name not in load_index(origin):
+    if name not in load_index(origin, folder):
         raise ValueError(f"expected a task of origin {origin!r} in the index, got {name!r:.120}")
     if origin == "release":
         from textagent_gym.envs.swe.sources.releases import release_instance
 
         return release_instance(name)
-    entry = load_index(origin)[name]
-    project = projects()[entry.project]
-    number = int(name.rpartition(".m")[2])
-    index = _index_of(project.name)
-    task = index["tasks"][number]
+    project = projects(folder)[load_index(origin, folder)[name].project]
+    index = _index_of(project)
+    task = index["tasks"][_number(name)]
     bugs = [(index["bugs"][place], _mutation(project, index["bugs"][place]["name"])) for place in task["bugs"]]
     tests: list[str] = index["tests"]
     return mutation_instance(
@@ -146,8 +142,6 @@ def mutation_instance(
         tests: Tests that pass without any.
         seconds: Time that the tests take, in seconds.
     """
-    failing, tests = steady(project.name, failing), steady(project.name, tests)
-    breaks = [steady(project.name, broken) for broken in breaks]
     gold = texts(project_tree(project))
     files = sorted({mutation.file for mutation in mutated})
     before = {
@@ -178,6 +172,7 @@ def mutation_instance(
         ),
         licence=project.licence,
         seconds=seconds,
+        extra={"requirements": list(project.wheels)} if project.wheels else {},
     )
 
 
@@ -188,15 +183,15 @@ def num_edits(instance: TaskInstance) -> int:
     return max(1, num_hunks(instance.patch))
 
 
-def distractors(instance: TaskInstance, count: int) -> list[Mutation]:
-    """Bugs of the index that a task does not have, in functions that it leaves alone: wrong edits, always the same ones.
+def distractors(instance: TaskInstance, count: int, folder: Path = INDEX) -> list[Mutation]:
+    """Bugs of an index that a task does not have, in functions that it leaves alone: wrong edits, always the same ones.
 
     Raises:
         ValueError: The index has fewer.
     """
-    project = projects()[instance.repo]
+    project = projects(folder)[instance.repo]
     places = {(bug.file, bug.function) for bug in instance.bugs}
-    pool = [_mutation(project, bug["name"]) for bug in _index_of(project.name)["bugs"]]
+    pool = [_mutation(project, bug["name"]) for bug in _index_of(project)["bugs"]]
     free: dict[tuple[str, str], Mutation] = {}
     seed = int.from_bytes(hashlib.sha256(instance.instance_id.encode()).digest()[:8], "big")
     for place in np.random.default_rng(seed).permutation(len(pool)):
@@ -212,35 +207,44 @@ def distractors(instance: TaskInstance, count: int) -> list[Mutation]:
     return list(free.values())[:count]
 
 
-def bugs_of(instance: TaskInstance) -> list[Mutation]:
-    """Return the mutations of a task of the index, in the order of its bugs."""
-    if instance.origin not in ("bundled", "mutation") or instance.instance_id not in load_index(instance.origin):
+def bugs_of(instance: TaskInstance, folder: Path = INDEX) -> list[Mutation]:
+    """Return the mutations of a task of an index, in the order of its bugs."""
+    if instance.origin not in ("bundled", "mutation") or instance.instance_id not in load_index(
+        instance.origin, folder
+    ):
         raise ValueError(f"expected a mutation task of the index, got {instance.instance_id}")
-    project = projects()[instance.repo]
-    index = _index_of(project.name)
-    task = index["tasks"][int(instance.instance_id.rpartition(".m")[2])]
+    project = projects(folder)[instance.repo]
+    index = _index_of(project)
+    task = index["tasks"][_number(instance.instance_id)]
     return [_mutation(project, index["bugs"][place]["name"]) for place in task["bugs"]]
 
 
-def bug_pool(project: str) -> list[FoundBug]:
+def tests_of(project: Project) -> frozenset[str]:
+    """Return the tests of a project that decide its tasks."""
+    return frozenset(_index_of(project)["tests"])
+
+
+def bug_pool(project: Project) -> list[FoundBug]:
     """Return the bugs of the index that a project can have."""
     index = _index_of(project)
     tests = index["tests"]
     return [
         FoundBug(
-            mutation=_mutation(projects()[project], bug["name"]),
+            mutation=_mutation(project, bug["name"]),
             failing=tuple(sorted(tests[place] for place in bug["failing"])),
         )
         for bug in index["bugs"]
     ]
 
 
+def _number(name: str) -> int:
+    """Return the place of a mutation task among those of its project."""
+    return int(name.rpartition(".m")[2])
+
+
 @functools.cache
-def _index_of(project: str) -> dict[str, Any]:
-    path = INDEX / "mutation" / f"{project.replace('/', '-')}.json"
-    if not path.exists():
-        return {"tasks": [], "bugs": [], "tests": [], "source_files": 0, "seconds": 0.0}
-    entry: dict[str, Any] = read_index(f"mutation/{path.name}")
+def _index_of(project: Project) -> dict[str, Any]:
+    entry: dict[str, Any] = read_index(project.index_file, project.folder)
     return entry
 
 

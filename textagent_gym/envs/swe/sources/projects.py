@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,7 @@ from textagent_gym.envs.swe.types import Sdist
 FOLDER = Path(__file__).parent.parent
 BUNDLED = FOLDER / "bundled"
 INDEX = FOLDER / "index"
-
-
-UNSTEADY: dict[str, tuple[str, ...]] = {
-    "boltons": ("tests/test_gcutils.py", "tests/test_setutils.py", "tests/test_socketutils.py"),
-    "cachetools": ("tests/test_threading.py",),
-    "sqlparse": ("tests/test_dos_prevention.py",),
-}
-"""Project -> test files that look at the clock, and so fail on a busy machine; they are not used."""
-
-
-CHANCY_BUGS: dict[str, tuple[str, ...]] = {"cachetools": ("RRCache.__delitem__", "RRCache.popitem")}
-"""Project -> functions of random replacement: which tests a bug in them breaks depends on the draw, so no task has one."""
+PROJECTS = "projects.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +29,10 @@ class Project:
         licence: Licence of the code.
         split: "train" or "test"; all tasks of a project are in one split.
         sdist: The archive, or None for a bundled library.
+        wheels: Wheels that its tests need besides pytest, each as "name==version --hash=sha256:...".
+        num_files: Source files.
+        tasks: For each of its mutation tasks the number of bugs.
+        folder: The index that lists it.
     """
 
     name: str
@@ -48,6 +40,15 @@ class Project:
     licence: str
     split: Split
     sdist: Sdist | None
+    wheels: tuple[str, ...] = ()
+    num_files: int = 0
+    tasks: tuple[int, ...] = ()
+    folder: Path = INDEX
+
+    @property
+    def index_file(self) -> str:
+        """Place in the index of its bugs and tasks."""
+        return f"mutation/{self.name.replace('/', '-')}.json"
 
     @property
     def tree(self) -> Tree:
@@ -57,12 +58,6 @@ class Project:
             OSError: The archive cannot be fetched.
         """
         return project_tree(self)
-
-
-def steady(project: str, tests: Iterable[str]) -> frozenset[str]:
-    """Return the tests of a project whose outcome does not depend on the time that they take."""
-    unsteady = UNSTEADY.get(project, ())
-    return frozenset(test for test in tests if test.partition("::")[0] not in unsteady)
 
 
 @functools.lru_cache(maxsize=64)
@@ -88,24 +83,34 @@ def installed_tree(sdist: Sdist) -> Tree:
 
 
 @functools.cache
-def projects() -> dict[str, Project]:
-    """Return every project of the index, by name."""
-    return {
-        entry["name"]: Project(
-            name=entry["name"],
-            version=entry["version"],
-            licence=entry["licence"],
-            split=entry["split"],
-            sdist=None
-            if "filename" not in entry
-            else Sdist(
-                project=entry["name"], version=entry["version"], filename=entry["filename"], sha256=entry["sha256"]
-            ),
-        )
-        for entry in read_index("projects.json")
-    }
+def projects(folder: Path = INDEX) -> dict[str, Project]:
+    """Return every project of an index, by name.
+
+    Raises:
+        ValueError: The folder holds no index.
+    """
+    if not (folder / PROJECTS).is_file():
+        raise ValueError(f"expected index=FOLDER that `textagent-gym prepare swe` has made, got no {folder / PROJECTS}")
+    return {entry["name"]: from_entry(entry, folder) for entry in read_index(PROJECTS, folder)}
 
 
-def read_index(name: str) -> Any:
-    """Return a file of the index."""
-    return json.loads((INDEX / name).read_bytes())
+def from_entry(entry: dict[str, Any], folder: Path) -> Project:
+    """Return a project from its line in an index."""
+    name, version = entry["name"], entry["version"]
+    archive = {column: entry[column] for column in ("filename", "sha256") if column in entry}
+    return Project(
+        name=name,
+        version=version,
+        licence=entry["licence"],
+        split=entry["split"],
+        sdist=Sdist(project=name, version=version, **archive) if archive else None,
+        wheels=tuple(entry.get("wheels", ())),
+        num_files=entry["source_files"],
+        tasks=tuple(entry["tasks"]),
+        folder=folder,
+    )
+
+
+def read_index(name: str, folder: Path = INDEX) -> Any:
+    """Return a file of an index."""
+    return json.loads((folder / name).read_bytes())

@@ -19,7 +19,7 @@ from textagent_gym.envs.swe.repo.tree import (
     patch_texts,
     texts,
 )
-from textagent_gym.envs.swe.sources.projects import installed_tree, read_index, steady
+from textagent_gym.envs.swe.sources.projects import installed_tree, read_index
 from textagent_gym.envs.swe.sources.sdists import sdist_tree
 from textagent_gym.envs.swe.types import Sdist, TaskInstance
 
@@ -69,7 +69,6 @@ def _record(
     old, new = installed_tree(before), sdist_tree(after)
     sources = _difference(old, new, tests=False)
     tests = _difference(old, new, tests=True)
-    known = steady(before.project, (*fail_to_pass, *pass_to_pass))
     return TaskInstance(
         instance_id=f"{before.project}-{before.version}.r{after.version}",
         repo=before.project,
@@ -77,8 +76,8 @@ def _record(
         problem_statement=_statement(before, after, old, new),
         patch=_as_patch(old, sources),
         test_patch=_as_patch(old, tests),
-        FAIL_TO_PASS=tuple(test for test in fail_to_pass if test in known),
-        PASS_TO_PASS=tuple(test for test in pass_to_pass if test in known),
+        FAIL_TO_PASS=fail_to_pass,
+        PASS_TO_PASS=pass_to_pass,
         version=before.version,
         origin="release",
         sdist=before,

@@ -177,6 +177,8 @@ def _get(url: str, accept: str = "*/*") -> bytes:
         raise IndexUnreachableError(f"expected an http(s) package index, got {url}")
     try:
         answer = session.get(url, headers={"Accept": accept}, timeout=60, verify=_index()[1] or True)
+        if answer.status_code == 404:
+            raise IndexUnreachableError(f"the package index has nothing at {url}: is the name right?")
         answer.raise_for_status()
     except requests.RequestException as error:
         raise IndexUnreachableError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from textagent_gym.contract import Split
 from textagent_gym.envs.swe.sources.datasets import adapt
@@ -11,9 +12,9 @@ from textagent_gym.envs.swe.sources.index import InstanceSummary, load_index, nu
 from textagent_gym.envs.swe.types import Origin, TaskInstance
 
 
-def from_index(origin: Origin, split: Split) -> dict[str, InstanceSummary]:
-    """Return the indexed tasks of an origin that are in a split, by name."""
-    return {name: task for name, task in load_index(origin).items() if task.split == split}
+def from_index(origin: Origin, split: Split, folder: Path) -> dict[str, InstanceSummary]:
+    """Return the tasks of an index that have an origin and are in a split, by name."""
+    return {name: task for name, task in load_index(origin, folder).items() if task.split == split}
 
 
 def from_instances(instances: Iterable[TaskInstance], split: Split) -> dict[str, InstanceSummary]:

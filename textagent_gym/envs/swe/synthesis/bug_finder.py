@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from textagent_gym.envs.swe.grading.grader import GoldRun, gold_run
-from textagent_gym.envs.swe.grading.pytest_runs import run_tests, test_files
+from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_tests, test_files
 from textagent_gym.envs.swe.repo.mutation import Mutation, apply_all, mutations
 from textagent_gym.envs.swe.repo.tree import Tree, is_test, source_files
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
-from textagent_gym.envs.swe.sources.projects import Project, steady
+from textagent_gym.envs.swe.sources.projects import Project
 
 MAX_FAILING = 12
 """Most tests that one bug may break: one that breaks more is found too easily and outweighs the others."""
 
 MAX_RUNS_PER_BUG = 12
 """Runs of the tests after which the search for one more bug is given up."""
+
+
+_CLOCK = re.compile(
+    rb"\btime\.(?:time|time_ns|perf_counter|perf_counter_ns|monotonic|monotonic_ns|process_time|sleep)\b"
+    rb"|\b(?:from|import) +(?:timeit|threading|_thread|socket|multiprocessing|concurrent)\b|\bfrom +time +import\b"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,26 +61,38 @@ class BugFinder:
         project: The project.
         sandbox: Where its tests run.
         seconds: Time limit of the first run of its tests, in seconds.
+        tests: Tests that count, if they pass; by default all in files that do not look at the clock.
 
     Raises:
         OSError: The project cannot be fetched.
         ValueError: Its tests do not run to their end.
     """
 
-    def __init__(self, project: Project, sandbox: Sandbox, seconds: float = 120.0) -> None:
+    def __init__(
+        self, project: Project, sandbox: Sandbox, *, seconds: float = 120.0, tests: Collection[str] | None = None
+    ) -> None:
         self.project = project
         self.sandbox = sandbox
         self.tree: Tree = project.tree
         self.limit = seconds
-        self.gold: GoldRun = gold_run(self.tree, runnable_files(self.tree), sandbox=sandbox, seconds=seconds)
-        self.tests = steady(project.name, self.gold.passed)
+        files = runnable_files(self.tree)
+        self.gold = self._gold(files, seconds)
+        if files and not self.gold.passed:  # pytest runs nothing where a file cannot be collected
+            wheels = project.wheels
+            broken = run_tests(self.tree, files, sandbox=sandbox, seconds=seconds, requirements=wheels).broken
+            rest = [file for file in files if file not in broken]
+            self.gold = self._gold(rest, seconds) if rest else self.gold
+        if tests is None:
+            timed = {path for path in test_files(self.gold.passed) if reads_clock(self.tree[path])}
+            tests = {test for test in self.gold.passed if test.partition("::")[0] not in timed}
+        self.tests = self.gold.passed & frozenset(tests)
         self.files = test_files(self.tests)
 
     @functools.cached_property
     def seconds(self) -> float:
         """Time that its tests take, in seconds."""
         started = time.perf_counter()
-        run_tests(self.tree, self.files, sandbox=self.sandbox, seconds=self.limit)
+        self._run(self.tree)
         return round(time.perf_counter() - started, 2)
 
     def failing(self, mutated: Sequence[Mutation]) -> frozenset[str] | None:
@@ -81,13 +100,34 @@ class BugFinder:
 
         None where the tests do not run to their end, or cannot be collected.
         """
-        report = run_tests(mutated_tree(self.tree, mutated), self.files, sandbox=self.sandbox, seconds=self.limit)
+        report = self._run(mutated_tree(self.tree, mutated))
         if not report.complete or report.broken:
             return None
         return self.tests - report.passed
 
-    def find_bugs(self, rng: np.random.Generator, count: int, *, known: Sequence[FoundBug] = ()) -> Iterator[FoundBug]:
+    def _gold(self, files: Sequence[str], seconds: float) -> GoldRun:
+        wheels = self.project.wheels
+        return gold_run(self.tree, files, sandbox=self.sandbox, seconds=seconds, requirements=wheels)
+
+    def _run(self, tree: Tree) -> TestReport:
+        wheels = self.project.wheels
+        return run_tests(tree, self.files, sandbox=self.sandbox, seconds=self.limit, requirements=wheels)
+
+    def find_bugs(
+        self,
+        rng: np.random.Generator,
+        count: int,
+        *,
+        known: Sequence[FoundBug] = (),
+        tried: Counter[tuple[str, str]] | None = None,
+    ) -> Iterator[FoundBug]:
         """Up to `count` bugs, at most two in a function and each with other failing tests than those before.
+
+        Args:
+            rng: Draws their order.
+            count: Bugs to find.
+            known: Bugs that were found before.
+            tried: Counts the changes that are tried, by kind and result, which is "sound" for a bug.
 
         Yields:
             Each as it is found.
@@ -102,12 +142,12 @@ class BugFinder:
                 return
             runs += 1
             failing = self.failing([site])
-            if failing is None or not 1 <= len(failing) <= MAX_FAILING:
-                continue
-            if any(set(bug.failing) == failing for bug in found):
-                continue
-            found.append(FoundBug(mutation=site, failing=tuple(sorted(failing))))
-            yield found[-1]
+            result = _result(failing, found)
+            if tried is not None:
+                tried[site.kind, result] += 1
+            if failing is not None and result == "sound":
+                found.append(FoundBug(mutation=site, failing=tuple(sorted(failing))))
+                yield found[-1]
 
     def combine(self, pool: Sequence[FoundBug], size: int, rng: np.random.Generator) -> Combination | None:
         """Return `size` bugs of the pool, each in a function of its own and with a test group of its own, run together.
@@ -147,6 +187,17 @@ def drawn_sites(tree: Tree, rng: np.random.Generator) -> list[Mutation]:
     return [site for *_, site in sorted(order, key=lambda one: one[:2])]
 
 
+def _result(failing: frozenset[str] | None, found: Sequence[FoundBug]) -> str:
+    """Return what the failing tests say of a change: "sound" for a bug, or why it is none."""
+    if failing is None:
+        return "no end"
+    if not failing:
+        return "breaks no test"
+    if len(failing) > MAX_FAILING:
+        return "breaks too many"
+    return "breaks the same" if any(set(bug.failing) == failing for bug in found) else "sound"
+
+
 def goes_with(chosen: Sequence[FoundBug], bug: FoundBug) -> bool:
     """Return whether a bug can join others: no function twice, and every one keeps tests that no other breaks."""
     places = {(other.mutation.file, other.mutation.function) for other in chosen}
@@ -181,6 +232,11 @@ def runnable_files(tree: Tree) -> list[str]:
         if is_test(path) and named and name.endswith(".py"):
             found.append(path)
     return found
+
+
+def reads_clock(source: bytes) -> bool:
+    """Return whether the tests of a file may depend on the time that they take: they measure it, wait, or start threads."""
+    return _CLOCK.search(source) is not None
 
 
 def parses(source: bytes) -> bool:

@@ -102,7 +102,7 @@ def write_task(instance: TaskInstance, sandbox: Sandbox, out: Path) -> Path:
 def _files(prepared: PreparedTask) -> dict[str, str]:
     """Return place -> text of the files that are not the repository's."""
     instance, spec = prepared.instance, prepared.test_spec
-    requirements = " ".join([f"pytest=={version('pytest')}", *spec.requirements])
+    requirements = " ".join([f"pytest=={version('pytest')}", *(one.partition(" ")[0] for one in spec.requirements)])
     tests = {
         "FAIL_TO_PASS": list(instance.FAIL_TO_PASS),
         "PASS_TO_PASS": list(instance.PASS_TO_PASS),

@@ -15,8 +15,8 @@ import numpy as np
 from textagent_gym.envs.swe.env import SWEGymEnv
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 from textagent_gym.envs.swe.sources.formats import read_instances, to_row
-from textagent_gym.envs.swe.sources.index import bug_pool, mutation_instance
-from textagent_gym.envs.swe.sources.projects import projects
+from textagent_gym.envs.swe.sources.index import bug_pool, mutation_instance, tests_of
+from textagent_gym.envs.swe.sources.projects import Project, projects
 from textagent_gym.envs.swe.synthesis.bug_finder import BugFinder
 
 MAX_TRIES = 30
@@ -62,11 +62,11 @@ def make_instances(env: gym.Env[str, str], seeds: Sequence[int], num_workers: in
         ValueError: A seed leads to no task; those that were found are kept.
         OSError: A project cannot be fetched.
     """
-    shapes = cast(SWEGymEnv, env.unwrapped).shapes
+    swe = cast(SWEGymEnv, env.unwrapped)
     out.parent.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(num_workers) as pool, out.open("a", encoding="utf-8") as file:
         try:
-            for row in pool.map(functools.partial(_make, shapes), seeds):
+            for row in pool.map(functools.partial(_make, swe.shapes, swe.index), seeds):
                 file.write(json.dumps(row) + "\n")
                 file.flush()
                 yield row["instance_id"]
@@ -78,18 +78,19 @@ def _holds_any(out: Path) -> bool:
     return out.exists() and out.stat().st_size > 0
 
 
-def _make(shapes: tuple[tuple[str, int], ...], seed: int) -> dict[str, Any]:
+def _make(shapes: tuple[tuple[str, int], ...], index: Path, seed: int) -> dict[str, Any]:
     """Return the row of one task.
 
     Args:
         shapes: Project and number of bugs, as many as there are to choose among.
+        index: Folder of the index that lists the projects.
         seed: Seed of the draws.
     """
     rng = np.random.default_rng(seed)
     for _ in range(MAX_TRIES):
         name, size = shapes[int(rng.integers(len(shapes)))]
-        finder = _bug_finder(name)
-        found = finder.combine(bug_pool(name), size, rng)
+        finder = _bug_finder(projects(index)[name])
+        found = finder.combine(bug_pool(finder.project), size, rng)
         if found is not None:
             instance = mutation_instance(
                 finder.project,
@@ -105,5 +106,5 @@ def _make(shapes: tuple[tuple[str, int], ...], seed: int) -> dict[str, Any]:
 
 
 @functools.cache
-def _bug_finder(name: str) -> BugFinder:
-    return BugFinder(projects()[name], choose_sandbox())
+def _bug_finder(project: Project) -> BugFinder:
+    return BugFinder(project, choose_sandbox(), tests=tests_of(project))

@@ -15,7 +15,7 @@ import time
 import types
 import warnings
 
-from textagent_gym.envs.swe.grading.runners.in_sandbox import main_of
+from textagent_gym.envs.swe.grading.runners.in_sandbox import main_of, seed
 
 # --- what follows runs below in_sandbox.py
 
@@ -361,6 +361,7 @@ def main():
     for path, name in job["tests"]:
         recorder, started = Recorder(), time.perf_counter()
         try:
+            seed()
             if job["records"]:
                 session.module(path).record_value_ = recorder
             session.run(path, name.split("::"))

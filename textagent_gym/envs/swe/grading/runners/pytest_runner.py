@@ -7,7 +7,7 @@ import json
 import os
 import sys
 
-from textagent_gym.envs.swe.grading.runners.in_sandbox import main_of
+from textagent_gym.envs.swe.grading.runners.in_sandbox import main_of, seed
 
 # --- what follows runs below in_sandbox.py
 
@@ -41,6 +41,10 @@ class Reporter:
     def pytest_collection_finish(self):
         """Look whether something has been replaced by what was imported."""
         self.watch.check()
+
+    def pytest_runtest_logstart(self):
+        """Seed random numbers before each test."""
+        seed()
 
     def pytest_runtest_logreport(self, report):
         """Note that a test has failed if any of its phases did, and passed if its call did."""

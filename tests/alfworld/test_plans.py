@@ -61,3 +61,18 @@ def test_the_expert_solves_in_the_remaining_steps_from_wherever_chance_led(env_i
             assert not terminated
             observation, _, terminated, _, info = env.step(expert.act(observation, info))
         assert info["success"]
+
+
+@pytest.mark.parametrize("env_id", ["ALFWorld-Medium-Dense-v0", "ALFWorld-Extreme-Dense-v0"])
+def test_answers_are_those_of_a_planner_that_was_asked_nothing_before(env_id: str) -> None:
+    env, agent = gym.make(env_id, max_steps=200), RandomAgent()
+    for seed in range(3):
+        observation, info = env.reset(seed=seed)
+        agent.reset(info, seed)
+        task, engine = env.unwrapped.task, env.unwrapped._engine  # type: ignore[attr-defined]
+        for number in range(60):
+            observation, _, _, _, info = env.step(agent.act(observation, info))
+            if number % 6 == 0:
+                plan = Planner(task.game.initial, task.planner.goals).plan(engine.state)
+                assert plan is not None and plan.is_shortest
+                assert task.planner.remaining(engine.state) == len(plan.steps)

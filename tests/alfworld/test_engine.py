@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 
 from tests.alfworld.differential import (
@@ -13,6 +14,7 @@ from tests.alfworld.differential import (
     tasks_of,
     walkthrough_player,
 )
+from textagent_gym.agents import RandomAgent
 from textagent_gym.envs.alfworld.commands import meant
 from textagent_gym.envs.alfworld.engine import NativeEngine
 from textagent_gym.envs.alfworld.reference import ReferenceEngine
@@ -92,3 +94,22 @@ def test_an_older_grammar_is_played_as_alfworld_plays_it_and_the_newer_words_are
     assert task.solution[-1].startswith("put ")
     assert compare(task, walkthrough_player(task), num_steps=10).examples == []
     assert meant(newer.solution[-1], task.solution) == task.solution[-1]
+
+
+def test_commands_that_are_kept_are_those_of_the_state() -> None:
+    env, agent = gym.make("ALFWorld-Hard-Dense-v0", max_steps=200), RandomAgent()
+    observation, info = env.reset(seed=3)
+    agent.reset(info, 3)
+    task, engine = env.unwrapped.task, env.unwrapped._engine  # type: ignore[attr-defined]
+    points = []
+    for number in range(150):
+        observation, _, _, _, info = env.step(agent.act(observation, info))
+        if number % 7 == 0:
+            points.append((env.unwrapped.snapshot(), info["admissible_commands"]))  # type: ignore[attr-defined]
+        fresh = task.game.initial.copy()
+        fresh.go_to(engine.state.mark())
+        assert info["admissible_commands"] == tuple(sorted(task.game.commands(fresh)))
+        assert info["success"] == task.game.is_won(fresh)
+    for snapshot, commands in reversed(points):
+        env.unwrapped.restore(snapshot)  # type: ignore[attr-defined]
+        assert tuple(engine._admissible) == commands

@@ -71,6 +71,9 @@ class NativeEngine:
         return StepResult(text, won=self._won, valid=valid, admissible=self._admissible, points=int(self._won))
 
     def _look_around(self) -> None:
+        if self._game.watched.isdisjoint(self.state.changed):
+            return
+        self.state.changed.clear()
         self._commands = self._game.commands(self.state)
         self._admissible = tuple(sorted(self._commands))
         self._won = self._game.is_won(self.state)

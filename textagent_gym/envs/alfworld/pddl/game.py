@@ -30,6 +30,7 @@ class Game:
         task: The sentence that states the task.
         initial: Facts at the start; to be copied, not changed.
         is_won: True if the goal holds in a state.
+        watched: Predicates on which it depends what can be done and whether the goal holds.
         source: The content that the game was read from.
     """
 
@@ -40,6 +41,7 @@ class Game:
     task: str
     initial: Facts
     is_won: Callable[[Facts], bool]
+    watched: frozenset[str]
     source: Mapping[str, str]
     _wording: dict[str, dict[Hashable, str]] = field(default_factory=dict, repr=False)
     _kept: dict[tuple[str, frozenset[Row]], dict[str, Action]] = field(default_factory=dict, repr=False)
@@ -65,11 +67,11 @@ class Game:
         for rule in reversed(self.logic.rules):
             if not all(map(facts.table.get, rule.gates)):
                 continue
-            if len(rule.reads) != 1:
+            if len(rule.reads) > 1:
                 self._add_instances(rule, facts, found)
                 continue
-            # What depends on one predicate, such as where the agent is, comes back often.
-            key = rule.name, frozenset(facts.rows(rule.reads[0]))
+            # What depends on one predicate at most, such as where the agent is, comes back often.
+            key = rule.name, frozenset[Row](*map(facts.rows, rule.reads))
             kept = self._kept.get(key)
             if kept is None:
                 kept = {}
@@ -122,7 +124,9 @@ def read_game(data: Mapping[str, Any]) -> Game:
         return any(all(part(facts, types) for part in parts) for parts in goals)
 
     source = {key: data[key] for key in ("pddl_domain", "grammar", "pddl_problem")}
-    return Game(problem, logic, types, entity_names(things), task, initial, is_won, source)
+    asked = {literal.predicate for alternative in problem.goal for literal in alternative.literals}
+    watched = frozenset(asked.union(*(rule.reads for rule in logic.rules)))
+    return Game(problem, logic, types, entity_names(things), task, initial, is_won, watched, source)
 
 
 def entity_names(things: Iterable[str]) -> dict[str, str]:

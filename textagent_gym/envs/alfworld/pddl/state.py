@@ -26,6 +26,7 @@ class Facts:
 
     Attributes:
         table: Predicate -> its rows; not to be changed but by `add` and `remove`.
+        changed: Predicates that have changed since who reads this last cleared it.
     """
 
     def __init__(self, rows: Mapping[str, Iterable[Row]], fluents: tuple[str, ...]) -> None:
@@ -35,6 +36,7 @@ class Facts:
         self._start_again({})
 
     def _start_again(self, changing: dict[str, set[Row]]) -> None:
+        self.changed: set[str] = set(self.fluents)
         self.table = {**self.table, **{name: changing.get(name, self.table.get(name, set())) for name in self.fluents}}
         self._indexes: dict[tuple[str, tuple[int, ...]], Index] = {}
         self._following: dict[str, list[tuple[tuple[int, ...], Index]]] = {name: [] for name in self.fluents}
@@ -71,6 +73,7 @@ class Facts:
 
     def add(self, predicate: str, row: Row) -> None:
         """Make a fluent atom true."""
+        self.changed.add(predicate)
         self.table[predicate].add(row)
         for positions, index in self._following[predicate]:
             index.setdefault(_key(row, positions), set()).add(row)
@@ -79,6 +82,7 @@ class Facts:
         """Make a fluent atom false."""
         rows = self.table[predicate]
         if row in rows:
+            self.changed.add(predicate)
             rows.remove(row)
             for positions, index in self._following[predicate]:
                 key = _key(row, positions)

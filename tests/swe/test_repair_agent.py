@@ -1,0 +1,47 @@
+"""The scripted agent repairs what small changes can, and its edits are exactly those changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+
+import textagent_gym.envs.swe
+from textagent_gym.envs.swe.repair_agent import RepairAgent, _as_edit
+from textagent_gym.envs.swe.repo.mutation import mutations
+
+BUNDLED = Path(textagent_gym.envs.swe.__file__).parent / "bundled"
+
+
+def test_an_edit_is_the_change_of_its_mutation() -> None:
+    num_edits = num_mutations = 0
+    for file in sorted(BUNDLED.rglob("src/**/*.py")):
+        source = file.read_text(encoding="utf-8")
+        for mutation in mutations(file.name, source.encode()):
+            after = mutation.apply(source.encode()).decode()
+            num_mutations += 1
+            for edit in _as_edit(file.name, source, after):
+                num_edits += 1
+                assert source.count(edit.old) == 1
+                assert source.replace(edit.old, edit.new) == after
+    assert num_edits > 0.95 * num_mutations > 500
+
+
+@pytest.mark.parametrize(("seed", "solved"), [(4, 2), (5, 1)])
+def test_it_repairs_without_hidden_knowledge(seed: int, solved: int) -> None:
+    env = gym.make("SWEGym-Easy-Sparse-v0", hint_level=0, max_steps=60)
+    agent = RepairAgent()
+    observation, info = env.reset(seed=seed)
+    agent.reset({}, seed=None)
+    commands, ended = [], False
+    while not ended:
+        commands.append(json.loads(agent.act(observation, {})))
+        observation, _, terminated, truncated, info = env.step(json.dumps(commands[-1]))
+        assert info["valid_command"]
+        ended = terminated or truncated
+    assert terminated
+    assert {command["tool"] for command in commands} == {"test", "search", "view", "edit", "submit"}
+    assert info["subgoals_done"] == solved
+    assert info["success"] == (solved == 2)

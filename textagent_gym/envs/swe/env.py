@@ -26,6 +26,7 @@ from textagent_gym.envs.swe.sources.index import indexed_instance
 from textagent_gym.envs.swe.sources.projects import INDEX
 from textagent_gym.envs.swe.sources.selection import (
     custom_instances,
+    filter_by_difficulty,
     filter_by_size,
     from_index,
     from_instances,
@@ -103,6 +104,13 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         max_state_space_size: Most source files.
         min_solution_length: Fewest bugs (hunks).
         max_solution_length: Most bugs (hunks).
+        min_failing_tests: Fewest tests that fail at the start, in mutation tasks of an index.
+        max_failing_tests: Most of them.
+        min_changed_lines: Fewest lines that the reference repair changes, in mutation tasks of an index.
+        max_changed_lines: Most of them.
+        min_call_distance: Fewest calls between the nearest failing test and a bug's function, the largest over the bugs; 1
+            is a direct call. In mutation tasks of an index.
+        max_call_distance: Most of them.
         reward_density: Share of the sub-goals that pay when reached; default 0.
         statements: Text of mutation tasks: "short" says how many bugs there are, "report" what was called, expected and got
             in a failing test of each bug, without the names of functions that have one.
@@ -151,6 +159,12 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         max_state_space_size: int | None = None,
         min_solution_length: int | None = None,
         max_solution_length: int | None = None,
+        min_failing_tests: int | None = None,
+        max_failing_tests: int | None = None,
+        min_changed_lines: int | None = None,
+        max_changed_lines: int | None = None,
+        min_call_distance: int | None = None,
+        max_call_distance: int | None = None,
         reward_density: float = 0.0,
         statements: Literal["short", "report"] = "short",
         hint_level: int = 0,
@@ -187,14 +201,22 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
             "min_solution_length": min_solution_length,
             "max_solution_length": max_solution_length,
         }
-        for name, value in {**sizes, **bounds}.items():
+        difficulty = {
+            "min_failing_tests": min_failing_tests,
+            "max_failing_tests": max_failing_tests,
+            "min_changed_lines": min_changed_lines,
+            "max_changed_lines": max_changed_lines,
+            "min_call_distance": min_call_distance,
+            "max_call_distance": max_call_distance,
+        }
+        for name, value in {**sizes, **bounds, **difficulty}.items():
             if value is not None:
                 check_integer(name, value, low=1)
         self._size = actions_asked(interface, action_space_size)
         self._interface: Interface = interface
         self._tools = tools.TOOLS[: self._size] if interface == "tools" else ()
         self.rules = rules_of(interface, self._tools)
-        asked = {**sizes, "action_space_size": self._size, **bounds, "reward_density": reward_density}
+        asked = {**sizes, "action_space_size": self._size, **bounds, **difficulty, "reward_density": reward_density}
         requested: dict[str, float] = {name: value for name, value in asked.items() if value is not None}
         super().__init__(requested=requested, reward_density=reward_density, **options)
         if interface != "choice":
@@ -217,6 +239,7 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         )
         where = f"origin {origin!r} in the split {self.split!r}" if tasks is None else "these tasks"
         self._offered = filter_by_size(offered, sizes, bounds, where)
+        self._offered = filter_by_difficulty(self._offered, difficulty, self._index)
         self._statements = statements
         self._of_project: dict[str, list[str]] = {}
         for name, task in self._offered.items():

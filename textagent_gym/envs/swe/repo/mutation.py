@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from textagent_gym.envs.swe.repo.operators import CLASSICAL, FURTHER, Operators, Source, changes, is_docstring
+from textagent_gym.envs.swe.repo.operators import CLASSICAL, FURTHER, REPAIRS, Operators, Source, changes, is_docstring
 from textagent_gym.envs.swe.repo.text import encoding_of
+
+Function = tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -69,11 +71,17 @@ def apply_all(source: bytes, mutations: list[Mutation]) -> bytes:
     return source
 
 
-def mutations(file: str, source: bytes) -> list[Mutation]:
+def mutations(file: str, source: bytes, *, function: str = "", repairs: bool = False) -> list[Mutation]:
     """Every mutation of the functions in a file, in the order of the text; a few may not parse. None where it is no Python.
 
     Module level, decorators, annotations, docstrings and f-strings are left alone: what stands there runs at import, says
     nothing at run time, or has positions that differ between versions of Python.
+
+    Args:
+        file: Path of the file.
+        source: Its content.
+        function: Qualified name of the only function that is looked at; by default all.
+        repairs: True to add changes of the kind "repair", which undo mutations that no other one undoes.
     """
     try:
         module = ast.parse(source)
@@ -82,15 +90,16 @@ def mutations(file: str, source: bytes) -> list[Mutation]:
     if encoding_of(source) not in ("utf-8", "utf-8-sig"):  # positions count bytes of UTF-8
         return []
     text = Source(source)
-    found = {mutation.name: mutation for mutation in sorted(_found(file, text, module, CLASSICAL))}
-    for mutation in sorted(_found(file, text, module, FURTHER)):
+    functions = [one for one in _functions(module.body, "") if function in ("", one[0])]
+    found = {mutation.name: mutation for mutation in sorted(_found(file, text, functions, CLASSICAL))}
+    for mutation in sorted(_found(file, text, functions, FURTHER + (REPAIRS if repairs else ()))):
         found.setdefault(mutation.name, mutation)
     return sorted(found.values())
 
 
-def _found(file: str, source: Source, module: ast.Module, operators: Operators) -> Iterator[Mutation]:
-    docstrings = {node.value for node in ast.walk(module) if isinstance(node, ast.Expr) and is_docstring(node)}
-    for name, function in _functions(module.body, ""):
+def _found(file: str, source: Source, functions: Sequence[Function], operators: Operators) -> Iterator[Mutation]:
+    for name, function in functions:
+        docstrings = {node.value for node in ast.walk(function) if isinstance(node, ast.Expr) and is_docstring(node)}
         for node in _inside(function):
             for start, end, replacement, kind in () if node in docstrings else changes(source, node, operators):
                 if replacement != source.cut(start, end):
@@ -105,7 +114,13 @@ def _found(file: str, source: Source, module: ast.Module, operators: Operators) 
                     )
 
 
-def _functions(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+def function_at(source: bytes, mutation: Mutation) -> ast.FunctionDef | ast.AsyncFunctionDef:
+    """Return the outermost function that holds a mutation's place, which `source` must have."""
+    functions = [node for name, node in _functions(ast.parse(source).body, "") if name == mutation.function]
+    return next(node for node in functions if node.lineno <= mutation.line <= (node.end_lineno or 0))
+
+
+def _functions(body: list[ast.stmt], prefix: str) -> Iterator[Function]:
     """Yield the outermost functions with their qualified names, methods included."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -461,6 +461,60 @@ def _exception(source: Source, node: ast.expr | None) -> Iterator[Change]:
         yield Change(*source.span(node), EXCEPTIONS.get(node.id, "ValueError"), "exception type")
 
 
+def _other_operator(source: Source, node: ast.BinOp | ast.AugAssign) -> Iterator[Change]:
+    left, right, end = (node.left, node.right, "") if isinstance(node, ast.BinOp) else (node.target, node.value, "=")
+    for other in ("+", "-", "*", "/", "//", "%", "|", "&", "^"):
+        if found := source.between(left, right, other + end):
+            yield Change(*found, "repair")
+    if isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant) and node.right.value == 1:
+        for operator in ("+", "-"):
+            yield from _removed(source, node.left, node.right, operator, "repair")
+
+
+def _without_not(source: Source, node: ast.UnaryOp) -> Iterator[Change]:
+    if isinstance(node.op, ast.Not):
+        yield Change(*source.span(node), source.text(node.operand), "repair")
+
+
+def _signed(source: Source, node: ast.UnaryOp | ast.Name | ast.Constant) -> Iterator[Change]:
+    if not isinstance(node, ast.UnaryOp):
+        if isinstance(node, ast.Name) or type(node.value) is int:
+            yield Change(source.span(node)[0], source.span(node)[0], "-", "repair")
+    elif isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant) and type(node.operand.value) is int:
+        for value in (1 - node.operand.value, -1 - node.operand.value):
+            yield Change(*source.span(node), str(value), "repair")
+
+
+def _no_default(source: Source, node: ast.Constant) -> Iterator[Change]:
+    if node.value is False:
+        yield Change(*source.span(node), "None", "repair")
+
+
+def _caller(source: Source, node: ast.Call) -> Iterator[Change]:
+    name, end = _name(node.func), source.span(node.func)[1]
+    for other, taken in (BUILTINS if isinstance(node.func, ast.Name) else METHODS).items():
+        if taken == name:
+            yield Change(end - len(name), end, other, "repair")
+
+
+def _awaited(source: Source, node: ast.Call) -> Iterator[Change]:
+    yield Change(source.span(node)[0], source.span(node)[0], "await ", "repair")
+
+
+def _returned(source: Source, node: ast.Expr) -> Iterator[Change]:
+    if isinstance(node.value, ast.Call | ast.Await):
+        yield Change(source.span(node)[0], source.span(node)[0], "return ", "repair")
+
+
+def _other_exception(source: Source, node: ast.Name) -> Iterator[Change]:
+    for other in EXCEPTIONS if node.id in EXCEPTIONS else ():
+        yield Change(*source.span(node), other, "repair")
+
+
+def _continued(source: Source, node: ast.Break) -> Iterator[Change]:
+    yield Change(*source.span(node), "continue", "repair")
+
+
 Operators = tuple[tuple[Any, Callable[[Source, Any], Iterator[Change]]], ...]
 
 CLASSICAL: Operators = (
@@ -497,6 +551,20 @@ FURTHER: Operators = (
     (ast.AST, _blocks),
 )
 """Operators that came later."""
+
+
+REPAIRS: Operators = (
+    (ast.BinOp | ast.AugAssign, _other_operator),
+    (ast.UnaryOp, _without_not),
+    (ast.UnaryOp | ast.Name | ast.Constant, _signed),
+    (ast.Constant, _no_default),
+    (ast.Call, _caller),
+    (ast.Call, _awaited),
+    (ast.Expr, _returned),
+    (ast.Name, _other_exception),
+    (ast.Break, _continued),
+)
+"""Operators that undo others where these do not undo each other, for a search for repairs."""
 
 
 def changes(source: Source, node: ast.AST, operators: Operators) -> Iterator[Change]:

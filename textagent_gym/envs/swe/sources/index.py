@@ -48,6 +48,35 @@ class InstanceSummary:
     num_edits: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Difficulty:
+    """Measured difficulty of a mutation task.
+
+    Attributes:
+        num_failing: Tests that fail at the start.
+        num_lines: Lines that the reference repair changes.
+        distance: Calls between the nearest failing test and the function of a bug, 1 for a direct call: the largest over the
+            bugs. 0 where it is not known.
+    """
+
+    num_failing: int
+    num_lines: int
+    distance: int
+
+
+def difficulty_of(origin: Origin, name: str, folder: Path = INDEX) -> Difficulty:
+    """Return the measures of a mutation task, as `textagent_gym.envs.swe.synthesis.difficulty` has written them."""
+    entry = index_of(projects(folder)[load_index(origin, folder)[name].project])
+    task = entry["tasks"][_number(name)]
+    bugs = [entry["bugs"][place] for place in task["bugs"]]
+    distances = [bug.get("distance", 0) for bug in bugs]
+    return Difficulty(
+        num_failing=len(task["failing"]),
+        num_lines=sum(bug.get("lines", 0) for bug in bugs),
+        distance=max(distances) if all(distances) else 0,
+    )
+
+
 @functools.cache
 def load_index(origin: Origin, folder: Path = INDEX) -> dict[str, InstanceSummary]:
     """Return every task of an index of one origin, by name, in the order of the index.
@@ -106,7 +135,7 @@ def indexed_instance(origin: Origin, name: str, folder: Path = INDEX) -> TaskIns
 
         return release_instance(name)
     project = projects(folder)[load_index(origin, folder)[name].project]
-    index = _index_of(project)
+    index = index_of(project)
     task = index["tasks"][_number(name)]
     bugs = [(index["bugs"][place], _mutation(project, index["bugs"][place]["name"])) for place in task["bugs"]]
     tests: list[str] = index["tests"]
@@ -191,7 +220,7 @@ def distractors(instance: TaskInstance, count: int, folder: Path = INDEX) -> lis
     """
     project = projects(folder)[instance.repo]
     places = {(bug.file, bug.function) for bug in instance.bugs}
-    pool = [_mutation(project, bug["name"]) for bug in _index_of(project)["bugs"]]
+    pool = [_mutation(project, bug["name"]) for bug in index_of(project)["bugs"]]
     free: dict[tuple[str, str], Mutation] = {}
     seed = int.from_bytes(hashlib.sha256(instance.instance_id.encode()).digest()[:8], "big")
     for place in np.random.default_rng(seed).permutation(len(pool)):
@@ -214,19 +243,19 @@ def bugs_of(instance: TaskInstance, folder: Path = INDEX) -> list[Mutation]:
     ):
         raise ValueError(f"expected a mutation task of the index, got {instance.instance_id}")
     project = projects(folder)[instance.repo]
-    index = _index_of(project)
+    index = index_of(project)
     task = index["tasks"][_number(instance.instance_id)]
     return [_mutation(project, index["bugs"][place]["name"]) for place in task["bugs"]]
 
 
 def tests_of(project: Project) -> frozenset[str]:
     """Return the tests of a project that decide its tasks."""
-    return frozenset(_index_of(project)["tests"])
+    return frozenset(index_of(project)["tests"])
 
 
 def bug_pool(project: Project) -> list[FoundBug]:
     """Return the bugs of the index that a project can have."""
-    index = _index_of(project)
+    index = index_of(project)
     tests = index["tests"]
     return [
         FoundBug(
@@ -243,7 +272,8 @@ def _number(name: str) -> int:
 
 
 @functools.cache
-def _index_of(project: Project) -> dict[str, Any]:
+def index_of(project: Project) -> dict[str, Any]:
+    """Return the content of a project's file in its index: tests, bugs and tasks."""
     entry: dict[str, Any] = read_index(project.index_file, project.folder)
     return entry
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from textagent_gym.contract import Split
 from textagent_gym.envs.swe.sources.datasets import adapt
 from textagent_gym.envs.swe.sources.formats import read_instances
-from textagent_gym.envs.swe.sources.index import InstanceSummary, load_index, num_edits
+from textagent_gym.envs.swe.sources.index import InstanceSummary, difficulty_of, load_index, num_edits
 from textagent_gym.envs.swe.types import Origin, TaskInstance
 
 
@@ -57,6 +57,40 @@ def filter_by_size(
         asked = ", ".join(f"{name}={value}" for name, value in {**sizes, **bounds}.items() if value is not None)
         raise ValueError(f"expected tasks with {asked or 'anything'} of {where}, got none. Feasible: {shown} edits")
     return found
+
+
+DIFFICULTY = {"failing_tests": "num_failing", "changed_lines": "num_lines", "call_distance": "distance"}
+"""Name of a measure in options -> its attribute of `Difficulty`."""
+
+
+def filter_by_difficulty(
+    tasks: dict[str, InstanceSummary], bounds: dict[str, int | None], folder: Path
+) -> dict[str, InstanceSummary]:
+    """Return the tasks whose measured difficulty lies within bounds such as "min_changed_lines"; without bounds all.
+
+    Raises:
+        ValueError: There is none, and the message names the ranges; or they are no mutation tasks of an index.
+    """
+    asked = ", ".join(f"{name}={value}" for name, value in bounds.items() if value is not None)
+    if not asked:
+        return tasks
+    known = {**load_index("bundled", folder), **load_index("mutation", folder)}
+    if not tasks.keys() <= known.keys():
+        raise ValueError(f"expected {asked} with mutation tasks of an index, got other tasks")
+    found = {name: difficulty_of(task.origin, name, folder) for name, task in tasks.items()}
+    ranges = []
+    for measure, attribute in DIFFICULTY.items():
+        values = {name: getattr(difficulty, attribute) for name, difficulty in found.items()}
+        low, high = bounds[f"min_{measure}"], bounds[f"max_{measure}"]
+        if low is None and high is None:
+            continue
+        seen = [value for value in values.values() if value]
+        ranges.append(f"{measure} from {min(seen)} to {max(seen)}" if seen else f"{measure} not measured")
+        keep = {name for name, value in values.items() if value and (low or 1) <= value <= (high or value)}
+        found = {name: difficulty for name, difficulty in found.items() if name in keep}
+    if not found:
+        raise ValueError(f"expected tasks with {asked}, got none. Feasible, one after the other: {', '.join(ranges)}")
+    return {name: tasks[name] for name in found}
 
 
 def in_images(instances: dict[str, TaskInstance]) -> dict[str, TaskInstance]:

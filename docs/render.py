@@ -15,6 +15,7 @@ from textagent_gym.contract import Info, TaskCard
 from textagent_gym.core import TextAgentEnv
 from textagent_gym.envs.alfworld.env import ALFWorldEnv
 from textagent_gym.envs.swe.env import SWEGymEnv
+from textagent_gym.envs.swe.synthesis.data_card import project_table, release_table
 from textagent_gym.envs.textworld.env import TextWorldEnv
 from textagent_gym.multi_agent.alfworld_coop import ALFWorldCoop
 from textagent_gym.multi_agent.swe_pair import SWEPair
@@ -45,6 +46,7 @@ def rendered() -> dict[Path, str]:
         "swegym.md": domain_part("SWEGym"),
         "environment.md": "\n\n".join([docstring(TextAgentEnv), sections({"info": Info, "The task card": TaskCard})]),
         "multi_agent.md": sections(TEAMS),
+        "swe_projects.md": f"## Mutation tasks\n\n{project_table()}\n\n## Release tasks\n\n{release_table()}",
         "ids.md": "\n\n".join(f"## {domain}\n\n{id_table(domain)}" for domain in DOMAINS),
     }
     return {DOCS / name: part for name, part in parts.items()}

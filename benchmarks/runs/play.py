@@ -88,9 +88,9 @@ class TaskCheck:
             return
         if cell.name not in self._envs:
             self._envs[cell.name] = open_plain_env(cell)
-        env, name = self._envs[cell.name], task.task_id if cell.by_name else None
+        env, name = self._envs[cell.name], task.task_id if cell.resets_by_name else None
         try:
-            found = read_task(env, task.seed, cell.exact_text, name)
+            found = read_task(env, task.seed, cell.exact_text, name, has_game=cell.by_name)
         except ValueError as error:
             raise SuiteError(
                 f"expected the game {task.task_id} of {cell.name}, got none that plays: {error}"

@@ -144,7 +144,7 @@ def make_type_cells(env_id: str, options: dict[str, Any], num_tasks: int) -> lis
     kinds: dict[str, list[SuiteTask]] = {}
     for seed, name in enumerate(tqdm(names, desc=options["split"], file=sys.stderr)):
         kind = name.split("/")[1].partition("-")[0]
-        kinds.setdefault(kind, []).append(read_task(env, seed, cell.exact_text, name))
+        kinds.setdefault(kind, []).append(read_task(env, seed, cell.exact_text, name, has_game=True))
     env.close()
     return [
         replace(cell, groups={"split": options["split"], "task type": kind}, tasks=tuple(kinds[kind]))

@@ -191,6 +191,11 @@ class Cell:
         """The id's first word."""
         return self.env_id.partition(":")[2].partition("-")[0]
 
+    @property
+    def resets_by_name(self) -> bool:
+        """True if a task is reset by its name: with `by_name`, and in SWEGym, whose list of tasks may have grown since."""
+        return self.by_name or self.domain == "SWEGym"
+
     def reset(self, env: TextEnv, task: SuiteTask) -> ResetResult:
         """Reset an environment of this cell to a task."""
         asked = self.rollout_task(task)
@@ -198,7 +203,7 @@ class Cell:
 
     def rollout_task(self, task: SuiteTask) -> Task:
         """Return a task as `baselines.sampling.rollout` takes it."""
-        return Task(task.seed, task_id=task.task_id if self.by_name else None)
+        return Task(task.seed, task_id=task.task_id if self.resets_by_name else None)
 
 
 @dataclass(frozen=True)
@@ -329,7 +334,9 @@ def open_plain_env(cell: Cell) -> TextEnv:
     return make_env(cell.env_id, {**options, "expose_solution": True})
 
 
-def read_task(env: TextEnv, seed: int, exact_text: bool, task_id: str | None = None) -> SuiteTask:
+def read_task(
+    env: TextEnv, seed: int, exact_text: bool, task_id: str | None = None, *, has_game: bool = False
+) -> SuiteTask:
     """Return a task and its digest: the first observation, the task card, and the reference solution played through.
 
     Args:
@@ -337,6 +344,7 @@ def read_task(env: TextEnv, seed: int, exact_text: bool, task_id: str | None = N
         seed: of the task.
         exact_text: True if the later observations count.
         task_id: its name, where tasks are reset by name.
+        has_game: True if the digest of its game file is wanted.
     """
     observation, info = reset_env(env, seed, task_id)
     card = dict(info["task_card"])
@@ -349,7 +357,7 @@ def read_task(env: TextEnv, seed: int, exact_text: bool, task_id: str | None = N
         content += [text if exact_text else "", float(reward), bool(terminated), bool(truncated)]
         content += [shown["success"], shown["subgoals_done"], shown["admissible_commands"]]
     digest = sha256(json.dumps(content, sort_keys=True))
-    game = "" if task_id is None else content_digest(env)
+    game = content_digest(env) if has_game else ""
     return SuiteTask(seed, info["task_id"], len(info["solution"]), card["max_steps"], digest[:32], game)
 
 

@@ -92,6 +92,12 @@ def test_a_published_task_of_each_domain_is_what_it_was(domain: str) -> None:
     TaskCheck().check(cell, cell.tasks[0])
 
 
+def test_a_repair_task_is_found_by_its_name_whatever_its_seed_draws_by_now() -> None:
+    cell = next(cell for cell in load_suite("core-v0").cells if cell.domain == "SWEGym")
+    TaskCheck().check(cell, replace(cell.tasks[0], seed=cell.tasks[1].seed))
+    assert cell.rollout_task(cell.tasks[0]).task_id == cell.tasks[0].task_id
+
+
 def test_the_digest_knows_the_way_that_a_task_is_paid() -> None:
     sparse = make_cell("ALFWorld-Easy-Sparse-v0", {}, 1)
     dense = make_cell("ALFWorld-Easy-Dense-v0", {}, 1)

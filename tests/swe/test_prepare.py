@@ -139,6 +139,7 @@ def test_projects_become_tasks_that_are_played(tmp_path: Path, package_index: di
         "compiled": "no source distribution of compiled",
         "demo @ file:///demo": "expected a project of the package index",
         "two words": "expected a line 'name'",
+        "demo[none]": "another line, demo, names the same project",
     }
     assert {line: message in left_out[line] for line, message in messages.items()} == dict.fromkeys(messages, True)
     assert not any("\n" in reason for reason in left_out.values())
@@ -215,6 +216,26 @@ def test_the_command_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFi
 def test_an_index_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         gym.make("SWEGym-Custom-v0", **options)
+
+
+def test_a_seed_draws_the_project_first_and_no_file_of_a_project_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = {"version": "1", "licence": "MIT", "split": "train", "filename": "x", "sha256": "0", "source_files": 1}
+    entries = [{"name": "few", "tasks": [1], **line}, {"name": "many", "tasks": [1] * 99, **line}]
+    (tmp_path / "projects.json").write_text(json.dumps(entries))
+    env = gym.make("SWEGym-Custom-v0", index=str(tmp_path))
+    drawn: list[str] = []
+
+    def stop(self: SWEGymEnv, task_id: str) -> None:
+        drawn.append(task_id.partition("-")[0])
+        raise LookupError
+
+    monkeypatch.setattr(SWEGymEnv, "_find_task", stop)
+    for seed in range(60):
+        with pytest.raises(LookupError):
+            env.reset(seed=seed)
+    assert 20 <= drawn.count("few") <= 40
 
 
 def test_randomness_is_the_same_in_each_test_and_run(sandbox: Sandbox) -> None:

@@ -61,7 +61,7 @@ def data_card(folder: Path) -> str:
         num_projects=len(found),
         version=version("textagent-gym"),
         python=sys.version.partition(" ")[0],
-        folder=folder,
+        folder=folder.name,
         projects=project_table(folder),
         kinds=_kinds(contents),
         combined=table(("result", "combinations"), combined.most_common()),
@@ -107,6 +107,27 @@ def project_table(folder: Path = INDEX) -> str:
         "tasks",
     )
     return table(columns, rows)
+
+
+def release_table() -> str:
+    """Return a table of the projects with release tasks in the index of this package."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in read_index("releases.json"):
+        rows.setdefault(row["project"], []).append(row)
+    return table(
+        ("project", "licence", "split", "files", "seconds", "tasks"),
+        (
+            (
+                name,
+                found[-1]["licence"],
+                found[-1]["split"],
+                found[-1]["source_files"],
+                found[-1]["seconds"],
+                len(found),
+            )
+            for name, found in sorted(rows.items())
+        ),
+    )
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:

@@ -25,7 +25,7 @@ from textagent_gym.contract import Split
 from textagent_gym.envs.swe.grading.pytest_runs import run_tests
 from textagent_gym.envs.swe.repo.mutation import Mutation
 from textagent_gym.envs.swe.repo.tree import source_files, tree_digest
-from textagent_gym.envs.swe.sandboxes.base import Sandbox, SandboxError
+from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 from textagent_gym.envs.swe.sources.index import instance_id, mutation_instance
 from textagent_gym.envs.swe.sources.projects import PROJECTS, Project, read_index
@@ -94,6 +94,7 @@ class _Work:
         self.is_ended = threading.Event()
         self._lock = threading.Lock()
         self._entries: list[dict[str, Any]] = read_index(PROJECTS, out) if (out / PROJECTS).exists() else []
+        self._lines: dict[str, str] = {}
         self._left_out: dict[str, str] = read_index(LEFT_OUT, out) if (out / LEFT_OUT).exists() else {}
 
     def tell(self, name: str, text: str, share: float) -> None:
@@ -104,21 +105,23 @@ class _Work:
 
     def on(self, line: str) -> None:
         """Make the tasks of the project of a line, unless the folder has them, and note the result."""
-        reason = ""
+        reason, key = "", line
         try:
             wanted = Wanted.of(line)
+            if self._lines.setdefault(wanted.name, line) != line:
+                raise UnusableError(f"another line, {self._lines[wanted.name]}, names the same project")
+            key = wanted.name
             known = next((entry for entry in self._entries if entry["name"] == wanted.name), None)
             if known is None:
                 self._add(*self._make(wanted))
             elif not wanted.admits(known["version"]):
                 raise UnusableError(f"the folder has tasks of version {known['version']}, and takes one version only")
-        except (ValueError, OSError) as error:
-            reason = " ".join(str(error).split())[:300]
-        except SandboxError as error:
-            reason = f"the sandbox failed: {' '.join(str(error).split())[:300]}"
+        except (ValueError, OSError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
         with self._lock:
-            self._left_out.pop(line, None)
-            self._write(LEFT_OUT, {**self._left_out, line: reason} if reason else self._left_out)
+            self._left_out.pop(key, None)
+            self._left_out |= {key: reason} if reason else {}
+            self._write(LEFT_OUT, self._left_out)
         self.tell(line, reason or "ready", 1.0)
 
     def _add(self, project: Project, content: dict[str, Any]) -> None:
@@ -128,8 +131,6 @@ class _Work:
             self._write(PROJECTS, self._entries)
 
     def _write(self, name: str, content: Any) -> None:
-        if name == LEFT_OUT:
-            self._left_out = content
         write_atomic(self.out / name, dumped(content).encode())
 
     def _make(self, wanted: Wanted) -> tuple[Project, dict[str, Any]]:

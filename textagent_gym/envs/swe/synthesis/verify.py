@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import tyro
@@ -24,6 +25,9 @@ from textagent_gym.envs.swe.types import Origin, TaskInstance
 
 ORIGINS: tuple[Origin, ...] = ("bundled", "mutation", "release")
 
+PATIENCE = 10.0
+"""Least time that tests are taken to need, in seconds, so that no limit of time ends them on a busy machine."""
+
 
 def problem_of(instance: TaskInstance, sandbox: Sandbox) -> str:
     """Return why a task is not sound, by running its tests; empty where its repair resolves it and nothing less is paid.
@@ -33,10 +37,12 @@ def problem_of(instance: TaskInstance, sandbox: Sandbox) -> str:
         textagent_gym.envs.swe.sandboxes.base.SandboxError: The sandbox failed.
     """
     try:
-        spec = prepare_task(instance, sandbox).test_spec
+        spec = prepare_task(replace(instance, seconds=max(instance.seconds, PATIENCE)), sandbox).test_spec
     except ValueError as error:
         return str(error).partition("\n")[0]
     untouched = run_grading(spec, {}, sandbox)
+    if untouched.stopped:
+        return f"the tests used too much {untouched.stopped}"
     if untouched.num_failing != len(spec.fail_to_pass) or any(untouched.groups_done):
         return f"{len(spec.fail_to_pass) - untouched.num_failing} tests that should fail at the start pass"
     if untouched.num_broken:

@@ -215,7 +215,7 @@ def prepare(
     _check_at_least("first-seed", first_seed, 0)
     _check_at_least("workers", workers, 1)
     workers = workers or os.cpu_count() or 1
-    if projects is not None:
+    if projects is not None or not {name for domain in DOMAINS.values() for name in domain.makers}.isdisjoint(env_ids):
         _prepare_projects(env_ids, projects, out, count or 20, split, workers)
         return
     count = count or 1_000
@@ -240,14 +240,14 @@ def prepare(
 
 
 def _prepare_projects(
-    names: tuple[str, ...], projects: Path, out: Path | None, count: int, split: Split, workers: int
+    names: tuple[str, ...], projects: Path | None, out: Path | None, count: int, split: Split, workers: int
 ) -> None:
     """Make tasks of the projects of a file, with a bar for each."""
     makers = {name: maker for domain in DOMAINS.values() for name, maker in domain.makers.items()}
     if len(names) != 1 or names[0] not in makers:
         _fail(f"expected {' or '.join(makers)} in place of ids with --projects, got {' '.join(names) or 'nothing'}")
-    if out is None:
-        _fail("expected --out FOLDER for the index of --projects, got none")
+    if projects is None or out is None:
+        _fail(f"expected --projects FILE and --out FOLDER with {names[0]}, got {'no file' if out else 'no folder'}")
     bars: dict[str, TaskID] = {}
     columns = (TextColumn("{task.fields[project]}"), BarColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console) as progress:

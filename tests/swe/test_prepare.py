@@ -195,13 +195,15 @@ def test_work_that_was_ended_goes_on_and_gives_the_same(
 
 def test_the_command_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "requirements.txt"
-    for arguments, message in (
-        ({"env_ids": ("SWEGym-Medium-Dense-v0",)}, "expected swe in place of ids with --projects"),
-        ({"env_ids": ("swe",)}, "expected --out FOLDER"),
-        ({"env_ids": ("swe",), "out": tmp_path / "index"}, "No such file"),
-    ):
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"env_ids": ("SWEGym-Medium-Dense-v0",), "projects": file}, "expected swe in place of ids with --projects"),
+        ({"env_ids": ("swe",), "projects": file}, "got no folder"),
+        ({"env_ids": ("swe",), "out": tmp_path / "index"}, "got no file"),
+        ({"env_ids": ("swe",), "projects": file, "out": tmp_path / "index"}, "No such file"),
+    )
+    for arguments, message in cases:
         with pytest.raises(SystemExit):
-            cli.prepare(**arguments, projects=file)
+            cli.prepare(**arguments)
         assert message in capsys.readouterr().err
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.experiments.design import Arm, Experiment, Results, both_splits, is_clear, mean_difference, textworld
 
 ENV_ID = textworld("w2-o3-q4")
-NUM_ITERATIONS = 20
+NUM_ITERATIONS = 16
 
 CREDITS: dict[str, Mapping[str, Any]] = {
     "trajectory": {"credit": "trajectory", "gamma": 1.0},
@@ -65,7 +65,7 @@ EXPERIMENT = Experiment(
             for credit, ratio, groups in itertools.product(*AXES)
         ),
     ),
-    columns=both_splits("", ENV_ID),
+    columns=both_splits("", ENV_ID, num_games=100),
     compared=tuple((arm_name(cell), "base") for cell in itertools.product(*AXES)),
     published="",
     analyse=analyse,

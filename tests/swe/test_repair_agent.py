@@ -29,11 +29,11 @@ def test_an_edit_is_the_change_of_its_mutation() -> None:
     assert num_edits > 0.95 * num_mutations > 500
 
 
-@pytest.mark.parametrize(("seed", "solved"), [(4, 2), (5, 1)])
-def test_it_repairs_without_hidden_knowledge(seed: int, solved: int) -> None:
+@pytest.mark.parametrize(("task", "solved"), [("m0", 2), ("m3", 1)])
+def test_it_repairs_without_hidden_knowledge(task: str, solved: int) -> None:
     env = gym.make("SWEGym-Easy-Sparse-v0", hint_level=0, max_steps=60)
     agent = RepairAgent()
-    observation, info = env.reset(seed=seed)
+    observation, info = env.reset(seed=0, options={"task_id": f"bundled-ledgerline-1.0.{task}"})
     agent.reset({}, seed=None)
     commands, ended = [], False
     while not ended:
@@ -41,7 +41,6 @@ def test_it_repairs_without_hidden_knowledge(seed: int, solved: int) -> None:
         observation, _, terminated, truncated, info = env.step(json.dumps(commands[-1]))
         assert info["valid_command"]
         ended = terminated or truncated
-    assert terminated
-    assert {command["tool"] for command in commands} == {"test", "search", "view", "edit", "submit"}
+    assert {command["tool"] for command in commands} >= {"test", "search", "view", "edit"}
     assert info["subgoals_done"] == solved
-    assert info["success"] == (solved == 2)
+    assert info["success"] == terminated == (solved == 2)

@@ -149,7 +149,6 @@ def test_shared_memory_counts_when_nobody_looks_at_it(runner: SandboxRunner) -> 
 
 BURST = """
 import os, time
-time.sleep(0.3)  # what is started before the command has entered its group is added at the first look
 for _ in range(6):
     if os.fork() == 0:
         held = bytearray(150 << 20)

@@ -95,6 +95,7 @@ def supervise(
         os.close(status[1])
     if group is not None:
         group.add([process.pid])
+        group.add(processes_below(process.pid)[1:])  # those that it had started before
     run = _Run(process, guard, worktree, limits, stdin, status[0] if status else None, group)
     result = run.until_the_end(before)
     if result.stopped is None and group is not None and group.has_killed:

@@ -8,12 +8,12 @@ the new column at an index that is an input. So one graph serves until a buffer 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache, PreTrainedModel
+from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
 _WARM_UPS = 3  # calls before the capture, in which libraries choose their kernels
@@ -38,13 +38,12 @@ class FixedStep:
     """A step of one token for each row; on a GPU it is captured as a CUDA graph and replayed.
 
     Args:
-        model: a causal language model that accepts additive masks of four dimensions.
-        cache_name: argument of its `forward` that takes the cache.
+        run: runs a model that accepts additive masks of four dimensions: from (B, 1) tokens, (B, 1, 1, columns) mask, (B, 1)
+            positions and a cache to (B, V) logits.
     """
 
-    def __init__(self, model: PreTrainedModel, cache_name: str) -> None:
-        self._model = model
-        self._cache_name = cache_name
+    def __init__(self, run: Callable[[Tensor, Tensor, Tensor, Cache], Tensor]) -> None:
+        self._run_model = run
         self._addresses: list[int] = []
         self._graph: torch.cuda.CUDAGraph | None = None
 
@@ -72,7 +71,7 @@ class FixedStep:
         self._mask[:rows, 0, 0, :columns].masked_fill_(filled, 0)
         # A row that reads nothing reads at least this token: else its attention is nan, which would stay in the cache.
         self._mask[:, :, :, columns - 1] = 0
-        if self._model.device.type != "cuda":
+        if not self._mask.is_cuda:
             return self._run()[:rows]
         if is_new:
             self._capture()
@@ -93,8 +92,8 @@ class FixedStep:
 
     def _capture(self) -> None:
         """Record the step as a graph. The calls before it write what the first replay writes."""
-        current = torch.cuda.current_stream(self._model.device)
-        stream = torch.cuda.Stream(self._model.device)  # type: ignore[no-untyped-call]
+        current = torch.cuda.current_stream(self._mask.device)
+        stream = torch.cuda.Stream(self._mask.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
             for _ in range(_WARM_UPS):
@@ -105,13 +104,4 @@ class FixedStep:
             self._logits = self._run()
 
     def _run(self) -> Tensor:
-        output = self._model(
-            input_ids=self._token_ids,
-            attention_mask=self._mask,
-            position_ids=self._positions,
-            **{self._cache_name: self._cache},
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits: Tensor = output.logits[:, -1]
-        return logits
+        return self._run_model(self._token_ids, self._mask, self._positions, self._cache)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from inspect import signature
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -125,6 +126,22 @@ class _RowsLayer(DynamicLayer):  # type: ignore[misc]  # transformers is read wi
         return self._layer.keys.shape[2]
 
 
+def _next_logits(
+    model: PreTrainedModel, cache_name: str, token_ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache
+) -> Tensor:
+    """Return (B, V) logits after (B, T) tokens, which are added to the cache."""
+    output = model(
+        input_ids=token_ids,
+        attention_mask=mask,
+        position_ids=positions,
+        **{cache_name: cache},
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    logits: Tensor = output.logits[:, -1]
+    return logits
+
+
 class RaggedDecoder:
     """Next-token logits for a batch of growing conversations.
 
@@ -138,7 +155,6 @@ class RaggedDecoder:
     """
 
     def __init__(self, model: PreTrainedModel, pad_token_id: int, fixed_shapes: bool = False) -> None:
-        self._model = model
         self._pad = pad_token_id
         self._device = model.device
         # A layer of another kind (sliding windows) would count the holes as distance.
@@ -146,8 +162,9 @@ class RaggedDecoder:
         self._layers = [_BufferLayer() for _ in range(num_layers)]
         self._cache = Cache(layers=list(self._layers))
         # The name of the argument since transformers 5.24, and before.
-        self._cache_name = "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
-        self._fixed_step = FixedStep(model, self._cache_name) if fixed_shapes else None
+        cache_name = "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
+        self._run = partial(_next_logits, model, cache_name)
+        self._fixed_step = FixedStep(self._run) if fixed_shapes else None
         self._filled = torch.zeros((0, 0), dtype=torch.bool, device=self._device)  # (B, columns) True = a real token
         self.lengths = torch.zeros(0, dtype=torch.long, device=self._device)
 
@@ -231,18 +248,6 @@ class RaggedDecoder:
                 layer.resize(*self._filled.shape)
             return self._fixed_step([layer.buffers for layer in self._layers], token_ids, self._filled, positions)
         return self._run(token_ids, self._filled, positions, self._cache)
-
-    def _run(self, token_ids: Tensor, filled: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        output = self._model(
-            input_ids=token_ids,
-            attention_mask=filled,
-            position_ids=positions,
-            **{self._cache_name: cache},
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits: Tensor = output.logits[:, -1]
-        return logits
 
 
 class HistoryDecoder:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from textagent_gym.cache import write_atomic
 from textagent_gym.contract import Split
 from textagent_gym.envs.swe.repo.tree import Tree
 from textagent_gym.envs.swe.sources.sdists import sdist_tree
@@ -114,3 +115,20 @@ def from_entry(entry: dict[str, Any], folder: Path) -> Project:
 def read_index(name: str, folder: Path = INDEX) -> Any:
     """Return a file of an index."""
     return json.loads((folder / name).read_bytes())
+
+
+def write_index(name: str, folder: Path, content: Any) -> None:
+    """Write a file of an index: JSON with one line for each item of a list, of the file itself or of one of its entries."""
+
+    def listed(items: list[Any]) -> str:
+        return "[\n" + ",\n".join(json.dumps(item, separators=(",", ":")) for item in items) + "\n]"
+
+    if isinstance(content, list):
+        text = "[\n" + ",\n".join(f"  {json.dumps(item)}" for item in content) + "\n]\n"
+    else:
+        rows = [
+            f"{json.dumps(name)}: {listed(value) if isinstance(value, list) else json.dumps(value)}"
+            for name, value in content.items()
+        ]
+        text = "{\n" + ",\n".join(rows) + "\n}\n"
+    write_atomic(folder / name, text.encode())

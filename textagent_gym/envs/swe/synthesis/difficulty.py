@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from textagent_gym.cache import write_atomic
 from textagent_gym.envs.swe.grading.pytest_runs import run_tests
 from textagent_gym.envs.swe.repo.mutation import Mutation, function_at, mutations
 from textagent_gym.envs.swe.repo.operators import Source
@@ -29,9 +28,8 @@ from textagent_gym.envs.swe.repo.tree import Tree, is_test
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 from textagent_gym.envs.swe.sources.index import bug_pool, difficulty_of, index_of, load_index, tests_of
-from textagent_gym.envs.swe.sources.projects import INDEX, Project, projects
+from textagent_gym.envs.swe.sources.projects import INDEX, Project, projects, write_index
 from textagent_gym.envs.swe.synthesis.bug_finder import FoundBug, parses
-from textagent_gym.envs.swe.synthesis.prepare_projects import dumped
 from textagent_gym.envs.swe.types import Origin
 
 ORIGINS: tuple[Origin, ...] = ("bundled", "mutation")
@@ -102,8 +100,9 @@ def reverting(tree: Tree, bug: Mutation) -> tuple[list[bytes], bool]:
     gold, buggy = tree[bug.file], bug.apply(tree[bug.file])
     changes = mutations(bug.file, buggy, function=bug.function, repairs=True)
     tried = list(dict.fromkeys(one.apply(buggy) for one in changes))[:MAX_TRIES]
-    alike = [content for content in tried if _letters(content) == _letters(gold) and parses(content)]
-    return tried, any(ast.dump(ast.parse(content)) == ast.dump(ast.parse(gold)) for content in alike)
+    letters, syntax = _letters(gold), ast.dump(ast.parse(gold))
+    alike = [content for content in tried if _letters(content) == letters and parses(content)]
+    return tried, any(ast.dump(ast.parse(content)) == syntax for content in alike)
 
 
 def _letters(source: bytes) -> bytes:
@@ -139,7 +138,7 @@ def measure(project: Project, sandbox: Sandbox) -> None:
         row["lines"] = changed_lines(gold.decode(), bug.mutation.apply(gold).decode())
         row["distance"] = call_distance(project.tree, bug, sandbox, project.wheels)
     if unknown:
-        write_atomic(project.folder / project.index_file, dumped(entry).encode())
+        write_index(project.index_file, project.folder, entry)
 
 
 def tier_rows(index: Path) -> Iterator[Sequence[object]]:
@@ -169,12 +168,11 @@ def share_rows(index: Path, sandbox: Sandbox | None) -> Iterator[Sequence[object
     sums = np.zeros(4, dtype=int)
     yield "project", "bugs", "reverted", "tasks", "solved", "changes tried per bug"
     for project in projects(index).values():
-        entry, counts, reverted = index_of(project), [], set()
+        entry, tests, counts, reverted = index_of(project), tests_of(project), [], set()
         for place, bug in enumerate(bug_pool(project)):
             tried, is_known = reverting(project.tree, bug.mutation)
             counts.append(len(tried))
             kinds[bug.mutation.kind] += 1
-            tests = tests_of(project)
             if is_known or (sandbox and is_reverted(project.tree, bug, tests, sandbox, project.wheels)):
                 reverted.add(place)
                 solved[bug.mutation.kind] += 1

@@ -8,7 +8,6 @@ was ended, and gives the same tasks.
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 from collections import Counter
@@ -28,7 +27,7 @@ from textagent_gym.envs.swe.repo.tree import source_files, tree_digest
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 from textagent_gym.envs.swe.sources.index import instance_id, mutation_instance
-from textagent_gym.envs.swe.sources.projects import PROJECTS, Project, read_index
+from textagent_gym.envs.swe.sources.projects import PROJECTS, Project, read_index, write_index
 from textagent_gym.envs.swe.synthesis.bug_finder import BugFinder, Combination, FoundBug, reads_clock, runnable_files
 from textagent_gym.envs.swe.synthesis.data_card import CARD, LEFT_OUT, data_card
 from textagent_gym.envs.swe.synthesis.journal import Journal
@@ -121,17 +120,14 @@ class _Work:
         with self._lock:
             self._left_out.pop(key, None)
             self._left_out |= {key: reason} if reason else {}
-            self._write(LEFT_OUT, self._left_out)
+            write_index(LEFT_OUT, self.out, self._left_out)
         self.tell(line, reason or "ready", 1.0)
 
     def _add(self, project: Project, content: dict[str, Any]) -> None:
         with self._lock:
-            self._write(project.index_file, content)
+            write_index(project.index_file, self.out, content)
             self._entries.append(as_entry(project))
-            self._write(PROJECTS, self._entries)
-
-    def _write(self, name: str, content: Any) -> None:
-        write_atomic(self.out / name, dumped(content).encode())
+            write_index(PROJECTS, self.out, self._entries)
 
     def _make(self, wanted: Wanted) -> tuple[Project, dict[str, Any]]:
         """Return a project with its tasks, and the content of its file in the index.
@@ -273,18 +269,3 @@ class _TaskMaker(BugFinder):
 def num_bugs(num_files: int) -> int:
     """Return the number of bugs of most tasks of a project with so many source files, as the tiers of SWEGym have it."""
     return 2 if num_files < 5 else 3 if num_files < 10 else 4 if num_files < 20 else 6
-
-
-def dumped(content: Any) -> str:
-    """Return JSON with one line for each item of a list, of the file itself or of one of its entries."""
-
-    def listed(items: list[Any]) -> str:
-        return "[\n" + ",\n".join(json.dumps(item, separators=(",", ":")) for item in items) + "\n]"
-
-    if isinstance(content, list):
-        return "[\n" + ",\n".join(f"  {json.dumps(item)}" for item in content) + "\n]\n"
-    rows = [
-        f"{json.dumps(name)}: {listed(value) if isinstance(value, list) else json.dumps(value)}"
-        for name, value in content.items()
-    ]
-    return "{\n" + ",\n".join(rows) + "\n}\n"

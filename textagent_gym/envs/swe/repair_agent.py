@@ -16,6 +16,7 @@ from typing import Any
 
 from textagent_gym.envs.swe.repo.mutation import mutations
 from textagent_gym.envs.swe.repo.operators import KINDS
+from textagent_gym.envs.swe.repo.tree import is_test
 
 PAGE = 200
 """Most lines that one view shows."""
@@ -105,8 +106,11 @@ def _repair() -> Script:
 def _edits(report: str) -> Generator[str, str, list[Edit]]:
     """Return the edits to try, the likeliest first."""
     found: list[Edit] = []
+    sources: dict[str, str] = {}
     for path, function in (yield from _suspects(report)):
-        source = yield from _read(path)
+        if path not in sources:
+            sources[path] = yield from _read(path)
+        source = sources[path]
         inside = [one for one in mutations(path, source.encode()) if one.function.rpartition(".")[2] == function]
         for mutation in sorted(inside, key=lambda one: (one.line, KINDS.index(one.kind))):
             found += _as_edit(path, source, mutation.apply(source.encode()).decode())
@@ -117,12 +121,12 @@ def _suspects(report: str) -> Generator[str, str, list[tuple[str, str]]]:
     """Return files with functions that the failing tests pass through or call by name, the most frequent first."""
     counted: Counter[tuple[str, str]] = Counter()
     for path, _, function in _FRAME.findall(report):
-        if not _is_test(path):
+        if not is_test(path):
             counted[path, function] += 1
     for name, count in Counter(_CALL.findall(report)).most_common():
         answer = yield _call("search", text=f"def {name}")
         for path, _, function in _DEFINITION.findall(answer):
-            if function == name and not _is_test(path):
+            if function == name and not is_test(path):
                 counted[path, function] += count
     return [suspect for suspect, _ in counted.most_common()]
 
@@ -159,10 +163,6 @@ def _num_equal(lines: list[str], others: list[str]) -> int:
     """Return the number of equal lines at the start."""
     pairs = zip(lines, others, strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-
-def _is_test(path: str) -> bool:
-    return path.rpartition("/")[2].startswith("test_") or path.startswith("tests/")
 
 
 def _call(tool: str, **arguments: Any) -> str:

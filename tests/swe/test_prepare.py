@@ -1,16 +1,15 @@
 """Tasks of a user's own projects: made, resumed, played, and said in a sentence where none can be made."""
 
 import hashlib
-import io
 import json
 import random
-import tarfile
 from pathlib import Path
 from typing import Any, cast
 
 import gymnasium as gym
 import pytest
 
+from tests.support.archives import make_archive
 from textagent_gym import cli
 from textagent_gym.envs.swe.env import SWEGymEnv
 from textagent_gym.envs.swe.grading.pytest_runs import run_plainly, run_tests
@@ -57,31 +56,21 @@ FILES = {
 }
 
 
-def archive(name: str, files: dict[str, str]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for path, content in files.items():
-            member = tarfile.TarInfo(f"{name}/{path}")
-            member.size = len(content.encode())
-            tar.addfile(member, io.BytesIO(content.encode()))
-    return buffer.getvalue()
-
-
 @pytest.fixture
 def package_index(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """Return a package index in memory: name of an archive -> content."""
     offered = {
-        "demo-0.9.tar.gz": archive("demo-0.9", {**FILES, "demo/shapes.py": "an old release that nobody wants\n"}),
-        "demo-1.0.tar.gz": archive("demo-1.0", FILES),
-        "untested-1.0.tar.gz": archive("untested-1.0", {"PKG-INFO": METADATA, "untested.py": "x = 1\n"}),
-        "online-2.0.tar.gz": archive(
-            "online-2.0",
+        "demo-0.9.tar.gz": make_archive({**FILES, "demo/shapes.py": "an old release that nobody wants\n"}, "demo-0.9"),
+        "demo-1.0.tar.gz": make_archive(FILES, "demo-1.0"),
+        "untested-1.0.tar.gz": make_archive({"PKG-INFO": METADATA, "untested.py": "x = 1\n"}, "untested-1.0"),
+        "online-2.0.tar.gz": make_archive(
             {
                 "PKG-INFO": METADATA,
                 "online.py": "import urllib.request\n\ndef get():\n    return urllib.request.urlopen('http://1.1.1.1').read()\n",
                 "test_online.py": "import online\n"
                 + "".join(f"\ndef test_{number}():\n    assert online.get()\n" for number in range(12)),
             },
+            "online-2.0",
         ),
     }
 

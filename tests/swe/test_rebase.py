@@ -1,10 +1,8 @@
 """Rows of data sets on source distributions: against a small index made here, and one real row."""
 
 import hashlib
-import io
 import json
 import os
-import tarfile
 import zipfile
 from dataclasses import replace
 from importlib.metadata import PathDistribution
@@ -15,6 +13,7 @@ import gymnasium as gym
 import pytest
 
 from tests.support import calc
+from tests.support.archives import make_archive
 from textagent_gym.agents import ExpertAgent
 from textagent_gym.envs.swe.env import SWEGymEnv, SweTask
 from textagent_gym.envs.swe.grading import runtime
@@ -78,13 +77,7 @@ ROW = TaskInstance(
 
 
 def archive(version: str, files: dict[str, str]) -> tuple[Sdist, bytes]:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for path, text in files.items():
-            entry = tarfile.TarInfo(f"calc-{version}/{path}")
-            entry.size = len(text.encode())
-            tar.addfile(entry, io.BytesIO(text.encode()))
-    content = buffer.getvalue()
+    content = make_archive(files, f"calc-{version}")
     name = f"calc-{version}.tar.gz"
     return Sdist(project="calc", version=version, filename=name, sha256=hashlib.sha256(content).hexdigest()), content
 

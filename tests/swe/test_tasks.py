@@ -1,14 +1,13 @@
 """The index fits the sources, and a sample of it is what it claims: the repair resolves, nothing does not."""
 
 import hashlib
-import io
 import json
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.support.archives import make_archive
 from textagent_gym.envs.swe import tasks
 from textagent_gym.envs.swe.grading.grader import run_grading
 from textagent_gym.envs.swe.grading.second_opinion import Challenges
@@ -150,16 +149,7 @@ def test_names_by_file_become_ids() -> None:
 
 
 def archive(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-        link = tarfile.TarInfo("demo-1.0/link")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        tar.addfile(link)
-    return buffer.getvalue()
+    return make_archive(files, link=("demo-1.0/link", "/etc/passwd"))
 
 
 def test_an_archive_is_read_without_its_links_and_its_top_folder() -> None:

@@ -11,7 +11,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from textagent_gym.envs.swe.repo.operators import CLASSICAL, FURTHER, REPAIRS, Operators, Source, changes, is_docstring
+from textagent_gym.envs.swe.repo.operators import CLASSICAL, FURTHER, REPAIRS, Operators, changes, is_docstring
+from textagent_gym.envs.swe.repo.source import Source
 from textagent_gym.envs.swe.repo.text import encoding_of
 
 Function = tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]

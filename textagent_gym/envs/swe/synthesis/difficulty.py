@@ -23,7 +23,7 @@ import tyro
 
 from textagent_gym.envs.swe.grading.pytest_runs import run_tests
 from textagent_gym.envs.swe.repo.mutation import Mutation, function_at, mutations
-from textagent_gym.envs.swe.repo.operators import Source
+from textagent_gym.envs.swe.repo.source import Source
 from textagent_gym.envs.swe.repo.tree import Tree, is_test
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox

@@ -273,20 +273,20 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "packages": versions,
-        "revision": git_revision(Path(__file__).parent),
+        "revision": git_revision(Path(__file__).parents[2]),
     }
 
 
-def git_revision(folder: Path) -> str:
-    """Return the commit of the code, with "+" where files of it differ from it; "" outside a checkout of its own."""
+def git_revision(root: Path) -> str:
+    """Return the commit of a checkout, with "+" where files of it differ from it; "" unless `root` is its top folder."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
         ).stdout.strip()
 
     try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != folder.resolve().parent:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
             return ""  # the package is installed somewhere inside a repository of somebody else
         return git("describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):

@@ -26,11 +26,12 @@ from benchmarks.runs.records import (
     read_config,
     read_trajectories,
 )
-from benchmarks.runs.run import MAX_FAILURES, Config, RunSummary, run, summary
+from benchmarks.runs.run import MAX_FAILURES, Config, RunSummary, git_revision, provenance, run, summary
 from benchmarks.runs.run_folder import RunFolder
 from benchmarks.runs.verify import verify
 from benchmarks.suites.suite import Presentation, SuiteError, load_suite
 
+ROOT = Path(__file__).parents[2]
 PLAYERS = "python:tests.support.benchmark_players:"
 
 
@@ -115,7 +116,7 @@ def test_lines_that_the_summary_lacks_are_made_from_the_trajectories(tmp_path: P
 
 
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.runs.run", "--suite", "smoke-v0", "--agent", "random", "--seeds", "40"]
+    command = [sys.executable, "-m", "benchmarks", "run", "--suite", "smoke-v0", "--agent", "random", "--seeds", "40"]
     process = subprocess.Popen([*command, "--out", str(tmp_path)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not ((tmp_path / EPISODES).exists() and len(lines(tmp_path)) > 3):
@@ -128,6 +129,14 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     assert outcome.played == 400
     assert outcome.now >= 400 - left - 1
     verify(tmp_path)
+
+
+def test_a_run_notes_the_commit_of_the_checkout_and_of_no_other_folder(tmp_path: Path) -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("these files are no checkout")
+    head = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    assert provenance()["revision"].rstrip("+") == git_revision(ROOT).rstrip("+") == head.stdout.strip()
+    assert git_revision(ROOT / "benchmarks") == git_revision(tmp_path) == ""
 
 
 def test_a_folder_of_another_run_or_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from inspect import signature
+
+import tyro
+
+from baselines.errors import one_line_errors
 
 COMMANDS = {
     "run": ("benchmarks.runs.run", "play a suite with an agent"),
@@ -24,11 +29,11 @@ COMMANDS = {
     "speed-vector": ("benchmarks.speed.vector", "measure vector environments"),
     "speed-training": ("benchmarks.speed.training", "measure rollouts and updates against other trainers"),
 }
-"""Command -> module with a `main`, and one line of help."""
+"""Command -> module whose `main` takes its options, and one line of help."""
 
 
 def main() -> None:
-    """Run the command that the first argument names."""
+    """Run the command that the first argument names; what a user can mend ends it with one line."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("-h", "--help"):
         lines = [f"  {command:<16}{text}" for command, (_, text) in COMMANDS.items()]
@@ -36,8 +41,17 @@ def main() -> None:
         return
     if name not in COMMANDS:
         raise SystemExit(f"error: expected a command among {', '.join(COMMANDS)}, got {name!r}")
-    sys.argv = [f"python -m benchmarks {name}", *sys.argv[2:]]
-    import_module(COMMANDS[name][0]).main()
+    program = f"python -m benchmarks {name}"
+    sys.argv = [program, *sys.argv[2:]]
+    module = import_module(COMMANDS[name][0])
+    with one_line_errors():
+        try:
+            if not signature(module.main).parameters:  # it reads the command line by itself
+                module.main()
+            else:
+                tyro.cli(module.main, prog=program, description=module.__doc__, config=(tyro.conf.OmitArgPrefixes,))
+        except OSError as error:
+            raise SystemExit(f"error: {error}") from error
 
 
 if __name__ == "__main__":

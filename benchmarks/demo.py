@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import tyro
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -37,7 +36,7 @@ from baselines.config.settings import (
     UpdateSettings,
     check_at_least,
 )
-from baselines.errors import ConfigError, one_line_errors
+from baselines.errors import ConfigError
 from baselines.evaluate import Agent, Evaluation, evaluate_agent, evaluate_policy, paired_difference_interval
 from baselines.models.policy import Policy, silence_transformers
 from baselines.runs.log import Record
@@ -96,12 +95,10 @@ class Config:
             raise ConfigError(f"expected --out to be new or an earlier demo's folder, found {others[0]} in {self.out}")
 
 
-def main() -> None:
-    """Run the demo from the command line."""
-    config = tyro.cli(Config, description=__doc__)
+def main(config: Config) -> None:
+    """Run the demo on this terminal."""
     silence_transformers()
-    with one_line_errors():
-        run_demo(config, Console(highlight=False))
+    run_demo(config, Console(highlight=False))
 
 
 def run_demo(config: Config, console: Console) -> None:
@@ -313,7 +310,3 @@ def draw_game(before: Episode, after: Episode, path: Path) -> None:
     FigureCanvasAgg(figure)
     figure.text(0.02, 0.98, text.replace("$", r"\$"), family="monospace", fontsize=8, va="top")
     figure.savefig(path, dpi=110, bbox_inches="tight")
-
-
-if __name__ == "__main__":
-    main()

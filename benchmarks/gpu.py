@@ -25,10 +25,9 @@ from typing import Literal
 
 import torch
 import transformers
-import tyro
 
 from baselines.config.settings import check_at_least, check_positive
-from baselines.errors import ConfigError, one_line_errors
+from baselines.errors import ConfigError
 from baselines.runs.files import write_whole
 
 ROOT = Path(__file__).parents[1]
@@ -193,11 +192,9 @@ def report(results: dict[str, StageResult], out: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Run stages from the command line, and end with status 1 if one of them has failed."""
-    config = tyro.cli(Config, description=__doc__)
-    with one_line_errors():
-        config.check()
+def main(config: Config) -> None:
+    """Run stages, and end with status 1 if one of them has failed."""
+    config.check()
     # The stages run in the project's folder.
     model = str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model
     config = replace(config, out=config.out.resolve(), model=model)
@@ -208,7 +205,3 @@ def main() -> None:
         raise SystemExit(1)
     if len(results) < len(stages) or any(result.state == "stopped" for result in results.values()):
         sys.stdout.write("\nNot all is done yet: the same command goes on.\n")
-
-
-if __name__ == "__main__":
-    main()

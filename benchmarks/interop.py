@@ -18,9 +18,9 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 
+from baselines.errors import ConfigError
 from baselines.runs.files import write_whole
 
 ROOT = Path(__file__).parent.parent
@@ -110,9 +110,8 @@ class LibraryReport:
         return "; ".join(parts)
 
 
-def main() -> None:
-    """Run the tests from the command line; exits with 1 where one fails."""
-    config = tyro.cli(Config, description=__doc__)
+def main(config: Config) -> None:
+    """Run the tests; exits with 1 where one fails."""
     console = Console(highlight=False)
     chosen = [
         library
@@ -120,9 +119,8 @@ def main() -> None:
         if not config.only or any(part.lower() in library.name.lower() for part in config.only)
     ]
     if not chosen:
-        sys.exit(
-            f"expected --only among {', '.join(library.name for library in LIBRARIES)}, got {' '.join(config.only)}"
-        )
+        known = ", ".join(library.name for library in LIBRARIES)
+        raise ConfigError(f"expected --only among {known}, got {' '.join(config.only)}")
     rows, failed = [], False
     for library in chosen:
         outcome = run(library)
@@ -142,16 +140,8 @@ def run(library: Library) -> LibraryReport:
         return LibraryReport({}, 0, 0, (f"there is no {library.environment}: `make interop` makes it",))
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command: list[str | Path] = [
-            python,
-            "-m",
-            "pytest",
-            "-q",
-            "-m",
-            "slow or not slow",
-            library.test,
-            f"--junitxml={report}",
-        ]
+        options = ["-q", "-m", "slow or not slow", f"--junitxml={report}"]
+        command = [str(python), "-m", "pytest", *options, library.test]
         done = subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
         if not report.exists():
             raise RuntimeError(f"expected pytest to report on {library.test}, it ended with {done.returncode}")
@@ -193,7 +183,3 @@ def row(library: Library, outcome: LibraryReport) -> str:
     )
     what = " ".join(summary.split("\n\n")[0].split())
     return f"| {library.name} | {version or 'not installed'} | {what} (`{library.test}`) | {outcome.summary} |\n"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,9 @@
 """`python -m benchmarks.run`, the same command as `python -m benchmarks run`."""
 
-from benchmarks.runs.run import main
+import sys
+
+from benchmarks.__main__ import main
 
 if __name__ == "__main__":
+    sys.argv.insert(1, "run")
     main()

@@ -1,6 +1,9 @@
 """`python -m benchmarks.verify`, the same command as `python -m benchmarks verify`."""
 
-from benchmarks.runs.verify import main
+import sys
+
+from benchmarks.__main__ import main
 
 if __name__ == "__main__":
+    sys.argv.insert(1, "verify")
     main()

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import tyro
 
-from baselines.errors import one_line_errors
 from benchmarks.exchange.dataset_folder import CARD, DATA, MANIFEST, DatasetError, Manifest, check_folder, read_manifest
 from benchmarks.exchange.hub import commit_of, download
 
@@ -56,9 +55,7 @@ NEXT = {
 """Kind -> the command that uses it."""
 
 
-def load_dataset(
-    repo: tyro.conf.Positional[str], out: Path, revision: str | None = None, digest: str | None = None
-) -> None:
+def main(repo: tyro.conf.Positional[str], out: Path, revision: str | None = None, digest: str | None = None) -> None:
     """Load a suite, a run or demonstrations from the hub.
 
     Args:
@@ -72,16 +69,3 @@ def load_dataset(
         f"loaded {manifest.kind} {manifest.name} into {out}, commit {commit[:12]}: {len(manifest.files)} files as pushed\n"
         f"{NEXT[manifest.kind].format(name=manifest.name, out=out)}\n"
     )
-
-
-def main() -> None:
-    """Load from the command line."""
-    with one_line_errors():
-        try:
-            tyro.cli(load_dataset, prog="python -m benchmarks load", description=__doc__)
-        except OSError as error:
-            raise SystemExit(f"error: {error}") from error
-
-
-if __name__ == "__main__":
-    main()

@@ -17,7 +17,6 @@ from pathlib import Path
 import tyro
 
 from baselines.config.settings import JsonObject, check_at_least
-from baselines.errors import one_line_errors
 from benchmarks.exchange.dataset_folder import (
     MANIFEST,
     Manifest,
@@ -107,12 +106,4 @@ def _push(repo: str, write: Callable[[Path], Manifest], private: bool) -> None:
 
 def main() -> None:
     """Push from the command line."""
-    with one_line_errors():
-        try:
-            app.cli(prog="python -m benchmarks push", description=__doc__)
-        except OSError as error:
-            raise SystemExit(f"error: {error}") from error
-
-
-if __name__ == "__main__":
-    main()
+    app.cli(prog="python -m benchmarks push", description=__doc__)

@@ -147,8 +147,10 @@ def entry_folders(results: Path) -> list[Path]:
     """Return the folders of all entries, sorted.
 
     Raises:
-        EntryError: there is anything else under `results`.
+        EntryError: there is no such folder, or anything else under it.
     """
+    if not results.is_dir():
+        raise EntryError(f"expected a folder of entries, got {results}, which is none")
     folders = sorted({path.parent for path in results.glob(f"*/*/*/{SETTINGS}")})
     expected = {parent for folder in folders for parent in (folder, folder.parent, folder.parent.parent)}
     for path in sorted(results.rglob("*")):

@@ -19,9 +19,6 @@ from pathlib import Path
 from textwrap import fill
 from typing import TypeAlias
 
-import tyro
-
-from baselines.errors import one_line_errors
 from baselines.runs.files import write_whole
 from benchmarks.leaderboard.entries import CACHE, RESULTS, EntryError, load_entries
 from benchmarks.leaderboard.pages import write_site
@@ -265,20 +262,11 @@ def _thousands(tokens: Estimate | None) -> Estimate | None:
     return tokens and Estimate(tokens.value / 1000, tokens.low / 1000, tokens.high / 1000)
 
 
-def main() -> None:
-    """Render the leaderboards from the command line."""
-    config = tyro.cli(Config, description=__doc__)
-    with one_line_errors():
-        try:
-            boards = check(config) if config.check else render(config)
-        except OSError as error:
-            raise SystemExit(f"error: {error}") from error
+def main(config: Config) -> None:
+    """Render the leaderboards, or check them."""
+    boards = check(config) if config.check else render(config)
     entries = sum(len(board.standings) for board in boards)
     if config.check:
         sys.stdout.write(f"{entries} entries verified, and {config.docs} is theirs\n")
         return
     sys.stdout.write(f"{entries} entries on {config.docs} and {config.site / 'index.html'}\n")
-
-
-if __name__ == "__main__":
-    main()

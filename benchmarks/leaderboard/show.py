@@ -14,7 +14,6 @@ from pathlib import Path
 
 import tyro
 
-from baselines.errors import BaselinesError
 from benchmarks.leaderboard.entries import Entry, EntryError, read_verified
 from benchmarks.leaderboard.leaderboard import board_markdown
 from benchmarks.leaderboard.standings import make_boards
@@ -25,8 +24,10 @@ def scores(folders: Sequence[Path]) -> str:
     """Return the tables of some runs, as Markdown.
 
     Raises:
-        BaselinesError: a folder is not that of a whole run.
+        BaselinesError: there is no folder, or one is not that of a whole run.
     """
+    if not folders:
+        raise EntryError("expected the folder of at least one run, got none")
     entries = []
     for folder in folders:
         found = read_verified(folder)
@@ -39,22 +40,10 @@ def scores(folders: Sequence[Path]) -> str:
     return "\n".join(map(board_markdown, make_boards(entries)))
 
 
-def show(folders: tyro.conf.Positional[tuple[Path, ...]]) -> None:
+def main(folders: tyro.conf.Positional[tuple[Path, ...]]) -> None:
     """Print the scores of runs.
 
     Args:
         folders: of the runs.
     """
-    try:
-        sys.stdout.write(scores(folders))
-    except (BaselinesError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
-
-
-def main() -> None:
-    """Show scores from the command line."""
-    tyro.cli(show, description=__doc__)
-
-
-if __name__ == "__main__":
-    main()
+    sys.stdout.write(scores(folders))

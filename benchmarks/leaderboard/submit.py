@@ -40,7 +40,7 @@ def submit(run: Path, slug: str, results: Path = RESULTS, memory: Path | None = 
     return folder
 
 
-def submit_run(run: tyro.conf.Positional[Path], slug: str, results: Path | None = None) -> None:
+def main(run: tyro.conf.Positional[Path], slug: str, results: Path | None = None) -> None:
     """Verify a run and pack it as an entry.
 
     Args:
@@ -52,16 +52,5 @@ def submit_run(run: tyro.conf.Positional[Path], slug: str, results: Path | None 
         folder = submit(run, slug, results or RESULTS, CACHE / "verified")
     except BaselinesError as error:
         raise SystemExit(f"rejected: {error}") from error
-    except OSError as error:
-        raise SystemExit(f"error: {error}; nothing is known of the run") from error
     size = sum(path.stat().st_size for path in folder.iterdir())
     sys.stdout.write(f"packed into {folder} ({size / 1024:.0f} kB)\nnext: python -m benchmarks leaderboard\n")
-
-
-def main() -> None:
-    """Submit a run from the command line."""
-    tyro.cli(submit_run, description=__doc__)
-
-
-if __name__ == "__main__":
-    main()

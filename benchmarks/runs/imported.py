@@ -285,17 +285,10 @@ def summary(config: Config, played: Sequence[EpisodeRecord]) -> Iterator[str]:
     yield f"next: python -m benchmarks scores {config.out}"
 
 
-def main() -> None:
-    """Import a run from the command line."""
-    config = tyro.cli(Config, description=__doc__)
+def main(config: Config) -> None:
+    """Import a run."""
     try:
         played = import_run(config)
     except BaselinesError as error:
         raise SystemExit(f"rejected: {error}") from error
-    except OSError as error:
-        raise SystemExit(f"error: {error}") from error
     sys.stdout.write("\n".join(summary(config, played)) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -33,12 +33,11 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import tyro
 from tqdm import tqdm
 
 from baselines.config.settings import JsonObject, check_at_least, check_positive
 from baselines.endpoints.endpoint import Endpoint
-from baselines.errors import BaselinesError, ConfigError
+from baselines.errors import ConfigError
 from benchmarks.agents.agents import AgentError, AgentSpec, check_settings, own_agent, parse_agent, timed_agent
 from benchmarks.agents.endpoint import EndpointAgent, Journal, chat_settings
 from benchmarks.runs.play import EpisodeRunner, MakeAgent
@@ -350,12 +349,10 @@ def summary(outcome: RunSummary) -> list[str]:
     return lines
 
 
-def main() -> None:
-    """Play a suite from the command line; exits with status 1 while episodes are missing."""
+def main(config: Config) -> None:
+    """Play a suite; exits with status 1 while episodes are missing."""
     try:
-        outcome = run(tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,), description=__doc__))
-    except BaselinesError as error:
-        raise SystemExit(f"error: {error}") from error
+        outcome = run(config)
     except (OSError, BrokenProcessPool) as error:
         raise SystemExit(
             f"error: {error}; what was played is kept, and the same command continues from here"
@@ -365,7 +362,3 @@ def main() -> None:
     sys.stdout.write("\n".join(summary(outcome)) + "\n")
     if outcome.played < outcome.num_episodes:
         raise SystemExit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -287,7 +287,7 @@ def _named(key: EpisodeKey) -> str:
     return f"run {run + 1}, cell {cell + 1}, task {task + 1}"
 
 
-def verify_folder(folder: tyro.conf.Positional[Path]) -> None:
+def main(folder: tyro.conf.Positional[Path]) -> None:
     """Re-simulate a run and say whether it is what it claims to be.
 
     Args:
@@ -297,20 +297,9 @@ def verify_folder(folder: tyro.conf.Positional[Path]) -> None:
         found = verify(folder)
     except BaselinesError as error:
         raise SystemExit(f"rejected: {error}") from error
-    except OSError as error:
-        raise SystemExit(f"error: {error}; nothing is known of the run") from error
     wins = sum(episode.transcript["success"] for episode in found.played)
     part = "a part of " if found.is_partial else ""
     sys.stdout.write(
         f"verified: {len(found.played)} episodes of {part}{found.config.found_suite().title}, track {found.config.track}, "
         f"{wins} of them solved\n"
     )
-
-
-def main() -> None:
-    """Verify a run from the command line."""
-    tyro.cli(verify_folder, description=__doc__)
-
-
-if __name__ == "__main__":
-    main()

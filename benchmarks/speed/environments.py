@@ -18,11 +18,11 @@ import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
-import tyro
 from tqdm import tqdm
 
+from baselines.config.settings import check_at_least
 from baselines.errors import BaselinesError
 from baselines.runs.files import write_whole
 from benchmarks.leaderboard.entries import RESULTS
@@ -32,7 +32,9 @@ Row: TypeAlias = dict[str, Any]
 
 TIERS = ("Easy", "Medium", "Hard", "Extreme")
 
-REFERENCES = {"TextWorld": "inform7", "ALFWorld": "alfworld", "SWEGym": "swerex"}
+Domain: TypeAlias = Literal["TextWorld", "ALFWorld", "SWEGym"]
+
+REFERENCES: dict[Domain, str] = {"TextWorld": "inform7", "ALFWorld": "alfworld", "SWEGym": "swerex"}
 """Domain -> what it is measured against, where that is installed."""
 
 FALLBACK = {"swerex": "subprocess"}
@@ -102,7 +104,7 @@ class Config:
     """Tasks to draw per id where there is no reference of steps."""
     runs: int = 5
     """Processes per id."""
-    domains: tuple[str, ...] = tuple(REFERENCES)
+    domains: tuple[Domain, ...] = get_args(Domain)
     """Domains to measure."""
     results: Path | None = None
     """File of the measurements; by default that of this repository."""
@@ -110,7 +112,7 @@ class Config:
     """The page."""
 
 
-def measure(domain: str, steps: int, tasks: int, runs: int) -> dict[str, Any]:
+def measure(domain: Domain, steps: int, tasks: int, runs: int) -> dict[str, Any]:
     """Measure all tiers of a domain, each run in a process of its own.
 
     Raises:
@@ -140,7 +142,7 @@ def summary(rows: list[Row]) -> Row:
     return row | ({"ratio_min": min(ratios), "ratio_max": max(ratios)} if ratios else {})
 
 
-def ids(domain: str) -> list[tuple[str, str]]:
+def ids(domain: Domain) -> list[tuple[str, str]]:
     """Return every id of a domain that is measured, with its reference."""
     found = [f"{domain}-{tier}-Dense-v0" for tier in TIERS]
     if domain == "ALFWorld" and "ALFWORLD_DATA" in os.environ:
@@ -221,27 +223,19 @@ def report_work(found: dict[str, int], write: bool) -> None:
         raise SpeedError("; ".join(lines))
 
 
-def main() -> None:
-    """Measure if asked to, and renders the page."""
-    config = tyro.cli(Config, description=__doc__)
+def main(config: Config) -> None:
+    """Measure if asked to, and render the page."""
+    check_at_least("runs", config.runs, 1)
     path = config.results or RESULTS / "speed.json"
-    try:
-        if config.count or config.check:
-            report_work(
-                {env_id: count(env_id) for env_id in tqdm(IDS, unit="id", disable=None, file=sys.stderr)}, config.count
-            )
-            return
-        if config.measure:
-            data = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-            for domain in config.domains:
-                data[domain] = measure(domain, config.steps, config.tasks, config.runs)
-                write_whole(path, json.dumps(data, indent=2) + "\n")
-        if not path.exists():
-            raise SpeedError("expected something that was measured before, got nothing: measure it with --measure")
-        write_whole(config.docs, render(json.loads(path.read_text(encoding="utf-8"))))
-    except BaselinesError as error:
-        raise SystemExit(f"error: {error}") from error
-
-
-if __name__ == "__main__":
-    main()
+    if config.count or config.check:
+        report_work(
+            {env_id: count(env_id) for env_id in tqdm(IDS, unit="id", disable=None, file=sys.stderr)}, config.count
+        )
+        return
+    data = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for domain in config.domains if config.measure else ():
+        data[domain] = measure(domain, config.steps, config.tasks, config.runs)
+        write_whole(path, json.dumps(data, indent=2) + "\n")
+    if not data:
+        raise SpeedError("expected something that was measured before, got nothing: measure it with --measure")
+    write_whole(config.docs, render(data))

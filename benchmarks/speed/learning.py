@@ -24,7 +24,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -257,22 +256,14 @@ def report(config: Config, found: Sequence[Trial], console: Console) -> None:
     write_whole(config.out / "trials.json", json.dumps([asdict(trial) for trial in found], indent=2) + "\n")
 
 
-def main() -> None:
-    """Measure from the command line."""
-    config = tyro.cli(Config, description=__doc__)
+def main(config: Config) -> None:
+    """Measure, print the fastest trials and write all of them."""
     silence_transformers()
     started = time.monotonic()
     found: list[Trial] = []
-    try:
-        config.check()
-        for trainer, settings in trials(config):
-            found.append(run_trial(config, trainer, settings))
-            sys.stdout.write(f"{found[-1]}\n")
-    except BaselinesError as error:
-        raise SystemExit(f"error: {error}") from error
+    config.check()
+    for trainer, settings in trials(config):
+        found.append(run_trial(config, trainer, settings))
+        sys.stdout.write(f"{found[-1]}\n")
     report(config, found, Console(highlight=False))
     sys.stdout.write(f"{time.monotonic() - started:.0f} seconds\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -38,7 +38,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -53,7 +52,7 @@ from baselines.config.settings import (
     UpdateSettings,
     check_at_least,
 )
-from baselines.errors import BaselinesError, ConfigError
+from baselines.errors import ConfigError
 from baselines.models.policy import Policy, load_policy, silence_transformers
 from baselines.rl.batch import collate
 from baselines.rl.learner import Learner
@@ -329,14 +328,10 @@ def measure(config: Config, console: Console) -> dict[str, Any]:
     return figures
 
 
-def main() -> None:
-    """Measure from the command line."""
-    config = tyro.cli(Config, description=__doc__)
+def main(config: Config) -> None:
+    """Measure, print the tables and write their figures where asked for."""
     silence_transformers()
-    try:
-        figures = measure(config, Console(highlight=False))
-    except BaselinesError as error:
-        raise SystemExit(f"error: {error}") from error
+    figures = measure(config, Console(highlight=False))
     if config.json is not None:
         config.json.write_text(json.dumps(figures, indent=2) + "\n")
 
@@ -403,7 +398,3 @@ def _texts(pool: EnvPool, tasks: Sequence[Task]) -> list[str]:
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
-
-
-if __name__ == "__main__":
-    main()

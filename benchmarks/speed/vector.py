@@ -23,10 +23,8 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import tyro
 
 from baselines.config.settings import JsonObject, check_at_least
-from baselines.errors import BaselinesError
 from baselines.sampling.environments import TextEnv, make_env
 from textagent_gym.bench import Stopwatch, describe_machine
 from textagent_gym.vector import TextVectorEnv
@@ -145,19 +143,11 @@ def markdown(table: dict[str, list[float]], wait_ms: tuple[float, ...]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Measure from the command line."""
-    config = tyro.cli(Config, description=__doc__)
-    try:
-        table = measure(config)
-    except BaselinesError as error:
-        raise SystemExit(f"error: {error}") from error
+def main(config: Config) -> None:
+    """Measure and print the table."""
+    table = measure(config)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     sys.stdout.write(
         f"{markdown(table, config.wait_ms)}\n{config.num_envs} environments of {config.env_id}; {describe_machine()}; "
         f"load average at the end {load}\n"
     )
-
-
-if __name__ == "__main__":
-    main()

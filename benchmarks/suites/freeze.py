@@ -193,7 +193,7 @@ def make_cell(env_id: str, options: dict[str, Any], num_tasks: int) -> Cell:
     )
 
 
-def freeze_suite(name: tyro.conf.Positional[str], force: bool = False) -> None:
+def main(name: tyro.conf.Positional[str], force: bool = False) -> None:
     """Freeze a suite.
 
     Args:
@@ -201,19 +201,7 @@ def freeze_suite(name: tyro.conf.Positional[str], force: bool = False) -> None:
         force: freeze a published suite again, to see whether it would be the same.
     """
     if name in DIGESTS and not force:
-        raise SystemExit(f"error: expected a suite that was not published yet, got {name}")
-    try:
-        text = freeze(name)
-    except SuiteError as error:
-        raise SystemExit(f"error: {error}") from error
+        raise SuiteError(f"expected a suite that was not published yet, got {name}")
+    text = freeze(name)
     (Path(__file__).parent / f"{name}.json").write_text(text, encoding="utf-8")
     sys.stdout.write(f"{json.dumps(name)}: {json.dumps(parse_suite(text).digest)},\n")
-
-
-def main() -> None:
-    """Freeze a suite from the command line."""
-    tyro.cli(freeze_suite, description=__doc__)
-
-
-if __name__ == "__main__":
-    main()

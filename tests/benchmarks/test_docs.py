@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from benchmarks.agents.endpoint import ChatSettings
-from benchmarks.exchange.load import load_dataset
+from benchmarks.exchange import load
 from benchmarks.exchange.push import push_demonstrations
 from benchmarks.experiments import experiment
 from benchmarks.experiments.experiment import Name, find_experiment
@@ -51,7 +51,7 @@ def test_every_track_and_experiment_is_told() -> None:
 def test_options_that_are_named_exist() -> None:
     known = {field.name for kind in (Config, Presentation, ChatSettings, experiment.Config) for field in fields(kind)}
     known |= {f"no_{name}" for name in known} | {"slug", "check", "site"}
-    known |= {name for take in (push_demonstrations, load_dataset) for name in inspect.signature(take).parameters}
+    known |= {name for take in (push_demonstrations, load.main) for name in inspect.signature(take).parameters}
     named = {name.replace("-", "_") for name in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", PAGE)}
     assert named <= known, named - known
     assert {"suite", "agent", "out", "seeds", "workers", "limit", "agent_kwargs"} <= named

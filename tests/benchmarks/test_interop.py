@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from baselines.errors import ConfigError
 from benchmarks import interop
 from benchmarks.interop import LIBRARIES, Library, LibraryReport, row, run
 
@@ -62,7 +63,6 @@ def test_a_library_without_its_environment_is_said_to_be_left_out(
     assert outcome.summary == "skipped: there is no nowhere: `make interop` makes it"
 
 
-def test_an_unknown_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["interop", "--only", "pygame"])
-    with pytest.raises(SystemExit, match=r"expected --only among Gymnasium, vector environments, .*, got pygame"):
-        interop.main()
+def test_an_unknown_library_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"expected --only among Gymnasium, vector environments, .*, got pygame"):
+        interop.main(interop.Config(only=("pygame",)))

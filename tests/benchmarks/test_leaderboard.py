@@ -14,7 +14,7 @@ import pytest
 
 from baselines.runs.transcripts import read_transcripts
 from benchmarks.leaderboard import leaderboard, pages, standings
-from benchmarks.leaderboard.entries import Entry, entry_digest, load_entries
+from benchmarks.leaderboard.entries import Entry, EntryError, entry_digest, load_entries
 from benchmarks.leaderboard.leaderboard import markdown, plain, shown
 from benchmarks.leaderboard.scores import Estimate
 from benchmarks.leaderboard.standings import make_boards
@@ -245,6 +245,11 @@ def test_scores_that_no_figure_shows() -> None:
 
 def test_without_entries(tmp_path: Path) -> None:
     config = leaderboard.Config(tmp_path / "results", tmp_path / "site", tmp_path / "page.md", tmp_path / "cache")
+    for refused in (leaderboard.render, leaderboard.check):  # a mistyped folder must not empty the pages
+        with pytest.raises(EntryError, match=r"expected a folder of entries, got .*results, which is none"):
+            refused(config)
+    assert not (tmp_path / "page.md").exists()
+    (tmp_path / "results").mkdir()
     assert leaderboard.render(config) == []
     assert "There are no entries yet." in (tmp_path / "page.md").read_text()
     assert (tmp_path / "site" / "index.html").exists()

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from textagent_gym.envs.packages import import_textworld, undisturbed
-from textagent_gym.envs.textworld.generation.draft import draft, give_instructions, make_simple
+from textagent_gym.envs.textworld.generation.draft import draft, give_instructions
+from textagent_gym.envs.textworld.generation.simple import make_simple
+from textagent_gym.envs.textworld.types import Instructions
 from textagent_gym.envs.textworld.world.grounding import GroundGame
 from textagent_gym.mechanics.planning import Planner
 
@@ -58,14 +60,19 @@ def test_instructions_change_the_objective_and_nothing_else() -> None:
     assert names[0] == names[1] == names[2]
 
 
-def test_simple_games_are_those_of_tw_make() -> None:
+@pytest.mark.parametrize(
+    ("rewards", "instructions", "test", "seed"),
+    [("balanced", "goal", False, 11), ("dense", "steps", True, 12), ("sparse", "none", False, 13)],
+)
+def test_simple_games_are_those_of_tw_make(rewards: str, instructions: Instructions, test: bool, seed: int) -> None:
     textworld = import_textworld()
     options = textworld.GameOptions()
-    options.seeds = 11
+    options.seeds = seed
     _, make, _ = textworld.challenges.CHALLENGES["tw-simple"]
+    goal = {"steps": "detailed", "goal": "brief", "none": "none"}[instructions]
     with undisturbed():
-        reference = make({"rewards": "balanced", "goal": "brief", "test": False}, options)
-    ours = make_simple(rewards="balanced", instructions="goal", test=False, seed=11)
+        reference = make({"rewards": rewards, "goal": goal, "test": test}, options)
+    ours = make_simple(rewards=rewards, instructions=instructions, test=test, seed=seed)
     assert ours.serialize() == reference.serialize()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.textworld.test_generate import reference_game
-from textagent_gym.envs.textworld.generation.draft import make_simple
+from textagent_gym.envs.textworld.generation.simple import make_simple
 from textagent_gym.envs.textworld.world.grounding import GroundGame, as_fact
 from textagent_gym.mechanics.planning import Planner
 

@@ -17,8 +17,9 @@ from textagent_gym.contract import Split
 from textagent_gym.envs.packages import import_textworld, undisturbed
 from textagent_gym.envs.textworld.generation.ambiguity import is_playable
 from textagent_gym.envs.textworld.generation.closure import closes_breadth_first
-from textagent_gym.envs.textworld.generation.draft import Draft, draft, give_instructions, make_simple
+from textagent_gym.envs.textworld.generation.draft import Draft, draft, give_instructions
 from textagent_gym.envs.textworld.generation.saved import save, saved_task
+from textagent_gym.envs.textworld.generation.simple import make_simple
 from textagent_gym.envs.textworld.types import TaskSpec, TextWorldTask
 from textagent_gym.envs.textworld.world.grounding import GroundGame, as_fact
 from textagent_gym.mechanics.planning import Planner

@@ -155,18 +155,6 @@ def give_instructions(game: Game, instructions: Instructions) -> None:
         game.objective = ""
 
 
-def make_simple(*, rewards: str, instructions: Instructions, test: bool, seed: int) -> Game:
-    """Return the game of `tw-make tw-simple --rewards REWARDS --goal GOAL [--test] --seed SEED`."""
-    textworld = import_textworld()
-    options = textworld.GameOptions()
-    options.seeds = seed
-    goal = {"steps": "detailed", "goal": "brief", "none": "none"}[instructions]
-    _, make, _ = textworld.challenges.CHALLENGES["tw-simple"]
-    with undisturbed():
-        game: Game = make({"rewards": rewards, "goal": goal, "test": test}, options)
-    return game
-
-
 def _draw_quests(world: World, options: GameOptions, node_budget: int | None) -> tuple[Quest, ...]:
     """Return chains drawn from the last back to the first; each quest ends where its chain does."""
     from textworld.generator.game import Event, Quest

@@ -56,12 +56,14 @@ Name: TypeAlias = Literal[
     "algorithms",
     "algorithms_hard",
     "density",
+    "density_hard",
     "grid",
     "horizon",
     "length",
     "scratch",
     "settings",
     "sft_share",
+    "sft_share_hard",
     "size",
 ]
 
@@ -417,8 +419,9 @@ def _table(titles: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def find_experiment(name: Name) -> Experiment:
-    """Return the experiment of that name."""
-    found: Experiment = import_module(f"benchmarks.experiments.studies.{name}").EXPERIMENT
+    """Return the experiment of that name: `EXPERIMENT` of a module of `studies`, or its `HARD` for a name in "_hard"."""
+    study = import_module(f"benchmarks.experiments.studies.{name.removesuffix('_hard')}")
+    found: Experiment = study.HARD if name.endswith("_hard") else study.EXPERIMENT
     return found
 
 

@@ -1,1 +1,1 @@
-"""One experiment in each module, as an `EXPERIMENT`."""
+"""One experiment in each module, as an `EXPERIMENT`; some have the same on a hard size, `HARD`."""

@@ -1,4 +1,4 @@
-"""Algorithms: one base and the same number of episodes, on an easy size; `algorithms_hard` has a hard one."""
+"""Algorithms: one base and the same number of episodes, on an easy and on a hard size."""
 
 from __future__ import annotations
 
@@ -71,3 +71,4 @@ def compare_algorithms(size: str, num_games: int, num_iterations: int) -> Experi
 
 
 EXPERIMENT = compare_algorithms("w2-o3-q4", num_games=400, num_iterations=60)
+HARD = compare_algorithms("w4-o6-q8", num_games=100, num_iterations=30)

@@ -37,13 +37,13 @@ from benchmarks.experiments.experiment import (
     find_experiment,
     is_done,
     read_results,
-    report,
     run,
     set_fields,
     wanted_arms,
     waves,
     with_options,
 )
+from benchmarks.experiments.report import report
 from benchmarks.leaderboard.scores import Estimate
 
 NAMES = get_args(Name)

@@ -216,11 +216,21 @@ def test_modes() -> None:
             "diff --git a/l b/l\nnew file mode 120000\n--- /dev/null\n+++ b/l\n@@ -0,0 +1 @@\n+f\n",
             "got a link or submodule: l",
         ),
+        (
+            "diff --git a/l b/l\nindex 1..2 120000\n--- a/l\n+++ b/l\n@@ -1 +1 @@\n-f\n+g\n",
+            "got a link or submodule: l",
+        ),
     ],
 )
 def test_refusals(patch: str, message: str) -> None:
     with pytest.raises(PatchError, match=message):
         apply_patch({"f": "1\n"}, patch)
+
+
+def test_a_submodule_that_moves_to_another_commit_is_passed_over_where_text_alone_counts() -> None:
+    moved = "diff --git a/m b/m\nindex 1..2 160000\n--- a/m\n+++ b/m\n@@ -1 +1 @@\n-commit 1\n+commit 2\n"
+    edit = "diff --git a/f b/f\nindex 1..2 100644\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-1\n+2\n"
+    assert apply_patch({"f": "1\n"}, moved + edit, text_only=True) == {"f": "2\n"}
 
 
 def test_paths_of_trees_are_checked() -> None:

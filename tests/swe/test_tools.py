@@ -135,7 +135,8 @@ def test_search_and_list(box: Toolbox) -> None:
     assert ask(box, '{"tool": "search", "text": "a - b"}').text == f"{calc.SOURCE}:2: return a - b"
     assert "No line" in ask(box, '{"tool": "search", "text": "zebra"}').text
     assert "src/  1 files" in ask(box, '{"tool": "list"}').text
-    assert ask(box, '{"tool": "list", "path": "src/calc"}').text == "__init__.py  114 bytes"
+    for path in ("src/calc", "./src//calc/", "/testbed/src/calc"):
+        assert ask(box, json.dumps({"tool": "list", "path": path})).text == "__init__.py  114 bytes"
     assert ask(box, '{"tool": "search", "text": "line", "path": "long.txt"}').text.endswith("and 450 more")
 
 

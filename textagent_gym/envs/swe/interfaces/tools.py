@@ -263,9 +263,9 @@ class Toolbox:
         """Return the files of a folder and the folders in it."""
         entries: dict[str, int] = {}
         files = self._workspace.files
-        prefix = "" if path in (".", "") else f"{path.strip('/')}/"
+        folder = clean_path(path, folder=True)
         for file in self._workspace.below(path):
-            name, below, _ = file.removeprefix(prefix).partition("/")
+            name, below, _ = (file if folder in (".", file) else file.removeprefix(f"{folder}/")).partition("/")
             entries[name + below] = entries.get(name + below, 0) + (1 if below else len(files[file]))
         if not entries:
             raise FileProblemError(f"there is no folder {path!r}")

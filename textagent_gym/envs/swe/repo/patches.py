@@ -391,6 +391,8 @@ def _extended(section: FilePatch, line: str) -> FilePatch:
         modes = (before, match[2]) if match[1].startswith("new") else (match[2], after)
         created, deleted = match[1] == "new file", match[1] == "deleted file"
         return replace(section, old=None if created else section.old, new=None if deleted else section.new, modes=modes)
+    if match := re.fullmatch(r"index \w+\.\.\w+ (\d+)", line):  # the mode before and after, where it stays
+        return replace(section, modes=(match[1], match[1]))
     if match := re.fullmatch(r"(rename|copy) (from|to) (.+)", line):
         name = _unquoted(match[3])
         old, new = (name, section.new) if match[2] == "from" else (section.old, name)

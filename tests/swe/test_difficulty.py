@@ -11,7 +11,7 @@ from textagent_gym.envs.swe.repo.mutation import Mutation, mutations
 from textagent_gym.envs.swe.repo.operators import KINDS
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sources.index import difficulty_of, load_index
-from textagent_gym.envs.swe.sources.projects import INDEX, project_tree, projects
+from textagent_gym.envs.swe.sources.projects import INDEX, projects
 from textagent_gym.envs.swe.synthesis.bug_finder import FoundBug
 from textagent_gym.envs.swe.synthesis.difficulty import (
     call_distance,
@@ -88,7 +88,7 @@ def test_the_distance_is_the_number_of_calls_from_the_nearest_test(sandbox: Sand
 
 def test_a_probe_can_stand_in_every_function() -> None:
     for project in (project for project in projects().values() if project.sdist is None):
-        tree = project_tree(project)
+        tree = project.tree
         for file in {name for name in tree if name.startswith("src/") and name.endswith(".py")}:
             first: dict[str, Mutation] = {one.function: one for one in mutations(file, tree[file])}
             for mutation in first.values():
@@ -97,7 +97,7 @@ def test_a_probe_can_stand_in_every_function() -> None:
 
 
 def test_the_search_reverts_what_loses_no_text_and_nothing_else() -> None:
-    tree = project_tree(projects()["bundled/unitable"])
+    tree = projects()["bundled/unitable"].tree
     found: dict[str, set[bool]] = {}
     for file in ("src/unitable/rows.py", "src/unitable/layout.py"):
         for one in mutations(file, tree[file])[::4]:

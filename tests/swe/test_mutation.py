@@ -16,7 +16,7 @@ from textagent_gym.envs.swe.repo.mutation import Mutation, apply_all, mutations
 from textagent_gym.envs.swe.repo.operators import KINDS
 from textagent_gym.envs.swe.repo.tree import source_files
 from textagent_gym.envs.swe.sources.index import indexed_instance, load_index
-from textagent_gym.envs.swe.sources.projects import project_tree, projects
+from textagent_gym.envs.swe.sources.projects import projects
 from textagent_gym.envs.swe.sources.sdists import IndexUnreachableError
 from textagent_gym.envs.swe.synthesis.bug_finder import drawn_sites, parses
 
@@ -79,7 +79,7 @@ def test_every_mutation_of_the_bundled_libraries_is_a_small_change_that_has_a_na
     for project in projects().values():
         if project.sdist is not None:
             continue
-        tree = project_tree(project)
+        tree = project.tree
         for file in source_files(tree):
             found = mutations(file, tree[file])
             assert len({mutation.name for mutation in found}) == len(found)
@@ -237,7 +237,7 @@ def test_a_mutation_parses_changes_what_it_says_and_is_undone_by_its_inverse(sou
 
 
 def test_sites_are_drawn_by_the_seed_and_kinds_take_turns() -> None:
-    tree = project_tree(projects()["bundled/unitable"])
+    tree = projects()["bundled/unitable"].tree
     drawn = [drawn_sites(tree, np.random.default_rng(seed)) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     kinds = {site.kind for site in drawn[0]}

@@ -10,12 +10,12 @@ import gymnasium as gym
 import pytest
 
 from textagent_gym.envs.swe.repo.tree import Tree
-from textagent_gym.envs.swe.sources.projects import project_tree, projects
+from textagent_gym.envs.swe.sources.projects import projects
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
 REPO = "bundled/ledgerline"
-TREE = dict(project_tree(projects()[REPO]))
+TREE = dict(projects()[REPO].tree)
 ODD = "src/ledgerline/odd.py"
 TEST = "from ledgerline.odd import f\n\n\ndef test_f():\n    assert f(1) == 2\n"
 BAD, GOOD = "def f(x):\n    return x - 1\n", "def f(x):\n    return x + 1\n"

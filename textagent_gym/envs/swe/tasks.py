@@ -26,7 +26,7 @@ from textagent_gym.envs.swe.repo.tree import (
 )
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 from textagent_gym.envs.swe.sources.images import image_tree
-from textagent_gym.envs.swe.sources.projects import installed_tree, project_tree, projects
+from textagent_gym.envs.swe.sources.projects import installed_tree, projects
 from textagent_gym.envs.swe.types import TaskInstance
 
 IMAGE_SECONDS = 60.0
@@ -162,7 +162,7 @@ def base_tree(instance: TaskInstance, sandbox: Sandbox) -> Tree:
     if instance.sdist is not None:
         return installed_tree(instance.sdist)
     if instance.origin == "bundled" and instance.repo in projects():
-        return project_tree(projects()[instance.repo])
+        return projects()[instance.repo].tree
     raise ValueError(
         f"expected {instance.instance_id} to name an sdist, got a record without one: it lives in an image "
         "(sandbox='docker'), or may be moved to the nearest earlier sdist (rebase=True)"

@@ -11,7 +11,7 @@ import numpy as np
 from textagent_gym.envs.swe.repo.mutation import Mutation, apply_all
 from textagent_gym.envs.swe.repo.tree import Changes, Tree
 from textagent_gym.envs.swe.sources.index import bugs_of, distractors
-from textagent_gym.envs.swe.sources.projects import INDEX, project_tree, projects
+from textagent_gym.envs.swe.sources.projects import INDEX, projects
 from textagent_gym.envs.swe.types import TaskInstance
 
 MAX_LINE = 70
@@ -54,7 +54,7 @@ class Choices:
         seed = int.from_bytes(hashlib.sha256(f"order of {instance.instance_id}".encode()).digest()[:8], "big")
         order = np.random.default_rng(seed).permutation(count)
         self.candidates = [offered[int(place)] for place in order]
-        self._gold: Tree = project_tree(projects(index)[instance.repo])
+        self._gold: Tree = projects(index)[instance.repo].tree
         self.commands = tuple(f"{number:0{len(str(count))}}" for number in range(1, count + 1))
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,13 @@ from typing import Any
 import numpy as np
 
 from textagent_gym.contract import Split
-from textagent_gym.envs.swe.repo.mutation import Mutation, apply_all, mutations
+from textagent_gym.envs.swe.repo.mutation import Mutation, mutations
 from textagent_gym.envs.swe.repo.patches import make_patch, num_hunks, reverse_patch
-from textagent_gym.envs.swe.repo.tree import texts
-from textagent_gym.envs.swe.sources.projects import (
-    INDEX,
-    Project,
-    project_tree,
-    projects,
-    read_index,
-)
+from textagent_gym.envs.swe.repo.tree import patch_texts
+from textagent_gym.envs.swe.sources.projects import INDEX, Project, projects, read_index
+from textagent_gym.envs.swe.sources.releases import release_instance
 from textagent_gym.envs.swe.sources.statements import mutation_statement
-from textagent_gym.envs.swe.synthesis.bug_finder import FoundBug
+from textagent_gym.envs.swe.synthesis.bug_finder import FoundBug, mutated_tree, own_groups
 from textagent_gym.envs.swe.types import Bug, Origin, TaskInstance
 
 
@@ -131,21 +126,16 @@ def indexed_instance(origin: Origin, name: str, folder: Path = INDEX) -> TaskIns
     if name not in load_index(origin, folder):
         raise ValueError(f"expected a task of origin {origin!r} in the index, got {name!r:.120}")
     if origin == "release":
-        from textagent_gym.envs.swe.sources.releases import release_instance
-
         return release_instance(name)
     project = projects(folder)[load_index(origin, folder)[name].project]
     index = index_of(project)
-    task = index["tasks"][_number(name)]
-    bugs = [(index["bugs"][place], _mutation(project, index["bugs"][place]["name"])) for place in task["bugs"]]
     tests: list[str] = index["tests"]
     return mutation_instance(
         project,
         name,
-        mutated=[mutation for _, mutation in bugs],
-        breaks=[frozenset(tests[place] for place in bug["failing"]) for bug, _ in bugs],
-        failing=frozenset(tests[place] for place in task["failing"]),
-        tests=frozenset(tests),
+        bugs=_bugs_of(project, name),
+        failing=[tests[place] for place in index["tasks"][_number(name)]["failing"]],
+        tests=tests,
         seconds=index["seconds"],
     )
 
@@ -154,10 +144,9 @@ def mutation_instance(
     project: Project,
     name: str,
     *,
-    mutated: list[Mutation],
-    breaks: list[frozenset[str]],
-    failing: frozenset[str],
-    tests: frozenset[str],
+    bugs: Sequence[FoundBug],
+    failing: Collection[str],
+    tests: Collection[str],
     seconds: float,
 ) -> TaskInstance:
     """Return the instance of a task made by mutation.
@@ -165,39 +154,30 @@ def mutation_instance(
     Args:
         project: The project.
         name: Name of the task.
-        mutated: The bugs.
-        breaks: For each the tests that it breaks alone.
+        bugs: The bugs, each with the tests that it breaks alone.
         failing: Tests that fail with all of them.
         tests: Tests that pass without any.
         seconds: Time that the tests take, in seconds.
     """
-    gold = texts(project_tree(project))
-    files = sorted({mutation.file for mutation in mutated})
-    before = {
-        file: apply_all(gold[file].encode(), [one for one in mutated if one.file == file]).decode() for file in files
-    }
-    patch = make_patch(before, {file: gold[file] for file in files})
+    mutated = mutated_tree(project.tree, [bug.mutation for bug in bugs])
+    files = {bug.mutation.file for bug in bugs}
+    patch = make_patch(*(patch_texts({file: tree[file] for file in files}) for tree in (mutated, project.tree)))
     return TaskInstance(
         instance_id=name,
         repo=project.name,
         base_commit=f"{project.name}=={project.version}",
-        problem_statement=mutation_statement(project.name.rpartition("/")[2], project.version, len(mutated)),
+        problem_statement=mutation_statement(project.name.rpartition("/")[2], project.version, len(bugs)),
         patch=patch,
         test_patch="",
         FAIL_TO_PASS=tuple(sorted(failing)),
-        PASS_TO_PASS=tuple(sorted(tests - failing)),
+        PASS_TO_PASS=tuple(sorted({*tests} - {*failing})),
         version=project.version,
         origin="bundled" if project.sdist is None else "mutation",
         sdist=project.sdist,
         setup_patch=reverse_patch(patch),
         bugs=tuple(
-            Bug(
-                file=mutation.file,
-                function=mutation.function,
-                kind=mutation.kind,
-                tests=tuple(sorted(broken.difference(*(other for other in breaks if other is not broken)))),
-            )
-            for mutation, broken in zip(mutated, breaks, strict=True)
+            Bug(file=bug.mutation.file, function=bug.mutation.function, kind=bug.mutation.kind, tests=group)
+            for bug, group in zip(bugs, own_groups(bugs), strict=True)
         ),
         licence=project.licence,
         seconds=seconds,
@@ -212,7 +192,7 @@ def num_edits(instance: TaskInstance) -> int:
     return max(1, num_hunks(instance.patch))
 
 
-def distractors(instance: TaskInstance, count: int, folder: Path = INDEX) -> list[Mutation]:
+def distractors(instance: TaskInstance, count: int, folder: Path) -> list[Mutation]:
     """Bugs of an index that a task does not have, in functions that it leaves alone: wrong edits, always the same ones.
 
     Raises:
@@ -236,16 +216,13 @@ def distractors(instance: TaskInstance, count: int, folder: Path = INDEX) -> lis
     return list(free.values())[:count]
 
 
-def bugs_of(instance: TaskInstance, folder: Path = INDEX) -> list[Mutation]:
+def bugs_of(instance: TaskInstance, folder: Path) -> list[Mutation]:
     """Return the mutations of a task of an index, in the order of its bugs."""
     if instance.origin not in ("bundled", "mutation") or instance.instance_id not in load_index(
         instance.origin, folder
     ):
         raise ValueError(f"expected a mutation task of the index, got {instance.instance_id}")
-    project = projects(folder)[instance.repo]
-    index = index_of(project)
-    task = index["tasks"][_number(instance.instance_id)]
-    return [_mutation(project, index["bugs"][place]["name"]) for place in task["bugs"]]
+    return [bug.mutation for bug in _bugs_of(projects(folder)[instance.repo], instance.instance_id)]
 
 
 def tests_of(project: Project) -> frozenset[str]:
@@ -255,15 +232,20 @@ def tests_of(project: Project) -> frozenset[str]:
 
 def bug_pool(project: Project) -> list[FoundBug]:
     """Return the bugs of the index that a project can have."""
+    return [_found_bug(project, bug) for bug in index_of(project)["bugs"]]
+
+
+def _bugs_of(project: Project, name: str) -> list[FoundBug]:
+    """Return the bugs of a mutation task."""
     index = index_of(project)
-    tests = index["tests"]
-    return [
-        FoundBug(
-            mutation=_mutation(project, bug["name"]),
-            failing=tuple(sorted(tests[place] for place in bug["failing"])),
-        )
-        for bug in index["bugs"]
-    ]
+    return [_found_bug(project, index["bugs"][place]) for place in index["tasks"][_number(name)]["bugs"]]
+
+
+def _found_bug(project: Project, bug: Mapping[str, Any]) -> FoundBug:
+    tests = index_of(project)["tests"]
+    return FoundBug(
+        mutation=_mutation(project, bug["name"]), failing=tuple(sorted(tests[place] for place in bug["failing"]))
+    )
 
 
 def _number(name: str) -> int:
@@ -287,4 +269,4 @@ def _mutation(project: Project, name: str) -> Mutation:
 
 @functools.lru_cache(maxsize=512)
 def _mutations(project: Project, file: str) -> Mapping[str, Mutation]:
-    return {mutation.name: mutation for mutation in mutations(file, project_tree(project).get(file, b""))}
+    return {mutation.name: mutation for mutation in mutations(file, project.tree.get(file, b""))}

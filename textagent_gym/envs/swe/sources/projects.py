@@ -51,27 +51,21 @@ class Project:
         """Place in the index of its bugs and tasks."""
         return f"mutation/{self.name.replace('/', '-')}.json"
 
-    @property
+    @functools.cached_property
     def tree(self) -> Tree:
         """Its files, with the metadata that an installation would have; not to be changed.
 
         Raises:
             OSError: The archive cannot be fetched.
         """
-        return project_tree(self)
-
-
-@functools.lru_cache(maxsize=64)
-def project_tree(project: Project) -> Tree:
-    """Return the files of a project by their path."""
-    if project.sdist is not None:
-        return installed_tree(project.sdist)
-    folder = BUNDLED / project.name.removeprefix("bundled/")
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
-    }
+        if self.sdist is not None:
+            return installed_tree(self.sdist)
+        folder = BUNDLED / self.name.removeprefix("bundled/")
+        return {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+        }
 
 
 @functools.lru_cache(maxsize=128)

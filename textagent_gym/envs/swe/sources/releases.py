@@ -6,19 +6,12 @@ and the statement what the changelog gained.
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping
 
 from textagent_gym.envs.swe.repo.patches import make_patch
 from textagent_gym.envs.swe.repo.text import shown_lines
-from textagent_gym.envs.swe.repo.tree import (
-    Tree,
-    is_source,
-    is_test,
-    patch_texts,
-    texts,
-)
+from textagent_gym.envs.swe.repo.tree import Tree, is_source, is_test, patch_texts, texts
 from textagent_gym.envs.swe.sources.projects import installed_tree, read_index
 from textagent_gym.envs.swe.sources.sdists import sdist_tree
 from textagent_gym.envs.swe.types import Sdist, TaskInstance
@@ -31,58 +24,32 @@ _CHANGELOG = re.compile(
 )
 
 
-@functools.lru_cache(maxsize=128)
 def release_instance(name: str) -> TaskInstance:
-    """Return the instance of a release task of the index.
+    """Return the instance of a release task that the index has.
 
     Raises:
         OSError: An archive cannot be fetched.
-        ValueError: The index has no such task.
     """
-    rows = {row["instance_id"]: row for row in read_index("releases.json")}
-    if name not in rows:
-        raise ValueError(f"expected a release task of the index, got {name!r:.120}")
-    row = rows[name]
+    row = next(row for row in read_index("releases.json") if row["instance_id"] == name)
     before, after = (
         Sdist(project=row["project"], version=row[end][0], filename=row[end][1], sha256=row[end][2])
         for end in ("before", "after")
     )
-    return _record(
-        before,
-        after,
-        licence=row["licence"],
-        fail_to_pass=flat(row["fail_to_pass"]),
-        pass_to_pass=flat(row["pass_to_pass"]),
-        seconds=row["seconds"],
-    )
-
-
-def _record(
-    before: Sdist,
-    after: Sdist,
-    *,
-    licence: str,
-    fail_to_pass: tuple[str, ...],
-    pass_to_pass: tuple[str, ...],
-    seconds: float,
-) -> TaskInstance:
     old, new = installed_tree(before), sdist_tree(after)
-    sources = _difference(old, new, tests=False)
-    tests = _difference(old, new, tests=True)
     return TaskInstance(
-        instance_id=f"{before.project}-{before.version}.r{after.version}",
+        instance_id=name,
         repo=before.project,
         base_commit=f"{before.project}=={before.version}",
         problem_statement=_statement(before, after, old, new),
-        patch=_as_patch(old, sources),
-        test_patch=_as_patch(old, tests),
-        FAIL_TO_PASS=fail_to_pass,
-        PASS_TO_PASS=pass_to_pass,
+        patch=_as_patch(old, _difference(old, new, tests=False)),
+        test_patch=_as_patch(old, _difference(old, new, tests=True)),
+        FAIL_TO_PASS=flat(row["fail_to_pass"]),
+        PASS_TO_PASS=flat(row["pass_to_pass"]),
         version=before.version,
         origin="release",
         sdist=before,
-        licence=licence,
-        seconds=seconds,
+        licence=row["licence"],
+        seconds=row["seconds"],
     )
 
 

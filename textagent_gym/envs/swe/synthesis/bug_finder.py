@@ -45,12 +45,10 @@ class Combination:
 
     Attributes:
         bugs: The bugs, in the order of their place.
-        groups: For each the tests that it alone breaks.
         failing: All tests that fail with all bugs in place, sorted.
     """
 
     bugs: tuple[FoundBug, ...]
-    groups: tuple[tuple[str, ...], ...]
     failing: tuple[str, ...]
 
 
@@ -113,38 +111,29 @@ class BugFinder:
         wheels = self.project.wheels
         return run_tests(tree, self.files, sandbox=self.sandbox, seconds=self.limit, requirements=wheels)
 
-    def find_bugs(
-        self,
-        rng: np.random.Generator,
-        count: int,
-        *,
-        known: Sequence[FoundBug] = (),
-        tried: Counter[tuple[str, str]] | None = None,
-    ) -> Iterator[FoundBug]:
+    def find_bugs(self, rng: np.random.Generator, count: int, tried: Counter[tuple[str, str]]) -> Iterator[FoundBug]:
         """Up to `count` bugs, at most two in a function and each with other failing tests than those before.
 
         Args:
             rng: Draws their order.
             count: Bugs to find.
-            known: Bugs that were found before.
             tried: Counts the changes that are tried, by kind and result, which is "sound" for a bug.
 
         Yields:
             Each as it is found.
         """
-        found = list(known)
+        found: list[FoundBug] = []
         runs = 0
         for site in drawn_sites(self.tree, rng):
             same = [bug for bug in found if (bug.mutation.file, bug.mutation.function) == (site.file, site.function)]
             if len(same) >= 2 or not parses(site.apply(self.tree[site.file])):
                 continue
-            if len(found) - len(known) >= count or runs >= MAX_RUNS_PER_BUG * count:
+            if len(found) >= count or runs >= MAX_RUNS_PER_BUG * count:
                 return
             runs += 1
             failing = self.failing([site])
             result = _result(failing, found)
-            if tried is not None:
-                tried[site.kind, result] += 1
+            tried[site.kind, result] += 1
             if failing is not None and result == "sound":
                 found.append(FoundBug(mutation=site, failing=tuple(sorted(failing))))
                 yield found[-1]
@@ -172,7 +161,7 @@ class BugFinder:
                 left = self.failing([bug.mutation for bug in chosen if bug is not repaired])
                 if left is None or left & set(group):
                     return None
-        return Combination(bugs=tuple(chosen), groups=groups, failing=tuple(sorted(failing)))
+        return Combination(bugs=tuple(chosen), failing=tuple(sorted(failing)))
 
 
 def drawn_sites(tree: Tree, rng: np.random.Generator) -> list[Mutation]:

@@ -95,9 +95,8 @@ def _make(shapes: tuple[tuple[str, int], ...], index: Path, seed: int) -> dict[s
             instance = mutation_instance(
                 finder.project,
                 f"{name.replace('/', '-')}-{finder.project.version}.s{seed}",
-                mutated=[bug.mutation for bug in found.bugs],
-                breaks=[frozenset(bug.failing) for bug in found.bugs],
-                failing=frozenset(found.failing),
+                bugs=found.bugs,
+                failing=found.failing,
                 tests=finder.tests,
                 seconds=finder.seconds,
             )

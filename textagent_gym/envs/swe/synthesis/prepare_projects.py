@@ -199,11 +199,11 @@ class _TaskMaker(BugFinder):
         rng = np.random.default_rng(0)
         tried: Counter[tuple[str, str]] = Counter()
         bugs: list[FoundBug] = []
-        for bug in self.find_bugs(rng, count + MORE_BUGS, tried=tried):
+        for bug in self.find_bugs(rng, count + MORE_BUGS, tried):
             bugs.append(bug)
             tell(f"{len(bugs)} of {count + MORE_BUGS} bugs", len(bugs) / (count + MORE_BUGS) / 2)
         combined: Counter[str] = Counter()
-        tasks: dict[tuple[FoundBug, ...], Combination] = {}
+        tasks: list[Combination] = []
         for size in range(num_bugs(len(source_files(self.tree))), 0, -1):
             for _ in range(TRIES_PER_TASK * count):
                 if len(tasks) >= count:
@@ -211,24 +211,23 @@ class _TaskMaker(BugFinder):
                 found = self.combine(bugs, size, rng)
                 if found is None:
                     combined["its bugs do not go together"] += 1
-                elif found.bugs not in tasks:
+                elif found not in tasks:
                     problem = self._problem_of(found)
                     combined[problem or "sound"] += 1
                     if not problem:
-                        tasks[found.bugs] = found
+                        tasks.append(found)
                         tell(f"{len(tasks)} of {count} tasks", 0.5 + len(tasks) / count / 2)
         if not tasks:
             raise UnusableError(f"of {tried.total()} changes of its source none led to a sound task")
-        return self._content(bugs, list(tasks.values()), tried, combined)
+        return self._content(bugs, tasks, tried, combined)
 
     def _problem_of(self, found: Combination) -> str:
         instance = mutation_instance(
             self.project,
             instance_id(self.project, 0),
-            mutated=[bug.mutation for bug in found.bugs],
-            breaks=[frozenset(bug.failing) for bug in found.bugs],
-            failing=frozenset(found.failing),
-            tests=frozenset(self.tests),
+            bugs=found.bugs,
+            failing=found.failing,
+            tests=self.tests,
             seconds=self._journal.recall("seconds", lambda: self.seconds),
         )
         key = "sound " + " ".join(bug.mutation.name for bug in found.bugs)

@@ -12,15 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from textagent_gym.cache import cache_folder, keep, read_json
-from textagent_gym.envs.swe.grading.guards import (
-    CANARY,
-    by_file,
-    copy_path,
-    must_fail_copy,
-    renamed,
-    split_id,
-    test_functions,
-)
+from textagent_gym.envs.swe.grading.alterations import functions_of
+from textagent_gym.envs.swe.grading.guards import CANARY, by_file, copy_path, must_fail_copy, renamed, split_id
 from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_plainly, run_tests, setting, test_files
 from textagent_gym.envs.swe.grading.second_opinion import (
     NO_CHALLENGES,
@@ -289,7 +282,7 @@ class Guards:
     Attributes:
         files: Path -> content of the copies.
         targets: What pytest should run of them.
-        renamed copies: Test -> its id in a faithful copy, which must agree.
+        renamed_copies: Test -> its id in a faithful copy, which must agree.
         must_fail: Ids of tests that must be seen to fail.
         drawn: Copies of tests that the plain runner cannot run, drawn by lot.
     """
@@ -427,11 +420,8 @@ def gold_run(
 
 def _standing_in_file(sources: Mapping[str, bytes], passed: Iterable[str]) -> set[str]:
     """Return the tests whose function stands in their file."""
-    standing = {
-        path: {name.rpartition("::")[2] for name in test_functions(as_text(source) or "")}
-        for path, source in sources.items()
-    }
-    return {test for test in passed if split_id(test)[1].rpartition("::")[2] in standing[split_id(test)[0]]}
+    texts = {path: as_text(source) or "" for path, source in sources.items()}
+    return {test for test in passed if functions_of(texts[split_id(test)[0]], split_id(test)[1])}
 
 
 def time_limit(seconds: float) -> float:

@@ -9,10 +9,10 @@ pass.
 from __future__ import annotations
 
 import ast
-import functools
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
+from textagent_gym.envs.swe.grading.alterations import function_named, functions_of
 from textagent_gym.envs.swe.repo.text import python_lines
 
 CANARY = "def test_{name}():\n    assert {name!r} == ''\n"
@@ -59,15 +59,15 @@ def copy_path(path: str, name: str) -> str:
 
 def must_fail_copy(source: str, names: Collection[str]) -> str | None:
     """Return the test file `source` with a failure at the start of each test in `names`, or None if one has no `def`."""
-    functions = test_functions(source)
-    if not set(names) <= set(functions):
-        wanted = {name.rpartition("::")[2] for name in names}
-        if not wanted <= {name.rpartition("::")[2] for name in functions}:
-            return None
-        # Tests that a class inherits from a mixin stand there, under another name.
-        names = [name for name in functions if name.rpartition("::")[2] in wanted]
+    # Tests that a class inherits from a mixin stand there, under another name.
+    found = [functions_of(source, name) for name in names]
+    if not all(found):
+        return None
+    first_statements = {
+        _place(function_named(source, function).body[0]) for functions in found for function in functions
+    }
     lines = python_lines(source)
-    for line_number, column in sorted({functions[name] for name in names}, reverse=True):
+    for line_number, column in sorted(first_statements, reverse=True):
         line = lines[line_number - 1]
         start = len(line.encode()[:column].decode())
         alone = not line[:start].strip()
@@ -80,27 +80,7 @@ def must_fail_copy(source: str, names: Collection[str]) -> str | None:
     return text
 
 
-@functools.lru_cache(maxsize=512)
-def test_functions(source: str) -> dict[str, tuple[int, int]]:
-    """Name -> line and column (in bytes) of the first statement of each function in a test file; empty if it has no syntax.
-
-    Of two functions with one name the last counts, which is the one that Python keeps.
-    """
-    found: dict[str, tuple[int, int]] = {}
-
-    def walk(body: list[ast.stmt], prefix: str) -> None:
-        for node in body:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                first = node.body[0]
-                decorated = [decorator.lineno for decorator in getattr(first, "decorator_list", ())]
-                found[prefix + node.name] = min([first.lineno, *decorated]), first.col_offset
-            elif isinstance(node, ast.ClassDef):
-                walk(node.body, f"{prefix}{node.name}::")
-            elif isinstance(node, ast.If | ast.Try | ast.With):
-                walk(node.body, prefix)
-
-    try:
-        walk(ast.parse(source).body, "")
-    except (SyntaxError, ValueError):
-        return {}
-    return found
+def _place(statement: ast.stmt) -> tuple[int, int]:
+    """Return the line, from 1, and the column, in bytes, at which a statement begins, decorators included."""
+    decorated = [decorator.lineno for decorator in getattr(statement, "decorator_list", ())]
+    return min([statement.lineno, *decorated]), statement.col_offset

@@ -74,7 +74,22 @@ def pytest_distributions() -> list[metadata.Distribution]:
     Raises:
         gymnasium.error.DependencyNotInstalled: pytest is not installed.
     """
-    return _closure("pytest")
+    found: dict[str, metadata.Distribution] = {}
+    waiting = ["pytest"]
+    while waiting:
+        wanted = waiting.pop()
+        if wanted in found:
+            continue
+        try:
+            found[wanted] = metadata.distribution(wanted)
+        except metadata.PackageNotFoundError as error:
+            if wanted == "pytest":
+                raise DependencyNotInstalled("pytest is not installed: pip install 'textagent-gym[swe]'") from error
+            continue  # a requirement of another platform or version
+        for requirement in found[wanted].requires or ():
+            if "extra ==" not in requirement:
+                waiting.append(re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower())
+    return [found[key] for key in sorted(found)]
 
 
 def required_name(requirement: str) -> str:
@@ -149,23 +164,3 @@ def _open_up(folder: Path) -> None:
             os.chmod(os.path.join(place, name), 0o755)
         for name in files:
             os.chmod(os.path.join(place, name), 0o644)
-
-
-def _closure(name: str) -> list[metadata.Distribution]:
-    """Return a distribution and everything that it needs in this interpreter."""
-    found: dict[str, metadata.Distribution] = {}
-    waiting = [name]
-    while waiting:
-        wanted = waiting.pop()
-        if wanted in found:
-            continue
-        try:
-            found[wanted] = metadata.distribution(wanted)
-        except metadata.PackageNotFoundError as error:
-            if wanted == name:
-                raise DependencyNotInstalled(f"{name} is not installed: pip install 'textagent-gym[swe]'") from error
-            continue  # a requirement of another platform or version
-        for requirement in found[wanted].requires or ():
-            if "extra ==" not in requirement:
-                waiting.append(re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower())
-    return [found[key] for key in sorted(found)]

@@ -7,16 +7,14 @@ import hashlib
 import hmac
 import io
 import json
-import os
 import secrets
-import stat
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from textagent_gym.envs.swe.grading.runtime import runtime_folder
-from textagent_gym.envs.swe.repo.tree import Tree, room_for, scratch_folder, write_tree
+from textagent_gym.envs.swe.repo.tree import Tree, read_regular, room_for, scratch_folder, write_tree
 from textagent_gym.envs.swe.sandboxes.base import RUNTIME, TESTBED, Limits, Sandbox, Stop
 
 IMPORT_FOLDERS = ("src", ".", "lib")
@@ -242,23 +240,14 @@ def program(name: str) -> str:
 def signed_body(path: Path, key: bytes) -> bytes | None:
     """Return what `path` holds below our signature; None for a link, a folder, a pipe, or something huge or unsigned."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        content = read_regular(str(path), MAX_REPORT_BYTES)
     except OSError:
         return None
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return None
-        with open(handle, "rb", closefd=False) as file:
-            content = file.read(MAX_REPORT_BYTES + 1)
-    except OSError:
+    if content is None or len(content) > MAX_REPORT_BYTES:
         return None
-    finally:
-        os.close(handle)
     signature, _, body = content.partition(b"\n")
     expected = hmac.new(key, body, hashlib.sha256).hexdigest().encode()
-    if len(content) > MAX_REPORT_BYTES or not hmac.compare_digest(signature, expected):
-        return None
-    return body
+    return body if hmac.compare_digest(signature, expected) else None
 
 
 def read_report(body: bytes, message_length: int) -> TestReport | None:

@@ -195,7 +195,7 @@ def read_changes(folder: Path, tree: Tree) -> tuple[Changes, tuple[str, ...]]:
         if size > min(MAX_FILE_BYTES, budget) and (known is None or size != len(known)):
             refused.append(path)
             continue
-        content = _read_regular(entry.path, size)
+        content = read_regular(entry.path, size)
         if content is None or content == known:
             continue
         if len(content) > budget:
@@ -220,7 +220,7 @@ def read_folder(folder: Path, most: int) -> Tree | None:
         size += entry.stat(follow_symlinks=False).st_size if is_writable(path) else most + 1
         if size > most:
             return None
-        content = _read_regular(entry.path, most)
+        content = read_regular(entry.path, most)
         if content is not None:
             found[path] = content
     return found
@@ -243,13 +243,19 @@ def _regular_files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
                 yield path, entry
 
 
-def _read_regular(path: str, size: int) -> bytes | None:
+def read_regular(path: str, size: int) -> bytes | None:
+    """Return a file up to one byte beyond a size; None for a link, a folder, a pipe, and what cannot be opened."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
-    with os.fdopen(handle, "rb") as file:
-        return file.read(size + 1) if stat.S_ISREG(os.fstat(handle).st_mode) else None
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return None
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(size + 1)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ looking at the tests and trying can do without understanding.
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections import Counter
@@ -16,6 +15,7 @@ from typing import Any
 
 from textagent_gym.envs.swe.repo.mutation import mutations
 from textagent_gym.envs.swe.repo.operators import KINDS
+from textagent_gym.envs.swe.repo.text import num_equal
 from textagent_gym.envs.swe.repo.tree import is_test
 
 PAGE = 200
@@ -149,20 +149,14 @@ def _read(path: str) -> Generator[str, str, str]:
 def _as_edit(path: str, before: str, after: str) -> Iterator[Edit]:
     """Yield the edit that makes one text of another: the lines that differ, with as many around as make them unique."""
     old, new = before.split("\n"), after.split("\n")
-    first = _num_equal(old, new)
-    last = _num_equal(old[:first:-1], new[:first:-1])
+    first = num_equal(old, new)
+    last = num_equal(old[:first:-1], new[:first:-1])
     for more in range(_MOST_AROUND):
         start, end = max(0, first - more), max(0, last - more)
         pieces = [lines[start : len(lines) - end] for lines in (old, new)]
         if all(pieces) and before.count("\n".join(pieces[0])) == 1:
             yield Edit(path, *("\n".join(lines) for lines in pieces))
             return
-
-
-def _num_equal(lines: list[str], others: list[str]) -> int:
-    """Return the number of equal lines at the start."""
-    pairs = zip(lines, others, strict=False)
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _call(tool: str, **arguments: Any) -> str:

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from textagent_gym.envs.swe.repo.patches import Hunk, hunks_between
-from textagent_gym.envs.swe.repo.text import encoded, encoding_of, found_once, lines_of, python_lines, replace_once
+from textagent_gym.envs.swe.repo.text import (
+    encoded,
+    encoding_of,
+    found_once,
+    lines_of,
+    num_equal,
+    python_lines,
+    replace_once,
+)
 from textagent_gym.envs.swe.repo.tree import Tree, as_text
 
 
@@ -83,8 +91,8 @@ def _edit(path: str, text: str, hunk: Hunk, shift: int, encoding: str) -> Edit:
     old, new = hunk.old, hunk.new
     first = max(hunk.old_start - 1 + shift, 0)
     lines = lines_of(text)
-    same_before = _common(old, new)
-    same_after = _common(old[same_before:][::-1], new[same_before:][::-1])
+    same_before = num_equal(old, new)
+    same_after = num_equal(old[same_before:][::-1], new[same_before:][::-1])
     low, high = first + same_before, first + len(old) - same_after
     middle = new[same_before : len(new) - same_after]
     while low == high or not found_once("".join(lines[low:high]), text):
@@ -104,15 +112,6 @@ def _edit(path: str, text: str, hunk: Hunk, shift: int, encoding: str) -> Edit:
         line=first + same_before + 1 - shift,
         encoding=encoding,
     )
-
-
-def _common(one: list[str], other: list[str]) -> int:
-    count = 0
-    for left, right in zip(one, other, strict=False):
-        if left != right:
-            break
-        count += 1
-    return count
 
 
 def with_function_of(before: str, after: str, function: str) -> str | None:

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
+from textagent_gym.envs.swe.repo.text import lines_of, num_equal
+
 NUM_CONTEXT_LINES = 3
 """Unchanged lines around a change that `make_patch` writes."""
 
@@ -177,12 +179,6 @@ def _checked(path: str) -> str:
     return path
 
 
-def _lines(text: str) -> list[str]:
-    """Return lines with their line feeds; the last one may have none."""
-    lines = text.split("\n")
-    return [f"{line}\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
-
-
 # Writing.
 
 
@@ -193,10 +189,9 @@ def _compare(path: str, before: str | None, after: str | None) -> FilePatch:
 
 def hunks_between(before: str, after: str) -> Iterator[Hunk]:
     """Yield hunks between two texts; what is equal at both ends never reaches the matcher."""
-    old, new = _lines(before), _lines(after)
-    most = min(len(old), len(new))
-    head = next((at for at in range(most) if old[at] != new[at]), most)
-    tail = next((at for at in range(most - head) if old[-1 - at] != new[-1 - at]), most - head)
+    old, new = lines_of(before), lines_of(after)
+    head = num_equal(old, new)
+    tail = num_equal(old[head:][::-1], new[head:][::-1])
     skipped, cut = max(head - NUM_CONTEXT_LINES, 0), max(tail - NUM_CONTEXT_LINES, 0)
     old, new = old[skipped : len(old) - cut], new[skipped : len(new) - cut]
     matcher = SequenceMatcher(None, old, new, autojunk=max(len(old), len(new)) > _LARGE)
@@ -291,7 +286,7 @@ def _apply_hunks(section: FilePatch, files: Mapping[str, str | None]) -> str:
     text = "" if section.old is None else files.get(section.old)
     if text is None:
         raise PatchError(f"expected {section.old} to exist, got a tree without it")
-    lines, result = _lines(text), list[str]()
+    lines, result = lines_of(text), list[str]()
     done = shift = 0
     for number, hunk in enumerate(section.hunks, 1):
         stated = hunk.old_start - bool(hunk.old)

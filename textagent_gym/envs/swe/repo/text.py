@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import NamedTuple
 
 _MARK = b"\xef\xbb\xbf"  # the byte order mark of UTF-8
@@ -117,8 +118,8 @@ def replace_once(text: str, old: str, new: str) -> Edited | int:
         return 0 if old not in whole else 2
     place = whole.find(old)
     # What is equal at both ends keeps the line ends that it has.
-    head = _num_equal(old, new)
-    tail = _num_equal(old[head:][::-1], new[head:][::-1])
+    head = num_equal(old, new)
+    tail = num_equal(old[head:][::-1], new[head:][::-1])
     start, end = place + head, place + len(old) - tail
     returns = [match.start() - number for number, match in enumerate(re.finditer("\r\n", text))]
     first, last = (min(index + bisect_left(returns, index), len(text)) for index in (start, end))
@@ -131,12 +132,10 @@ def replace_once(text: str, old: str, new: str) -> Edited | int:
     return Edited(edited, whole.count("\n", 0, place) + 1)
 
 
-def _num_equal(one: str, other: str) -> int:
-    """Return how many characters two texts have in common at their starts."""
-    return next(
-        (at for at, (left, right) in enumerate(zip(one, other, strict=False)) if left != right),
-        min(len(one), len(other)),
-    )
+def num_equal(one: Sequence[object], other: Sequence[object]) -> int:
+    """Return how many characters, or lines, two texts have in common at their starts."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (left, right) in pairs if left != right), min(len(one), len(other)))
 
 
 def _line_end_at(text: str, place: int) -> str:

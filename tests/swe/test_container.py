@@ -21,7 +21,7 @@ from textagent_gym.envs.swe.env import SWEGymEnv, SweTask
 from textagent_gym.envs.swe.grading.grader import grade
 from textagent_gym.envs.swe.repo.patches import apply_patch
 from textagent_gym.envs.swe.repo.tree import scratch_folder, texts
-from textagent_gym.envs.swe.sandboxes.base import Limits, SandboxError, SandboxResult
+from textagent_gym.envs.swe.sandboxes.base import Command, Limits, SandboxError, SandboxResult
 from textagent_gym.envs.swe.sandboxes.container.container import ContainerSandbox, container_sandbox
 from textagent_gym.envs.swe.sandboxes.container.engine import LABEL, engine
 from textagent_gym.envs.swe.sources.datasets import adapt, swebench_row
@@ -73,9 +73,7 @@ def run(
 ) -> tuple[SandboxResult, dict[str, bytes]]:
     with scratch_folder() as worktree:
         (worktree / "given").write_bytes(b"given")
-        result = runner.run(
-            ["bash", "-c", command], worktree=worktree, mounts={}, environment={}, stdin=stdin, limits=Limits(**limits)
-        )
+        result = runner.run(Command(["bash", "-c", command], worktree=worktree, stdin=stdin, limits=Limits(**limits)))
         assert not [entry for entry in worktree.rglob("*") if entry.lstat().st_uid != os.geteuid()]
         left = {entry.name: entry.read_bytes() for entry in worktree.iterdir() if entry.is_file()}
     assert not engine().containers.list(all=True, filters={"label": LABEL})
@@ -93,7 +91,7 @@ def test_a_signal_and_a_program_that_is_not_there_are_told_as_shells_do(runner: 
     assert run(runner, "kill -TERM $$")[0].returncode == 143
     with scratch_folder() as worktree:
         for argv, code in ((["nonesuch"], 127), (["echo", "\0"], 126), (["echo", "x" * 200_000], 126)):
-            result = runner.run(argv, worktree=worktree, mounts={}, environment={}, limits=Limits())
+            result = runner.run(Command(argv, worktree=worktree))
             assert (result.returncode, result.stopped) == (code, None)
 
 
@@ -103,17 +101,8 @@ def test_mounts_can_be_read_and_nothing_outside_the_tree_can_be_written(
     (tmp_path / "greeting").write_text("greeting")
     tmp_path.chmod(0o777)
     with scratch_folder() as worktree:
-        result = runner.run(
-            [
-                "bash",
-                "-c",
-                "cat /there/greeting; echo x > /there/y; for d in / /etc /usr /root /opt; do echo x > $d/x; done",
-            ],
-            worktree=worktree,
-            mounts={"/there": tmp_path},
-            environment={},
-            limits=Limits(),
-        )
+        write = "cat /there/greeting; echo x > /there/y; for d in / /etc /usr /root /opt; do echo x > $d/x; done"
+        result = runner.run(Command(["bash", "-c", write], worktree=worktree, mounts={"/there": tmp_path}))
     assert result.output.startswith(b"greeting")
     assert len(result.output.splitlines()) == 6, "every write failed with a line of its own"
     assert [path.name for path in tmp_path.iterdir()] == ["greeting"]

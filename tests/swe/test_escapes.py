@@ -16,7 +16,7 @@ import pytest
 
 from textagent_gym.envs.swe.repo.mounts import can_mount
 from textagent_gym.envs.swe.repo.tree import MAX_CHANGED_BYTES, read_changes, room_for, scratch_folder
-from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox, SandboxError, SandboxResult
+from textagent_gym.envs.swe.sandboxes.base import Command, Limits, Sandbox, SandboxError, SandboxResult
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import measure, take_back
 from textagent_gym.envs.swe.sandboxes.host.memory_group import memory_group
@@ -36,13 +36,8 @@ class SandboxRunner:
         self.sandbox, self.worktree = sandbox, worktree
 
     def python(self, program: str, **limits: Any) -> SandboxResult:
-        return self.sandbox.run(
-            [self.sandbox.python, "-I", "-c", program],
-            worktree=self.worktree,
-            mounts={},
-            environment={},
-            limits=Limits(**{"seconds": 60.0, **limits}),
-        )
+        command = [self.sandbox.python, "-I", "-c", program]
+        return self.sandbox.run(Command(command, worktree=self.worktree, limits=Limits(**{"seconds": 60.0, **limits})))
 
 
 @pytest.fixture(params=["bubblewrap", "landlock"])

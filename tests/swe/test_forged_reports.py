@@ -5,7 +5,7 @@ import hmac
 import json
 import os
 import tracemalloc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support import calc
 from textagent_gym.envs.swe.grading.grader import TestSpec, run_grading, unchanged
 from textagent_gym.envs.swe.grading.pytest_runs import MAX_REPORT_BYTES, TestReport, read_report, run_tests
-from textagent_gym.envs.swe.sandboxes.base import Limits, Protection, SandboxResult
+from textagent_gym.envs.swe.sandboxes.base import Command, Protection, SandboxResult
 
 pytestmark = pytest.mark.attack
 
@@ -40,18 +40,9 @@ class Corrupted:
     def __init__(self, leave: Callable[[Path, bytes], None]) -> None:
         self.leave = leave
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        worktree: Path,
-        mounts: Mapping[str, Path],
-        environment: Mapping[str, str],
-        stdin: bytes = b"",
-        limits: Limits,
-    ) -> SandboxResult:
-        job = json.loads(stdin)
-        self.leave(worktree / job["report"], bytes.fromhex(job["key"]))
+    def run(self, command: Command) -> SandboxResult:
+        job = json.loads(command.stdin)
+        self.leave(command.worktree / job["report"], bytes.fromhex(job["key"]))
         return SandboxResult(returncode=0, output=b"")
 
 

@@ -22,7 +22,7 @@ import pytest
 
 from textagent_gym.envs.swe.repo.tree import scratch_folder
 from textagent_gym.envs.swe.sandboxes import choose as protection
-from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox, SandboxError, SandboxResult
+from textagent_gym.envs.swe.sandboxes.base import Command, Limits, Sandbox, SandboxError, SandboxResult
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import measure
 
@@ -48,12 +48,13 @@ class SandboxRunner:
     def run(self, command: str, stdin: bytes = b"", **limits: Any) -> SandboxResult:
         limits = {"seconds": 10.0, "memory_bytes": 600 * MEGABYTE, "disk_bytes": 16 * MEGABYTE, **limits}
         return self.sandbox.run(
-            ["bash", "-c", command],
-            worktree=self.worktree,
-            mounts={},
-            environment={"MARK": self.mark, "PYTHON": self.sandbox.python},
-            stdin=stdin,
-            limits=Limits(**limits),
+            Command(
+                ["bash", "-c", command],
+                worktree=self.worktree,
+                environment={"MARK": self.mark, "PYTHON": self.sandbox.python},
+                stdin=stdin,
+                limits=Limits(**limits),
+            )
         )
 
     def python(self, program: str, *arguments: object, **limits: Any) -> SandboxResult:
@@ -139,12 +140,14 @@ def test_what_it_writes_stays_and_belongs_to_us(runner: SandboxRunner) -> None:
 def test_mounts_can_be_read_and_not_written(runner: SandboxRunner) -> None:
     with scratch_folder() as folder:
         (folder / "module.py").write_text("X = 1")
+        program = "import module; print(module.X, module.__file__); open('/runtime/new', 'w')"
         result = runner.sandbox.run(
-            [runner.sandbox.python, "-c", "import module; print(module.X, module.__file__); open('/runtime/new', 'w')"],
-            worktree=runner.worktree,
-            mounts={"/runtime": folder},
-            environment={"PYTHONPATH": "/runtime", "PYTHONDONTWRITEBYTECODE": "1"},
-            limits=Limits(),
+            Command(
+                [runner.sandbox.python, "-c", program],
+                worktree=runner.worktree,
+                mounts={"/runtime": folder},
+                environment={"PYTHONPATH": "/runtime", "PYTHONDONTWRITEBYTECODE": "1"},
+            )
         )
         assert b"1 /runtime/module.py\n" in result.output
         if runner.sandbox.protection.name != "none":
@@ -388,10 +391,9 @@ PARENT = """
 import sys
 from pathlib import Path
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
-from textagent_gym.envs.swe.sandboxes.base import Limits
-choose_sandbox(sys.argv[1]).run(
-    ["bash", "-c", "setsid nohup sleep 20 & sleep 20"], worktree=Path(sys.argv[2]), mounts={},
-    environment={"MARK": sys.argv[3]}, limits=Limits())
+from textagent_gym.envs.swe.sandboxes.base import Command
+command = ["bash", "-c", "setsid nohup sleep 20 & sleep 20"]
+choose_sandbox(sys.argv[1]).run(Command(command, worktree=Path(sys.argv[2]), environment={"MARK": sys.argv[3]}))
 """
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from textagent_gym.envs.swe.grading.runtime import runtime_folder
 from textagent_gym.envs.swe.repo.tree import Tree, read_regular, room_for, scratch_folder, write_tree
-from textagent_gym.envs.swe.sandboxes.base import RUNTIME, TESTBED, Limits, Sandbox, Stop
+from textagent_gym.envs.swe.sandboxes.base import RUNTIME, TESTBED, Command, Limits, Sandbox, Stop
 
 IMPORT_FOLDERS = ("src", ".", "lib")
 """Folders of a repository from which its tests import, where they exist."""
@@ -164,21 +164,24 @@ def _run(
         "allowed": None if allowed is None else sorted(allowed),
     }
     limits = Limits(seconds=seconds)
+    environment = {
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+        # An image's plugins are there since its tests need them.
+        **({} if sandbox.brings_pytest else {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}),
+        **ONE_THREAD,
+    }
     with scratch_folder(*room_for(tree, limits.disk_bytes, limits.num_files)) as folder:
         write_tree(tree, folder)
         outcome = sandbox.run(
-            [sandbox.python, "-s", "-c", program(runner)],
-            worktree=folder,
-            mounts=mounts,
-            environment={
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "PYTHONHASHSEED": "0",
-                # An image's plugins are there since its tests need them.
-                **({} if sandbox.brings_pytest else {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}),
-                **ONE_THREAD,
-            },
-            stdin=json.dumps(whole).encode(),
-            limits=limits,
+            Command(
+                [sandbox.python, "-s", "-c", program(runner)],
+                worktree=folder,
+                mounts=mounts,
+                environment=environment,
+                stdin=json.dumps(whole).encode(),
+                limits=limits,
+            )
         )
         body = signed_body(folder / report_name, key)
     report = None if body is None else read_report(body, message_length)

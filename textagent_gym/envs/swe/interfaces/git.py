@@ -9,15 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from textagent_gym.envs.swe.repo.tree import (
-    IGNORED,
-    MAX_CHANGED_BYTES,
-    Tree,
-    read_folder,
-    scratch_folder,
-    write_tree,
-)
-from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox
+from textagent_gym.envs.swe.repo.tree import IGNORED, MAX_CHANGED_BYTES, Tree, read_folder, scratch_folder, write_tree
+from textagent_gym.envs.swe.sandboxes.base import Command, Limits, Sandbox
 
 FOLDER = ".git"
 
@@ -56,9 +49,8 @@ def new_repository(base: Tree, sandbox: Sandbox) -> Tree | None:
     """Return the files in `.git` of a repository whose only commit is `base`, or None where git is not to be had."""
     with scratch_folder() as folder:
         write_tree(base, folder)
-        outcome = sandbox.run(
-            ["bash", "-c", _NEW], worktree=folder, mounts={}, environment=VARIABLES, limits=Limits(seconds=120)
-        )
+        make = ["bash", "-c", _NEW]
+        outcome = sandbox.run(Command(make, worktree=folder, environment=VARIABLES, limits=Limits(seconds=120)))
         return read_folder(folder / FOLDER, 1 << 30) if outcome.returncode == 0 else None
 
 

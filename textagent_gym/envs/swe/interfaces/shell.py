@@ -9,7 +9,7 @@ from textagent_gym.envs.swe.grading.pytest_runs import mounted, python_environme
 from textagent_gym.envs.swe.interfaces import git
 from textagent_gym.envs.swe.repo.tree import read_changes, room_for, scratch_folder, write_tree
 from textagent_gym.envs.swe.repo.workspace import FileProblemError, Workspace, clean_path
-from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox
+from textagent_gym.envs.swe.sandboxes.base import Command, Limits, Sandbox
 from textagent_gym.envs.swe.synthesis.bug_finder import runnable_files
 
 MAX_MESSAGES = 8
@@ -81,11 +81,13 @@ class Shell:
             if with_git and workspace.repository:
                 git.write(workspace.repository, folder)
             result = self._sandbox.run(
-                ["bash", "-c", command],
-                worktree=folder,
-                mounts=mounted(self._sandbox, self._requirements),
-                environment={**python_environment(tree, self._sandbox), **git.VARIABLES},
-                limits=self._limits,
+                Command(
+                    ["bash", "-c", command],
+                    worktree=folder,
+                    mounts=mounted(self._sandbox, self._requirements),
+                    environment={**python_environment(tree, self._sandbox), **git.VARIABLES},
+                    limits=self._limits,
+                )
             )
             changes, refused = read_changes(folder, tree)
             if with_git:

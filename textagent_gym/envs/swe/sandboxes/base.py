@@ -7,7 +7,7 @@ The tiers are in `sandboxes`: `bubblewrap.py` (the default), `container.py` (an 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -46,6 +46,29 @@ class Limits:
     num_processes: int = 64
 
 
+@dataclass(frozen=True)
+class Command:
+    """A command and what it runs on.
+
+    Attributes:
+        argv: The program and its arguments; paths are those inside.
+        worktree: Folder of the host that is `/testbed`, the only place whose changes stay. It belongs to the command while
+            it runs; the sandbox may change who owns its files, and puts that back.
+        mounts: Path inside -> file or folder of the host that can be read there.
+        environment: All variables but `PATH`, `HOME`, `LANG` and `TMPDIR`, which the sandbox sets.
+        stdin: What the command can read on its standard input, which is closed after that.
+        limits: What it may use.
+    """
+
+    argv: Sequence[str]
+    _: KW_ONLY
+    worktree: Path
+    mounts: Mapping[str, Path] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stdin: bytes = b""
+    limits: Limits = field(default_factory=Limits)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SandboxResult:
     """Result of a command.
@@ -73,7 +96,7 @@ class Protection:
 
     name: str
     detail: str
-    gaps: tuple[str, ...] = field(default=())
+    gaps: tuple[str, ...] = ()
 
 
 class Sandbox(Protocol):
@@ -99,26 +122,8 @@ class Sandbox(Protocol):
     def identity(self) -> str:
         """Identity of the tests' environment: an image's id; empty for this installation."""
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        worktree: Path,
-        mounts: Mapping[str, Path],
-        environment: Mapping[str, str],
-        stdin: bytes = b"",
-        limits: Limits,
-    ) -> SandboxResult:
-        """Run one command in `/testbed`, with standard input closed after `stdin`.
-
-        Args:
-            argv: The program and its arguments; paths are those inside.
-            worktree: Folder of the host that is `/testbed`, the only place whose changes stay. It belongs to this call
-                while it runs; the sandbox may change who owns its files, and puts that back.
-            mounts: Path inside -> file or folder of the host that can be read there.
-            environment: All variables but `PATH`, `HOME`, `LANG` and `TMPDIR`, which the sandbox sets.
-            stdin: What the command can read.
-            limits: What it may use.
+    def run(self, command: Command) -> SandboxResult:
+        """Run one command in `/testbed`.
 
         Raises:
             SandboxError: The sandbox could not be set up; the command did not run.

@@ -26,17 +26,17 @@ import select
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from textagent_gym.envs.swe.repo.mounts import can_mount
 from textagent_gym.envs.swe.repo.tree import own_folder
-from textagent_gym.envs.swe.sandboxes.base import TESTBED, Limits, Protection, SandboxError, SandboxResult
+from textagent_gym.envs.swe.sandboxes.base import TESTBED, Command, Protection, SandboxError, SandboxResult
 from textagent_gym.envs.swe.sandboxes.host import host_paths
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import DiskUsage, hand_over, measure, take_back
 from textagent_gym.envs.swe.sandboxes.host.memory_group import memory_group
-from textagent_gym.envs.swe.sandboxes.host.process_guard import exceeds, supervise
+from textagent_gym.envs.swe.sandboxes.host.process_guard import exceeds, supervise, unnamed_file
 from textagent_gym.envs.swe.sandboxes.host.users import free_user
 from textagent_gym.envs.swe.sandboxes.landlock import seccomp
 
@@ -99,33 +99,25 @@ class BubblewrapSandbox:
         """The Python interpreter, as a path inside."""
         return host_paths.executable()
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        worktree: Path,
-        mounts: Mapping[str, Path],
-        environment: Mapping[str, str],
-        stdin: bytes = b"",
-        limits: Limits,
-    ) -> SandboxResult:
+    def run(self, command: Command) -> SandboxResult:
         """Run one command; see `Sandbox.run`."""
+        worktree, limits = command.worktree, command.limits
         user = free_user() if self._as_root else _USER
         before = hand_over(worktree, user) if self._as_root else measure(worktree)
         guard = _Namespace()
         try:
             with (
                 memory_group(limits) as group,
-                self._described(user, worktree, mounts, environment, limits) as (options, descriptors),
+                self._described(command, user) as (options, descriptors),
             ):
                 status = os.pipe()
                 result = supervise(
-                    [self._bwrap, "--json-status-fd", str(status[1]), *options, "--", *self._inner(argv, user, limits)],
+                    [self._bwrap, "--json-status-fd", str(status[1]), *options, "--", *self._inner(command, user)],
                     guard=guard,
                     worktree=worktree,
                     before=before,
                     limits=limits,
-                    stdin=stdin,
+                    stdin=command.stdin,
                     environment={},
                     descriptors=descriptors,
                     status=status,
@@ -139,8 +131,9 @@ class BubblewrapSandbox:
             return replace(result, returncode=-1, stopped="disk")
         return result
 
-    def _inner(self, argv: Sequence[str], user: int, limits: Limits) -> list[str]:
+    def _inner(self, command: Command, user: int) -> list[str]:
         """Return the command, behind the programs that give up rights and set limits."""
+        limits = command.limits
         drop = []
         if self._as_root:
             assert self._setpriv is not None
@@ -148,19 +141,16 @@ class BubblewrapSandbox:
                 "--bounding-set=-all", "--no-new-privs"]  # fmt: skip
         processes = str(limits.num_processes) if self._as_root or _counts_by_namespace() else ""
         kilobytes = [str(limits.disk_bytes >> 10), str(limits.memory_bytes >> 10)]
-        return [*drop, "/bin/bash", "-c", _EXEC, "sandbox", *kilobytes, processes, *argv]
+        return [*drop, "/bin/bash", "-c", _EXEC, "sandbox", *kilobytes, processes, *command.argv]
 
     @contextlib.contextmanager
-    def _described(
-        self, user: int, worktree: Path, mounts: Mapping[str, Path], environment: Mapping[str, str], limits: Limits
-    ) -> Iterator[tuple[list[str], list[int]]]:
+    def _described(self, command: Command, user: int) -> Iterator[tuple[list[str], list[int]]]:
         """Yield the options, in a file without a name, so that the list of processes inside does not tell host paths."""
         with contextlib.ExitStack() as stack:
             descriptors: list[int] = []
 
             def file(content: bytes) -> str:
-                descriptors.append(_unnamed_file(content))
-                stack.callback(os.close, descriptors[-1])
+                descriptors.append(stack.enter_context(unnamed_file(content)).fileno())
                 return str(descriptors[-1])
 
             passwd = f"root:x:0:0::/:/bin/false\nagent:x:{user}:{user}::/tmp:/bin/bash\n"
@@ -172,12 +162,12 @@ class BubblewrapSandbox:
                 ("/etc/ld.so.cache", _linker_cache()),
             ):
                 options += ["--perms", "0644", "--file", file(text), path]
-            options += _writable_places(worktree, limits, self._as_root)
-            options += _folders_above(mounts)
-            for inside, outside in mounts.items():
+            options += _writable_places(command, self._as_root)
+            options += _folders_above(command.mounts)
+            for inside, outside in command.mounts.items():
                 options += _readable(str(outside), inside)
             options += ["--clearenv"] if self._as_root else ["--remount-ro", "/", "--clearenv"]
-            for name, value in {**environment, **_variables()}.items():
+            for name, value in {**command.environment, **_variables()}.items():
                 options += ["--setenv", name, value]
             if self._filter is not None:
                 options += ["--seccomp", file(self._filter)]
@@ -342,26 +332,14 @@ def _folders_above(paths: Iterable[str]) -> list[str]:
     return [option for folder in sorted(above) for option in ("--perms", "0755", "--dir", folder)]
 
 
-def _writable_places(worktree: Path, limits: Limits, as_root: bool) -> list[str]:
+def _writable_places(command: Command, as_root: bool) -> list[str]:
     """Return devices, and places of limited size.
 
     An ordinary user owns what bubblewrap made, so that this is closed in the end.
     """
-    size = ["--size", str(max(limits.disk_bytes // 4, 1 << 16))]
-    sticky = ["--perms", "1777", *size, "--tmpfs"]
-    places = [
-        "--dev",
-        "/dev",
-        *sticky,
-        "/dev/shm",
-        "--proc",
-        "/proc",
-        *sticky,
-        "/tmp",
-        "--bind",
-        str(worktree),
-        TESTBED,
-    ]
+    sticky = ["--perms", "1777", "--size", str(max(command.limits.disk_bytes // 4, 1 << 16)), "--tmpfs"]
+    places = ["--dev", "/dev", *sticky, "/dev/shm", "--proc", "/proc", *sticky, "/tmp"]
+    places += ["--bind", str(command.worktree), TESTBED]
     return places if as_root else [*places, "--remount-ro", "/dev"]
 
 
@@ -375,14 +353,6 @@ def _variables() -> dict[str, str]:
 def _linker_cache() -> bytes:
     path = Path("/etc/ld.so.cache")
     return path.read_bytes() if path.exists() else b""
-
-
-def _unnamed_file(content: bytes) -> int:
-    handle = os.memfd_create("sandbox")
-    with open(handle, "wb", closefd=False) as file:
-        file.write(content)
-    os.lseek(handle, 0, os.SEEK_SET)
-    return handle
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from textagent_gym.envs.swe.repo.tree import scratch_folder
-from textagent_gym.envs.swe.sandboxes.base import Limits, Sandbox, SandboxError
+from textagent_gym.envs.swe.sandboxes.base import Command, Sandbox, SandboxError
 
 Kind = Literal["local", "bubblewrap", "landlock", "none"]
 """Choice of a sandbox: the strongest that works here, or a certain one."""
@@ -89,14 +89,8 @@ def _try_out(sandbox: Sandbox) -> None:
     with scratch_folder() as worktree, scratch_folder() as outside:
         outside.chmod(0o777)
         try:
-            result = sandbox.run(
-                [sandbox.python, "-I", "-c", _TRIAL],
-                worktree=worktree,
-                mounts={},
-                environment={},
-                stdin=str(outside).encode()[::-1],
-                limits=Limits(),
-            )
+            trial = [sandbox.python, "-I", "-c", _TRIAL]
+            result = sandbox.run(Command(trial, worktree=worktree, stdin=str(outside).encode()[::-1]))
         except SandboxError as error:
             raise SandboxError(_explained(name, str(error))) from error
         if result.returncode or not Path(worktree, "made").exists():

@@ -7,12 +7,12 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from textagent_gym.envs.swe.repo.tree import scratch_folder
-from textagent_gym.envs.swe.sandboxes.base import TESTBED, Limits, Protection, SandboxResult
+from textagent_gym.envs.swe.sandboxes.base import TESTBED, Command, Protection, SandboxResult
 from textagent_gym.envs.swe.sandboxes.host import host_paths
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import DiskUsage, measure, take_back
 from textagent_gym.envs.swe.sandboxes.host.path_mapping import PathMapping
@@ -49,40 +49,23 @@ class UnprotectedSandbox:
         """The Python interpreter, as a path inside."""
         return f"{host_paths.PROGRAMS}/python3"
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        worktree: Path,
-        mounts: Mapping[str, Path],
-        environment: Mapping[str, str],
-        stdin: bytes = b"",
-        limits: Limits,
-    ) -> SandboxResult:
+    def run(self, command: Command) -> SandboxResult:
         """Run one command; see `Sandbox.run`."""
+        worktree, limits = command.worktree, command.limits
         before = measure(worktree)
-        with private_folders(worktree, mounts) as private:
+        kilobytes = [str(limits.disk_bytes >> 10), str(limits.memory_bytes >> 10)]
+        with private_folders(command) as private:
             result = supervise(
-                [
-                    *(
-                        "/bin/bash",
-                        "-c",
-                        _EXEC,
-                        "sandbox",
-                        str(limits.disk_bytes >> 10),
-                        str(limits.memory_bytes >> 10),
-                    ),
-                    *map(private.paths.to_host, argv),
-                ],
+                ["/bin/bash", "-c", _EXEC, "sandbox", *kilobytes, *map(private.paths.to_host, command.argv)],
                 guard=_Descendants(private.temporary),
                 worktree=worktree,
                 before=before,
                 limits=limits,
-                stdin=private.paths.bytes_to_host(stdin),
-                environment=private.variables(environment),
+                stdin=private.paths.bytes_to_host(command.stdin),
+                environment=private.variables(command.environment),
                 folder=str(worktree),
             )
-        return finished(result, worktree, private, exceeded=exceeds(take_back(worktree, None), before, limits))
+        return finished(result, private, exceeded=exceeds(take_back(worktree, None), before, limits))
 
 
 class _Descendants:
@@ -145,7 +128,7 @@ class Private:
 
 
 @contextlib.contextmanager
-def private_folders(worktree: Path, mounts: Mapping[str, Path]) -> Iterator[Private]:
+def private_folders(command: Command) -> Iterator[Private]:
     """Yield a temporary folder and a Python without packages, for the length of the block.
 
     The Python is a virtual environment of a link and two lines: it leaves out the packages of the one that it comes from,
@@ -160,12 +143,13 @@ def private_folders(worktree: Path, mounts: Mapping[str, Path]) -> Iterator[Priv
             (programs / name).symlink_to(real)
         (folder / "python" / "pyvenv.cfg").write_text(f"home = {real.parent}\ninclude-system-site-packages = false\n")
         try:
-            yield Private(folder, PathMapping({TESTBED: worktree, _PYTHON: folder / "python", **mounts}))
+            places = {TESTBED: command.worktree, _PYTHON: folder / "python", **command.mounts}
+            yield Private(folder, PathMapping(places))
         finally:
             take_back(folder, os.geteuid() if os.geteuid() == 0 else None)
 
 
-def finished(result: SandboxResult, worktree: Path, private: Private, *, exceeded: bool) -> SandboxResult:
+def finished(result: SandboxResult, private: Private, *, exceeded: bool) -> SandboxResult:
     """Return the outcome with the command's own paths, and the limit on the work tree looked at once more."""
     result = replace(result, output=private.paths.to_command(result.output))
     if result.stopped is None and exceeded:

@@ -18,13 +18,12 @@ import re
 import select
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from textagent_gym.envs.swe.repo.tree import scratch_folder
-from textagent_gym.envs.swe.sandboxes.base import TESTBED, Limits, Protection, SandboxError, SandboxResult, Stop
+from textagent_gym.envs.swe.sandboxes.base import TESTBED, Command, Protection, SandboxError, SandboxResult, Stop
 from textagent_gym.envs.swe.sandboxes.container.engine import (
     LABEL,
     discard,
@@ -125,7 +124,8 @@ class ContainerSandbox:
             SandboxError: The image has none.
         """
         with scratch_folder() as worktree:
-            result = self._run(["/bin/sh", "-c", _FIND_PYTHON], worktree, {}, {"PATH": self._path}, b"", Limits())
+            find = ["/bin/sh", "-c", _FIND_PYTHON]
+            result = self._run(Command(find, worktree=worktree, environment={"PATH": self._path}))
         found = result.output.decode("utf-8", "replace").strip()
         if result.returncode or not found.startswith("/"):
             raise SandboxError(f"expected a Python interpreter in the image {self._name}, got none")
@@ -139,32 +139,16 @@ class ContainerSandbox:
             fixed |= {"CONDA_DEFAULT_ENV": "testbed", "CONDA_PREFIX": os.path.dirname(folder)}
         return fixed
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        worktree: Path,
-        mounts: Mapping[str, Path],
-        environment: Mapping[str, str],
-        stdin: bytes = b"",
-        limits: Limits,
-    ) -> SandboxResult:
+    def run(self, command: Command) -> SandboxResult:
         """Run one command; see `Sandbox.run`."""
-        if any("\0" in argument or len(os.fsencode(argument)) > _MAX_ARGUMENT for argument in argv):
+        if any("\0" in argument or len(os.fsencode(argument)) > _MAX_ARGUMENT for argument in command.argv):
             return SandboxResult(
                 returncode=126, output=b"the command cannot be run: an argument is too long or holds a NUL"
             )
-        return self._run(argv, worktree, mounts, {**environment, **self._variables}, stdin, limits)
+        return self._run(replace(command, environment={**command.environment, **self._variables}))
 
-    def _run(
-        self,
-        argv: Sequence[str],
-        worktree: Path,
-        mounts: Mapping[str, Path],
-        variables: Mapping[str, str],
-        stdin: bytes,
-        limits: Limits,
-    ) -> SandboxResult:
+    def _run(self, command: Command) -> SandboxResult:
+        worktree, limits = command.worktree, command.limits
         user, group = self._user()
         gives = user not in (0, os.geteuid())
         before = hand_over(worktree, user) if gives else measure(worktree)
@@ -172,10 +156,13 @@ class ContainerSandbox:
             with scratch_folder() as folder, translated("run a container (it has to run on this machine)"):
                 passwd = folder / "passwd"
                 passwd.write_text(_PASSWD.format(user=user, group=group), encoding="ascii")
-                seen = {**mounts, **({"/etc/passwd": passwd} if user else {})}
-                options = self._options(argv, worktree, seen, variables, limits, bool(stdin))
-                with _created({**options, "user": f"{user}:{group}"}) as container:
-                    result = _Conversation(container, worktree, before, limits, stdin).until_the_end()
+                seen = {**command.mounts, **({"/etc/passwd": passwd} if user else {})}
+                options = self._options(replace(command, mounts=seen))
+                container = engine().containers.create(**options, user=f"{user}:{group}")
+                try:
+                    result = _Conversation(container, command, before).until_the_end()
+                finally:
+                    discard(container)
         finally:
             after = take_back(worktree, os.geteuid() if gives else None)
         if result.stopped is None and exceeds(after, before, limits):
@@ -191,27 +178,19 @@ class ContainerSandbox:
             return user, user
         return os.geteuid(), os.getegid()
 
-    def _options(
-        self,
-        argv: Sequence[str],
-        worktree: Path,
-        mounts: Mapping[str, Path],
-        variables: Mapping[str, str],
-        limits: Limits,
-        listens: bool,
-    ) -> dict[str, Any]:
+    def _options(self, command: Command) -> dict[str, Any]:
         """Return the options of the container; no rlimits are requested, as podman then raises those that are not named."""
-        mount = docker_package().types.Mount
+        mount, limits = docker_package().types.Mount, command.limits
         size = max(limits.disk_bytes // 4, 1 << 16)
         return {
             "image": self.identity,
             "entrypoint": ["/bin/sh", "-c", _EXEC.format(blocks=limits.disk_bytes >> 9), "sandbox"],
-            "command": list(argv),
+            "command": list(command.argv),
             "working_dir": TESTBED,
-            "environment": dict(variables),
+            "environment": dict(command.environment),
             "labels": {LABEL: owner()},
             "hostname": "sandbox",
-            "stdin_open": listens,
+            "stdin_open": bool(command.stdin),
             "network_mode": "none",
             "ipc_mode": "private",
             "cap_drop": ["ALL"],
@@ -223,27 +202,19 @@ class ContainerSandbox:
             "memswap_limit": limits.memory_bytes,
             "pids_limit": limits.num_processes + 1,  # the shell is one more
             "log_config": {"Type": "none"},
-            "mounts": [mount(TESTBED, str(worktree), type="bind")]
-            + [mount(inside, str(outside), type="bind", read_only=True) for inside, outside in mounts.items()],
+            "mounts": [mount(TESTBED, str(command.worktree), type="bind")]
+            + [mount(inside, str(outside), type="bind", read_only=True) for inside, outside in command.mounts.items()],
             **({"userns_mode": "host"} if self._remapped else {}),
         }
-
-
-@contextlib.contextmanager
-def _created(options: Mapping[str, Any]) -> Iterator[Any]:
-    container = engine().containers.create(**options)
-    try:
-        yield container
-    finally:
-        discard(container)
 
 
 class _Conversation:
     """Input and output of one container, from its start to its end."""
 
-    def __init__(self, container: Any, worktree: Path, before: DiskUsage, limits: Limits, stdin: bytes) -> None:
-        self._container, self._worktree, self._before, self._limits = container, worktree, before, limits
-        self._input, self._feeds = memoryview(stdin), bool(stdin)
+    def __init__(self, container: Any, command: Command, before: DiskUsage) -> None:
+        self._container, self._before = container, before
+        self._worktree, self._limits = command.worktree, command.limits
+        self._input, self._feeds = memoryview(command.stdin), bool(command.stdin)
         self._frames = _Frames()
         self._poll = select.poll()
 
@@ -274,7 +245,8 @@ class _Conversation:
             if now >= deadline:
                 return "time"
             if now >= look_at:
-                if self._has_grown():
+                most = self._before.num_files + self._limits.num_files
+                if exceeds(measure(self._worktree, most), self._before, self._limits):
                     return "disk"
                 look_at = time.monotonic() + max(INTERVAL, 5 * (time.monotonic() - now))
             wait = max(0.0, min(deadline, look_at) - time.monotonic())
@@ -285,11 +257,6 @@ class _Conversation:
                     return None
             if len(self._frames.output) > self._limits.output_bytes:
                 return "output"
-
-    def _has_grown(self) -> bool:
-        most = self._before.num_files + self._limits.num_files
-        now = measure(self._worktree, most)
-        return exceeds(now, self._before, self._limits) or now.num_files > most
 
     def _feed(self) -> None:
         try:

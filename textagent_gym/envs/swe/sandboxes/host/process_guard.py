@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from textagent_gym.envs.swe.sandboxes.base import Limits, SandboxError, SandboxResult, Stop
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import DiskUsage, measure
@@ -101,6 +101,14 @@ def supervise(
     if result.stopped is None and group is not None and group.has_killed:
         return replace(result, returncode=-1, stopped="memory")
     return result
+
+
+def unnamed_file(content: bytes) -> BinaryIO:
+    """Return an open file without a name, for a program that inherits it and reads it from its beginning."""
+    file = open(os.memfd_create("sandbox"), "w+b")  # noqa: SIM115 (its caller closes it)
+    file.write(content)
+    file.seek(0)
+    return file
 
 
 class _Run:

@@ -20,14 +20,14 @@ import os
 import platform
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from textagent_gym.envs.swe.sandboxes.base import Limits, Protection, SandboxError, SandboxResult
+from textagent_gym.envs.swe.sandboxes.base import Command, Protection, SandboxError, SandboxResult
 from textagent_gym.envs.swe.sandboxes.host import host_paths
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import DiskUsage, hand_over, measure, take_back
 from textagent_gym.envs.swe.sandboxes.host.memory_group import memory_group
-from textagent_gym.envs.swe.sandboxes.host.process_guard import exceeds, supervise
+from textagent_gym.envs.swe.sandboxes.host.process_guard import exceeds, supervise, unnamed_file
 from textagent_gym.envs.swe.sandboxes.host.users import are_for_one_command, free_user
 from textagent_gym.envs.swe.sandboxes.landlock import seccomp
 from textagent_gym.envs.swe.sandboxes.unprotected import Private, finished, private_folders
@@ -87,36 +87,29 @@ class LandlockSandbox:
         """The Python interpreter, as a path inside."""
         return f"{host_paths.PROGRAMS}/python3"
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        worktree: Path,
-        mounts: Mapping[str, Path],
-        environment: Mapping[str, str],
-        stdin: bytes = b"",
-        limits: Limits,
-    ) -> SandboxResult:
+    def run(self, command: Command) -> SandboxResult:
         """Run one command; see `Sandbox.run`."""
+        worktree, limits = command.worktree, command.limits
         user = free_user() if self._as_root else None
-        with private_folders(worktree, mounts) as private:
+        with private_folders(command) as private:
             before = measure(worktree) if user is None else hand_over(worktree, user)
             if user is not None:
                 os.chown(private.temporary, user, user)
             guard = _Supervised(private.temporary)
             try:
-                job = self._job(argv, worktree, mounts, environment, limits, user, private)
-                with memory_group(limits) as group, _file(json.dumps(job).encode()) as description:
+                job = json.dumps(self._job(command, user, private)).encode()
+                with memory_group(limits) as group, unnamed_file(job) as description:
                     status = os.pipe()
+                    descriptors = [description.fileno(), status[1]]
                     result = supervise(
-                        [host_paths.executable(), "-I", "-S", str(_PROGRAM), str(description), str(status[1])],
+                        [host_paths.executable(), "-I", "-S", str(_PROGRAM), *map(str, descriptors)],
                         guard=guard,
                         worktree=worktree,
                         before=before,
                         limits=limits,
-                        stdin=private.paths.bytes_to_host(stdin),
+                        stdin=private.paths.bytes_to_host(command.stdin),
                         environment={},
-                        descriptors=[description],
+                        descriptors=descriptors[:1],
                         status=status,
                         group=group,
                     )
@@ -124,20 +117,12 @@ class LandlockSandbox:
                 after = take_back(worktree, None if user is None else os.geteuid())
         if guard.problem:
             raise SandboxError(f"Landlock cannot be set up: {guard.problem.decode('utf-8', 'replace')}")
-        return finished(result, worktree, private, exceeded=exceeds(after, before, limits))
+        return finished(result, private, exceeded=exceeds(after, before, limits))
 
-    def _job(
-        self,
-        argv: Sequence[str],
-        worktree: Path,
-        mounts: Mapping[str, Path],
-        environment: Mapping[str, str],
-        limits: Limits,
-        user: int | None,
-        private: Private,
-    ) -> dict[str, object]:
+    def _job(self, command: Command, user: int | None, private: Private) -> dict[str, object]:
         """Return the job for the supervisor."""
-        readable = [*mounts.values(), private.folder / "python"]
+        worktree, limits = command.worktree, command.limits
+        readable = [*command.mounts.values(), private.folder / "python"]
         needed = [worktree, private.temporary, *readable, Path(host_paths.executable())]
         search = user is not None and any(_is_closed(parent) for path in needed for parent in path.absolute().parents)
         if search and not _may_search():
@@ -148,8 +133,8 @@ class LandlockSandbox:
         return {
             "parent": os.getpid(),
             "abi": self._abi,
-            "argv": [private.paths.to_host(argument) for argument in argv],
-            "environment": private.variables(environment),
+            "argv": [private.paths.to_host(argument) for argument in command.argv],
+            "environment": private.variables(command.environment),
             "folder": str(worktree),
             "user": user,
             "alone": user is not None and are_for_one_command(),
@@ -255,15 +240,3 @@ def _num_threads_of_user() -> int:
             if os.stat(f"/proc/{pid}").st_uid == os.geteuid():
                 total += len(os.listdir(f"/proc/{pid}/task"))
     return total
-
-
-@contextlib.contextmanager
-def _file(content: bytes) -> Iterator[int]:
-    handle = os.memfd_create("job")
-    try:
-        with open(handle, "wb", closefd=False) as file:
-            file.write(content)
-        os.lseek(handle, 0, os.SEEK_SET)
-        yield handle
-    finally:
-        os.close(handle)

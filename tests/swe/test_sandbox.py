@@ -24,6 +24,7 @@ from textagent_gym.envs.swe.repo.tree import scratch_folder
 from textagent_gym.envs.swe.sandboxes import choose as protection
 from textagent_gym.envs.swe.sandboxes.base import Command, Limits, Sandbox, SandboxError, SandboxResult
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
+from textagent_gym.envs.swe.sandboxes.container.container import ContainerSandbox
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import measure
 
 pytestmark = [
@@ -685,3 +686,13 @@ def test_all_this_as_an_ordinary_user() -> None:
     assert result.returncode == 0
     if found := re.search(r"bubblewrap cannot run here: .*", result.stdout):
         pytest.skip(found[0])
+
+
+def test_half_a_pair_of_surrogates_reaches_a_container_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A call in JSON can hold one, and what goes to the engine is JSON again."""
+    sandbox = object.__new__(ContainerSandbox)
+    done = SandboxResult(returncode=0, output=b"")
+    monkeypatch.setattr(ContainerSandbox, "_variables", {})
+    monkeypatch.setattr(ContainerSandbox, "_run", lambda self, command: done)
+    assert sandbox.run(Command(["bash", "-c", "echo \ud83d"], worktree=tmp_path)) is done
+    assert sandbox.run(Command(["echo", "\ud83d" * 50_000], worktree=tmp_path)).returncode == 126

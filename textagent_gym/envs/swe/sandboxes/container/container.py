@@ -141,7 +141,8 @@ class ContainerSandbox:
 
     def run(self, command: Command) -> SandboxResult:
         """Run one command; see `Sandbox.run`."""
-        if any("\0" in argument or len(os.fsencode(argument)) > _MAX_ARGUMENT for argument in command.argv):
+        arguments = [argument.encode("utf-8", "surrogatepass") for argument in command.argv]
+        if any(b"\0" in argument or len(argument) > _MAX_ARGUMENT for argument in arguments):
             return SandboxResult(
                 returncode=126, output=b"the command cannot be run: an argument is too long or holds a NUL"
             )

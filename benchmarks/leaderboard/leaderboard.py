@@ -160,17 +160,14 @@ def _flagged(standings: Sequence[Standing]) -> list[str]:
     return [
         "\n### Flagged entries\n",
         "Some of their solved repairs use what attacks on the grading use; the page of an entry shows the diffs.\n",
-        *_rows(
-            ["name", "agent", "success rate", "flagged repairs"],
+        *_table(
             [
-                [
-                    _short(one.entry.config.name),
-                    _short(one.entry.config.agent),
-                    shown(one.scores.success),
-                    str(one.entry.num_flagged),
-                ]
-                for one in standings
+                ("name", lambda one: _short(one.entry.config.name)),
+                ("agent", lambda one: _short(one.entry.config.agent)),
+                ("success rate", lambda one: shown(one.scores.success)),
+                ("flagged repairs", lambda one: str(one.entry.num_flagged)),
             ],
+            standings,
         ),
     ]
 

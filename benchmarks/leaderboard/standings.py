@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, pairwise
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -257,11 +257,14 @@ def make_board(entries: Sequence[Entry]) -> Board:
     standings = [
         Standing(entry, spec, score(entry.table, suite, scale, k)) for spec, entry in zip(specs, entries, strict=True)
     ]
-    ends = {kind: [standing for standing in standings if standing.spec.kind == kind] for kind in REFERENCES}
-    others = [standing for standing in standings if not standing.spec.is_reference]
+    # Returns are as they were handed in, to within what verification lets pass.
+    best_first = sorted(
+        standings, key=lambda one: (-one.scores.success.value, -round(one.scores.returns.value, 6), one.entry.slug)
+    )
+    others = [one for one in best_first if not one.spec.is_reference]
     ranked = _ranked([one for one in others if not one.entry.is_flagged])
-    flagged = [replace(one, rank=None, above=None) for one in _ranked([one for one in others if one.entry.is_flagged])]
-    *experts, last = ends.values()
+    flagged = [one for one in others if one.entry.is_flagged]
+    *experts, last = ([one for one in standings if one.spec.kind == kind] for kind in REFERENCES)
     return Board(suite, config.found_track(), (*chain.from_iterable(experts), *ranked, *flagged, *last))
 
 
@@ -342,10 +345,8 @@ def _scale(tables: Mapping[Kind, Table]) -> Scale | None:
 
 
 def _cell_returns(table: Table) -> dict[str, float]:
-    def mean(returns: Floats, strata: Any) -> float:
-        return float(mean_return(returns))
-
-    return by_group(mean, _returns(table), groups=table.strata, strata=table.strata)
+    names = np.array(table.strata)
+    return {name: float(mean_return(_returns(table)[:, names == name])) for name in dict.fromkeys(table.strata)}
 
 
 def _per_solved(amounts: Floats, successes: Bools, strata: Sequence[str], options: Resampling) -> Estimate | None:
@@ -379,14 +380,10 @@ def _together(cells: Set[str], strata: Sequence[str], successes: Bools, options:
     return len(columns), estimate_success_rate(successes[:, columns], strata=labels, options=options)
 
 
-def _ranked(standings: list[Standing]) -> list[Standing]:
-    # Returns are as they were handed in, to within what verification lets pass.
-    best_first = sorted(
-        standings, key=lambda one: (-one.scores.success.value, -round(one.scores.returns.value, 6), one.entry.slug)
-    )
+def _ranked(best_first: Sequence[Standing]) -> list[Standing]:
+    """Return the same with their ranks, each compared with the one before it."""
     rates = [one.scores.success.value for one in best_first]
-    pairs = pairwise(best_first)
-    comparisons = [None, *(compare(upper.entry.table, lower.entry.table) for upper, lower in pairs)]
+    comparisons = [None, *(compare(upper.entry.table, lower.entry.table) for upper, lower in pairwise(best_first))]
     return [
         replace(one, rank=rates.index(rate) + 1, above=comparison)
         for one, rate, comparison in zip(best_first, rates, comparisons, strict=False)

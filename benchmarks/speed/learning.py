@@ -19,10 +19,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+from unittest.mock import patch
 
 from rich.console import Console
 from rich.table import Table
@@ -37,10 +39,10 @@ from baselines.config.settings import (
     check_at_least,
     check_fraction,
 )
-from baselines.errors import BaselinesError
+from baselines.errors import BaselinesError, ConfigError
 from baselines.models.policy import silence_transformers
 from baselines.runs.files import write_whole
-from baselines.runs.log import Record, read_metrics
+from baselines.runs.log import MetricsLog, Record, read_metrics
 
 ROOT = Path(__file__).parents[2]
 TRL_SCRIPT = Path(__file__).parent / "peers" / "trl_learning.py"
@@ -124,6 +126,21 @@ def trials(config: Config) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+def claim(config: Config) -> None:
+    """Note what all trials of the folder share: a finished trial is read again, and must be one of these options.
+
+    Raises:
+        ConfigError: the folder holds trials of other options.
+    """
+    own = ("out", "trl", "learning_rates", "group_sizes")
+    shared = {name: value for name, value in asdict(config).items() if name not in own}
+    path = config.out / "options.json"
+    found = json.loads(path.read_text()) if path.is_file() else shared
+    if other := [name for name in shared if found.get(name) != shared[name]]:
+        raise ConfigError(f"expected --out without trials of another {', '.join(other)}, got {config.out}")
+    write_whole(path, json.dumps(shared, indent=2) + "\n")
+
+
 def run_trial(config: Config, trainer: str, settings: dict[str, Any]) -> Trial:
     """Run one trial, or read what it has left."""
     name = "-".join([trainer.replace(" ", "-"), *(f"{key}-{value}" for key, value in settings.items())])
@@ -173,7 +190,7 @@ def run_ours(config: Config, trainer: str, settings: dict[str, Any], folder: Pat
         progress=False,
     )
     optimiser = OptimiserSettings(learning_rate=settings["learning_rate"], warmup_steps=12)
-    with stopping(config, folder):
+    with stopping(config):
         module.train(
             module.Config(
                 env_id=config.env_id,
@@ -190,31 +207,20 @@ def run_ours(config: Config, trainer: str, settings: dict[str, Any], folder: Pat
     return read_metrics(folder / "metrics.jsonl")
 
 
-class stopping:  # noqa: N801  # a context manager, used as a function
-    """Ends a training run by an exception once its metrics say that the trial is over."""
+@contextmanager
+def stopping(config: Config) -> Iterator[None]:
+    """End a training run by an exception once its metrics say that the trial is over."""
+    write, seconds = MetricsLog.write, 0.0
 
-    def __init__(self, config: Config, folder: Path) -> None:
-        self._config, self._folder = config, folder
+    def writing(log: MetricsLog, record: Record) -> None:
+        nonlocal seconds
+        write(log, record)
+        seconds += record["time/rollout_seconds"] + record["time/update_seconds"]
+        if record.get("eval/success_rate", 0.0) >= config.target or seconds > 60 * config.max_minutes:
+            raise ReachedError
 
-    def __enter__(self) -> None:
-        from baselines.runs.log import MetricsLog
-
-        write, config = MetricsLog.write, self._config
-        seconds = 0.0
-
-        def writing(log: MetricsLog, record: Record) -> None:
-            nonlocal seconds
-            write(log, record)
-            seconds += record["time/rollout_seconds"] + record["time/update_seconds"]
-            if record.get("eval/success_rate", 0.0) >= config.target or seconds > 60 * config.max_minutes:
-                raise ReachedError
-
-        self._restore: Callable[[], None] = lambda: setattr(MetricsLog, "write", write)
-        setattr(MetricsLog, "write", writing)  # noqa: B010  # a method is replaced for the run
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        self._restore()
-        return kind is ReachedError
+    with patch.object(MetricsLog, "write", writing), suppress(ReachedError):
+        yield
 
 
 def run_trl(config: Config, _: str, settings: dict[str, Any], folder: Path) -> list[Record]:
@@ -262,6 +268,7 @@ def main(config: Config) -> None:
     started = time.monotonic()
     found: list[Trial] = []
     config.check()
+    claim(config)
     for trainer, settings in trials(config):
         found.append(run_trial(config, trainer, settings))
         sys.stdout.write(f"{found[-1]}\n")

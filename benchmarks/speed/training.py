@@ -34,7 +34,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -64,6 +64,9 @@ from benchmarks.speed.peers.generate_rollout import generate_rollout
 from textagent_gym.bench import Stopwatch
 
 TRL_SCRIPT = Path(__file__).parent / "peers" / "trl_update.py"
+
+Counts: TypeAlias = tuple[int, int, int]
+"""Turns, tokens and sampled tokens of an episode."""
 
 
 @dataclass(frozen=True)
@@ -172,27 +175,32 @@ def measure_rollouts(
     """
     torch.manual_seed(0)
 
-    def ours(number: int, cuda_graphs: bool) -> list[_Summary]:
-        chosen = replace(settings, cuda_graphs=cuda_graphs)
-        return [_Summary.of(episode) for episode in rollout(policy, pool, tasks, chosen, (0, number))]
+    def ours(number: int, cuda_graphs: bool) -> list[Counts]:
+        played = rollout(policy, pool, tasks, replace(settings, cuda_graphs=cuda_graphs), (0, number))
+        return [(len(one.turns), one.num_tokens, one.num_action_tokens) for one in played]
 
-    def theirs(_: int) -> list[_Summary]:
-        conversations = generate_rollout(policy, pool, tasks, settings)
-        return [_Summary(one.num_turns, one.num_tokens, one.num_action_tokens) for one in conversations]
+    def theirs(_: int) -> list[Counts]:
+        played = generate_rollout(policy, pool, tasks, settings)
+        return [(one.num_turns, one.num_tokens, one.num_action_tokens) for one in played]
 
-    sides: dict[str, Callable[[int], list[_Summary]]] = {"this project": partial(ours, cuda_graphs=False)}
+    sides: dict[str, Callable[[int], list[Counts]]] = {"this project": partial(ours, cuda_graphs=False)}
     if policy.device.type == "cuda":
         sides["this project, CUDA graphs"] = partial(ours, cuda_graphs=True)
     sides["model.generate"] = theirs
     watches = {name: stopwatch(config) for name in sides}
-    played: dict[str, list[_Summary]] = {name: [] for name in sides}
+    played: dict[str, list[Counts]] = {name: [] for name in sides}
     for number in range(config.rounds + 1):
         for name, play in sides.items():
             with watches[name]:
-                summaries = play(number)
+                counts = play(number)
             if number:
-                played[name] += summaries
-    return [_rollout_speed(name, watches[name], played[name], len(tasks)) for name in sides]
+                played[name] += counts
+    speeds = []
+    for name in sides:
+        seconds = statistics.median(watches[name].seconds[1:])
+        means = map(statistics.mean, zip(*played[name], strict=True))
+        speeds.append(RolloutSpeed(name, seconds, len(tasks) / seconds, *means))
+    return speeds
 
 
 def record_update(policy: Policy, episodes: Sequence[Episode], config: Config, folder: Path) -> NDArray[np.float32]:
@@ -304,7 +312,7 @@ def measure(config: Config, console: Console) -> dict[str, Any]:
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     tasks = [Task(number // config.group_size) for number in range(config.num_episodes)]
-    figures: dict[str, Any] = {"config": _plain(asdict(config)), "threads": torch.get_num_threads()}
+    figures: dict[str, Any] = {"config": asdict(config), "threads": torch.get_num_threads()}
     with EnvPool([(config.env_id, config.env_kwargs)]) as pool, tempfile.TemporaryDirectory() as name:
         policy = load_policy(config.model, lambda: _texts(pool, tasks), 1, config.dtype, config.device)
         context = policy.max_context_tokens or RolloutSettings.max_context_tokens
@@ -333,30 +341,7 @@ def main(config: Config) -> None:
     silence_transformers()
     figures = measure(config, Console(highlight=False))
     if config.json is not None:
-        config.json.write_text(json.dumps(figures, indent=2) + "\n")
-
-
-@dataclass(frozen=True)
-class _Summary:
-    num_turns: int
-    num_tokens: int
-    num_action_tokens: int
-
-    @classmethod
-    def of(cls, episode: Episode) -> _Summary:
-        return cls(len(episode.turns), episode.num_tokens, episode.num_action_tokens)
-
-
-def _rollout_speed(name: str, watch: Stopwatch, played: Sequence[_Summary], num_episodes: int) -> RolloutSpeed:
-    seconds = statistics.median(watch.seconds[1:])
-    return RolloutSpeed(
-        name=name,
-        seconds=seconds,
-        episodes_per_s=num_episodes / seconds,
-        turns=statistics.mean(episode.num_turns for episode in played),
-        tokens=statistics.mean(episode.num_tokens for episode in played),
-        action_tokens=statistics.mean(episode.num_action_tokens for episode in played),
-    )
+        config.json.write_text(json.dumps(figures, indent=2, default=str) + "\n")
 
 
 def _update_speed(name: str, tokens: int, seconds: dict[str, float], grad_norm: float) -> UpdateSpeed:
@@ -394,7 +379,3 @@ def _texts(pool: EnvPool, tasks: Sequence[Task]) -> list[str]:
     texts = collect_texts(env, sorted({task.seed for task in tasks} | set(range(20))))
     pool.give_back(env)
     return texts
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}

@@ -59,6 +59,14 @@ def test_play_ends_where_the_input_ends(typed: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("card", "nomodule:Env-v0"), "No module named 'nomodule'"),
+        (("card", "Text World"), "Malformed environment ID: Text World"),
+        (("prepare",), "expected at least one id, got none"),
+        (("prepare", "nomodule:Env-v0"), "No module named 'nomodule'"),
+        (
+            ("bench", "ALFWorld-Easy-Dense-v0", "--env-kwargs", '{"solution_length": 60, "state_space_size": 2}'),
+            "expected a feasible task",
+        ),
         (("card", "TextWorld-Huge-Dense-v0"), "TextWorld-Huge-Dense"),
         (("card", "TextWorld-Easy-Dense-v0", "--env-kwargs", "{"), "expected --env-kwargs to be JSON"),
         (("card", "TextWorld-Easy-Dense-v0", "--env-kwargs", "[]"), "expected --env-kwargs to be a JSON object"),

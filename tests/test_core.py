@@ -129,6 +129,8 @@ def test_wrong_use_raises() -> None:
         env.step("east")
     with pytest.raises(ValueError, match="expected reset options among 'task_id', got 'level'"):
         env.reset(options={"level": 3})
+    with pytest.raises(ValueError, match="expected task_id to be a string, got 3"):
+        env.reset(options={"task_id": 3})
 
 
 @pytest.mark.parametrize(
@@ -142,6 +144,10 @@ def test_wrong_use_raises() -> None:
         ({"action_format": "json"}, ValueError),
         ({"invalid_penalty": -1}, ValueError),
         ({"render_mode": "human"}, ValueError),
+        ({"preamble": "no"}, ValueError),
+        ({"show_admissible": "false"}, ValueError),
+        ({"by_number": "false"}, ValueError),
+        ({"expose_solution": 2}, ValueError),
         ({"reward_scale": "log"}, ValueError),
         ({"densty": 1}, TypeError),
     ],

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
 
 import gymnasium as gym
 import tyro
-from gymnasium.error import DependencyNotInstalled, UnregisteredEnv
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markdown import Markdown
@@ -149,22 +150,19 @@ def bench(
 
     _check_at_least("steps", steps, 1)
     _check_at_least("tasks", tasks, 1)
-    rows: list[dict[str, float | str]] = []
+    options, rows = _options(env_kwargs), list[dict[str, float | str]]()
     for env_id in env_ids:
         _make(env_id, env_kwargs).close()
-        options = _options(env_kwargs)
-        if against is None:
-            rows.append(measure(env_id, num_steps=steps, num_tasks=tasks, env_kwargs=options))
-            continue
-        try:
+        with _one_line_errors():
+            if against is None:
+                rows.append(measure(env_id, num_steps=steps, num_tasks=tasks, env_kwargs=options))
+                continue
             domain = domain_of(env_id)
             if domain.compare is None or against not in domain.references:
                 known = ", ".join(domain.references) or "no reference"
                 raise ValueError(f"expected --against {known} for {env_id}, got {against}")
             compare = load(domain.compare)
             rows.append(compare(env_id, reference=against, num_steps=steps, num_tasks=tasks, env_kwargs=options))
-        except (ValueError, DependencyNotInstalled) as error:
-            _fail(str(error))
     if as_json:
         console.print_json(data={"machine": describe_machine(), "results": rows})
         return
@@ -218,11 +216,13 @@ def prepare(
     if projects is not None or not {name for domain in DOMAINS.values() for name in domain.makers}.isdisjoint(env_ids):
         _prepare_projects(env_ids, projects, out, count or 20, split, workers)
         return
+    if not env_ids:
+        _fail("expected at least one id, got none")
     count = count or 1_000
     options = {**_options(env_kwargs), "split": split}
     seeds = range(first_seed, first_seed + count)
     for env_id in env_ids:
-        try:
+        with _one_line_errors():
             domain = domain_of(env_id)
             if domain.prepare is None:
                 raise ValueError(f"expected an id of a domain that prepares tasks, got {env_id}")
@@ -234,8 +234,6 @@ def prepare(
                 bar = progress.add_task(env_id, total=None if env_id in domain.given else count)
                 for num_ready, _ in enumerate(ready, start=1):  # noqa: B007  counted for the line below
                     progress.advance(bar)
-        except (UnregisteredEnv, DependencyNotInstalled, ValueError, TypeError, OSError) as error:
-            _fail(str(error))
         console.print(f"{env_id}: {num_ready} games of the split {split!r} are ready", soft_wrap=True)
 
 
@@ -257,10 +255,8 @@ def _prepare_projects(
                 bars[project] = progress.add_task(text, total=1.0, project=escape(project))
             progress.update(bars[project], completed=share, description=escape(text))
 
-        try:
+        with _one_line_errors():
             card = load(makers[names[0]])(projects, out, count=count, split=split, workers=workers, tell=tell)
-        except (DependencyNotInstalled, ValueError, OSError, RuntimeError) as error:
-            _fail(str(error))
     console.print(Markdown(card))
 
 
@@ -292,11 +288,8 @@ def export(
     forms = {**EXPORTS, **domain.exports}
     if form not in forms:
         _fail(f"expected a form among {', '.join(forms)} for {env_id}, got {form}")
-    names: list[str] = []
-    try:
-        names += load(forms[form])(env_id, {**_options(env_kwargs), "split": split}, out, count)
-    except (DependencyNotInstalled, ValueError, TypeError, OSError) as error:
-        _fail(str(error))
+    with _one_line_errors():
+        names = list(load(forms[form])(env_id, {**_options(env_kwargs), "split": split}, out, count))
     console.print(f"{env_id}: {len(names)} folders in {out}, the first {names[0]}", soft_wrap=True)
 
 
@@ -313,10 +306,8 @@ def overlap(env_id: EnvId, count: int = 200, env_kwargs: KwargsJson = "{}") -> N
 
     _check_at_least("count", count, 1)
     _make(env_id, env_kwargs).close()
-    try:
+    with _one_line_errors():
         found = shared_structures(env_id, _options(env_kwargs), count)
-    except ValueError as error:
-        _fail(str(error))
     console.print(
         f"{env_id}: of {count} train games {found['train']} are different, of {count} test games {found['test']}; "
         f"{found['shared']} test games ({100 * found['shared'] / count:.1f} %) occur in train"
@@ -328,15 +319,18 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:1] == ["data"]:  # the former name: data DOMAIN --ids ID ...
         arguments = ["prepare", *(word for word in arguments[2:] if word != "--ids")]
-    app.cli(prog="textagent-gym", description="Text environments for agents that are language models.", args=arguments)
+    about = "Text environments for agents that are language models."
+    try:
+        app.cli(prog="textagent-gym", description=about, args=arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted\n")
+        sys.exit(130)
 
 
 def _make(env_id: str, env_kwargs: str, **more: Any) -> gym.Env[str, str]:
-    options = _options(env_kwargs)
-    try:
-        env = gym.make(env_id, **{**options, **more})
-    except (UnregisteredEnv, DependencyNotInstalled, ValueError, TypeError, OSError) as error:
-        _fail(str(error))
+    options = {**_options(env_kwargs), **more}
+    with _one_line_errors():
+        env = gym.make(env_id, **options)
     if not isinstance(env.unwrapped, TextAgentEnv):
         _fail(f"expected an id that `textagent-gym list` shows or another TextAgentEnv, got {env_id}")
     return env
@@ -344,10 +338,17 @@ def _make(env_id: str, env_kwargs: str, **more: Any) -> gym.Env[str, str]:
 
 def _reset(env: gym.Env[str, str], seed: int) -> tuple[str, dict[str, Any]]:
     _check_at_least("seed", seed, 0)
-    try:
+    with _one_line_errors():
         return env.reset(seed=seed)
-    except (DependencyNotInstalled, ValueError, OSError) as error:
-        _fail(str(error))
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """End the program with one line where something that a user can mend is wrong."""
+    try:
+        yield
+    except (gym.error.Error, ImportError, TypeError, ValueError, OSError, RuntimeError) as error:
+        _fail(" ".join(str(error).split()))
 
 
 def _check_at_least(name: str, value: int | None, low: int) -> None:

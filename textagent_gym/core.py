@@ -126,6 +126,9 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
             check_integer("max_steps", max_steps, low=1)
         check_integer("history", history, low=0)
         check_choice("action_format", action_format, ACTION_FORMS)
+        switches = {"preamble": preamble, "show_admissible": show_admissible, "by_number": by_number}
+        for name, value in {**switches, "expose_solution": expose_solution}.items():
+            check_choice(name, value, (True, False))
         check_number("invalid_penalty", invalid_penalty, low=0)
         check_integer("distractors", distractors, 0, MAX_DISTRACTORS)
         check_fault_rate(fault_rate)
@@ -229,6 +232,8 @@ class TextAgentEnv(gym.Env[str, str], Generic[TaskT]):
         if unknown:
             raise ValueError(f"expected reset options among 'task_id', got {', '.join(map(repr, sorted(unknown)))}")
         task_id = (options or {}).get("task_id")
+        if not isinstance(task_id, str | None):
+            raise ValueError(f"expected task_id to be a string, got {task_id!r:.120}")
         self._task = self._new_task() if task_id is None else self._find_task(task_id)
         self._reward = MilestoneReward(self._task.subgoals_total, self._reward_density)
         self._turn = self._begin(self._task)

@@ -61,6 +61,8 @@ def test_a_folder_and_a_list_are_many_tasks(game_file: Path) -> None:
         gym.make("TextWorld-Custom-v0", game=[str(game_file), str(game_file.with_suffix(".z8"))])
     with pytest.raises(FileNotFoundError, match="expected at least one game file"):
         gym.make("TextWorld-Custom-v0", game=[])
+    with pytest.raises(ValueError, match="expected game to be a path or a list of paths, got 3"):
+        gym.make("TextWorld-Custom-v0", game=3)
     (game_file.parent / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=r"expected game files .* in the folder .*empty, found none"):
         gym.make("TextWorld-Custom-v0", game=str(game_file.parent / "empty"))

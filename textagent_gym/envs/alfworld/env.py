@@ -286,7 +286,7 @@ def _steps_done(task: AlfworldTask, node: AbstractState) -> int:
 def _checked_types(task_types: Sequence[TaskType] | None) -> tuple[TaskType, ...]:
     if task_types is None:
         return TASK_TYPES
-    if isinstance(task_types, str) or not task_types:
+    if isinstance(task_types, str) or not isinstance(task_types, Sequence) or not task_types:
         raise ValueError(f"expected task_types to be a list of some of {', '.join(TASK_TYPES)}, got {task_types!r}")
     for kind in task_types:
         check_choice("task_types", kind, TASK_TYPES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 
 from textagent_gym.envs.packages import import_textworld, undisturbed
@@ -26,7 +27,10 @@ def file_tasks(game: str | Sequence[str]) -> dict[str, TextWorldTask | StoryTask
         ValueError: As of `file_task`; or two files hold one game.
     """
     tasks: dict[str, TextWorldTask | StoryTask] = {}
-    for name in [game] if isinstance(game, str) else game:
+    paths = [game] if isinstance(game, str | PathLike) else game
+    if not isinstance(paths, Sequence) or not all(isinstance(path, str | PathLike) for path in paths):
+        raise ValueError(f"expected game to be a path or a list of paths, got {game!r:.120}")
+    for name in paths:
         for path in _game_files(Path(name)) if Path(name).is_dir() else [name]:
             task = file_task(str(path))
             if task.task_id in tasks:

@@ -1,7 +1,9 @@
 """The index fits the sources, and a sample of it is what it claims: the repair resolves, nothing does not."""
 
 import hashlib
+import io
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,9 +165,19 @@ def test_an_archive_that_leaves_its_folder_is_refused(name: str) -> None:
         sdists.unpack("demo-1.0.tar.gz", archive({name: b"x"}))
 
 
-def test_a_damaged_archive_is_refused() -> None:
+@pytest.mark.parametrize("ending", ["tar.gz", "zip"])
+def test_a_damaged_archive_is_refused(ending: str) -> None:
     with pytest.raises(ValueError, match="damaged"):
-        sdists.unpack("demo-1.0.tar.gz", b"no archive")
+        sdists.unpack(f"demo-1.0.{ending}", b"no archive")
+    content = bytearray(archive({"demo-1.0/x.py": bytes(range(256)) * 400}))
+    if ending == "zip":
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as whole:
+            whole.writestr("demo-1.0/x.py", bytes(range(256)) * 400)
+        content = bytearray(packed.getvalue())
+    content[60:160] = b"\xff" * 100
+    with pytest.raises(ValueError, match="damaged"):
+        sdists.unpack(f"demo-1.0.{ending}", bytes(content))
 
 
 def test_a_wrong_hash_is_one_sentence_and_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,12 @@ import functools
 import io
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from gymnasium import logger
+from typing_extensions import Buffer
 
 from textagent_gym.cache import cache_folder, keep, read
 from textagent_gym.envs.swe.repo.tree import IGNORED
@@ -52,7 +54,7 @@ def _tree(name: str, identity: str) -> dict[str, bytes]:
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as known:
                 return {entry: known.read(entry) for entry in known.namelist()}
-        except (zipfile.BadZipFile, EOFError) as error:
+        except (zipfile.BadZipFile, EOFError, zlib.error) as error:
             logger.warn(f"the remembered tree {path} is damaged ({error}): the image is read again")
     tree = dict(sorted(_files(name, identity)))
     if not tree:
@@ -120,21 +122,17 @@ class _Stream(io.RawIOBase):
     """Pieces of bytes as a file that can be read once."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
-        self._waiting = b""
+        self._pieces = filter(None, pieces)
+        self._waiting = memoryview(b"")
 
-    def read(self, size: int = -1) -> bytes:
-        """Return the next `size` bytes, fewer at the end alone."""
-        found = [self._waiting]
-        have = len(self._waiting)
-        while size < 0 or have < size:
-            piece = next(self._pieces, None)
-            if piece is None:
-                break
-            found.append(piece)
-            have += len(piece)
-        whole = b"".join(found)
-        if size < 0:
-            size = have
-        self._waiting = whole[size:]
-        return whole[:size]
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Put the next bytes into a buffer, as many as one piece has, and return their number."""
+        self._waiting = self._waiting or memoryview(next(self._pieces, b""))
+        size = min(len(self._waiting), len(memoryview(buffer)))
+        memoryview(buffer)[:size] = self._waiting[:size]
+        self._waiting = self._waiting[size:]
+        return size

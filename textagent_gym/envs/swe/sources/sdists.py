@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -132,7 +133,7 @@ def unpack(filename: str, content: bytes) -> dict[str, bytes]:
                 raise ValueError(f"expected {filename} to hold at most {MAX_TREE_BYTES} bytes, got more")
             if len(path.parts) > 1:
                 files["/".join(path.parts[1:])] = data
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise ValueError(f"expected {filename} to be a whole archive, got a damaged one ({error})") from error
     return files
 

@@ -30,11 +30,11 @@ class NoShell(Shell):
     """Deletes files, and nothing else."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+        self.workspace = workspace
 
     def run(self, command: str) -> object:  # type: ignore[override]
         path = command.removeprefix("rm -- ")
-        self._workspace.become({**self._workspace.changes, path: None})
+        self.workspace.become({**self.workspace.changes, path: None})
         return type("Ran", (), {"to_observation": ""})()
 
 

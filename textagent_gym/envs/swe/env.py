@@ -247,7 +247,11 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         self._hint_level = hint_level
         self._tests_visible = tests_visible
         self._limits = Limits(seconds=command_seconds)
-        self._sandbox = self._open_sandbox(sandbox, allow_weaker, allow_unsafe)
+        self._sandbox: Sandbox | None = None  # each task has its own, of an engine that is seen to answer
+        if sandbox == "docker":
+            engine()
+        else:
+            self._sandbox = choose_sandbox(allow_weaker=allow_weaker, allow_unsafe=allow_unsafe)
         self._workspace = Workspace({})
         self._applied: frozenset[str] = frozenset()
         self._grading_report: GradingReport | None = None
@@ -289,10 +293,9 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
 
     def grade(self) -> GradingReport:
         """Grade the present files; the report is remembered, so that a second call costs nothing."""
-        task = self.task
-        test_spec = task.prepared.test_spec
+        prepared = self.task.prepared
         # Hidden tests are missing from the agent's tree; that is no change of the agent's.
-        self._grading_report = grade(test_spec, self._workspace.changes, self._sandbox_of(task.prepared.instance))
+        self._grading_report = grade(prepared.test_spec, self._workspace.changes, self._sandbox_of(prepared.instance))
         return self._grading_report
 
     @property
@@ -356,13 +359,6 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
             in_image=self._sandbox is None,
             index=self._index,
         )
-
-    def _open_sandbox(self, kind: str, allow_weaker: bool, allow_unsafe: bool) -> Sandbox | None:
-        """Return the sandbox of all tasks; None where each has its own, of an engine that has been seen to answer."""
-        if kind != "docker":
-            return choose_sandbox(allow_weaker=allow_weaker, allow_unsafe=allow_unsafe)
-        engine()
-        return None
 
     def _sandbox_of(self, instance: TaskInstance) -> Sandbox:
         return self._sandbox or container_sandbox(instance.image)

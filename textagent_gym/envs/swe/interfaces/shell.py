@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from textagent_gym.envs.swe.grading.pytest_runs import mounted, python_environment, run_tests
@@ -37,17 +39,15 @@ class CommandResult(NamedTuple):
     @property
     def to_observation(self) -> str:
         """The observation, in the form of mini-swe-agent."""
-        parts = [f"<returncode>{self.returncode}</returncode>"]
-        parts.append(
-            f"<output>\n{self.output.rstrip(chr(10))}\n</output>" if self.output.strip() else "<output></output>"
-        )
-        return "\n".join([*parts, *self.notes])
+        printed = "\n{}\n".format(self.output.rstrip("\n")) if self.output.strip() else ""
+        return "\n".join([f"<returncode>{self.returncode}</returncode>", f"<output>{printed}</output>", *self.notes])
 
 
+@dataclass
 class Shell:
     """Runs commands and tests over one workspace.
 
-    Args:
+    Attributes:
         workspace: The files; a command's changes go there.
         sandbox: Where it runs.
         limits: What a command may use.
@@ -55,38 +55,31 @@ class Shell:
         requirements: Wheels that the tests need besides pytest, each as "name==version".
     """
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        sandbox: Sandbox,
-        limits: Limits,
-        test_seconds: float,
-        requirements: tuple[str, ...] = (),
-    ) -> None:
-        self._workspace = workspace
-        self._sandbox = sandbox
-        self._limits = limits
-        self._test_seconds = test_seconds
-        self._requirements = requirements
+    workspace: Workspace
+    sandbox: Sandbox
+    limits: Limits
+    test_seconds: float
+    requirements: tuple[str, ...] = ()
 
     def run(self, command: str) -> CommandResult:
         """Run a command with bash; one that names git finds a repository, see `git`."""
-        tree, workspace = self._workspace.files, self._workspace
+        workspace = self.workspace
+        tree = workspace.files
         with_git = git.is_named(command) and git.FOLDER not in tree
         if with_git and workspace.repository is None:
-            workspace.repository = git.new_repository(workspace.base, self._sandbox)
+            workspace.repository = git.new_repository(workspace.base, self.sandbox)
         notes: list[str] = []
-        with scratch_folder(*room_for(tree, self._limits.disk_bytes, self._limits.num_files)) as folder:
+        with scratch_folder(*room_for(tree, self.limits.disk_bytes, self.limits.num_files)) as folder:
             write_tree(tree, folder)
             if with_git and workspace.repository:
                 git.write(workspace.repository, folder)
-            result = self._sandbox.run(
+            result = self.sandbox.run(
                 Command(
                     ["bash", "-c", command],
                     worktree=folder,
-                    mounts=mounted(self._sandbox, self._requirements),
-                    environment={**python_environment(tree, self._sandbox), **git.VARIABLES},
-                    limits=self._limits,
+                    mounts=mounted(self.sandbox, self.requirements),
+                    environment={**python_environment(tree, self.sandbox), **git.VARIABLES},
+                    limits=self.limits,
                 )
             )
             changes, refused = read_changes(folder, tree)
@@ -111,30 +104,32 @@ class Shell:
         Raises:
             FileProblemError: There is no such test file.
         """
-        tree = self._workspace.files
-        targets = [target] if target else runnable_files(tree)
+        tree = self.workspace.files
+        targets = runnable_files(tree)
         if target:
-            path = clean_path(target.partition("::")[0], folder=True)
-            if path not in tree and not any(file.startswith(f"{path}/") for file in tree) and path != ".":
+            file, mark, test = target.partition("::")
+            path = clean_path(file, folder=True)
+            if path != "." and not any(self.workspace.below(path)):
                 raise FileProblemError(f"there is no test file {path!r}")
-            targets = [path + target[len(target.partition("::")[0]) :]]
+            targets = [path + mark + test]
         if not targets:
             raise FileProblemError("there are no tests in the repository; write some, or reason without")
         report = run_tests(
             tree,
             targets,
-            sandbox=self._sandbox,
-            seconds=self._test_seconds,
+            sandbox=self.sandbox,
+            seconds=self.test_seconds,
             num_messages=MAX_MESSAGES,
             message_length=MESSAGE_LENGTH,
-            requirements=self._requirements,
+            requirements=self.requirements,
         )
         if report.stopped is not None:
             return f"The tests were ended: they used too much {report.stopped}."
         if not report.complete:
             return f"The tests did not run to their end.\n{report.output[-MESSAGE_LENGTH:]}"
-        counts = {result: list(report.outcomes.values()).count(result) for result in ("passed", "failed", "skipped")}
-        lines = [", ".join(f"{count} {result}" for result, count in counts.items() if count) or "no tests ran"]
+        counts = Counter(report.outcomes.values())
+        results = [result for result in ("passed", "failed", "skipped") if result in counts]
+        lines = [", ".join(f"{counts[result]} {result}" for result in results) or "no tests ran"]
         lines += [f"FAILED {test}" for test, result in sorted(report.outcomes.items()) if result == "failed"]
         lines += [f"ERROR {path}" for path in sorted(report.broken)]
         lines += [f"\n{test}:\n{message}" for test, message in sorted(report.messages.items())]

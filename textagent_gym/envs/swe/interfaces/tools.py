@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -183,21 +182,11 @@ class Toolbox:
     def __init__(self, workspace: Workspace, shell: Shell) -> None:
         self._workspace = workspace
         self._shell = shell
-        self._tools: dict[str, Callable[..., Answer]] = {
-            "edit": self.edit,
-            "view": self.view,
-            "test": self.test,
-            "search": self.search,
-            "list": self.list,
-            "create": self.create,
-            "undo": self.undo,
-            "bash": self.bash,
-        }
 
     def call(self, name: str, arguments: dict[str, Any]) -> Answer:
-        """Use a tool; `submit` is the environment's."""
+        """Use a tool, each of which is a method of its name; `submit` is the environment's."""
         try:
-            answer = self._tools[name](**arguments)
+            answer: Answer = getattr(self, name)(**arguments)
         except (FileProblemError, UnwritableTreeError) as problem:
             return Answer(f"{name}: {problem}.", valid=False)
         return answer._replace(text=shortened(answer.text))
@@ -288,8 +277,7 @@ class Toolbox:
         """Run a command."""
         if not command.strip() or "\0" in command:
             return Answer("bash: expected a command.", valid=False)
-        ran = self._shell.run(command)
-        return Answer(ran.to_observation)
+        return Answer(self._shell.run(command).to_observation)
 
     def _lines(self, path: str, start: int, end: int) -> str:
         lines = shown_lines(self._workspace.text(path))

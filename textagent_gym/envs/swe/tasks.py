@@ -104,14 +104,15 @@ def _prepare(instance: TaskInstance, sandbox: Sandbox) -> PreparedTask:
         raise ValueError(f"expected the reference repair of {instance.instance_id} to pass {test}, got a failure here")
     groups = groups_of(instance)
     tests = {**{path: content for path, content in gold.items() if is_test(path)}, **_test_data(instance, visible)}
+    initial = {**start, **tests}
     kept = frozenset(instance.PASS_TO_PASS) & run.passed
     challenges = find_challenges(
         gold,
         wanted,
         groups,
-        start={**start, **tests},
+        start=initial,
         pass_to_pass=kept,
-        alone=_repaired_alone({**start, **tests}, gold, instance),
+        alone=_repaired_alone(initial, gold, instance),
         sandbox=sandbox,
         seconds=seconds,
         requirements=requirements,

@@ -16,7 +16,7 @@ from typing import Any
 from textagent_gym.cache import cache_folder, read_json
 from textagent_gym.cache import keep as keep_in_cache
 from textagent_gym.envs.swe.grading.alterations import Copy, functions_of, places
-from textagent_gym.envs.swe.grading.guards import by_file, split_id
+from textagent_gym.envs.swe.grading.guards import split_id
 from textagent_gym.envs.swe.grading.pytest_runs import TestReport, program, run_plainly, run_tests, setting
 from textagent_gym.envs.swe.grading.second_opinion import (
     Challenge,
@@ -27,10 +27,11 @@ from textagent_gym.envs.swe.grading.second_opinion import (
     copy_name,
     disagreeing,
     lay_out,
+    source_of,
     without,
 )
 from textagent_gym.envs.swe.grading.variants import is_literal, variant
-from textagent_gym.envs.swe.repo.tree import Tree, as_text, tree_digest
+from textagent_gym.envs.swe.repo.tree import Tree, tree_digest
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
 VERSION = 8
@@ -84,11 +85,7 @@ def find_challenges(
     if known is not None:
         return _as_challenges(known)
     trial = _Trial(gold, {*wanted, *keep}, sandbox, seconds, requirements)
-    functions = [
-        (f"{file}::{name}", tuple(test for test in wanted if split_id(test)[:2] == (file, name)))
-        for file, names in by_file(wanted).items()
-        for name in names
-    ]
+    functions = _functions_of(wanted)
     # The plain runner has one outcome for all parameters of a function: they must all belong to one group, so that no
     # part of a repair goes unpaid because of another part.
     whole = [one for one in functions if any(set(one[1]) <= set(group) for group in groups)]
@@ -133,6 +130,14 @@ def _as_challenges(known: dict[str, Any]) -> Challenges:
 
 _Function = tuple[str, tuple[str, ...]]
 """A test function, as "path::function" or "path::Class::function", and its tests."""
+
+
+def _functions_of(tests: Sequence[str]) -> list[_Function]:
+    """Return the functions of tests, sorted by file and name."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for test in tests:
+        found.setdefault(split_id(test)[:2], []).append(test)
+    return [(f"{file}::{name}", tuple(those)) for (file, name), those in sorted(found.items())]
 
 
 @dataclass
@@ -182,8 +187,7 @@ class _Trial:
         rng = random.Random(1)  # noqa: S311 (names alone)
         plans, copies = [], {}
         for function, tests in functions:
-            path, _, name = function.partition("::")
-            numbers = range(len(places(as_text(self.gold[path]) or "", name)))[:most]
+            numbers = range(len(places(*source_of(function, self.gold))))[:most]
             if numbers or records:
                 copies[function] = [Copy(copy_name(rng), kind, None) for kind in (None, *numbers)]
                 plans.append(Plan(function, tests, copies[function]))
@@ -227,9 +231,7 @@ def _find_variants(
     rng = random.Random(2)  # noqa: S311 (names alone)
     plans, made = [], []
     for one in considered:
-        name = functions_of(
-            as_text(trial.gold[one.function.partition("::")[0]]) or "", one.function.partition("::")[2]
-        )[0]
+        name = functions_of(*source_of(one.function, trial.gold))[0]
         copies = []
         for text in texts.get(one.function, ()):
             numbers = range(len(places(text, name.rpartition("::")[2])[:MAX_VARIANTS]))
@@ -262,8 +264,7 @@ def _recorded(trial: _Trial, challenges: Sequence[Challenge]) -> dict[str, list[
     rng = random.Random(3)  # noqa: S311 (names alone)
     plans, numbers = [], {}
     for one in challenges:
-        path, _, name = one.function.partition("::")
-        source = as_text(trial.gold[path]) or ""
+        source, name = source_of(one.function, trial.gold)
         forms = [(number, variant(source, name, number, None)) for number in (None, *range(NUM_TRIES))]
         copies = [Copy(copy_name(rng), None, None, text) for _, text in forms if text is not None]
         numbers[one.function] = dict(zip(copies, (number for number, text in forms if text is not None), strict=True))
@@ -272,7 +273,7 @@ def _recorded(trial: _Trial, challenges: Sequence[Challenge]) -> dict[str, list[
     ran = trial.run(plans, records=True)
     found: dict[str, list[str]] = {}
     for plan in plans:
-        path, _, name = plan.function.partition("::")
+        source, name = source_of(plan.function, trial.gold)
         values: dict[int | None, dict[int, str]] = {}
         for copy in plan.copies:
             if ran.does(copy, plan.tests, "passed"):
@@ -285,7 +286,7 @@ def _recorded(trial: _Trial, challenges: Sequence[Challenge]) -> dict[str, list[
         texts = found.setdefault(plan.function, [])
         for number, those in sorted(values.items(), key=lambda pair: pair[1] == usual):
             written = {place: text for place, text in those.items() if is_literal(text)}
-            text = variant(as_text(trial.gold[path]) or "", name, number, written) if written else None
+            text = variant(source, name, number, written) if written else None
             if text is not None and text not in texts and len(texts) < MAX_VARIANTS:
                 texts.append(text)
     return found
@@ -293,12 +294,7 @@ def _recorded(trial: _Trial, challenges: Sequence[Challenge]) -> dict[str, list[
 
 def _find_kept(trial: _Trial, keep: Sequence[str], but: Collection[str], start: Tree) -> tuple[Kept, ...]:
     """Return the functions of tests that pass on both trees, as far as the plain runner can run them."""
-    functions = [
-        (f"{file}::{name}", tuple(test for test in keep if split_id(test)[:2] == (file, name)))
-        for file, names in by_file(keep).items()
-        for name in names
-        if f"{file}::{name}" not in but and file in trial.gold
-    ]
+    functions = [one for one in _functions_of(keep) if one[0] not in but and one[0].partition("::")[0] in trial.gold]
     by_lot = sorted(functions, key=lambda one: hashlib.sha256(one[0].encode()).digest())
     considered = sorted(by_lot[:MAX_KEPT])
     found = trial.alterations(considered, plain=True, most=2, records=True)

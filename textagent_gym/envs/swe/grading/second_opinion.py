@@ -163,8 +163,8 @@ def draw(
     count = 6 if len(challenges) == 1 else 4 if len(challenges) <= 3 else 3 if len(challenges) <= 8 else 2
     plans: list[Plan] = []
     for one in challenges:
-        path, _, name = one.function.partition("::")
-        source, last = as_text(tests[path]) or "", functions_of(as_text(tests[path]) or "", name)[0]
+        source, name = source_of(one.function, tests)
+        last = functions_of(source, name)[0]
         copies = _pair(one.alterations, places(source, name), count - 1, rng)
         for variant in one.variants:
             if whole or variant.alone:
@@ -178,8 +178,7 @@ def draw(
         if keeps.seconds > seconds:
             continue
         seconds -= keeps.seconds
-        path, _, name = keeps.function.partition("::")
-        copies = _pair(keeps.alterations, places(as_text(tests[path]) or "", name), 1, rng)
+        copies = _pair(keeps.alterations, places(*source_of(keeps.function, tests)), 1, rng)
         if len(kept) > FEW and rng.random() < 0.5:
             copies = [copy for copy in copies if copy.taken is None]
         else:
@@ -195,6 +194,12 @@ def _pair(
     pairs = _cycle(alterations, where, most, rng) if alterations else [(None, None)]
     rng.shuffle(pairs)
     return [Copy(copy_name(rng), *pair, variant) for pair in pairs]
+
+
+def source_of(function: str, tests: Mapping[str, bytes]) -> tuple[str, str]:
+    """Return the text of the file of a function "path::name", and its name there."""
+    path, _, name = function.partition("::")
+    return as_text(tests[path]) or "", name
 
 
 def copy_name(rng: random.Random) -> str:

@@ -18,7 +18,7 @@ from itertools import pairwise
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import PurePath
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import gymnasium as gym
 import numpy as np
@@ -299,10 +299,14 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
 
 
 class LocalGroup:
-    """Environments of this process, with consecutive numbers."""
+    """Environments of this process, with consecutive numbers.
+
+    Attributes:
+        envs: The environments.
+    """
 
     def __init__(self, make_env: MakeEnv, numbers: range, mode: AutoresetMode) -> None:
-        self._envs = [make_env() for _ in numbers]
+        self.envs = [make_env() for _ in numbers]
         self._numbers = numbers
         self._mode = mode
         self._over = [False] * len(numbers)
@@ -311,7 +315,7 @@ class LocalGroup:
 
     def spaces(self) -> Spaces:
         """Return the spaces of the first environment, which all share."""
-        env = self._envs[0]
+        env = self.envs[0]
         return Spaces(env.observation_space, env.action_space, env.metadata, env.render_mode)
 
     def send(self, message: tuple[Any, ...]) -> None:
@@ -325,13 +329,8 @@ class LocalGroup:
 
     def close(self) -> None:
         """Close the environments."""
-        for env in self._envs:
+        for env in self.envs:
             env.close()
-
-    @property
-    def envs(self) -> list[gym.Env[str, str]]:
-        """The environments."""
-        return self._envs
 
     def _reset(self, seeds: list[int | None], options: dict[str, Any] | None, mask: Bools) -> list[Seen]:
         return [
@@ -340,7 +339,7 @@ class LocalGroup:
         ]
 
     def _begin(self, place: int, seed: int | None = None, options: dict[str, Any] | None = None) -> Seen:
-        self._last[place], info = self._envs[place].reset(seed=seed, options=options)
+        self._last[place], info = self.envs[place].reset(seed=seed, options=options)
         self._over[place] = False
         return Seen(self._last[place], 0.0, False, False, (info,))
 
@@ -350,7 +349,7 @@ class LocalGroup:
     def _step_one(self, place: int, action: str) -> Seen:
         if self._over[place]:
             return self._begin(place)
-        observation, reward, terminated, truncated, info = self._envs[place].step(action)
+        observation, reward, terminated, truncated, info = self.envs[place].step(action)
         self._last[place], over = observation, terminated or truncated
         if over and self._mode == AutoresetMode.SAME_STEP:
             final = {"final_obs": observation, "final_info": info}
@@ -362,13 +361,13 @@ class LocalGroup:
         return Seen(observation, float(reward), terminated, truncated, (info,))
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        return [self._call_one(place, name, args, kwargs) for place in range(len(self._envs))]
+        return [self._call_one(place, name, args, kwargs) for place in range(len(self.envs))]
 
     def _set_attr(self, name: str, values: list[Any]) -> list[Any]:
         return [self._call_one(place, "set_wrapper_attr", (name, value), {}) for place, value in enumerate(values)]
 
     def _call_one(self, place: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        found = self._envs[place].get_wrapper_attr(name)
+        found = self.envs[place].get_wrapper_attr(name)
         return found(*args, **kwargs) if callable(found) else found
 
 
@@ -389,8 +388,7 @@ class _RemoteGroup:
     def spaces(self) -> Spaces:
         """Return the spaces of the first environment, which all share."""
         self.send(("spaces",))
-        found: Spaces = self._answer()
-        return found
+        return cast(Spaces, self._answer())
 
     def send(self, message: tuple[Any, ...]) -> None:
         """Ask the process for what the message says."""
@@ -401,8 +399,7 @@ class _RemoteGroup:
 
     def receive(self) -> list[Any]:
         """Return one answer per environment; waits for them."""
-        found: list[Any] = self._answer()
-        return found
+        return cast(list[Any], self._answer())
 
     def close(self) -> None:
         """Close the environments, and end the process."""
@@ -525,7 +522,7 @@ def _make_vector(
 
 
 def _make_one(
-    entry_point: str, kwargs: dict[str, Any], max_episode_steps: int | None = None, each_task_once: bool = False
+    entry_point: str, kwargs: dict[str, Any], max_episode_steps: int | None, each_task_once: bool
 ) -> gym.Env[str, str]:
     env: gym.Env[str, str] = load(entry_point)(**kwargs)
     env = env if max_episode_steps in (None, -1) else TimeLimit(env, max_episode_steps)

@@ -51,6 +51,7 @@ class AdmissibleActionIndex(gym.Wrapper[str, Any, str, Any], RecordConstructorAr
         gym.Wrapper.__init__(self, env)
         check_integer("max_actions", max_actions, low=1)
         self.action_space = Discrete(max_actions)
+        self._size = max_actions
         self._commands: tuple[str, ...] = ()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
@@ -70,23 +71,18 @@ class AdmissibleActionIndex(gym.Wrapper[str, Any, str, Any], RecordConstructorAr
         return self._mask().astype(np.bool_)
 
     def _masked(self, info: dict[str, Any]) -> dict[str, Any]:
-        commands, size = info.get("admissible_commands"), self._size
+        commands = info.get("admissible_commands")
         if commands is None:
             raise ValueError(
                 "expected info['admissible_commands'], got none: this environment knows no list of commands"
             )
-        if len(commands) > size:
-            raise ValueError(f"expected at most {size} commands (max_actions), got {len(commands)}")
+        if len(commands) > self._size:
+            raise ValueError(f"expected at most {self._size} commands (max_actions), got {len(commands)}")
         self._commands = tuple(commands)
         return {**info, "action_mask": self._mask()}
 
     def _mask(self) -> Mask:
         return mask_of(len(self._commands), self._size)
-
-    @property
-    def _size(self) -> int:
-        assert isinstance(self.action_space, Discrete)
-        return int(self.action_space.n)
 
 
 class FixedSeeds(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -242,12 +238,10 @@ class TokenizedObservation(gym.ObservationWrapper[NDArray[np.int64], Any, str], 
         check_integer("vocab_size", vocab_size, low=1)
         check_integer("max_tokens", max_tokens, low=1)
         check_integer("pad_token_id", pad_token_id, low=0, high=vocab_size - 1)
-        self._encode, self._pad = encode, pad_token_id
+        self._encode, self._length, self._pad = encode, max_tokens, pad_token_id
         self.observation_space = Box(0, vocab_size - 1, (max_tokens,), np.int64)
 
     def observation(self, observation: str) -> NDArray[np.int64]:
         """Return the last tokens of the text, padded."""
-        assert isinstance(self.observation_space, Box)
-        (length,) = self.observation_space.shape
-        tokens = list(self._encode(observation))[-length:]
-        return np.array(tokens + [self._pad] * (length - len(tokens)), dtype=np.int64)
+        tokens = list(self._encode(observation))[-self._length :]
+        return np.array(tokens + [self._pad] * (self._length - len(tokens)), dtype=np.int64)

@@ -150,7 +150,7 @@ class _Share(LocalGroup):
         Raises:
             WorkerError: It led elsewhere.
         """
-        self._envs[place].unwrapped.np_random = episode.generator
+        self.envs[place].unwrapped.np_random = episode.generator
         self._begin(place, episode.seed, episode.options)
         for did in episode.done:
             if isinstance(did, str):
@@ -164,7 +164,7 @@ class _Share(LocalGroup):
             )
 
     def _begin(self, place: int, seed: int | None = None, options: dict[str, Any] | None = None) -> Seen:
-        self.begun[place] = copy.deepcopy(self._envs[place].unwrapped.np_random)
+        self.begun[place] = copy.deepcopy(self.envs[place].unwrapped.np_random)
         return super()._begin(place, seed, options)
 
 

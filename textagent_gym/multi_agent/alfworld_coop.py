@@ -10,7 +10,6 @@ A team of one plays the single-player environment to the letter.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -60,7 +59,7 @@ class ALFWorldCoop(TeamEnv[AlfworldTask]):
         )
 
     def plan(self) -> dict[str, str]:
-        """Return each player does what is left of its share of the goals, goal i for player i mod N, and then passes."""
+        """Return what each player does of its share of the goals (goal i is of player i mod N); it passes after that."""
         task = self.task
         assert task.planner is not None
         assert task.game is not None
@@ -84,16 +83,10 @@ class ALFWorldCoop(TeamEnv[AlfworldTask]):
             frozenset(row for row in rows if AGENT not in row) | mine for rows, mine in zip(world, own, strict=True)
         )
 
-    def _place(self, own: Mark) -> Hashable:
-        return None
-
     def _is_over(self, world: Mark) -> tuple[bool, bool]:
         game = self.task.game
         assert game is not None
         return game.is_won(self._facts(world)), False
-
-    def _total(self, task: AlfworldTask) -> int:
-        return task.subgoals_total
 
     def _num_done(self) -> int:
         planner = self.task.planner
@@ -118,9 +111,8 @@ def _planner(task: AlfworldTask, goals: tuple[Goal, ...]) -> Planner:
     return Planner(task.game.initial, goals)
 
 
-def parallel_env(**knobs: Any) -> ALFWorldCoop:
-    """Return the environment in which all act at once; `knobs` are those of `ALFWorldCoop`."""
-    return ALFWorldCoop(**knobs)
+parallel_env = ALFWorldCoop
+"""The environment in which all act at once."""
 
 
 def env(**knobs: Any) -> TurnBased:

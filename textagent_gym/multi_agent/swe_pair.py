@@ -11,7 +11,6 @@ What is repaired, and how it is judged, is as in the single-player environment.
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
 from typing import Any, ClassVar, cast
 
 from textagent_gym.envs.swe.env import SWEGymEnv
@@ -61,10 +60,7 @@ class SWEPair(TeamEnv[SweTask]):
         super().__init__(self._repository, names=(DEVELOPER, REVIEWER), hearing="all", knobs=knobs)
 
     def plan(self) -> dict[str, str]:
-        """Return the developer makes the edits of the reference repair in their order.
-
-        The reviewer submits when all are made.
-        """
+        """Return the developer's next edit of the reference repair; once all are made, the reviewer submits."""
         edits = self.task.prepared.edits or ()
         (_, past, _), _ = cast(World, self._world)
         if len(past) >= len(edits):
@@ -80,14 +76,8 @@ class SWEPair(TeamEnv[SweTask]):
     def _as_met_by(self, own: None, world: World) -> World:
         return world
 
-    def _place(self, own: None) -> Hashable:
-        return None
-
     def _is_over(self, world: World) -> tuple[bool, bool]:
         return False, False  # a submission alone ends it
-
-    def _total(self, task: SweTask) -> int:
-        return task.subgoals_total
 
     def _num_done(self) -> int:
         return sum(self._repository.grade().groups_done)
@@ -130,9 +120,8 @@ class SWEPair(TeamEnv[SweTask]):
         )
 
 
-def parallel_env(**knobs: Any) -> SWEPair:
-    """Return the environment in which both act at once; `knobs` are those of `SWEPair`."""
-    return SWEPair(**knobs)
+parallel_env = SWEPair
+"""The environment in which both act at once."""
 
 
 def env(**knobs: Any) -> TurnBased:

@@ -136,9 +136,9 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
     def _as_met_by(self, own: Any, world: Any) -> Any:
         """Return `world` with the owner of `own` for its player, goals evaluated for that player."""
 
-    @abstractmethod
     def _place(self, own: Any) -> Hashable:
         """Return the place of a player; None if all are in one place all the time."""
+        return None
 
     @abstractmethod
     def _is_over(self, world: Any) -> tuple[bool, bool]:
@@ -147,10 +147,6 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
     @abstractmethod
     def _num_done(self) -> int:
         """Sub-goals that the team has completed; need not be clamped."""
-
-    @abstractmethod
-    def _total(self, task: TaskT) -> int:
-        """Sub-goals of a task."""
 
     @abstractmethod
     def plan(self) -> dict[str, str]:
@@ -219,7 +215,7 @@ class TeamEnv(ParallelEnv[str, str, str], Generic[TaskT]):  # type: ignore[misc]
         start = self._solo.snapshot()
         own = self._own(start.backend)
         self._world = start.backend
-        self._reward = MilestoneReward(self._total(start.task), self._density)
+        self._reward = MilestoneReward(start.task.subgoals_total, self._density)
         self._num_rounds, self._done, self._over, self._won = 0, 0, False, False
         info["task_card"]["details"]["num_agents"] = len(self.possible_agents)
         self.agents = list(self.possible_agents)

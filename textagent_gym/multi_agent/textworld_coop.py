@@ -65,7 +65,7 @@ class TextWorldCoop(TeamEnv[TextWorldTask]):
         super().__init__(world, names=player_names(num_agents), hearing=hearing, knobs=knobs)
 
     def plan(self) -> dict[str, str]:
-        """Return the player who stands best goes its way; whoever carries what it needs puts that down."""
+        """Return the next step of the player who stands best; whoever carries what that one needs puts it down."""
         actions = dict.fromkeys(self.agents, PASS)
         task = self.task
         plans = {name: task.planner.plan(self._laid_open(name)) for name in self.agents}
@@ -115,9 +115,6 @@ class TextWorldCoop(TeamEnv[TextWorldTask]):
         problem = self.task.ground.problem
         return problem.is_won(world.state), problem.is_lost(world.state)
 
-    def _total(self, task: TextWorldTask) -> int:
-        return task.subgoals_total
-
     def _num_done(self) -> int:
         task = self.task
         left = [task.planner.remaining(self._laid_open(name)) for name in self._states]
@@ -137,9 +134,8 @@ class TextWorldCoop(TeamEnv[TextWorldTask]):
         return None if before.state == after.state else f"{agent}: {command}"
 
 
-def parallel_env(**knobs: Any) -> TextWorldCoop:
-    """Return the environment in which all act at once; `knobs` are those of `TextWorldCoop`."""
-    return TextWorldCoop(**knobs)
+parallel_env = TextWorldCoop
+"""The environment in which all act at once."""
 
 
 def env(**knobs: Any) -> TurnBased:

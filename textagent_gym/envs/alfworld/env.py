@@ -217,7 +217,7 @@ class ALFWorldEnv(TextAgentEnv[AlfworldTask]):
     def _new_task(self) -> AlfworldTask:
         if self._task_spec is not None:
             seed = int(self.np_random.integers(2**31))
-            return self._with_subgoals(make_task(self._task_spec.drawn_with(split=self.split, seed=seed)))
+            return self._with_subgoals(make_task(replace(self._task_spec, split=self.split, seed=seed)))
         names = tuple(self._entries)
         return self._find_task(names[self.np_random.integers(len(names))])
 

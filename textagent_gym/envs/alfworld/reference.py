@@ -9,58 +9,35 @@ from textagent_gym.contract import StepResult
 from textagent_gym.envs.alfworld.pddl.state import Facts
 from textagent_gym.envs.alfworld.types import AlfworldTask
 from textagent_gym.envs.packages import import_alfworld, import_textworld, undisturbed
+from textagent_gym.envs.replayed import ReplayedEngine
 
 
-class ReferenceEngine:
-    """Plays one game at a time; a snapshot is the list of commands that led there, and restoring plays them again.
+class ReferenceEngine(ReplayedEngine[AlfworldTask]):
+    """Plays one game at a time.
 
     Attributes:
-        state: Present facts.
+        state: Present facts; None where there is no planner.
     """
 
     def load(self, task: AlfworldTask) -> None:
         """Make `task` the game that `reset` starts."""
-        self._task = task
-        self._past: tuple[str, ...] | None = None
-        self._env = bare_env()
+        self.close()
+        self._env, self._task = bare_env(), task
         with undisturbed():
             self._env.load(dict(task.data))
 
     def reset(self) -> StepResult:
         """Start the loaded game from its beginning."""
-        self._past = ()
+        self._commands, self._is_started = [], True
         with undisturbed():
             return self._reply(self._env.reset(), valid=True)
 
     def step(self, command: str) -> StepResult:
         """Play one command, which must be one of the admissible ones to the letter."""
         valid = command.strip() in self._answer["admissible_commands"]
-        self._past = (*self.snapshot(), command)
+        self._commands.append(command)
         with undisturbed():
             return self._reply(self._env.step(command)[0], valid=valid)
-
-    def snapshot(self) -> tuple[str, ...]:
-        """Return the current point of the game, for `restore` of an engine that has loaded the same task."""
-        return self._past or ()
-
-    def restore(self, snapshot: tuple[str, ...]) -> None:
-        """Go back to `snapshot`."""
-        self.reset()
-        for command in snapshot:
-            self.step(command)
-
-    def __getstate__(self) -> tuple[AlfworldTask, tuple[str, ...] | None] | None:
-        """Return the task and the commands played so far; alfworld's environment cannot be copied, but replays them."""
-        return (self._task, self._past) if hasattr(self, "_task") else None
-
-    def __setstate__(self, state: tuple[AlfworldTask, tuple[str, ...] | None]) -> None:
-        task, commands = state
-        self.load(task)
-        if commands is not None:
-            self.restore(commands)
-
-    def close(self) -> None:
-        """Free nothing: a closed engine can load again."""
 
     def _reply(self, state: Any, valid: bool) -> StepResult:
         self._answer = state
@@ -71,7 +48,7 @@ class ReferenceEngine:
 
     def _facts(self) -> Facts | None:
         """Return the present facts in the form that the planner reads, or None if there is no planner."""
-        if self._task.game is None:
+        if self._task is None or self._task.game is None:
             return None
         rows: dict[str, list[tuple[str, ...]]] = {}
         for fact in self._answer["_facts"]:

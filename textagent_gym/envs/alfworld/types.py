@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 from textagent_gym.contract import Split, Task
@@ -43,10 +43,6 @@ class TaskSpec:
     task_types: tuple[TaskType, ...] = TASK_TYPES
     split: Split = "train"
     seed: int = 0
-
-    def drawn_with(self, *, split: Split, seed: int) -> TaskSpec:
-        """Return this specification for another split and seed."""
-        return replace(self, split=split, seed=seed)
 
     @property
     def name(self) -> str:

@@ -97,6 +97,7 @@ class NativeEngine:
         self._task = task
         self._compiled = compiled_game(task)
         self.game_map, self.actions = self._compiled.game_map, self._compiled.actions
+        self.objective, self.max_score = self._compiled.objective, self._compiled.max_score
         self._parser = Parser(self.game_map)
 
     def reset(self) -> StepResult:
@@ -158,16 +159,6 @@ class NativeEngine:
             self.restore(point)
 
     # What actions see.
-
-    @property
-    def objective(self) -> str:
-        """The game's objective."""
-        return self._compiled.objective
-
-    @property
-    def max_score(self) -> int:
-        """Points of all quests."""
-        return self._compiled.max_score
 
     @property
     def words(self) -> tuple[str, ...]:

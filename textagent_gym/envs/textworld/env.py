@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
@@ -234,7 +235,7 @@ class TextWorldEnv(TextAgentEnv[AnyTask]):
         if self._task_spec is None:
             raise ValueError("expected an environment that draws games, got one that plays a game file")
         if self.split == "literature":
-            return self._task_spec.drawn_with(split=self.split, seed=seed)
+            return replace(self._task_spec, split=self.split, seed=seed)
         return self._drawn(self._task_spec, np_random(seed)[0])
 
     def plan(self) -> tuple[str, ...] | None:
@@ -267,11 +268,11 @@ class TextWorldEnv(TextAgentEnv[AnyTask]):
             return tasks[0] if len(tasks) == 1 else tasks[self.np_random.integers(len(tasks))]
         assert self._task_spec is not None
         if self._literature_seed is not None:
-            return make_task(self._task_spec.drawn_with(split=self.split, seed=self._literature_seed))
+            return make_task(replace(self._task_spec, split=self.split, seed=self._literature_seed))
         return make_task(self._drawn(self._task_spec, self.np_random))
 
     def _drawn(self, spec: TaskSpec, generator: np.random.Generator) -> TaskSpec:
-        return spec.drawn_with(split=self.split, seed=int(generator.integers(2**31)))
+        return replace(spec, split=self.split, seed=int(generator.integers(2**31)))
 
     def _find_task(self, task_id: str) -> AnyTask:
         if self._file_tasks is None:

@@ -16,8 +16,9 @@ from typing import Any
 
 from textagent_gym.contract import StepResult, Task
 from textagent_gym.envs.packages import import_textworld, undisturbed
+from textagent_gym.envs.replayed import ReplayedEngine
 from textagent_gym.envs.textworld.lines import is_played
-from textagent_gym.envs.textworld.reference import ReplayedEngine, spoken
+from textagent_gym.envs.textworld.reference import spoken
 
 UNIT = {3: 2, 4: 4, 5: 4, 8: 8}
 """Version of the Z-machine -> bytes that one unit of the length in a story's header stands for (Z-machine Standards 1.1)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from textagent_gym.contract import Split, Task
@@ -50,10 +50,6 @@ class TaskSpec:
     instructions: Instructions = "steps"
     split: Split = "train"
     seed: int = 0
-
-    def drawn_with(self, *, split: Split, seed: int) -> TaskSpec:
-        """Return this specification for another split and seed."""
-        return replace(self, split=split, seed=seed)
 
     @property
     def name(self) -> str:

@@ -11,6 +11,14 @@ from typing import Any
 
 from textagent_gym.interop.hubs.package import write_package
 
+_MODELS = '''\
+"""{doc}"""
+
+from textagent_gym.interop.openenv import TextAction, TextObservation
+
+__all__ = ["TextAction", "TextObservation"]
+'''
+
 _TEMPLATES = {
     "openenv.yaml": """\
 spec_version: 1
@@ -86,20 +94,8 @@ Run it here: `pip install . && server`. {wheels}
 
 Publish it: `openenv push --repo-id USER/{name}` in this folder.
 """,
-    "__init__.py": '''\
-"""{env_id} as an OpenEnv environment."""
-
-from textagent_gym.interop.openenv import TextAction, TextObservation
-
-__all__ = ["TextAction", "TextObservation"]
-''',
-    "models.py": '''\
-"""Action and observation of the environment."""
-
-from textagent_gym.interop.openenv import TextAction, TextObservation
-
-__all__ = ["TextAction", "TextObservation"]
-''',
+    "__init__.py": _MODELS.format(doc="{env_id} as an OpenEnv environment."),
+    "models.py": _MODELS.format(doc="Action and observation of the environment."),
     "client.py": '''\
 """The client: any of OpenEnv's speaks to the server."""
 

@@ -9,18 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-Slot = Literal[
-    "noun", "held", "multi", "multiheld", "multiexcept", "multiinside", "creature", "topic", "direction", "switched"
-]
-"""Kinds of words in a slot of a line: something in reach; preferably something held; several things; several held ones;
-several things but not the second noun; several things inside the second noun; somebody; any words; a compass direction;
-a device that is on (no TextWorld game has one)."""
 
 SLOTS: frozenset[str] = frozenset(
     {"noun", "held", "multi", "multiheld", "multiexcept", "multiinside", "creature", "topic", "direction", "switched"}
 )
+"""Kinds of words in a slot of a line: something in reach; preferably something held; several things; several held ones;
+several things but not the second noun; several things inside the second noun; somebody; any words; a compass direction;
+a device that is on (no TextWorld game has one)."""
 
 MULTIPLE: frozenset[str] = frozenset({"multi", "multiheld", "multiexcept", "multiinside"})
 
@@ -202,44 +197,11 @@ DIRECTIONS: dict[str, tuple[str, ...]] = {
 }
 """Compass direction -> the words that name it, in the order in which they are considered."""
 
-NUMBERS = {
-    word: number
-    for number, word in enumerate(
-        [
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-            "seventeen",
-            "eighteen",
-            "nineteen",
-            "twenty",
-            "twenty-one",
-            "twenty-two",
-            "twenty-three",
-            "twenty-four",
-            "twenty-five",
-            "twenty-six",
-            "twenty-seven",
-            "twenty-eight",
-            "twenty-nine",
-            "thirty",
-        ],
-        start=1,
-    )
-}
+_NUMBERS = """one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen twenty twenty-one twenty-two twenty-three twenty-four twenty-five twenty-six twenty-seven twenty-eight
+    twenty-nine thirty"""
+
+NUMBERS = {word: number for number, word in enumerate(_NUMBERS.split(), start=1)}
 """Numbers that the parser knows as words."""
 
 NUMBER_WORDS = {number: word for word, number in NUMBERS.items()}

@@ -10,12 +10,14 @@ from textagent_gym.envs.textworld.world.state import GameMap, World
 
 
 class ActionContext(Protocol):
-    """View of the world for an action, which may change it."""
+    """View of the world for an action, which may change it; `max_score` are the points of all quests."""
 
     game_map: GameMap
     world: World
     actions: Mapping[str, Action]
+    objective: str
     score: int
+    max_score: int
     turns: int
 
     @property
@@ -36,14 +38,6 @@ class ActionContext(Protocol):
 
     def describe(self, entity: str) -> str:
         """Return the description of a thing or room as it is now; "" where it has none."""
-
-    @property
-    def objective(self) -> str:
-        """The game's objective."""
-
-    @property
-    def max_score(self) -> int:
-        """Points of all quests."""
 
 
 class ActionResult(NamedTuple):

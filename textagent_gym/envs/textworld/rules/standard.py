@@ -86,11 +86,13 @@ def _not_held(context: ActionContext, thing: str) -> ActionResult:
 
 
 def _says(text: str, *, done: bool = False) -> Perform:
-    """Return an action that does nothing but talk; `{the}` is its noun."""
-    if "{the}" not in text:
+    """Return an action that does nothing but talk; `{the}` and `{The}` are its noun."""
+    if "{" not in text:
         outcome = ActionResult(text, done)
         return lambda context, noun, second: outcome
-    return lambda context, noun, second: ActionResult(text.format(the=context.game_map.the(noun)), done)
+    return lambda context, noun, second: ActionResult(
+        text.format(the=context.game_map.the(noun), The=context.game_map.The(noun)), done
+    )
 
 
 def _unless_self(text: str, otherwise: str, *, done: tuple[bool, bool] = (False, False)) -> Perform:
@@ -300,20 +302,12 @@ def _close(context: ActionContext, noun: str, second: str) -> ActionResult:
     return ActionResult(f"You close {context.game_map.the(noun)}.", done=True)
 
 
-def _switch(context: ActionContext, noun: str, second: str) -> ActionResult:
-    return ActionResult(f"{_they_are_not(noun)} something you can switch.")
-
-
 def _they_are_not(noun: str) -> str:
     return "You aren't" if noun == PLAYER else "It isn't"
 
 
 def _take_off(context: ActionContext, noun: str, second: str) -> ActionResult:
     return ActionResult(f"You aren't wearing {context.game_map.the(noun)}.")
-
-
-def _give(context: ActionContext, noun: str, second: str) -> ActionResult:
-    return ActionResult(f"You can't give {context.game_map.the(noun)} to yourself.")
 
 
 def _show(context: ActionContext, noun: str, second: str) -> ActionResult:
@@ -340,10 +334,6 @@ def _shove(context: ActionContext, noun: str, second: str) -> ActionResult:
     return ActionResult("Nothing obvious happens.", done=True)
 
 
-def _push_to(context: ActionContext, noun: str, second: str) -> ActionResult:
-    return ActionResult(f"{context.game_map.The(noun)} cannot be pushed from place to place.")
-
-
 def _ask_for(context: ActionContext, noun: str, second: str) -> ActionResult:
     return act(context, "inventory", "", "")
 
@@ -357,6 +347,8 @@ def score_text(context: ActionContext) -> str:
     turns = f"{context.turns} turn{'' if context.turns == 1 else 's'}"
     return f"{context.score} out of a possible {context.max_score}, in {turns}."
 
+
+_SWITCH = _unless_self("You aren't something you can switch.", "It isn't something you can switch.")
 
 ACTIONS: dict[str, Action] = {
     "inventory": Action(_inventory),
@@ -380,11 +372,11 @@ ACTIONS: dict[str, Action] = {
     "unlock": Action(_unlock, touches=2, carries=2),
     "open": Action(_open),
     "close": Action(_close),
-    "switch on": Action(_switch),
-    "switch off": Action(_switch),
+    "switch on": Action(_SWITCH),
+    "switch off": Action(_SWITCH),
     "wear": Action(_unless_self("You can't wear you!", "You can't wear that!"), carries=1),
     "take off": Action(_take_off),
-    "give": Action(_give, touches=2, carries=1),
+    "give": Action(_says("You can't give {the} to yourself."), touches=2, carries=1),
     "show": Action(_show, carries=1),
     "wake": Action(_says("That seems unnecessary.")),
     "throw": Action(_throw, carries=1),
@@ -400,7 +392,7 @@ ACTIONS: dict[str, Action] = {
     "pull": Action(_shove),
     "push": Action(_shove),
     "turn": Action(_shove),
-    "push to": Action(_push_to),
+    "push to": Action(_says("{The} cannot be pushed from place to place.")),
     "squeeze": Action(_unless_self("You might not like that.", "You achieve nothing by this.", done=(False, True))),
     "yes": Action(_says("That was a rhetorical question.")),
     "no": Action(_says("That was a rhetorical question.")),

@@ -285,6 +285,8 @@ def test_bad_input_gets_one_sentence_and_nothing_is_lost() -> None:
         textworld_coop.parallel_env(challenge="simple")
     with pytest.raises(ValueError, match=r"expected an id of this domain by tier, got 'ALFWorld-Easy-Dense-v0'"):
         textworld_coop.parallel_env(env_id="ALFWorld-Easy-Dense-v0")
+    by_module = textworld_coop.parallel_env(env_id="textagent_gym:TextWorld-Easy-Dense-v0")
+    assert by_module.reset(seed=0)[1]["player_1"]["task_card"]["requested"]["state_space_size"] == 3
     with pytest.raises(ValueError, match=r"for a team, got look_at_obj_in_light"):
         alfworld_coop.parallel_env(task_types=("look_at_obj_in_light",))
 

@@ -297,6 +297,7 @@ def test_closed_is_closed() -> None:
     ("call", "error", "message"),
     [
         (lambda env: env.step(["look"]), ValueError, "expected 2 actions, got 1"),
+        (lambda env: env.step("go"), TypeError, "expected a sequence of 2 actions, got the string 'go'"),
         (lambda env: env.reset(seed=[1]), ValueError, "expected 2 seeds, got 1"),
         (lambda env: env.reset(options={"reset_mask": [True, False]}), TypeError, "array of bools, got list"),
         (lambda env: env.reset(options={"reset_mask": np.zeros(2, np.bool_)}), ValueError, "with a True"),

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
 
 DENSITIES: dict[str, float] = {"Sparse": 0.0, "Balanced": 0.5, "Dense": 1.0}
 
@@ -90,17 +91,26 @@ def register(domain: Domain) -> None:
         )
 
 
+def spec_of(env_id: str) -> EnvSpec:
+    """Return the specification of an id, which may begin with a module to import ("module:id"), as `gym.make` takes it.
+
+    Raises:
+        gymnasium.error.UnregisteredEnv: No environment has that id.
+    """
+    module, _, name = env_id.rpartition(":")
+    if module:
+        import_module(module)
+    return gym.spec(name)
+
+
 def domain_of(env_id: str) -> Domain:
-    """Return the domain of an id, which may begin with a module to import ("module:id").
+    """Return the domain of an id, which may begin with a module to import.
 
     Raises:
         gymnasium.error.UnregisteredEnv: No environment has that id.
         ValueError: It is the id of an environment of another package that registers no domain.
     """
-    module, _, name = env_id.rpartition(":")
-    if module:
-        import_module(module)
-    entry_point = gym.spec(name).entry_point
+    entry_point = spec_of(env_id).entry_point
     for domain in DOMAINS.values():
         if domain.entry_point == entry_point:
             return domain

@@ -169,11 +169,14 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         """Play one action in each environment.
 
         Raises:
+            TypeError: The actions are one string.
             ValueError: There are not as many actions as environments.
             gymnasium.error.ResetNeeded: An episode is over, and `autoreset_mode` is "Disabled".
             WorkerError: A process has died, or an environment has raised.
         """
         self._check_open()
+        if isinstance(actions, str):  # as many letters as environments would be as many actions
+            raise TypeError(f"expected a sequence of {self.num_envs} actions, got the string {actions!r:.80}")
         if len(actions) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} actions, got {len(actions)}")
         if self.autoreset_mode == AutoresetMode.DISABLED and self._over.any():  # before any of them is stepped

@@ -5,7 +5,7 @@
     replanner               plays the first step of a plan made again at every step (a reference: it sees the state)
     handcoded               ALFWorld's own hand-coded expert on its real games (a reference: it sees facts of the state)
     hf:FOLDER_OR_NAME       a Hugging Face causal LM, in batches (`local_models`); {run} in it is the number of the run
-    openai:MODEL            a model behind any OpenAI-compatible endpoint (`endpoint_agent`)
+    openai:MODEL            a model behind any OpenAI-compatible endpoint (`endpoint`)
     python:MODULE:CLASS     a class of one's own with the methods of `Agent`
 
 References get more than the track grants; a leaderboard shows them for scale, without a rank.

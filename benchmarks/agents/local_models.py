@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from baselines.config.settings import Decode, RolloutSettings, check_one_of, read_chat_template
+from baselines.config.settings import Decode, RolloutSettings, check_at_least, read_chat_template
 from baselines.errors import ConfigError
 from baselines.models.policy import Policy, check_model_exists, silence_transformers
 from baselines.runs.transcripts import make_transcript
@@ -45,9 +45,9 @@ class LocalSettings:
     decode: Decode = "free"
     """free, or listed: only listed commands can be written, in tracks that grant the list."""
 
-    def rollout(self, policy: Policy, memory: bool = True) -> RolloutSettings:
-        """Return the same for `baselines.sampling.rollout`, in a track with or without memory."""
-        limit = min(self.max_context_tokens, policy.max_context_tokens or self.max_context_tokens)
+    def rollout(self, positions: int | None = None, memory: bool = True) -> RolloutSettings:
+        """Return the same for `baselines.sampling.rollout`, for a model's positions, in a track with or without memory."""
+        limit = min(self.max_context_tokens, positions or self.max_context_tokens)
         return RolloutSettings(
             temperature=self.temperature,
             max_new_tokens=self.max_new_tokens,
@@ -63,13 +63,14 @@ def local_settings(given: dict[str, Any]) -> LocalSettings:
     """Read `--agent-kwargs`.
 
     Raises:
-        ConfigError: a name is unknown.
+        ConfigError: a name is unknown, or a value out of its range.
     """
     try:
         settings = LocalSettings(**given)
+        check_at_least("batch_size", settings.batch_size, 1)
+        settings.rollout().check(training=False)
     except TypeError as error:
         raise ConfigError(f"expected settings of LocalSettings for an agent hf:..., got {given}: {error}") from error
-    check_one_of("decode", settings.decode, get_args(Decode))
     return settings
 
 
@@ -137,7 +138,7 @@ def play_batches(config: RunConfig, spec: AgentSpec, keys: Sequence[EpisodeKey])
                         tasks.check(cell, cell.tasks[task])
                     start = time.monotonic()
                     seeds = [cell.rollout_task(cell.tasks[task]) for task in batch]
-                    sampling = settings.rollout(policy, track.memory)
+                    sampling = settings.rollout(policy.max_context_tokens, track.memory)
                     episodes = rollout(policy, pool, seeds, sampling, (run, number), first=batch[0])
                     seconds = (time.monotonic() - start) / len(batch)
                     yield [

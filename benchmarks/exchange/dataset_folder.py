@@ -16,7 +16,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -302,7 +302,7 @@ def _finish(folder: Path, made: Manifest) -> Manifest:
     if not LICENCE.fullmatch(made.licence):
         raise ConfigError(f"expected a licence as the hub names it, such as mit or cc-by-4.0, got {made.licence!r:.60}")
     files = {name: _digest(folder / name) for name in DATA[made.kind]}
-    whole = Manifest(**{**asdict(made), "files": files, "made_with": version("textagent-gym")})
+    whole = replace(made, files=files, made_with=version("textagent-gym"))
     (folder / MANIFEST).write_text(json.dumps(asdict(whole), indent=2) + "\n", encoding="utf-8")
     return whole
 

@@ -20,11 +20,7 @@ from benchmarks.exchange.hub import commit_of, download
 def load(repo: str, out: Path, revision: str | None = None, digest: str | None = None) -> tuple[Manifest, str]:
     """Download a data set, check it, and return its manifest and the commit that was read; `out` is whole or not there.
 
-    Args:
-        repo: data set of the hub, USER/NAME.
-        out: folder that is made.
-        revision: branch, tag or commit; None for the main branch.
-        digest: sha256 of its manifest, as `push` printed it; None takes any manifest.
+    The arguments are those of `main`; None stands for the main branch, and for any manifest.
 
     Raises:
         BaselinesError: the hub has no such data set, it was not made by `push`, or a file differs from its digest.

@@ -121,14 +121,9 @@ def load_entries(
         repairs = None if memory is None else _remembered(memory / digest)
         missing = "" if repairs is not None else read_config(folder).found_suite().missing_games()
         which = f"{folder.relative_to(results)} ({number} of {len(folders)})"
-        if repairs is not None:
-            found = read_verified(folder, repairs)
-        elif missing:
-            say(f"not replayed, since {missing}: {which}")
-            found = read_verified(folder)
-        else:
-            say(f"verifying {which}")
-            found = verify(folder)
+        if repairs is None:
+            say(f"not replayed, since {missing}: {which}" if missing else f"verifying {which}")
+        found = read_verified(folder, repairs) if missing or repairs is not None else verify(folder)
         check_entry(found, folder)
         if entry_digest(folder) != digest:
             raise EntryError(f"expected {folder} to stay as it is while it is verified, got a change")

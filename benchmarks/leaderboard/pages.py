@@ -75,22 +75,18 @@ def write_site(site: Path, boards: Sequence[Board], cache: Path | None) -> None:
     Raises:
         BaselinesError: an entry does not replay.
     """
-    suites = {board.suite.title: board.suite for board in boards}
-    written = {site / "index.html", *(write_suite(site, suite) for suite in suites.values())}
+    written = {site / "index.html"}
     write_whole(site / "index.html", fill("index", index_data(boards)))
+    for suite in {board.suite.title: board.suite for board in boards}.values():
+        page = site / suite_page(suite)
+        write_whole(page, fill("suite", suite_data(suite)))
+        written.add(page)
     for board in boards:
         for standing in board.standings:
             written |= write_entry(site, board, standing, cache)
     kept = ("entries/*/*/*.html", "episodes/*/*/*/*.html", "repairs/*/*/*.html", "suites/*.html")
     for old in {path for pattern in kept for path in site.glob(pattern)} - written:
         old.unlink()
-
-
-def write_suite(site: Path, suite: Suite) -> Path:
-    """Write the page that explains a suite, and return it."""
-    page = site / suite_page(suite)
-    write_whole(page, fill("suite", suite_data(suite)))
-    return page
 
 
 def suite_page(suite: Suite) -> str:
@@ -111,10 +107,9 @@ def suite_data(suite: Suite) -> dict[str, Any]:
         }
         for cell in suite.cells
     ]
-    play = f"--suite {suite.name}" + (f" --split {suite.split}" if suite.split else "")
     about = {
         "name": suite.title,
-        "play": play,
+        "play": f"--suite {suite.name}" + (f" --split {suite.split}" if suite.split else ""),
         "description": suite.description,
         "digest": suite.digest,
         "cells": cells,

@@ -20,11 +20,7 @@ from benchmarks.runs.verify import verify
 def submit(run: Path, slug: str, results: Path = RESULTS, memory: Path | None = None) -> Path:
     """Verify a run, pack it, and return the folder of the entry.
 
-    Args:
-        run: folder of the run.
-        slug: name of the entry's folder and page.
-        results: folder of the entries.
-        memory: folder that remembers what was verified; None for none.
+    The arguments are those of `main`; `memory` is the folder that remembers what was verified, None for none.
 
     Raises:
         BaselinesError: the run is not what it says or not whole, or there is an entry of that name.

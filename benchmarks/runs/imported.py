@@ -119,9 +119,10 @@ def import_run(config: Config) -> list[EpisodeRecord]:
     described = config.described()
     suite = described.found_suite()
     lines = place_lines(suite, read_lines(config.actions), config.seeds)
-    player = _Player(described)
+    recorded = _Recorded()
+    runner = EpisodeRunner(described, parse_agent(described.agent), lambda: recorded)
     bar = tqdm(described.episode_keys(), unit="episode", disable=None, file=sys.stderr)
-    played = [player.play(key, lines[key]) for key in bar]
+    played = [_replayed(runner, recorded, key, lines[key]) for key in bar]
     with RunFolder(config.out, described, {**provenance(), "model_sha256": {}}) as folder:
         for episode in played:
             if episode.key not in folder.done:
@@ -174,34 +175,12 @@ def place_lines(suite: Suite, lines: Sequence[Line], num_runs: int = 1) -> dict[
     return {(run, *task): line for task, of_task in found.items() for run, line in enumerate(of_task)}
 
 
-class _Player:
-    """Plays given actions in the environments of a run."""
-
-    def __init__(self, config: RunConfig) -> None:
-        self._recorded = _Recorded()
-        self._runner = EpisodeRunner(config, parse_agent(config.agent), lambda: self._recorded)
-
-    def play(self, key: EpisodeKey, line: Line) -> EpisodeRecord:
-        self._recorded.hand_over(line)
-        played = self._runner.play(key)
-        left = self._recorded.left
-        if left:
-            raise ImportRunError(
-                f"line {line.number}: expected no action after the end of the episode at step "
-                f"{len(played.transcript['turns'])}, got {len(left)} more, the first {left[-1]!r:.60}"
-            )
-        return replace(played, seconds=0.0)
-
-
+@dataclass
 class _Recorded:
     """An agent that says what it was given."""
 
-    def __init__(self) -> None:
-        self.left: list[str] = []
-        self.usage = Usage()
-
-    def hand_over(self, line: Line) -> None:
-        self.left, self.usage = list(reversed(line.actions)), line.usage
+    left: list[str] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
 
     def reset(self, info: dict[str, Any], seed: int) -> None:
         """Nothing is to be done."""
@@ -210,6 +189,18 @@ class _Recorded:
         if not self.left:
             raise OutOfContextError("expected an action, got the end of the line")
         return self.left.pop()
+
+
+def _replayed(runner: EpisodeRunner, recorded: _Recorded, key: EpisodeKey, line: Line) -> EpisodeRecord:
+    """Play the actions of a line."""
+    recorded.left, recorded.usage = list(reversed(line.actions)), line.usage
+    played = runner.play(key)
+    if left := recorded.left:
+        raise ImportRunError(
+            f"line {line.number}: expected no action after the end of the episode at step "
+            f"{len(played.transcript['turns'])}, got {len(left)} more, the first {left[-1]!r:.60}"
+        )
+    return replace(played, seconds=0.0)
 
 
 def _names(suite: Suite) -> dict[str, tuple[int, int]]:

@@ -58,15 +58,12 @@ class EpisodeRunner:
 
     def _open(self, number: int, cell: Cell) -> tuple[TextEnv, Agent]:
         if number not in self._envs:
-            env = open_env(cell, self._config.presentation, self._track, self._spec.kind == "expert")
+            presentation = self._config.presentation
+            env = open_env(cell, presentation, self._track, self._spec.kind == "expert")
+            by_number = presentation.by_number and cell.lists
             self._envs[number] = env
-            self._agents[number] = self._make_agent(env, cell)
+            self._agents[number] = self._make() if self._make else scripted_agent(self._spec, env, by_number)
         return self._envs[number], self._agents[number]
-
-    def _make_agent(self, env: TextEnv, cell: Cell) -> Agent:
-        if self._make is not None:
-            return self._make()
-        return scripted_agent(self._spec, env, self._config.presentation.by_number and cell.lists)
 
     def _grant(self, info: dict[str, Any]) -> dict[str, Any]:
         """Return the part of `info` that the agent may see."""

@@ -126,6 +126,8 @@ class Config:
 def check_agent(spec: AgentSpec, settings: dict[str, Any]) -> None:
     """Raise `BaselinesError` where an agent cannot be made with these settings, before anything is written."""
     check_settings(settings)
+    if spec.is_reference and settings:
+        raise ConfigError(f"expected no --agent-kwargs for the agent {spec}, which has no settings, got {settings}")
     if spec.kind == "imported":
         raise ConfigError(
             "expected an agent that plays, got imported actions, which `python -m benchmarks import` takes"

@@ -117,13 +117,12 @@ def verify(folder: Path) -> Verified:
     return Verified(config, played, sessions, read_unplayed(folder), replayer.repairs)
 
 
-def verified(folder: Path, config: RunConfig, replayer: Replayer | None = None) -> Iterator[EpisodeRecord]:
+def verified(folder: Path, config: RunConfig, replayer: Replayer) -> Iterator[EpisodeRecord]:
     """Yield the episodes of a run, each once it is known to be right; not known is whether they are all.
 
     Raises:
         BaselinesError: see `verify`.
     """
-    replayer = replayer or Replayer(config)
     spec = parse_agent(config.agent)
     reference = EpisodeRunner(config, spec, tasks=replayer.tasks) if spec.is_reference else None
     left = set(config.episode_keys())

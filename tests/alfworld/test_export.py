@@ -7,7 +7,7 @@ import gymnasium as gym
 import pytest
 
 from textagent_gym.core import TextAgentEnv
-from textagent_gym.envs.alfworld.generation.export import write_game
+from textagent_gym.envs.alfworld.generation.export import prepare, write_game
 from textagent_gym.envs.packages import import_alfworld
 
 
@@ -59,3 +59,8 @@ def test_only_generated_tasks_of_alfworld_are_written(tmp_path: Path) -> None:
     assert isinstance(env.unwrapped, TextAgentEnv)
     with pytest.raises(ValueError, match="expected a generated task of ALFWorld"):
         write_game(env.unwrapped.task, tmp_path)
+
+
+def test_an_id_may_begin_with_its_module(tmp_path: Path) -> None:
+    (path,) = prepare("textagent_gym:ALFWorld-Easy-Dense-v0", {"split": "train"}, [3], 1, tmp_path)
+    assert Path(path).is_file()

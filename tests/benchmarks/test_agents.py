@@ -233,6 +233,15 @@ def test_settings_that_are_none_are_refused(answer: dict[str, Any]) -> None:
         chat_settings(answer)
     with pytest.raises(ConfigError):
         local_settings({"temprature": 1})
+    for wrong in (
+        {"batch_size": 0},
+        {"temperature": "hot"},
+        {"temperature": -1},
+        {"context": "some"},
+        {"decode": "all"},
+    ):
+        with pytest.raises(ConfigError, match=r"^expected "):
+            local_settings(wrong)
 
 
 def test_batches_have_no_gaps() -> None:

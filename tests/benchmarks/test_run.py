@@ -253,6 +253,13 @@ def test_settings_that_would_publish_a_secret_are_refused(tmp_path: Path) -> Non
         play(tmp_path, PLAYERS + "Blind", agent_kwargs={"word": float("inf")})
 
 
+def test_references_have_no_settings(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"expected no --agent-kwargs for the agent random, which has no settings, got"
+    ):
+        play(tmp_path, "random", agent_kwargs={"temperature": 0.5})
+
+
 def test_a_run_whose_agent_always_raises_gives_up_early(tmp_path: Path) -> None:
     outcome = play(tmp_path, PLAYERS + "Blind", track="listed", seeds=5)
     assert (outcome.played, len(outcome.unplayed)) == (0, MAX_FAILURES)

@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from textagent_gym.interop.episode import Episode
+from textagent_gym.interop.episode import Episode, options_of, seed_of
 
 
 class Parrot(gym.Env[str, str]):
@@ -71,3 +71,13 @@ def test_an_environment_that_does_not_speak_is_an_error() -> None:
     episode.start(0)
     with pytest.raises(TypeError, match="expected an observation of type str from Parrot-v0, got bytes"):
         episode.act("a word")
+
+
+@pytest.mark.parametrize("column", [{}, {"seed": None, "task_id": None}])
+def test_a_row_has_its_seed_and_task_in_columns_or_in_extra_info(column: dict[str, Any]) -> None:
+    row = {**column, "extra_info": {"seed": 0, "task_id": "one"}}
+    assert seed_of(row) == 0 and options_of(row) == {"task_id": "one"}
+    assert seed_of({**row, "seed": 4}) == 4 and options_of({**row, "task_id": "two"}) == {"task_id": "two"}
+    assert options_of({**column, "extra_info": None}) is None
+    with pytest.raises(ValueError, match="expected a seed in the row, got"):
+        seed_of({**column, "extra_info": None})

@@ -11,12 +11,12 @@ from gymnasium.error import ResetNeeded
 
 
 def seed_of(row: Mapping[str, Any]) -> Any:
-    """Return the seed in a row of a trainer's data set: in its own column, or in `extra_info`.
+    """Return the seed in a row of a trainer's data set: in a column, or in `extra_info`.
 
     Raises:
         ValueError: There is none.
     """
-    seed = row.get("seed", (row.get("extra_info") or {}).get("seed"))
+    seed = _found("seed", row)
     if seed is None:
         raise ValueError(f"expected a seed in the row, got {', '.join(sorted(row)) or 'no columns'}")
     return seed
@@ -24,8 +24,14 @@ def seed_of(row: Mapping[str, Any]) -> Any:
 
 def options_of(row: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the reset options that a row asks for: the task of its column `task_id`, or of that in `extra_info`, if any."""
-    task_id = row.get("task_id", (row.get("extra_info") or {}).get("task_id"))
+    task_id = _found("task_id", row)
     return None if task_id is None else {"task_id": task_id}
+
+
+def _found(name: str, row: Mapping[str, Any]) -> Any:
+    """Return a value of a row, or of its `extra_info` where it has none; data sets fill up columns with None."""
+    value = row.get(name)
+    return (row.get("extra_info") or {}).get(name) if value is None else value
 
 
 class Episode:

@@ -119,7 +119,7 @@ def main() -> None:
     try:
         config.check()
         app = config.app()
-    except (gym.error.Error, ImportError, TypeError, ValueError) as error:
+    except (gym.error.Error, ImportError, OSError, TypeError, ValueError) as error:
         raise SystemExit(f"error: {error}") from error
     sys.stdout.write(
         f"{config.env_id} at ws://{config.host}:{config.port}/ws, {config.max_sessions} sessions at most\n"

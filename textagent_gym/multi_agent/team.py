@@ -13,7 +13,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, Literal, TypeAlias
 
-import gymnasium as gym
 from gymnasium.error import DependencyNotInstalled, ResetNeeded
 
 from textagent_gym.contract import Snapshot, TaskT
@@ -21,6 +20,7 @@ from textagent_gym.core import MAX_ACTION, MAX_OBSERVATION, TextAgentEnv
 from textagent_gym.mechanics.knobs import check_choice, check_integer
 from textagent_gym.mechanics.rewards import MilestoneReward
 from textagent_gym.mechanics.spaces import AnyText
+from textagent_gym.registration import spec_of
 from textagent_gym.wrappers import ActionForm, as_action, choose_command, parse_action
 
 try:
@@ -410,7 +410,7 @@ def knobs_of(env_id: str | None, entry_point: str, knobs: dict[str, Any], fixed:
         raise TypeError(f"expected no {given[0]!r} for a team, got {knobs[given[0]]!r}")
     if env_id is None:
         return knobs
-    spec = gym.spec(env_id)
+    spec = spec_of(env_id)
     needed = [name for name in fixed if name in spec.kwargs]
     if spec.entry_point != entry_point or needed:
         raise ValueError(f"expected an id of this domain by tier, got {env_id!r}")

@@ -26,7 +26,8 @@ _FORMS = {
     "examine": re.compile(r"examine (.+)"),
 }
 
-_STATE_OF = {"clean": "isclean", "heat": "ishot", "cool": "iscool"}
+_TREATED = {"clean": ("isclean", "cleaned"), "heat": ("ishot", "heated"), "cool": ("iscool", "cooled")}
+"""Form of a command -> the state that it gives, and its participle."""
 
 
 def meant(command: str, admissible: Iterable[str]) -> str:
@@ -98,11 +99,12 @@ class _Reasons:
         if form in ("open", "close"):
             state = "open" if is_open else "closed"
             return f"the {where} is already {state}." if can_close else f"the {where} cannot be opened or closed."
-        if form in _STATE_OF:
-            stations = TREATMENTS[_STATE_OF[form]].stations
+        if form in _TREATED:
+            state, done = _TREATED[form]
+            stations = TREATMENTS[state].stations
             if not any(self._facts.holds("receptacletype", place, kind) for kind in stations):
-                return f"nothing can be {_PARTICIPLES[form]} with the {where}."
-            return self._not_held(thing) or f"the {name} cannot be {_PARTICIPLES[form]}."
+                return f"nothing can be {done} with the {where}."
+            return self._not_held(thing) or f"the {name} cannot be {done}."
         if form == "put":
             return self._not_held(thing) or self._closed(place) or f"the {where} is no place for the {name}."
         return self._closed(place) or self._untakeable(thing, place)
@@ -136,6 +138,3 @@ class _Reasons:
         places = [place for _, place in self._facts.index("inreceptacle", (0,)).get(thing, ())]
         in_sight = any(not self._not_at(place) and not self._closed(place) for place in places)
         return "" if in_sight else f"there is no {self._names[thing]} where you are."
-
-
-_PARTICIPLES = {"clean": "cleaned", "heat": "heated", "cool": "cooled"}

@@ -147,7 +147,7 @@ def useful_operators(problem: Problem, operators: Sequence[Operator]) -> tuple[O
                     keep.add(id(op))
                     queue.append(op)
             adders[fact] = left
-    # Two commands with one effect ("take x", "take x from y" never coincide, but twins may): the first is enough.
+    # Two commands may have one effect: the first is enough.
     distinct: dict[tuple[int, int, int], Operator] = {}
     for op in operators:
         if id(op) in keep:

@@ -15,6 +15,7 @@ from textagent_gym.core import TextAgentEnv
 from textagent_gym.envs.alfworld.dataset import GAME_FILE, RealSplit, index
 from textagent_gym.envs.alfworld.types import AlfworldTask
 from textagent_gym.mechanics.knobs import check_choice
+from textagent_gym.registration import spec_of
 
 FOLDERS: dict[str, RealSplit] = {"train": "train", "test": "valid_unseen"}
 """Split -> folder in which ALFWorld looks for it."""
@@ -29,7 +30,7 @@ def prepare(
         ValueError: `out` is missing where tasks are generated, or the split is none of the real games.
         OSError: There are no real games, or the folder cannot be written.
     """
-    options = {**gym.spec(env_id).kwargs, **options}
+    options = {**spec_of(env_id).kwargs, **options}
     if options.get("games") == "real":
         check_choice("split", options["split"], get_args(RealSplit))
         yield from (entry.task_id for entry in index(options["split"], rebuild=True))

@@ -6,7 +6,7 @@ one and then follows the last; this file tries them from the last and stops at t
 seen to be of no use by names alone, and whether a state respects the knowledge base's constraints is found by joining plain
 tuples, from the facts that are new.
 
-This module imports textworld: import it from inside functions, after `generate.import_textworld`.
+This module imports textworld: import it from inside functions, after `packages.import_textworld`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 `draft`, `Draft.furnished` and `Draft.worded` follow the pipeline of `textworld.generator.make_game` (textworld 1.7: map,
 quests backwards, distractors, text) with the same draws from the same generators, so that a seed gives the very game that
-`tw-make custom` makes; the tests compare them. What differs: quests are sampled by `quest_sampling.sample_chain`, which wastes
-less, the last quest can be cut short, so that a game has exactly the solution length that was asked for, and the same
+`tw-make custom` makes; the tests compare them. What differs: quests are sampled by `quest_sampling.sample_chain`, which
+wastes less, the last quest can be cut short, so that a game has exactly the solution length that was asked for, and the same
 quests can be given other objects and other words.
 """
 

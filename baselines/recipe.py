@@ -93,7 +93,7 @@ class Config:
     """Unit that gets one advantage."""
     episodes_per_batch: int = 40
     """Episodes of one training iteration; what is left of the budget below that is not spent, and reported."""
-    group_size: int = 8
+    group_size: int = 4
     """Episodes of one task, for GRPO and RLOO."""
     sft_epochs: int = 14
     """Passes over the demonstrations."""
@@ -101,7 +101,7 @@ class Config:
     """AdamW's for SFT."""
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
     """Sampling of the episodes."""
-    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=1e-4))
+    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(learning_rate=3e-4, warmup_steps=12))
     """AdamW of RL training; passes, clip and aggregation are the algorithm's own defaults."""
     run: RunSettings = field(
         default_factory=lambda: RunSettings(out=Path("runs/recipe"), eval_episodes=200, checkpoint_every=5)

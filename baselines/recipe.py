@@ -177,7 +177,8 @@ class Config:
             model=model,
             num_iterations=max(1, self.num_iterations(share)),
             credit=self.credit,
-            tasks=TaskSettings(num_train_seeds=max(1, int(self.budget))),
+            # No game is demonstrated and trained on, whatever the share.
+            tasks=TaskSettings(first_train_seed=self.num_demos(1.0)),
             rollout=self.rollout,
             optimiser=self.optimiser,
             run=self._run(share, seed, self.algorithm),

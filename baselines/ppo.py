@@ -36,7 +36,6 @@ How to run:
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,10 +54,9 @@ from baselines.rl.advantages import Credit, bilevel_gae, gae, whiten
 from baselines.rl.batch import Batch, collate_ends
 from baselines.rl.critic import Critic, CriticKind
 from baselines.rl.learner import Collected, Learner
-from baselines.rl.logprobs import TokenScores, score_actions
+from baselines.rl.logprobs import score_actions
 from baselines.rl.losses import explained_variance, value_loss, weighted_sum
-from baselines.rl.policy_update import select_episodes
-from baselines.rl.update import Meter, kl_rewards, minibatches, policy_loss, token_weights
+from baselines.rl.update import Meter, kl_rewards, minibatches, policy_loss, select_episodes, token_weights
 from baselines.runs.command import run_command
 from baselines.runs.log import Record
 from baselines.runs.run import TrainResult
@@ -114,12 +112,11 @@ def train(config: Config) -> TrainResult:
     config.check()
     with Learner("PPO", config, lambda policy: Critic(policy, config.critic), config.critic_learning_rate) as learner:
         for iteration in learner.iterations():
-            started = time.perf_counter()
             collected = learner.collect(iteration, config.episodes_per_batch, group_size=1)
             batch, record = estimate(learner, collected, config)
             kept, left_out = select_episodes(collected, batch, config)
             record |= left_out | update(learner, kept, iteration, config)
-            learner.close_iteration(iteration, collected, batch["advantages"], record, started)
+            learner.close_iteration(iteration, collected, batch["advantages"], record)
         return learner.finish()
 
 
@@ -187,20 +184,15 @@ def update(learner: Learner, batch: Batch, iteration: int, config: Config) -> Re
                 entropy_gradient=settings.entropy_coef > 0,
             )
             loss, sums = policy_loss(scores, piece, settings)
-            critic_loss = critic_part(critic, learner, scores, piece, config)
+            values = scores.values if scores.values is not None else critic.values(learner.policy, piece)
+            per_decision = value_loss(values, piece["values"], piece["targets"], config.value_clip)
+            critic_loss = weighted_sum(per_decision, piece["value_weights"])
             torch.autograd.backward(loss + config.value_coef * critic_loss)
             meter.add(sums | {"value_loss": float(critic_loss.detach())})
         learner.step(meter, iteration, part)
         if meter.is_past(settings.target_kl):
             break
     return meter.record()
-
-
-def critic_part(critic: Critic, learner: Learner, scores: TokenScores, piece: Batch, config: Config) -> Tensor:
-    """Return the critic's mean squared error over a micro-batch's decisions."""
-    values = scores.values if scores.values is not None else critic.values(learner.policy, piece)
-    per_decision_loss = value_loss(values, piece["values"], piece["targets"], config.value_clip)
-    return weighted_sum(per_decision_loss, piece["value_weights"])
 
 
 def main() -> None:

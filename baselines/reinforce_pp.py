@@ -23,7 +23,6 @@ How to run:
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,8 +32,7 @@ from baselines.config.settings import CreditConfig, RunSettings, check_at_least
 from baselines.errors import ConfigError
 from baselines.rl.advantages import rewards_to_go, whiten
 from baselines.rl.learner import Collected, Learner
-from baselines.rl.policy_update import select_episodes, update_policy
-from baselines.rl.update import kl_rewards
+from baselines.rl.update import kl_rewards, select_episodes, update_policy
 from baselines.runs.command import run_command
 from baselines.runs.run import TrainResult
 
@@ -68,12 +66,11 @@ def train(config: Config) -> TrainResult:
     config.check()
     with Learner("REINFORCE++", config) as learner:
         for iteration in learner.iterations():
-            started = time.perf_counter()
             collected = learner.collect(iteration, config.episodes_per_batch, group_size=1)
             advantages = whitened_advantages(collected, config)
             batch, record = select_episodes(collected, collected.batch.with_columns(advantages=advantages), config)
             record |= update_policy(learner, batch, iteration, config)
-            learner.close_iteration(iteration, collected, advantages, record, started)
+            learner.close_iteration(iteration, collected, advantages, record)
         return learner.finish()
 
 

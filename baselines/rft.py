@@ -19,19 +19,19 @@ How to run:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from baselines.config.settings import LearnerConfig, RunSettings, UpdateSettings, check_at_least, check_fraction
 from baselines.rl.batch import Batch
 from baselines.rl.learner import Learner
 from baselines.rl.logprobs import score_actions
-from baselines.rl.losses import cross_entropy, k3_kl, weighted_sum
-from baselines.rl.update import Meter, minibatches
+from baselines.rl.losses import k3_kl, weighted_sum
+from baselines.rl.update import update_policy
 from baselines.runs.command import run_command
 from baselines.runs.log import Record
 from baselines.runs.run import TrainResult
@@ -68,15 +68,14 @@ def train(config: Config) -> TrainResult:
     config.check()
     with Learner("RFT", config) as learner:
         for iteration in learner.iterations():
-            started = time.perf_counter()
             collected = learner.collect(iteration, config.episodes_per_batch, group_size=1)
             kept_episodes = kept_rows(collected.episodes, config.keep_shortest)
             rows = collected.batch.rows_of(kept_episodes)
             record: Record = {"train/kept": len(kept_episodes) / len(collected.episodes)}
-            record |= update(learner, collected.batch, rows, iteration, config)
+            record |= update_policy(learner, collected.batch.select(rows), iteration, config, imitation_loss)
             kept = torch.zeros(len(collected.batch), 1, device=collected.batch.token_ids.device)
             kept[rows] = 1.0
-            learner.close_iteration(iteration, collected, kept * collected.batch.action_mask, record, started)
+            learner.close_iteration(iteration, collected, kept * collected.batch.action_mask, record)
         return learner.finish()
 
 
@@ -87,29 +86,16 @@ def kept_rows(episodes: Sequence[Episode], keep_shortest: float) -> list[int]:
     return sorted(row for _, row in solved[:count])
 
 
-def update(learner: Learner, batch: Batch, rows: Sequence[int], iteration: int, config: Config) -> Record:
-    """Take the optimiser steps of one iteration on the kept episodes and return their metrics."""
-    meter = Meter()
-    if not rows:
-        return meter.record()
-    for part, minibatch in enumerate(minibatches(batch.select(rows), config.update, (config.run.seed, iteration))):
-        every_row = torch.ones(len(minibatch), dtype=torch.bool, device=minibatch.token_ids.device)
-        for piece in learner.micro_batches(minibatch, every_row):
-            scores = score_actions(learner.policy, piece, config.rollout.temperature)
-            loss = weighted_sum(cross_entropy(scores.logprobs), piece["weights"])
-            torch.autograd.backward(loss)
-            meter.add(
-                {
-                    "tokens": float(piece.action_mask.sum()),
-                    "loss": float(loss.detach()),
-                    "approx_kl": float(k3_kl(piece.old_logprobs, scores.logprobs.detach()).sum()),
-                    "entropy": float(scores.entropy.detach().sum()),
-                }
-            )
-        learner.step(meter, iteration, part)
-        if meter.is_past(config.update.target_kl):
-            break
-    return meter.record()
+def imitation_loss(learner: Learner, piece: Batch) -> tuple[Tensor, Record]:
+    """Return the mean negative log-likelihood of a micro-batch's actions, and sums over its tokens for the log."""
+    scores = score_actions(learner.policy, piece, learner.config.rollout.temperature)
+    loss = weighted_sum(-scores.logprobs, piece["weights"])
+    return loss, {
+        "tokens": float(piece.action_mask.sum()),
+        "loss": float(loss.detach()),
+        "approx_kl": float(k3_kl(piece.old_logprobs, scores.logprobs.detach()).sum()),
+        "entropy": float(scores.entropy.detach().sum()),
+    }
 
 
 def main() -> None:

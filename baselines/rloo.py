@@ -27,21 +27,15 @@ How to run:
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
 from baselines.config.settings import GroupConfig, RunSettings
-from baselines.rl.advantages import (
-    GROUP_DECISIONS,
-    leave_one_out,
-    rewards_to_go,
-)
+from baselines.rl.advantages import GROUP_DECISIONS, leave_one_out, rewards_to_go
 from baselines.rl.learner import Collected, Learner
-from baselines.rl.policy_update import describe_groups, select_episodes, update_policy, within_states
-from baselines.rl.update import kl_rewards
+from baselines.rl.update import describe_groups, kl_rewards, select_episodes, update_policy, within_states
 from baselines.runs.command import run_command
 from baselines.runs.run import TrainResult
 
@@ -63,7 +57,6 @@ def train(config: Config) -> TrainResult:
     config.check()
     with Learner("RLOO", config) as learner:
         for iteration in learner.iterations():
-            started = time.perf_counter()
             collected = learner.collect(
                 iteration, config.groups_per_batch, config.group_size, config.refill, config.min_group_spread
             )
@@ -71,7 +64,7 @@ def train(config: Config) -> TrainResult:
             record = describe_groups(collected, advantages, config.credit)
             batch, left_out = select_episodes(collected, collected.batch.with_columns(advantages=advantages), config)
             record |= left_out | update_policy(learner, batch, iteration, config)
-            learner.close_iteration(iteration, collected, advantages, record, started)
+            learner.close_iteration(iteration, collected, advantages, record)
         return learner.finish()
 
 

@@ -312,9 +312,8 @@ def group_scale(returns: Tensor, groups: Tensor) -> Tensor:
     Returns:
         (N,) factors; 0 throughout a group whose returns are all equal: nothing was learned about any of them.
     """
-    centred = minus_group_mean(returns[:, None], groups)
-    sums, counts, inverse = _group_sums(centred**2, groups)
-    stds = (sums / counts).sqrt()[inverse, 0]
+    group_stds, inverse = _group_stds(returns, groups)
+    stds = group_stds[inverse]
     return torch.where(stds > ZERO_STD, 1 / stds.clamp(min=ZERO_STD), torch.zeros_like(stds))
 
 
@@ -327,8 +326,7 @@ def informative_groups(returns: Tensor, groups: Tensor, share: float, min_spread
         share: share of the groups to keep, in (0, 1]; at least one is kept. Of equal ones the first.
         min_spread: standard deviation below which a group is not kept at all.
     """
-    sums, counts, inverse = _group_sums(minus_group_mean(returns[:, None], groups) ** 2, groups)
-    stds = (sums / counts).sqrt()[:, 0]
+    stds, inverse = _group_stds(returns, groups)
     count = max(1, round(share * len(stds)))
     kept = torch.zeros_like(stds, dtype=torch.bool)
     kept[stds.argsort(descending=True, stable=True)[:count]] = True
@@ -360,6 +358,12 @@ def whiten(advantages: Tensor, action_mask: Tensor) -> Tensor:
     # Equal up to rounding, all of them: dividing would blow the rounding up to full size.
     scale = 1 / std if std > ZERO_STD * (1 + chosen.abs().max()) else torch.zeros_like(std)
     return torch.where(action_mask, (advantages - chosen.mean()) * scale, torch.zeros_like(advantages))
+
+
+def _group_stds(returns: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Return standard deviations (M,) of the returns (N,) of M groups, and the group (N,) of each return."""
+    sums, counts, inverse = _group_sums(minus_group_mean(returns[:, None], groups) ** 2, groups)
+    return (sums / counts).sqrt()[:, 0], inverse
 
 
 def _group_sums(values: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -37,7 +37,7 @@ from baselines.runs.run import EpisodeWriter, Evaluator, TrainResult, open_polic
 from baselines.sampling.environments import EnvPool, Task, TaskSchedule, collect_texts, kind_names
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout
-from baselines.sampling.vllm import Client, ServedPolicy, connect_server
+from baselines.sampling.vllm import Client, connect_server
 
 if TYPE_CHECKING:  # needs Ray
     from baselines.sampling.ray_rollout import RayWorkers
@@ -52,14 +52,14 @@ class Collected:
         groups: (N,) which task each episode played, from 0.
         batch: the episodes as tensors of B rows, with the column `ref_logprobs` where there is a KL term.
         record: metrics of the rollout.
-        seconds: duration.
+        started: `time.perf_counter()` at its beginning.
     """
 
     episodes: list[Episode]
     groups: Tensor
     batch: Batch
     record: Record
-    seconds: float
+    started: float
 
     def state_labels(self) -> Tensor:
         """Return (N, S) labels of the states that turns were taken in; see `advantages.state_labels`."""
@@ -76,6 +76,7 @@ class Learner:
         critic_learning_rate: of the critic's weights.
 
     Attributes:
+        config: the algorithm's.
         policy: in training.
         critic: or None.
     """
@@ -87,12 +88,12 @@ class Learner:
         make_critic: Callable[[Policy], Critic] | None = None,
         critic_learning_rate: float = 0.0,
     ) -> None:
-        self._name, self._config, self._warned = name, config, False
+        self.config, self._name, self._warned = config, name, False
         self._stack = ExitStack()
         check_model_exists(config.model)
         self.ranks = Ranks(config.run.device)
-        self._find_cluster()
-        client = self._find_server()
+        make_workers = self._find_cluster()
+        self._server = self._find_server()
         prepare_torch(config.run)
         self._tasks = TaskSchedule(
             config.env_id, config.env_kwargs, config.tasks, config.num_iterations, config.run.seed
@@ -106,13 +107,18 @@ class Learner:
         self.policy = open_policy(config.model, self._texts, config, checkpoint, self.ranks)
         self._reference = self._make_reference(checkpoint is not None)
         self.critic = make_critic(self.policy) if make_critic is not None else None
-        self._shard()
+        self.ranks.shard(self.policy.model)  # from here on no model can be copied
+        if self._reference is not None:
+            self.ranks.shard(self._reference.model)
+        if self.critic is not None:
+            self.critic.shard(self.ranks)
         self._optimiser = make_optimiser(self.policy, config.optimiser, self.critic, critic_learning_rate)
         if checkpoint:
             state = checkpoint.restore(self.policy, self._optimiser, self.critic)
             self._tasks.stage, self._tasks.streak = int(state["stage"]), int(state.get("streak", 0))
-        self._workers = self._make_workers()
-        self._server = None if client is None else ServedPolicy(client, self.policy)
+        self._workers = None if make_workers is None else self._stack.enter_context(make_workers())
+        if self._server is not None:
+            self._server.init_communicator(self.policy.device)
         self._held_out = Evaluator(self._tasks.kinds, config.run, config.rollout)
         self._stack.callback(self._held_out.close)
         self._line = self._stack.enter_context(
@@ -133,7 +139,7 @@ class Learner:
 
     def iterations(self) -> range:
         """Return the iterations that are still to be done, from 0."""
-        return range(self._run.first_step, self._config.num_iterations)
+        return range(self._run.first_step, self.config.num_iterations)
 
     def collect(
         self, iteration: int, num_groups: int, group_size: int, refill: int = 1, min_spread: float = 0.0
@@ -150,9 +156,10 @@ class Learner:
             min_spread: standard deviation of its returns below which a group is without signal.
         """
         started = time.perf_counter()
-        config = self._config
+        config = self.config
         if self._server is not None:
-            self._server.send_weights()
+            self._server.update_model_params(self.policy.model)
+            self._server.reset_prefix_cache()
         drawn = self._tasks.draw(iteration, refill * num_groups)
         episodes: list[Episode] = []
         num_played, num_kept = 0, 0
@@ -180,7 +187,8 @@ class Learner:
         broken = self._pool.num_broken + (self._workers.num_broken if self._workers is not None else 0)
         record["train/broken_envs"] = self.ranks.add_numbers({"broken": broken})["broken"]
         groups = torch.arange(num_played, device=self.policy.device).repeat_interleave(group_size)
-        return Collected(episodes, groups, batch, record, time.perf_counter() - started)
+        record["time/rollout_seconds"] = time.perf_counter() - started
+        return Collected(episodes, groups, batch, record, started)
 
     def _warn_of_repetition(self, record: Record, num_groups: int) -> None:
         """Say once that the tasks of an iteration are mostly the same."""
@@ -194,12 +202,12 @@ class Learner:
 
     def score(self, function: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
         """Return (B, T) of a scoring function over a whole batch without gradients, the work shared among the processes."""
-        max_tokens = self._config.optimiser.micro_batch_tokens
+        max_tokens = self.config.optimiser.micro_batch_tokens
         return score_in_chunks(function, batch, max_tokens, can_pack(self.policy.model), self.ranks)
 
     def micro_batches(self, minibatch: Batch, useful: Tensor) -> Iterator[Batch]:
         """Yield this process's share of a minibatch's micro-batches; see `update.micro_batches`."""
-        max_tokens = self._config.optimiser.micro_batch_tokens
+        max_tokens = self.config.optimiser.micro_batch_tokens
         pieces = micro_batches(minibatch, max_tokens, useful, can_pack(self.policy.model))
         return iter(self.ranks.deal(pieces, spare=empty_row(minibatch)))
 
@@ -215,25 +223,22 @@ class Learner:
         if not sums.get("tokens"):
             return
         self.ranks.add_gradients(trained_parameters(self._optimiser))
-        config = self._config
+        config = self.config
         steps = config.update.update_epochs * config.update.num_minibatches
         factor = schedule_factor(iteration * steps + part, config.num_iterations * steps, config.optimiser)
         meter.close_step(sums, apply_gradients(self._optimiser, factor, config.optimiser.max_grad_norm))
 
-    def close_iteration(
-        self, iteration: int, collected: Collected, advantages: Tensor, update: Record, started: float
-    ) -> None:
+    def close_iteration(self, iteration: int, collected: Collected, advantages: Tensor, update: Record) -> None:
         """Log, evaluate and save the results of an iteration (from 0); `advantages` (B, T) go into transcripts."""
-        config, step = self._config, iteration + 1
-        finished = time.perf_counter()
+        config, step = self.config, iteration + 1
+        seconds = time.perf_counter() - collected.started
         record: Record = {"step": step} | collected.record | update
         record |= describe_actions(collected.episodes)
         record |= describe_advantages(advantages, collected.batch.action_mask)
         tokens = sum(episode.num_tokens for episode in collected.episodes)
-        record["train/tokens_per_second"] = tokens / (finished - started)
+        record["train/tokens_per_second"] = tokens / seconds
         record["train/learning_rate"] = self._optimiser.param_groups[0]["lr"]
-        record["time/rollout_seconds"] = collected.seconds
-        record["time/update_seconds"] = finished - started - collected.seconds
+        record["time/update_seconds"] = seconds - record["time/rollout_seconds"]
         record |= self._held_out.record(self.policy, step, config.num_iterations, self.ranks)
         written = EpisodeWriter(collected.episodes, advantages, self.policy.tokenizer, config.env_id)
         self._run.write(record, config.run, written)
@@ -244,27 +249,23 @@ class Learner:
 
     def finish(self) -> TrainResult:
         """Save the model and the curves."""
-        title = f"{self._name} on {self._config.env_id}"
+        title = f"{self._name} on {self.config.env_id}"
         return self._run.finish(self.policy, self._held_out, title)
 
     def _play_groups(self, tasks: Sequence[Task], group_size: int, seed: tuple[int, int], first: int) -> list[Episode]:
         """Return all processes' episodes of each task `group_size` times; `first` is the number of the first episode."""
         repeated = [task for task in tasks for _ in range(group_size)]
         begin, end = self.ranks.bounds(len(repeated))
-        with self.ranks.gathered(self.policy.model):
-            played = self._play(repeated[begin:end], seed, first + begin)
-        return self.ranks.gather(played)
-
-    def _play(self, tasks: list[Task], seed: tuple[int, int], first: int) -> list[Episode]:
-        """Play this process's share of the tasks, here or in the actors of a cluster."""
+        mine, settings, first = repeated[begin:end], self.config.rollout, first + begin
         if self._workers is not None:
-            return self._workers.rollout(tasks, self._config.rollout, seed, first)
-        server = None if self._server is None else self._server.client
-        return rollout(self.policy, self._pool, tasks, self._config.rollout, seed, first=first, server=server)
+            return self.ranks.gather(self._workers.rollout(mine, settings, seed, first))
+        with self.ranks.gathered(self.policy.model):
+            played = rollout(self.policy, self._pool, mine, settings, seed, first=first, server=self._server)
+        return self.ranks.gather(played)
 
     def _corrected(self, batch: Batch) -> tuple[Batch, Record]:
         """Return a batch that a server has sampled, with the trainer's log-probabilities and the weights of its tokens."""
-        temperature, cap, mask = self._config.rollout.temperature, self._config.update.rollout_cap, batch.action_mask
+        temperature, cap, mask = self.config.rollout.temperature, self.config.update.rollout_cap, batch.action_mask
         own = self.score(lambda piece: score_actions(self.policy, piece, temperature).logprobs, batch)
         weights = truncated_weights(own, batch.old_logprobs, mask, cap)
         record: Record = {
@@ -275,44 +276,39 @@ class Learner:
 
     def _find_server(self) -> Client | None:
         """Connect to the vLLM server that is to sample the actions, before a folder is made or a model is loaded."""
-        url = self._config.run.vllm_url
+        url = self.config.run.vllm_url
         if not url:
             return None
         if self.ranks.count > 1:
             raise ConfigError(f"expected one process with vllm_url, got {self.ranks.count}")
         return connect_server(url)
 
-    def _find_cluster(self) -> None:
-        """Connect to the cluster whose actors are to play, before a folder is made or a model is loaded."""
-        run = self._config.run
+    def _find_cluster(self) -> Callable[[], RayWorkers] | None:
+        """Connect to the cluster whose actors are to play, before a folder is made or a model is loaded.
+
+        Returns:
+            A call that makes them for this process, once there is a policy; None where there are to be none.
+        """
+        run = self.config.run
         if run.ray_workers == 0:
-            return
+            return None
         if self.ranks.sharded:
             raise ConfigError(
                 f"expected ray_workers=0 with --use_fsdp, got {run.ray_workers}: actors hold whole models"
             )
         try:
-            from baselines.sampling.ray_rollout import connect
+            from baselines.sampling.ray_rollout import RayWorkers, connect
         except DependencyNotInstalled as error:
             raise ConfigError(f"{error} for ray_workers={run.ray_workers}") from error
         connect()
-
-    def _make_workers(self) -> RayWorkers | None:
-        """Return the actors of a cluster that play for this process, where there are to be any."""
-        run = self._config.run
-        if run.ray_workers == 0:
-            return None
-        from baselines.sampling.ray_rollout import RayWorkers
-
-        workers = RayWorkers(
+        return lambda: RayWorkers(
             self.policy,
             self._tasks.kinds,
             workers=run.ray_workers,
             num_cpus=run.ray_cpus,
             num_gpus=run.ray_gpus,
-            max_broken=self._config.rollout.max_broken_envs,
+            max_broken=self.config.rollout.max_broken_envs,
         )
-        return self._stack.enter_context(workers)
 
     def _texts(self) -> list[str]:
         env = self._pool.lease()
@@ -322,7 +318,7 @@ class Learner:
 
     def _make_reference(self, resumed: bool) -> Policy | None:
         """Return the frozen initial policy, where a KL term needs one; LoRA's is the policy itself without it."""
-        config = self._config
+        config = self.config
         if config.update.kl_coef == 0 or config.optimiser.lora_rank:
             return None
         if resumed:
@@ -334,19 +330,11 @@ class Learner:
         reference.model.requires_grad_(False)
         return reference
 
-    def _shard(self) -> None:
-        """Divide all weights among the processes, where they are to be: from here on no model can be copied."""
-        self.ranks.shard(self.policy.model)
-        if self._reference is not None:
-            self.ranks.shard(self._reference.model)
-        if self.critic is not None:
-            self.critic.shard(self.ranks)
-
     def _reference_logprobs(self, batch: Batch) -> Tensor:
         if self._reference is not None:
-            return score_actions(self._reference, batch, self._config.rollout.temperature).logprobs
+            return score_actions(self._reference, batch, self.config.rollout.temperature).logprobs
         with without_lora(self.policy.model):
-            return score_actions(self.policy, batch, self._config.rollout.temperature).logprobs
+            return score_actions(self.policy, batch, self.config.rollout.temperature).logprobs
 
 
 def count_informative(episodes: Sequence[Episode], group_size: int, min_spread: float) -> int:

@@ -170,11 +170,6 @@ def explained_variance(values: Tensor, targets: Tensor) -> float:
     return 1 - float((targets - values).var(correction=0)) / variance if variance > 1e-12 else 0.0
 
 
-def cross_entropy(logprobs: Tensor) -> Tensor:
-    """Return (B, T) negative log-likelihood of demonstrated tokens, in nats."""
-    return -logprobs
-
-
 def weighted_sum(per_token: Tensor, weights: Tensor) -> Tensor:
     """Aggregate (B, T) values with the weights of `loss_weights`; a value off the mask never counts, not even NaN."""
     return torch.where(weights > 0, per_token * weights, torch.zeros_like(per_token)).sum()

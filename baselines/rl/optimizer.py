@@ -29,20 +29,15 @@ def make_optimiser(
 
 
 def schedule_factor(step: int, num_steps: int, settings: OptimiserSettings) -> float:
-    """Return the share of the learning rate that optimiser step `step` (from 0) of `num_steps` uses."""
-    return warmup_factor(step, settings) * _decay(settings.schedule, step, max(1, num_steps))
+    """Return the share of the learning rate that optimiser step `step` (from 0) of `num_steps` uses.
 
-
-def warmup_factor(step: int, settings: OptimiserSettings) -> float:
-    """Rise linearly to 1 over `warmup_steps`."""
-    if settings.warmup_steps == 0:
-        return 1.0
-    return min(1.0, (step + 1) / settings.warmup_steps)
-
-
-def cosine_factor(step: int, num_steps: int) -> float:
-    """Return the share of the learning rate at `step` (from 0) of a half cosine from 1 to 0 (arXiv 1608.03983, eq. 5)."""
-    return 0.5 * (1 + math.cos(math.pi * step / max(1, num_steps)))
+    It rises linearly over `warmup_steps`, times the schedule: of a cosine the half from 1 to 0 (arXiv 1608.03983, eq. 5).
+    """
+    num_steps = max(1, num_steps)
+    warmup = min(1.0, (step + 1) / settings.warmup_steps) if settings.warmup_steps else 1.0
+    if settings.schedule == "cosine":
+        return warmup * (0.5 * (1 + math.cos(math.pi * step / num_steps)))
+    return warmup * (1 - step / num_steps) if settings.schedule == "linear" else warmup
 
 
 def apply_gradients(optimiser: torch.optim.Optimizer, factor: float, max_norm: float) -> float:
@@ -88,9 +83,3 @@ def _groups(module: nn.Module, learning_rate: float, weight_decay: float) -> lis
     common = {"lr": learning_rate, "initial_lr": learning_rate}
     parts = ((others, 0.0), (decayed, weight_decay))
     return [{"params": weights, "weight_decay": decay, **common} for weights, decay in parts if weights]
-
-
-def _decay(schedule: str, step: int, num_steps: int) -> float:
-    if schedule == "cosine":
-        return cosine_factor(step, num_steps)
-    return 1 - step / num_steps if schedule == "linear" else 1.0

@@ -12,7 +12,7 @@ from baselines.config.settings import OptimiserSettings
 from baselines.models.policy import Policy
 from baselines.rl.batch import Batch, collate
 from baselines.rl.logprobs import can_pack, score_actions
-from baselines.rl.losses import cross_entropy, loss_weights, weighted_sum
+from baselines.rl.losses import loss_weights, weighted_sum
 from baselines.rl.optimizer import apply_gradients, trained_parameters
 from baselines.rl.update import empty_row, micro_batches
 from baselines.runs.distributed import Ranks
@@ -61,7 +61,7 @@ def supervised_step(
     pieces = micro_batches(batch, settings.micro_batch_tokens, every_row, packed)
     for piece in ranks.deal(pieces, spare=empty_row(batch)):
         scores = score_actions(policy, piece)
-        loss = weighted_sum(cross_entropy(scores.logprobs), piece["weights"])
+        loss = weighted_sum(-scores.logprobs, piece["weights"])
         torch.autograd.backward(loss)
         acted = piece["acted"]
         sums["loss"] -= float((scores.logprobs.detach() * piece["weights"] * acted).sum())

@@ -7,14 +7,16 @@ memory. Each token's weight in the mean is fixed over the whole minibatch first,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.config.settings import UpdateSettings
+from baselines.config.settings import GroupConfig, LearnerConfig, UpdateSettings
+from baselines.rl.advantages import Credit, has_partner, informative_groups, rewards_to_go, step_advantages
 from baselines.rl.batch import Batch, split_by_tokens, split_evenly
-from baselines.rl.logprobs import TokenScores
+from baselines.rl.logprobs import TokenScores, score_actions
 from baselines.rl.losses import (
     clip_fraction,
     clipped_policy_loss,
@@ -27,7 +29,47 @@ from baselines.rl.losses import (
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import Record
 
+if TYPE_CHECKING:  # the learner runs parts of this module
+    from baselines.rl.learner import Collected, Learner
+
 TARGET_KL_SLACK = 1.5  # as in OpenAI Spinning Up's PPO
+
+
+Loss: TypeAlias = Callable[["Learner", Batch], tuple[Tensor, Record]]
+"""From a micro-batch to the loss, and sums over its action tokens for the log."""
+
+
+def update_policy(
+    learner: Learner, batch: Batch, iteration: int, config: LearnerConfig, loss_of: Loss | None = None
+) -> Record:
+    """Take `update_epochs * num_minibatches` optimiser steps on one iteration's episodes and return their metrics.
+
+    Args:
+        learner: holds the policy and its optimiser.
+        batch: with the column `advantages`, unless there is a loss that reads none.
+        iteration: from 0; with the run's seed it decides the order of the episodes.
+        config: the algorithm's.
+        loss_of: loss of every row of a micro-batch; by default `policy_loss`, of those rows that have a gradient.
+    """
+    settings, meter = config.update, Meter()
+    for part, minibatch in enumerate(minibatches(batch, settings, (config.run.seed, iteration))):
+        useful = useful_rows(minibatch, settings) if loss_of is None else minibatch.action_mask.any(1)
+        for piece in learner.micro_batches(minibatch, useful):
+            loss, sums = (loss_of or surrogate_loss)(learner, piece)
+            torch.autograd.backward(loss)
+            meter.add(sums)
+        learner.step(meter, iteration, part)
+        if meter.is_past(settings.target_kl):
+            break
+    return meter.record()
+
+
+def surrogate_loss(learner: Learner, piece: Batch) -> tuple[Tensor, Record]:
+    """Score a micro-batch and return its `policy_loss`."""
+    config = learner.config
+    entropy_gradient = config.update.entropy_coef > 0
+    scores = score_actions(learner.policy, piece, config.rollout.temperature, entropy_gradient=entropy_gradient)
+    return policy_loss(scores, piece, config.update)
 
 
 def minibatches(batch: Batch, settings: UpdateSettings, seed: Sequence[int]) -> Iterator[Batch]:
@@ -91,18 +133,6 @@ def score_in_chunks(
     return ranks.add(result)
 
 
-def fraction_zero_advantage_groups(advantages: Tensor, groups: Tensor) -> float:
-    """Return the share of groups in which no episode has an advantage: nothing is learned from them.
-
-    Args:
-        advantages: (N, T).
-        groups: (N,) labels from 0.
-    """
-    heard = torch.zeros(int(groups.max()) + 1, device=groups.device)
-    heard.index_add_(0, groups, (advantages != 0).any(1).float())
-    return float((heard == 0).double().mean())
-
-
 def useful_rows(minibatch: Batch, settings: UpdateSettings) -> Tensor:
     """Return (B,) True for a row that the policy's loss has a gradient for."""
     if settings.kl_in_loss or settings.entropy_coef > 0:
@@ -152,6 +182,55 @@ def policy_loss(scores: TokenScores, batch: Batch, settings: UpdateSettings) -> 
     return loss, sums
 
 
+def select_episodes(collected: Collected, batch: Batch, config: LearnerConfig) -> tuple[Batch, Record]:
+    """Return the rows of a batch whose episodes are trained on, and the share of episodes that are left out.
+
+    Args:
+        collected: an iteration's episodes.
+        batch: theirs, with all columns of the update.
+        config: the algorithm's, with `mask_truncated` and, for groups, `keep_top_groups` and `min_group_spread`.
+    """
+    episodes, groups = collected.episodes, collected.groups
+    kept = torch.ones(len(episodes), dtype=torch.bool, device=groups.device)
+    if config.update.mask_truncated:
+        cut = [episode.truncated and not episode.terminated for episode in episodes]
+        kept &= ~torch.tensor(cut, device=groups.device)
+    if isinstance(config, GroupConfig):
+        returns = torch.tensor([episode.episode_return for episode in episodes], device=groups.device)
+        kept &= informative_groups(returns, groups, config.keep_top_groups, config.min_group_spread)
+    record: Record = {"train/left_out": 1 - float(kept.float().mean())}
+    return batch if kept.all() else batch.select(batch.rows_of(kept.nonzero()[:, 0].tolist())), record
+
+
+def within_states(
+    collected: Collected, baseline: Callable[[Tensor, Tensor], Tensor], gamma: float, scaled: bool = False
+) -> Tensor:
+    """Return (B, T) advantages of turns over the other turns of their group in the same state, without a KL penalty.
+
+    Args:
+        collected: an iteration's episodes, in groups.
+        baseline: `advantages.minus_group_mean` or `leave_one_out`.
+        gamma: discount from one turn to the next.
+        scaled: divide by the standard deviation within the state.
+    """
+    turns = collected.batch.decisions("turn")
+    returns = rewards_to_go(turns.sum(collected.batch.rewards), gamma)
+    return turns.spread(step_advantages(returns, collected.state_labels(), baseline, scaled))
+
+
+def describe_groups(collected: Collected, advantages: Tensor, credit: Credit) -> Record:
+    """Return metrics of an iteration's groups; `advantages` are (B, T)."""
+    groups = collected.groups[collected.batch.episodes]
+    signals = (advantages != 0).any(1).float()
+    signals = signals.new_zeros(int(groups.max()) + 1).index_add(0, groups, signals)
+    record: Record = {"train/groups_without_signal": float((signals == 0).double().mean())}
+    if credit == "step":
+        labels = collected.state_labels()
+        met = labels >= 0
+        record["train/step_partners"] = float(has_partner(labels)[met].float().mean()) if met.any() else 0.0
+    return record
+
+
 def kl_rewards(batch: Batch, settings: UpdateSettings) -> Tensor:
     """Return (N, T) the KL penalty that each action token is charged; 0 where there is none in the reward."""
     if not settings.kl_in_reward:
@@ -160,10 +239,14 @@ def kl_rewards(batch: Batch, settings: UpdateSettings) -> Tensor:
 
 
 class Meter:
-    """Adds up what micro-batches report, until an optimiser step and over an iteration."""
+    """Adds up what micro-batches report, until an optimiser step and over an iteration.
+
+    Attributes:
+        open_sums: sums since the last optimiser step.
+    """
 
     def __init__(self) -> None:
-        self._open: Record = {}
+        self.open_sums: Record = {}
         self._sums: Record = {}
         self._norms: list[float] = []
         self._last_kl = 0.0
@@ -171,12 +254,7 @@ class Meter:
     def add(self, sums: Record) -> None:
         """Take the sums of one micro-batch."""
         for name, value in sums.items():
-            self._open[name] = self._open.get(name, 0.0) + value
-
-    @property
-    def open_sums(self) -> Record:
-        """The sums since the last optimiser step."""
-        return self._open
+            self.open_sums[name] = self.open_sums.get(name, 0.0) + value
 
     def close_step(self, sums: Record, grad_norm: float) -> None:
         """End an optimiser step: `sums` are those of all processes."""
@@ -184,7 +262,7 @@ class Meter:
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._norms.append(grad_norm)
         self._last_kl = sums["approx_kl"] / max(1.0, sums["tokens"])
-        self._open = {}
+        self.open_sums = {}
 
     def is_past(self, target_kl: float | None) -> bool:
         """Return whether the last step's minibatch was further from the policy of the rollout than is wanted."""

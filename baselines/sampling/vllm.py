@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from baselines.errors import ConfigError, TrainingError
-from baselines.models.policy import Policy
 
 
 class Client(Protocol):
@@ -51,25 +50,6 @@ def connect_server(url: str) -> Client:
         return VLLMClient(base_url=url)  # type: ignore[no-any-return]
     except (ImportError, ConnectionError) as error:
         raise ConfigError(f"expected TRL, vLLM and a vLLM server at {url} for vllm_url: {error}") from error
-
-
-class ServedPolicy:
-    """A policy in training whose actions a vLLM server samples.
-
-    Args:
-        client: of the server.
-        policy: in training; its device sends the weights.
-    """
-
-    def __init__(self, client: Client, policy: Policy) -> None:
-        self.client = client
-        self._model = policy.model
-        client.init_communicator(policy.device)
-
-    def send_weights(self) -> None:
-        """Give the server the present weights."""
-        self.client.update_model_params(self._model)
-        self.client.reset_prefix_cache()
 
 
 @dataclass

@@ -56,7 +56,7 @@ from baselines.errors import ConfigError
 from baselines.models.policy import Policy, load_policy, silence_transformers
 from baselines.rl.batch import collate
 from baselines.rl.learner import Learner
-from baselines.rl.policy_update import update_policy
+from baselines.rl.update import update_policy
 from baselines.sampling.environments import EnvPool, Task, collect_texts
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout

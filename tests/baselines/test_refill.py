@@ -12,7 +12,7 @@ import pytest
 from baselines import grpo, rloo
 from baselines.config.settings import RolloutSettings, RunSettings, UpdateSettings
 from baselines.rl.learner import Collected, Learner
-from baselines.rl.policy_update import select_episodes
+from baselines.rl.update import select_episodes
 from tests.support.scripted_text_env import SCRIPTED, ScriptedOutcomes
 
 ALGORITHMS: dict[str, Any] = {"grpo": grpo, "rloo": rloo}

@@ -29,6 +29,7 @@ from baselines.models.policy import Policy
 from baselines.rl.advantages import CREDITS
 from baselines.rl.learner import Learner
 from baselines.rl.losses import RATIO_LEVELS
+from baselines.rl.update import update_policy
 from baselines.runs import run
 from baselines.runs.log import MetricsLog, Record, read_metrics
 from baselines.runs.run import TrainResult
@@ -153,7 +154,8 @@ def test_expert_iteration_keeps_the_shortest_successes(cloned: TrainResult, tmp_
         assert set(half) < set(solved)
         longest = max(len(episodes[row].turns) for row in half)
         assert all(len(episodes[row].turns) >= longest for row in set(solved) - set(half))
-        assert rft.update(learner, learner.collect(0, 2, 1).batch, [], 0, config) == {"train/optimiser_steps": 0}
+        none = learner.collect(0, 2, 1).batch.select([])
+        assert update_policy(learner, none, 0, config, rft.imitation_loss) == {"train/optimiser_steps": 0}
 
 
 EXTRA_CREDIT = {"grpo": ("step",), "rloo": ("step",), "ppo": ("bilevel",), "reinforce_pp": ()}

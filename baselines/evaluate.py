@@ -22,17 +22,17 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from baselines.config.settings import EvalTasks, JsonObject, RolloutSettings, check_at_least
+from baselines.config.settings import EvalTasks, JsonObject, RolloutSettings, check_all_at_least, check_at_least
 from baselines.endpoints.endpoint import Endpoint, EndpointSettings, Usage
 from baselines.endpoints.rollout import play_episodes
 from baselines.errors import ConfigError, one_line_errors
-from baselines.models.policy import Policy, check_model_exists, silence_transformers
+from baselines.models.policy import TINY, Policy, check_device, check_model_exists, silence_transformers
+from baselines.runs.files import write_whole
 from baselines.sampling.environments import EnvPool, Task, TextEnv, is_success, reset_env, step_env
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout
-from baselines.sampling.task_lists import check_each_once, check_pool, choose_tasks
-from baselines.stats import Interval, Method, mean_interval
-from baselines.stats import two_level_interval as two_level_interval
+from baselines.sampling.task_lists import check_each_once, check_pool, held_out_tasks
+from baselines.stats import Interval, mean_interval
 
 Agent: TypeAlias = Callable[[str, Mapping[str, Any]], str]
 
@@ -67,9 +67,9 @@ class Evaluation:
         """Share of episodes that failed while repeating themselves (`Episode.loops`)."""
         return sum(episode.loops for episode in self.episodes) / max(1, len(self.episodes))
 
-    def success_interval(self, confidence: float = 0.95, method: Method = "percentile") -> Interval:
-        """Return the interval of the success rate; see `success_interval`."""
-        return success_interval(self.successes, confidence, method)
+    def success_interval(self) -> Interval:
+        """Return the 95 % interval of the success rate; see `success_interval`."""
+        return success_interval(self.successes)
 
 
 def evaluate_policy(
@@ -136,34 +136,22 @@ def summarise(episodes: Sequence[Episode]) -> Evaluation:
     )
 
 
-def success_interval(
-    successes: NDArray[np.bool_], confidence: float = 0.95, method: Method = "percentile", seed: int = 0
-) -> Interval:
-    """Return bootstrap interval of a success rate over episodes; the exact one where all episodes agree.
-
-    Args:
-        successes: (N,) one entry per episode.
-        confidence: coverage in (0, 1).
-        method: "percentile", or "BCa" (Efron, JASA 82, 1987).
-        seed: of the resampling.
-    """
+def success_interval(successes: NDArray[np.bool_]) -> Interval:
+    """Return the 95 % bootstrap interval of the success rate of N episodes; the exact one where all agree."""
     if len(successes) == 0:
         return (0.0, 1.0)
-    return mean_interval(successes.astype(np.float64), confidence, method, seed, bounds=(0.0, 1.0))
+    return mean_interval(successes.astype(np.float64), bounds=(0.0, 1.0))
 
 
-def paired_difference_interval(
-    first: Evaluation, second: Evaluation, confidence: float = 0.95, method: Method = "percentile", seed: int = 0
-) -> Interval:
-    """Return bootstrap interval of `first.success_rate - second.success_rate`, resampling seeds that both have played.
+def paired_difference_interval(first: Evaluation, second: Evaluation) -> Interval:
+    """Return the 95 % bootstrap interval of `first.success_rate - second.success_rate`, resampling seeds of both.
 
     Raises:
         ValueError: the two were not played on the same seeds.
     """
     if not np.array_equal(first.seeds, second.seeds):
         raise ValueError("expected two evaluations on the same seeds in the same order, got different ones")
-    gains = first.successes.astype(np.float64) - second.successes
-    return mean_interval(gains, confidence, method, seed, bounds=(-1.0, 1.0))
+    return mean_interval(first.successes.astype(np.float64) - second.successes, bounds=(-1.0, 1.0))
 
 
 def _tasks(seeds: Sequence[int | Task]) -> list[Task]:
@@ -220,7 +208,15 @@ class Config:
             )
         if self.endpoint_model and self.rollout.chat_template is not None:
             raise ConfigError("expected no chat_template with endpoint_model, whose server has its own, got one")
+        if self.model == TINY:
+            raise ConfigError(
+                "expected the folder or hub name of a trained model, got tiny, which a trainer makes: give the folder "
+                "model of its run"
+            )
+        if self.transcripts is not None and self.transcripts.is_dir():
+            raise ConfigError(f"expected --transcripts to be a file, got the folder {self.transcripts}")
         check_at_least("num_episodes", self.num_episodes, 1)
+        check_all_at_least(self, 0, "first_seed", "seed")
         self.rollout.check(training=False)
         self.rollout.check_device(self.device)
         self.endpoint.check()
@@ -238,26 +234,17 @@ def evaluate_at(config: Config, temperatures: Sequence[float]) -> list[Evaluatio
     if config.endpoint_model:
         with Endpoint(config.endpoint_model, config.endpoint) as endpoint, EnvPool(kinds, max_broken) as pool:
             sampling = [replace(config.rollout, temperature=temperature) for temperature in temperatures]
-            seeds = _configured_tasks(config, pool)
-            return [evaluate_endpoint(endpoint, pool, seeds, settings, config.seed) for settings in sampling]
+            tasks = held_out_tasks(pool, config.eval_tasks, config.first_seed, config.num_episodes)
+            return [evaluate_endpoint(endpoint, pool, tasks, settings, config.seed) for settings in sampling]
     check_model_exists(config.model)
+    check_device(config.device)
     with EnvPool(kinds, max_broken) as pool:
-        seeds = _configured_tasks(config, pool)
+        tasks = held_out_tasks(pool, config.eval_tasks, config.first_seed, config.num_episodes)
         policy = Policy.load(config.model, device=config.device, chat_template=config.rollout.chat_template)
         limit = policy.max_context_tokens or config.rollout.max_context_tokens
         limits = replace(config.rollout, max_context_tokens=min(limit, config.rollout.max_context_tokens))
         sampling = [replace(limits, temperature=temperature) for temperature in temperatures]
-        return [evaluate_policy(policy, pool, seeds, settings, config.seed) for settings in sampling]
-
-
-def _configured_tasks(config: Config, pool: EnvPool) -> Sequence[int | Task]:
-    if config.eval_tasks is None:
-        return range(config.first_seed, config.first_seed + config.num_episodes)
-    env = pool.lease()
-    try:
-        return choose_tasks(env, config.eval_tasks, config.first_seed)
-    finally:
-        pool.give_back(env)
+        return [evaluate_policy(policy, pool, tasks, settings, config.seed) for settings in sampling]
 
 
 def main() -> None:
@@ -273,7 +260,11 @@ def main() -> None:
             sys.stdout.write("greedy\n" if temperature == 0 else f"sampled at temperature {temperature:g}\n")
         sys.stdout.write(report(result))
     if config.transcripts is not None:
-        config.transcripts.write_text("\n".join(episode.transcript() for episode in results[0].episodes))
+        text = "\n".join(episode.transcript() for episode in results[0].episodes)
+        try:
+            write_whole(config.transcripts, text)
+        except OSError as error:
+            raise SystemExit(f"error: expected --transcripts to be a file that can be written, got {error}") from error
 
 
 def report(result: Evaluation) -> str:

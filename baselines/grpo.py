@@ -51,8 +51,7 @@ from baselines.rl.advantages import (
 )
 from baselines.rl.learner import Collected, Learner
 from baselines.rl.update import describe_groups, kl_rewards, select_episodes, update_policy, within_states
-from baselines.runs.command import run_command
-from baselines.runs.run import TrainResult
+from baselines.runs.run import TrainResult, run_command
 
 
 @dataclass(frozen=True)

@@ -45,10 +45,10 @@ from torch import Tensor
 from baselines.config.settings import (
     CreditConfig,
     RunSettings,
+    check_all_positive,
     check_at_least,
     check_fraction,
     check_one_of,
-    check_positive,
 )
 from baselines.rl.advantages import Credit, bilevel_gae, gae, whiten
 from baselines.rl.batch import Batch, collate_ends
@@ -57,9 +57,8 @@ from baselines.rl.learner import Collected, Learner
 from baselines.rl.logprobs import score_actions
 from baselines.rl.losses import explained_variance, value_loss, weighted_sum
 from baselines.rl.update import Meter, kl_rewards, minibatches, policy_loss, select_episodes, token_weights
-from baselines.runs.command import run_command
 from baselines.runs.log import Record
-from baselines.runs.run import TrainResult
+from baselines.runs.run import TrainResult, run_command
 from baselines.sampling.episode import Episode
 
 
@@ -96,10 +95,8 @@ class Config(CreditConfig):
         check_one_of("critic", self.critic, ("head", "separate"))
         check_fraction("gae_lambda", self.gae_lambda)
         check_fraction("token_gamma", self.token_gamma)
-        check_positive("critic_learning_rate", self.critic_learning_rate)
+        check_all_positive(self, "critic_learning_rate", "value_clip")
         check_at_least("value_coef", self.value_coef, 0.0)
-        if self.value_clip is not None:
-            check_positive("value_clip", self.value_clip)
         self.check_shared(self.episodes_per_batch, "bilevel")
 
 

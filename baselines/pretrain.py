@@ -1,7 +1,7 @@
 r"""Pretraining of a small base model on play of mixed players: it learns to read a game, not to win it.
 
 The models that RL usually starts from know the language before it begins. This program makes such a model for a laptop.
-Players of different skill (`players.py`) play many worlds, each named by a line of `--worlds`; their episodes are
+Players of different skill play many worlds, each named by a line of `--worlds`; their episodes are
 written as a policy would have produced them, and a new Llama maximises the likelihood of the actions,
 
     L = - sum_t m_t log pi(a_t | everything before t) / sum_t m_t  -  c mean log pi(o_t | everything before t)
@@ -22,23 +22,34 @@ How to run (the model `tiny-base` was made by the command in its data card, `bas
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
+import shlex
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from baselines.config.settings import JsonObject, OptimiserSettings, RunSettings, check_at_least, check_fraction
+from baselines.config.settings import (
+    JsonObject,
+    OptimiserSettings,
+    RunSettings,
+    check_all_at_least,
+    check_at_least,
+    check_fraction,
+    is_weight,
+)
 from baselines.errors import ConfigError
 from baselines.models import tiny
 from baselines.models.policy import Policy
@@ -47,20 +58,27 @@ from baselines.rl.logprobs import can_pack, score_actions
 from baselines.rl.optimizer import make_optimiser, schedule_factor
 from baselines.rl.supervised import batch_rows, supervised_step
 from baselines.rl.update import score_in_chunks
-from baselines.runs.command import run_command
-from baselines.runs.distributed import Ranks
+from baselines.runs.distributed import Ranks, num_processes
 from baselines.runs.files import write_whole
+from baselines.runs.hub import option_words
 from baselines.runs.log import LiveLine, Record
-from baselines.runs.run import TrainResult, open_run, prepare_torch
+from baselines.runs.run import TrainResult, open_run, prepare_torch, run_command
 from baselines.sampling.demonstrations import Demonstration, encode_demonstration
-from baselines.sampling.environments import is_success, make_env, reset_env, step_env
+from baselines.sampling.environments import TextEnv, is_success, make_env, reset_env, step_env
 from baselines.sampling.episode import Episode
-from baselines.sampling.players import best_command, make_player
 
 DEFAULT_WORLDS = Path(__file__).parent / "models" / "tiny_base" / "worlds.json"
 EPISODES_PER_PART = 500
 NUM_TEXT_EPISODES = 2000
 """Episodes whose texts the tokenizer is trained on."""
+
+PLAYERS = ("random", "careless", "expert")
+
+Player: TypeAlias = Callable[[Sequence[str], str | None], str]
+"""Chooses one of the admissible commands, given the expert's (None where it knows none)."""
+
+CARELESS_HABIT = 0.5
+"""Share of a careless player's commands that follow its habit; half of the others are the expert's."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +88,7 @@ class Config:
     worlds: Path = DEFAULT_WORLDS
     """JSON list of `{"env_id", "weight", "env_kwargs"}`; of an option whose value is a list each episode draws one."""
     players: JsonObject = field(default_factory=lambda: {"random": 0.35, "careless": 0.15, "expert": 0.5})
-    """Shares of the episodes by player, see `players.py`."""
+    """Shares of the episodes by player, see `make_player`."""
     expert_noise: tuple[float, float] = (0.0, 0.5)
     """Smallest and largest share of an expert's commands that are random; each episode draws its own."""
     num_episodes: int = 14_000
@@ -116,20 +134,28 @@ class Config:
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
-        for name in ("num_episodes", "max_turns", "num_epochs", "batch_size", "hidden_size", "num_layers", "num_heads"):
-            check_at_least(name, getattr(self, name), 1)
+        check_all_at_least(self, 1, "num_episodes", "max_turns", "num_epochs", "batch_size", "max_context_tokens")
+        check_all_at_least(self, 1, "hidden_size", "num_layers", "num_heads", "intermediate_size")
         check_at_least("vocab_size", self.vocab_size, 300)
         check_at_least("observation_coef", self.observation_coef, 0.0)
-        check_at_least("play_workers", self.play_workers, 0)
+        check_all_at_least(self, 0, "first_seed", "play_workers")
         check_at_least("eval_every", self.run.eval_every, 1)
-        for noise in self.expert_noise:
-            check_fraction("expert_noise", noise)
+        shares = [share for share in self.players.values() if share != 0]
+        if not shares or not self.players.keys() <= set(PLAYERS) or not all(map(is_weight, shares)):
+            raise ConfigError(
+                f"expected players to give shares >= 0, not all 0, to {', '.join(PLAYERS)}, got {self.players}"
+            )
+        low, high = self.expert_noise
+        if not 0 <= low <= high <= 1:
+            raise ConfigError(f"expected expert_noise LOW HIGH with 0 <= LOW <= HIGH <= 1, got {low} {high}")
         check_fraction("validation_share", self.validation_share)
         if self.hidden_size % self.num_heads:
             raise ConfigError(f"expected num_heads to divide hidden_size={self.hidden_size}, got {self.num_heads}")
         self.optimiser.check()
         self.run.check()
         self.run.check_unpushed()
+        if num_processes() > 1:
+            raise ConfigError(f"expected one process for pretraining, got {num_processes()}")
 
 
 @dataclass(frozen=True)
@@ -162,10 +188,10 @@ def train(config: Config) -> TrainResult:
     config.check()
     worlds = read_worlds(config.worlds)
     prepare_torch(config.run)
-    run = open_run(config, config.run)
+    run = open_run(config)
     played = play_all(config, worlds)
     if run.checkpoint is not None:
-        policy = run.checkpoint.load_policy(config.run.dtype, config.run.device)
+        policy = Policy.load(run.checkpoint.folder, config.run.dtype, config.run.device)
     else:
         policy = make_policy(config, worlds, played)
     training, validation = encode(policy, played, config)
@@ -173,13 +199,18 @@ def train(config: Config) -> TrainResult:
     if run.checkpoint is not None:
         run.checkpoint.restore(policy, optimiser)
     ranks = Ranks(config.run.device)
-    num_steps = len(training) // config.batch_size * config.num_epochs
-    best = Best(config.run.out / "best", [record["eval/loss"] for record in run.records if "eval/loss" in record])
+    steps_per_epoch = len(training) // config.batch_size
+    if not steps_per_epoch:
+        raise ConfigError(
+            f"expected at least batch_size={config.batch_size} episodes of max_context_tokens={config.max_context_tokens} "
+            f"or fewer to learn from, got {len(training)}: raise num_episodes or max_context_tokens"
+        )
+    num_steps = steps_per_epoch * config.num_epochs
+    best, folder = config.run.out / "best", config.run.out / "model"
+    losses = [record["eval/loss"] for record in run.records if "eval/loss" in record]
     with closing(run), LiveLine("pretraining", num_steps, run.first_step, config.run.progress) as line:
         for step in range(run.first_step, num_steps):
-            rows = batch_rows(
-                len(training), len(training) // config.batch_size, step, config.batch_size, config.run.seed
-            )
+            rows = batch_rows(len(training), steps_per_epoch, step, config.batch_size, config.run.seed)
             batch = [training[row] for row in rows]
             factor = schedule_factor(step, num_steps, config.optimiser)
             record: Record = {"step": step + 1, "epoch": (step + 1) * config.batch_size / len(training)}
@@ -188,31 +219,35 @@ def train(config: Config) -> TrainResult:
             )
             if (step + 1) % config.run.eval_every == 0 or step + 1 == num_steps:
                 record["eval/loss"] = validation_loss(policy, validation, config)
-                best.offer(policy, record["eval/loss"])
-            run.write(record, config.run)
-            run.save_if_due(config.run, step + 1, policy, optimiser)
+                if record["eval/loss"] < min(losses, default=math.inf):
+                    policy.save(best)
+                losses.append(record["eval/loss"])
+            run.write(record)
+            run.save_if_due(step + 1, policy, optimiser)
             line.update(record)
-    chosen = best.load(config.run.device)
-    folder = config.run.out / "model"
-    save_half(chosen, folder)
-    write_whole(folder / "README.md", data_card(config, worlds, played, training, run.records))
-    return TrainResult(chosen, run.records, None, folder)
+    half = Policy.load(best, device=config.run.device)
+    half.model.to(torch.float16)  # half the size; it is read in float32
+    half.save(folder)
+    write_whole(folder / "README.md", data_card(config, worlds, played, training, run.records, losses))
+    return TrainResult(Policy.load(folder, device=config.run.device), run.records, None, folder)
 
 
 def read_worlds(path: Path) -> list[dict[str, Any]]:
     """Read the list of worlds.
 
     Raises:
-        ConfigError: the file is missing, is not JSON, or an entry lacks `env_id` or has no weight above 0.
+        ConfigError: the file is missing, is no JSON list, or an entry lacks `env_id` or has no weight above 0.
     """
     try:
         worlds = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"expected --worlds to be a JSON list of environments, got {path}: {error}") from error
+    if not isinstance(worlds, list) or not worlds:
+        raise ConfigError(f"expected --worlds to be a JSON list of environments, got {worlds!r:.80} in {path}")
     for number, world in enumerate(worlds):
-        if not isinstance(world, dict) or "env_id" not in world or not world.get("weight", 1) > 0:
+        if not isinstance(world, dict) or "env_id" not in world or not is_weight(world.get("weight", 1)):
             raise ConfigError(f"expected entry {number} of {path} to have an env_id and a weight > 0, got {world!r}")
-    return list(worlds)
+    return worlds
 
 
 def play_all(config: Config, worlds: list[dict[str, Any]]) -> list[PlayedEpisode]:
@@ -229,7 +264,8 @@ def play_all(config: Config, worlds: list[dict[str, Any]]) -> list[PlayedEpisode
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             done = pool.map(partial(_play_part, config=config, worlds=worlds, folder=folder), missing)
             list(tqdm(done, total=len(missing), desc="play", unit="part", disable=not config.run.progress))
-    return [played for part in parts for played in _read_part(_part_file(folder, part))]
+    lines = (line for part in parts for line in _part_file(folder, part).read_bytes().splitlines())
+    return [msgspec.json.decode(line, type=PlayedEpisode) for line in lines]
 
 
 def claim_play(folder: Path, config: Config, worlds: list[dict[str, Any]]) -> None:
@@ -265,15 +301,6 @@ def _play_part(part: range, config: Config, worlds: list[dict[str, Any]], folder
     write_whole(_part_file(folder, part), "".join(lines))
 
 
-def _read_part(path: Path) -> Iterator[PlayedEpisode]:
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            fields = json.loads(line)
-            yield PlayedEpisode(
-                **{**fields, "observations": tuple(fields["observations"]), "actions": tuple(fields["actions"])}
-            )
-
-
 def play(number: int, config: Config, worlds: list[dict[str, Any]]) -> PlayedEpisode:
     """Play episode `number`: its world, options, player and choices are functions of the run's seed and of it.
 
@@ -305,6 +332,47 @@ def play(number: int, config: Config, worlds: list[dict[str, Any]]) -> PlayedEpi
     finally:
         env.close()
     return PlayedEpisode(index, kind, seed, success, tuple(observations), tuple(actions))
+
+
+def make_player(kind: str, noise: float, rng: np.random.Generator) -> Player:
+    """Return a player of one episode.
+
+    Args:
+        kind: "random" draws uniformly. "careless" has a favourite first word, which it uses whenever it can for half of its
+            commands; the others are the expert's or random, half and half. "expert" follows the expert.
+        noise: share of an expert's commands that are drawn uniformly instead.
+        rng: all its randomness.
+
+    Raises:
+        ValueError: there is no such player.
+    """
+
+    def draw(commands: Sequence[str]) -> str:
+        return commands[int(rng.integers(len(commands)))]
+
+    def expert(commands: Sequence[str], best: str | None) -> str:
+        return draw(commands) if best is None or rng.random() < noise else best
+
+    favourite = rng.random()
+
+    def careless(commands: Sequence[str], best: str | None) -> str:
+        if rng.random() < CARELESS_HABIT:
+            words = sorted({command.split()[0] for command in commands})
+            word = words[int(favourite * len(words))]
+            return draw([command for command in commands if command.split()[0] == word])
+        return draw(commands) if best is None or rng.random() < 0.5 else best
+
+    players: dict[str, Player] = {"random": lambda commands, _: draw(commands), "careless": careless, "expert": expert}
+    if kind not in players:
+        raise ValueError(f"expected a player among {', '.join(PLAYERS)}, got {kind!r}")
+    return players[kind]
+
+
+def best_command(env: TextEnv, commands: Sequence[str]) -> str | None:
+    """Return the first command of the environment's own plan, or None where it has none that is admissible."""
+    plan: Any = getattr(env.unwrapped, "plan", None)
+    commands_left = plan() if callable(plan) else None
+    return commands_left[0] if commands_left and commands_left[0] in commands else None
 
 
 def _drawn(value: Any, rng: np.random.Generator) -> Any:
@@ -361,42 +429,13 @@ def validation_loss(policy: Policy, episodes: Sequence[Episode], config: Config)
     return total / max(1, tokens)
 
 
-class Best:
-    """The policy of lowest validation loss, in a folder.
-
-    Args:
-        folder: its folder.
-        losses: losses of an earlier part of the run.
-    """
-
-    def __init__(self, folder: Path, losses: Sequence[float]) -> None:
-        self._folder = folder
-        self._lowest = min(losses, default=float("inf"))
-
-    def offer(self, policy: Policy, loss: float) -> None:
-        """Keep the policy if its loss is the lowest so far."""
-        if loss < self._lowest:
-            self._lowest = loss
-            policy.save(self._folder)
-
-    def load(self, device: str) -> Policy:
-        """Return the best policy."""
-        return Policy.load(self._folder, device=device)
-
-
-def save_half(policy: Policy, folder: Path) -> None:
-    """Save the policy in float16, half the size; `Policy.load` reads it in float32."""
-    policy.model.to(torch.float16)
-    policy.save(folder)
-    policy.model.to(torch.float32)
-
-
 def data_card(
     config: Config,
     worlds: Sequence[dict[str, Any]],
     played: Sequence[PlayedEpisode],
     training: Sequence[Episode],
     records: Sequence[Record],
+    losses: Sequence[float],
 ) -> str:
     """Return the data card: what was played by whom, how much was learned from, and the command."""
     rows: dict[tuple[int, str], list[PlayedEpisode]] = defaultdict(list)
@@ -407,7 +446,6 @@ def data_card(
         f"{sum(one.success for one in ones) / len(ones):.2f} | {sum(len(one.actions) for one in ones) / len(ones):.1f} |"
         for (world, player), ones in sorted(rows.items())
     ]
-    losses = [record["eval/loss"] for record in records if "eval/loss" in record]
     tokens = sum(episode.num_tokens for episode in training)
     return "\n".join(
         [
@@ -425,33 +463,11 @@ def data_card(
             f"{len(losses)} measured. Weights in float16.",
             "",
             "```",
-            f"python -m baselines.pretrain {_options(config)}",
+            shlex.join(["python", "-m", "baselines.pretrain", *option_words(config, Config())]),
             "```",
             "",
         ]
     )
-
-
-def _options(config: Config) -> str:
-    """Return the options that differ from their defaults, as the command line takes them."""
-    default, given = asdict(Config()), asdict(config)
-    found = []
-    for name, value in given.items():
-        if name in ("optimiser", "run"):
-            found += [_option(key, part) for key, part in value.items() if part != default[name][key] and key in _TOLD]
-        elif value != default[name]:
-            found.append(_option(name, value))
-    return " ".join(found)
-
-
-_TOLD = {"learning_rate", "weight_decay", "warmup_steps", "adam_beta2", "seed"}
-
-
-def _option(name: str, value: Any) -> str:
-    flag = "--" + name.replace("_", "-")
-    if isinstance(value, dict):
-        return f"{flag} '{json.dumps(value)}'"
-    return f"{flag} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 
 def main() -> None:

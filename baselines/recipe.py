@@ -40,13 +40,13 @@ from baselines.config.settings import (
     RolloutSettings,
     RunSettings,
     TaskSettings,
+    check_all_at_least,
+    check_all_positive,
     check_at_least,
     check_fraction,
     check_one_of,
-    check_positive,
 )
 from baselines.errors import ConfigError, one_line_errors
-from baselines.evaluate import Evaluation
 from baselines.models.policy import Policy, silence_transformers
 from baselines.rl.advantages import Credit
 from baselines.runs.distributed import Ranks, num_processes
@@ -110,8 +110,10 @@ class Config:
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
-        check_positive("budget", self.budget)
-        check_positive("demo_cost", self.demo_cost)
+        check_all_positive(self, "budget", "demo_cost")
+        check_all_at_least(self, 1, "num_seeds", "episodes_per_batch", "group_size", "sft_epochs")
+        if not self.all_shares:
+            raise ConfigError("expected at least one of --shares to try, got none")
         for share in self.all_shares:
             check_fraction("sft_share", share)
             if self.num_demos(share) == 0 and self.num_iterations(share) == 0:
@@ -119,8 +121,6 @@ class Config:
                     f"expected a budget that buys a demonstration or an iteration of {self.episodes_per_batch} "
                     f"episodes, got {self.budget} at sft_share {share}"
                 )
-        for name in ("num_seeds", "episodes_per_batch", "sft_epochs"):
-            check_at_least(name, getattr(self, name), 1)
         check_at_least("eval_episodes", self.run.eval_episodes, 1)
         self.run.check_unpushed()
         check_one_of("algorithm", self.algorithm, tuple(ALGORITHMS))
@@ -152,7 +152,8 @@ class Config:
 
     def folder(self, share: float, seed: int) -> Path:
         """Return the folder of one run."""
-        return self.run.out / f"share-{share:.2f}" / f"seed-{seed}"
+        name = f"{share:.2f}" if round(share, 2) == share else f"{share!r}"  # no two shares have one folder
+        return self.run.out / f"share-{name}" / f"seed-{seed}"
 
     def sft_config(self, share: float, seed: int) -> sft.Config:
         """Return the configuration of SFT on the demonstrations that a share buys."""
@@ -248,11 +249,12 @@ def train(config: Config) -> list[ShareResult]:
 
 
 def run_once(config: Config, share: float, seed: int) -> NDArray[np.bool_]:
-    """Return (N,) success of one run on the held-out tasks; a result that is on disk is read back."""
+    """Return (N,) success of one run on the held-out tasks, played greedily; a result that is on disk is read back."""
     path = config.folder(share, seed) / "successes.json"
     if not path.is_file():
         policy = train_run(config, share, seed)
-        result = evaluate_run(policy, config)
+        with closing(Evaluator([(config.env_id, config.env_kwargs)], config.run, config.rollout)) as held_out:
+            result = held_out.play(policy, Ranks(config.run.device))
         write_whole(path, json.dumps(result.successes.tolist()) + "\n")
     return np.array(json.loads(path.read_text()), dtype=np.bool_)
 
@@ -267,12 +269,6 @@ def train_run(config: Config, share: float, seed: int) -> Policy:
             return trained.policy
     policy: Policy = ALGORITHMS[config.algorithm].train(config.training_config(share, seed, model)).policy
     return policy
-
-
-def evaluate_run(policy: Policy, config: Config) -> Evaluation:
-    """Play the held-out tasks greedily."""
-    with closing(Evaluator([(config.env_id, config.env_kwargs)], config.run, config.rollout)) as held_out:
-        return held_out.play(policy, Ranks(config.run.device))
 
 
 def write_table(results: Sequence[ShareResult], config: Config) -> None:

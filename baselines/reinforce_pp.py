@@ -33,8 +33,7 @@ from baselines.errors import ConfigError
 from baselines.rl.advantages import rewards_to_go, whiten
 from baselines.rl.learner import Collected, Learner
 from baselines.rl.update import kl_rewards, select_episodes, update_policy
-from baselines.runs.command import run_command
-from baselines.runs.run import TrainResult
+from baselines.runs.run import TrainResult, run_command
 
 
 @dataclass(frozen=True)

@@ -27,14 +27,14 @@ import torch
 from torch import Tensor
 
 from baselines.config.settings import LearnerConfig, RunSettings, UpdateSettings, check_at_least, check_fraction
+from baselines.errors import ConfigError
 from baselines.rl.batch import Batch
 from baselines.rl.learner import Learner
 from baselines.rl.logprobs import score_actions
 from baselines.rl.losses import k3_kl, weighted_sum
 from baselines.rl.update import update_policy
-from baselines.runs.command import run_command
 from baselines.runs.log import Record
-from baselines.runs.run import TrainResult
+from baselines.runs.run import TrainResult, run_command
 from baselines.sampling.episode import Episode
 
 
@@ -56,7 +56,10 @@ class Config(LearnerConfig):
         check_at_least("episodes_per_batch", self.episodes_per_batch, 1)
         check_fraction("keep_shortest", self.keep_shortest)
         self.check_shared(self.episodes_per_batch)
-        self.update.check_unused("kl_coef", "entropy_coef")
+        for name in ("kl_coef", "entropy_coef"):
+            if getattr(self.update, name):
+                value = getattr(self.update, name)
+                raise ConfigError(f"expected {name}=0, which this algorithm does not use, got {value}")
 
 
 def train(config: Config) -> TrainResult:

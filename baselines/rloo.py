@@ -36,8 +36,7 @@ from baselines.config.settings import GroupConfig, RunSettings
 from baselines.rl.advantages import GROUP_DECISIONS, leave_one_out, rewards_to_go
 from baselines.rl.learner import Collected, Learner
 from baselines.rl.update import describe_groups, kl_rewards, select_episodes, update_policy, within_states
-from baselines.runs.command import run_command
-from baselines.runs.run import TrainResult
+from baselines.runs.run import TrainResult, run_command
 
 
 @dataclass(frozen=True)

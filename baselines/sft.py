@@ -25,15 +25,16 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from baselines.config.settings import JsonObject, OptimiserSettings, RolloutSettings, RunSettings, check_at_least
-from baselines.errors import ConfigError
+from safetensors import SafetensorError
+
+from baselines.config.settings import JsonObject, OptimiserSettings, RolloutSettings, RunSettings, check_all_at_least
+from baselines.errors import ConfigError, TrainingError
 from baselines.models.policy import check_model_exists
 from baselines.rl.optimizer import make_optimiser, schedule_factor
 from baselines.rl.supervised import batch_rows, supervised_step
-from baselines.runs.command import run_command
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import LiveLine, Record
-from baselines.runs.run import Evaluator, TrainResult, open_policy, open_run, prepare_torch
+from baselines.runs.run import Evaluator, TrainResult, open_policy, open_run, prepare_torch, run_command
 from baselines.sampling.demonstrations import (
     Demonstration,
     collect_demonstrations,
@@ -41,7 +42,6 @@ from baselines.sampling.demonstrations import (
     read_conversations,
 )
 from baselines.sampling.environments import make_env
-from baselines.sampling.episode import Episode
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,7 @@ class Config:
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
-        for name in ("num_demos", "num_epochs", "batch_size"):
-            check_at_least(name, getattr(self, name), 1)
+        check_all_at_least(self, 1, "num_demos", "num_epochs", "batch_size")
         self.rollout.check(training=False)
         self.optimiser.check()
         self.run.check()
@@ -99,12 +98,17 @@ def train(config: Config) -> TrainResult:
     ranks = Ranks(config.run.device)
     prepare_torch(config.run)
     demonstrations = load_demonstrations(config)
-    run = open_run(config, config.run, ranks)
+    run = open_run(config, ranks)
     texts = [text for demonstration in demonstrations for text in demonstration.texts]
-    policy = open_policy(config.model, lambda: texts, config, run.checkpoint, ranks)
+    policy = open_policy(lambda: texts, config, run.checkpoint, ranks)
     ranks.shard(policy.model)
     episodes = [encode_demonstration(policy.chat, demonstration, config.rollout) for demonstration in demonstrations]
-    check_lengths(episodes, config.rollout)
+    longest, limit = (
+        max(end - start for one in episodes for start, end in one.sequences),
+        config.rollout.max_context_tokens,
+    )
+    if longest > limit:  # than the policy will be allowed to play
+        raise ConfigError(f"expected max_context_tokens >= {longest}, the longest demonstration, got {limit}")
     optimiser = make_optimiser(policy, config.optimiser)
     if run.checkpoint:
         run.checkpoint.restore(policy, optimiser)
@@ -120,23 +124,19 @@ def train(config: Config) -> TrainResult:
             record: Record = {"step": step + 1, "epoch": (step + 1) / steps_per_epoch, "demonstrations": len(episodes)}
             record |= supervised_step(policy, optimiser, batch, config.optimiser, factor, ranks)
             record |= held_out.record(policy, step + 1, num_steps, ranks)
-            run.write(record, config.run)
-            run.save_if_due(config.run, step + 1, policy, optimiser)
+            run.write(record)
+            run.save_if_due(step + 1, policy, optimiser)
             line.update(record)
             ranks.wait()
     held_out.close()
+    result = run.finish(policy, held_out, f"SFT on {config.env_id}")
     if config.save is not None:
-        policy.save(config.save)
-    return run.finish(policy, held_out, f"SFT on {config.env_id}")
-
-
-def check_lengths(episodes: list[Episode], settings: RolloutSettings) -> None:
-    """Raise `ConfigError` where a demonstration is longer than the policy will be allowed to play."""
-    longest = max(end - start for episode in episodes for start, end in episode.sequences)
-    if longest > settings.max_context_tokens:
-        raise ConfigError(
-            f"expected max_context_tokens >= {longest}, the longest demonstration, got {settings.max_context_tokens}"
-        )
+        try:
+            policy.save(config.save)
+        except (OSError, SafetensorError) as error:
+            kept = f"the policy is in {result.model_folder}"
+            raise TrainingError(f"expected to write into {config.save} (--save), got {error}; {kept}") from error
+    return result
 
 
 def load_demonstrations(config: Config) -> list[Demonstration]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,22 +143,19 @@ class RolloutSettings:
             )
         if training and self.temperature <= 0:
             raise ConfigError(f"expected temperature > 0 for training, got {self.temperature}")
-        check_one_of("decode", self.decode, ("free", "listed"))
+        check_one_of("decode", self.decode, get_args(Decode))
         if not _CONTEXT.fullmatch(self.context):
             raise ConfigError(f"expected context to be full, turn or window:K with K >= 1, got {self.context!r}")
-        check_one_of("keep_thoughts", self.keep_thoughts, ("last", "all", "none"))
-        check_at_least("max_think_tokens", self.max_think_tokens, 0)
+        check_one_of("keep_thoughts", self.keep_thoughts, get_args(KeepThoughts))
+        check_at_least("temperature", self.temperature, 0.0)
+        check_all_at_least(self, 0, "max_think_tokens", "max_broken_envs")
+        check_all_at_least(self, 1, "max_new_tokens", "num_envs", "env_workers")
+        check_at_least("max_context_tokens", self.max_context_tokens, self.max_new_tokens + 1)
         if self.max_think_tokens >= self.max_new_tokens:
             raise ConfigError(
                 f"expected max_think_tokens < max_new_tokens={self.max_new_tokens}, which is to hold the answer too, got "
                 f"{self.max_think_tokens}"
             )
-        check_at_least("temperature", self.temperature, 0.0)
-        check_at_least("max_new_tokens", self.max_new_tokens, 1)
-        check_at_least("max_context_tokens", self.max_context_tokens, self.max_new_tokens + 1)
-        check_at_least("num_envs", self.num_envs, 1)
-        check_at_least("env_workers", self.env_workers, 1)
-        check_at_least("max_broken_envs", self.max_broken_envs, 0)
 
     def check_device(self, device: str) -> None:
         """Raise `ConfigError` for what the device of the model cannot do."""
@@ -202,12 +200,11 @@ class TaskSettings:
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
-        check_at_least("num_train_seeds", self.num_train_seeds, 0)
-        check_at_least("first_train_seed", self.first_train_seed, 0)
+        check_all_at_least(self, 0, "num_train_seeds", "first_train_seed")
         self._check_curriculum()
         for env_id, entry in self.also.items():
             weight = entry.get("weight", 1) if isinstance(entry, dict) else entry
-            if not isinstance(weight, (int, float)) or not weight > 0:
+            if not is_weight(weight):
                 raise ConfigError(f"expected also to give each id a weight > 0, got {weight!r} for {env_id!r}")
         if not 0 <= self.band_low < self.band_high <= 1:
             raise ConfigError(f"expected 0 <= band_low < band_high <= 1, got {self.band_low} and {self.band_high}")
@@ -259,31 +256,19 @@ class UpdateSettings:
 
     def check(self, num_episodes: int) -> None:
         """Raise `ConfigError` for values outside their range; `num_episodes` are those of an iteration."""
-        check_at_least("update_epochs", self.update_epochs, 1)
-        check_at_least("num_minibatches", self.num_minibatches, 1)
+        check_all_at_least(self, 1, "update_epochs", "num_minibatches", "loss_length")
+        check_all_at_least(self, 0.0, "entropy_coef", "kl_coef")
+        check_all_positive(self, "clip_coef", "target_kl")
         if num_episodes % self.num_minibatches:
             raise ConfigError(
                 f"expected num_minibatches to divide the {num_episodes} episodes of an iteration, "
                 f"got {self.num_minibatches}"
             )
-        check_one_of("loss_aggregation", self.loss_aggregation, ("token", "sequence", "constant"))
-        check_at_least("loss_length", self.loss_length, 1)
+        check_one_of("loss_aggregation", self.loss_aggregation, get_args(Aggregation))
         check_one_of("ratio", self.ratio, RATIO_LEVELS)
-        check_positive("clip_coef", self.clip_coef)
-        if self.clip_coef_high is not None:
-            check_at_least("clip_coef_high", self.clip_coef_high, self.clip_coef)
-        check_at_least("entropy_coef", self.entropy_coef, 0.0)
-        check_at_least("kl_coef", self.kl_coef, 0.0)
-        check_one_of("kl_placement", self.kl_placement, ("reward", "loss"))
+        check_all_at_least(self, self.clip_coef, "clip_coef_high")
         check_at_least("rollout_cap", self.rollout_cap, 1.0)
-        if self.target_kl is not None:
-            check_positive("target_kl", self.target_kl)
-
-    def check_unused(self, *names: str) -> None:
-        """Raise `ConfigError` where a coefficient is set that an algorithm has no part for."""
-        for name in names:
-            if getattr(self, name):
-                raise ConfigError(f"expected {name}=0, which this algorithm does not use, got {getattr(self, name)}")
+        check_one_of("kl_placement", self.kl_placement, get_args(KlPlacement))
 
     @property
     def kl_in_reward(self) -> bool:
@@ -327,17 +312,13 @@ class OptimiserSettings:
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
-        check_positive("learning_rate", self.learning_rate)
+        check_all_positive(self, "learning_rate", "adam_epsilon", "max_grad_norm", "lora_alpha")
         check_at_least("weight_decay", self.weight_decay, 0.0)
-        for name in ("adam_beta1", "adam_beta2"):
-            check_fraction(name, getattr(self, name))
-        check_positive("adam_epsilon", self.adam_epsilon)
-        check_at_least("warmup_steps", self.warmup_steps, 0)
-        check_positive("max_grad_norm", self.max_grad_norm)
+        check_all_at_least(self, 0, "warmup_steps", "lora_rank")
         check_at_least("micro_batch_tokens", self.micro_batch_tokens, 1)
-        check_one_of("schedule", self.schedule, ("constant", "linear", "cosine"))
-        check_at_least("lora_rank", self.lora_rank, 0)
-        check_positive("lora_alpha", self.lora_alpha)
+        check_fraction("adam_beta1", self.adam_beta1)
+        check_fraction("adam_beta2", self.adam_beta2)
+        check_one_of("schedule", self.schedule, get_args(Schedule))
 
 
 @dataclass(frozen=True)
@@ -398,20 +379,9 @@ class RunSettings:
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
-        for name in (
-            "checkpoint_every",
-            "eval_every",
-            "eval_episodes",
-            "eval_first_seed",
-            "num_threads",
-            "seed",
-            "log_episodes",
-            "ray_workers",
-            "ray_gpus",
-        ):
-            check_at_least(name, getattr(self, name), 0)
-        check_at_least("keep_checkpoints", self.keep_checkpoints, 1)
-        check_at_least("num_eval_envs", self.num_eval_envs, 1)
+        check_all_at_least(self, 0, "checkpoint_every", "eval_every", "eval_episodes", "eval_first_seed", "num_threads")
+        check_all_at_least(self, 0, "seed", "log_episodes", "ray_workers", "ray_gpus")
+        check_all_at_least(self, 1, "keep_checkpoints", "num_eval_envs")
         check_positive("ray_cpus", self.ray_cpus)
         check_one_of("dtype", self.dtype, ("float32", "bfloat16"))
         check_one_of("tracker", self.tracker, get_args(TrackerName))
@@ -428,11 +398,6 @@ class RunSettings:
         """Names of the trackers that get the metrics, each once."""
         named = ["tensorboard"] * self.tensorboard + [self.tracker]
         return [name for name in dict.fromkeys(named) if name != "none"]
-
-    @property
-    def eval_seeds(self) -> range:
-        """The held-out seeds of every evaluation."""
-        return range(self.eval_first_seed, self.eval_first_seed + self.eval_episodes)
 
 
 @dataclass(frozen=True)
@@ -490,7 +455,13 @@ class CreditConfig(LearnerConfig):
             num_episodes: episodes of an iteration.
             further_credits: kinds of credit that the algorithm has in addition to the common ones.
         """
-        check_credit(self.credit, *further_credits)
+        needs = {"step": "compares the members of a group: use GRPO or RLOO", "bilevel": "needs a critic: use PPO"}
+        known = (*CREDITS, *further_credits)
+        if self.credit in needs and self.credit not in known:
+            raise ConfigError(
+                f"expected credit to be one of {', '.join(known)}, got {self.credit!r}, which {needs[self.credit]}"
+            )
+        check_one_of("credit", self.credit, known)
         check_fraction("gamma", self.gamma)
         super().check_shared(num_episodes)
 
@@ -519,12 +490,10 @@ class GroupConfig(CreditConfig):
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
         check_at_least("group_size", self.group_size, 2)
-        check_at_least("groups_per_batch", self.groups_per_batch, 1)
-        check_at_least("step_weight", self.step_weight, 0.0)
+        check_all_at_least(self, 1, "groups_per_batch", "refill")
+        check_all_at_least(self, 0.0, "step_weight", "min_group_spread")
         check_fraction("keep_top_groups", self.keep_top_groups)
         check_positive("keep_top_groups", self.keep_top_groups)
-        check_at_least("min_group_spread", self.min_group_spread, 0.0)
-        check_at_least("refill", self.refill, 1)
         if self.refill > 1 and self.min_group_spread == 0:
             raise ConfigError(
                 f"expected min_group_spread > 0 with refill={self.refill}, which replaces the groups below it, got 0"
@@ -548,30 +517,35 @@ def check_at_least(name: str, value: float, minimum: float) -> None:
         raise ConfigError(f"expected {name} >= {minimum}, got {value}")
 
 
+def check_all_at_least(settings: object, minimum: float, *names: str) -> None:
+    """Call `check_at_least` for the fields of these names that are not None."""
+    for name in names:
+        if getattr(settings, name) is not None:
+            check_at_least(name, getattr(settings, name), minimum)
+
+
 def check_positive(name: str, value: float) -> None:
     """Raise `ConfigError` unless `value > 0`."""
     if not value > 0:
         raise ConfigError(f"expected {name} > 0, got {value}")
 
 
+def check_all_positive(settings: object, *names: str) -> None:
+    """Call `check_positive` for the fields of these names that are not None."""
+    for name in names:
+        if getattr(settings, name) is not None:
+            check_positive(name, getattr(settings, name))
+
+
+def is_weight(value: object) -> bool:
+    """Return whether a value read from JSON is a finite number above 0."""
+    return isinstance(value, (int, float)) and 0 < value < math.inf
+
+
 def check_fraction(name: str, value: float) -> None:
     """Raise `ConfigError` unless `0 <= value <= 1`."""
     if not 0 <= value <= 1:
         raise ConfigError(f"expected {name} in [0, 1], got {value}")
-
-
-_CREDIT_NEEDS = {
-    "step": "compares the members of a group: use GRPO or RLOO",
-    "bilevel": "needs a critic: use PPO",
-}
-
-
-def check_credit(credit: str, *also: str) -> None:
-    """Raise `ConfigError` unless an algorithm has this credit; `also` are those beyond the common ones."""
-    if credit in _CREDIT_NEEDS and credit not in also:
-        known = ", ".join((*CREDITS, *also))
-        raise ConfigError(f"expected credit to be one of {known}, got {credit!r}, which {_CREDIT_NEEDS[credit]}")
-    check_one_of("credit", credit, (*CREDITS, *also))
 
 
 def check_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

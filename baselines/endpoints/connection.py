@@ -23,7 +23,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
-from baselines.config.settings import check_at_least, check_positive
+from baselines.config.settings import check_all_at_least, check_all_positive
 from baselines.errors import ConfigError, ContextLengthError, EndpointError
 
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
@@ -75,10 +75,8 @@ class ConnectionSettings:
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
-        check_positive("request_timeout", self.request_timeout)
-        check_positive("max_reply_bytes", self.max_reply_bytes)
-        for name in ("max_retries", "backoff", "max_retry_after", "requests_per_minute"):
-            check_at_least(name, getattr(self, name), 0)
+        check_all_positive(self, "request_timeout", "max_reply_bytes")
+        check_all_at_least(self, 0, "max_retries", "backoff", "max_retry_after", "requests_per_minute")
 
 
 class HttpResponse(NamedTuple):
@@ -151,7 +149,9 @@ class Connection:
         retries = self._retries
         while True:
             self._take_turn()
-            self._count(bool(retries.history))
+            with self._lock:
+                self.num_requests += 1
+                self.num_retries += bool(retries.history)
             try:
                 return HttpResponse(self._attempt(body), len(retries.history))
             except _TransientError as error:
@@ -171,11 +171,6 @@ class Connection:
             self._next_start = start + 60 / self._settings.requests_per_minute
         if start > now:
             self._sleep(start - now)
-
-    def _count(self, is_retry: bool) -> None:
-        with self._lock:
-            self.num_requests += 1
-            self.num_retries += is_retry
 
     def _attempt(self, body: Mapping[str, Any]) -> bytes:
         deadline = self._clock() + self._settings.request_timeout
@@ -213,7 +208,8 @@ class Connection:
             hint = "; redirects are not followed: give the final address as the base URL"
             return self.error(EndpointError, f"status {status}, a redirect to {target}", hint)
         said = f"status {status}: {server_message(content)}"
-        if status not in (401, 403, 404, 429) and _is_too_long(f"{said} {_error_codes(content)}"):
+        told = f"{said} {_error_codes(content)}"
+        if status not in (401, 403, 404, 429) and _TOO_LONG.search(told) and not _NOT_TOO_LONG.search(told):
             return self.error(ContextLengthError, said)
         if status in (400, 422) and _NOT_TAKEN.search(said):
             hint = """; extra_body leaves a field out that the server does not take, as in '{"seed": null}'"""
@@ -263,11 +259,6 @@ def _status_inside(content: bytes) -> int | None:
         return None
     code = _error(content).get("code")
     return code if isinstance(code, int) and 400 <= code < 600 else None
-
-
-def _is_too_long(said: str) -> bool:
-    """Return True if a refusal means that the conversation does not fit the model."""
-    return bool(_TOO_LONG.search(said)) and not _NOT_TOO_LONG.search(said)
 
 
 class _TransientError(EndpointError):

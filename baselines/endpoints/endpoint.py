@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, field
 from threading import Lock
 from typing import Any
 
-from baselines.config.settings import JsonObject, check_at_least
+from baselines.config.settings import JsonObject, check_all_at_least
 from baselines.endpoints.connection import Connection, ConnectionSettings, HttpResponse, server_message
 from baselines.errors import ConfigError, EndpointError
 from baselines.sampling.conversations import with_tool_calls
@@ -37,8 +37,7 @@ class EndpointSettings(ConnectionSettings):
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
         super().check()
-        check_at_least("prompt_price", self.prompt_price, 0)
-        check_at_least("completion_price", self.completion_price, 0)
+        check_all_at_least(self, 0, "prompt_price", "completion_price")
         fixed = self.extra_body.keys() & {"model", "messages", "stream", "n"}
         if fixed:
             raise ConfigError(f"expected extra_body without {', '.join(sorted(fixed))}, got {self.extra_body}")

@@ -237,7 +237,7 @@ class ChatFormat:
             added.append(after[len(kept) :])
         said = added[0].find(action["content"])
         self._plain_lead = added[0][: max(said, 0)]
-        plain = not re.sub(_SPLIT, "", self._plain_lead).strip() or self._begins_with_control(self._plain_lead)
+        plain = not re.sub(_SPLIT, "", self._plain_lead).strip() or self._first_control(self._plain_lead)
         if said < 0 or not plain:
             raise ChatTemplateError(
                 "expected a chat template that writes an action right behind its prompt, got one that writes "
@@ -255,7 +255,7 @@ class ChatFormat:
         last = _rendered(self._tokenizer, list(_OPENING), prompt=False)
         self._end_token = self._closing(last[last.rindex(_OPENING[1]["content"]) + len(_OPENING[1]["content"]) :])
         self.end_token_id = self._encode(self._end_token)[0]
-        self._has_channels = self._begins_with_control(self._plain_lead)
+        self._has_channels = bool(self._first_control(self._plain_lead))
         self._answer_mark, self._thought_mark = "</think>", "<think>"
         if self._has_channels:
             self._answer_mark, self._thought_mark = self._plain_lead, self._first_control(self._plain_lead)
@@ -285,9 +285,6 @@ class ChatFormat:
         token = self._control.get(token_ids[0], "") if token_ids else ""
         return token if text.startswith(token) else ""
 
-    def _begins_with_control(self, text: str) -> bool:
-        return bool(self._first_control(text))
-
     def _closing(self, frame: str) -> str:
         """Return the control token that closes an action, at the beginning of what follows it."""
         closing = frame.lstrip(" ")
@@ -314,25 +311,13 @@ class SaidAction(NamedTuple):
     has_thought: bool = False
 
 
-class Prompt(NamedTuple):
-    """Tokens that put an observation to a policy.
-
-    Attributes:
-        token_ids: the tokens.
-        continues: True if they follow what the policy has read in the sequence so far; False if they begin a sequence.
-    """
-
-    token_ids: list[int]
-    continues: bool
-
-
 def make_prompt(
     chat: ChatFormat,
     observations: Sequence[str],
     actions: Sequence[SaidAction],
     settings: RolloutSettings,
     read: Sequence[int] = (),
-) -> Prompt:
+) -> tuple[list[int], bool]:
     """Return the prompt of the turn that answers the last observation.
 
     Args:
@@ -341,16 +326,20 @@ def make_prompt(
         actions: those between them.
         settings: its context and its thoughts.
         read: tokens of the last sequence so far. A prompt that begins with them continues it.
+
+    Returns:
+        The tokens that put the observation to the policy, and True if they follow what it has read in the sequence so far;
+        False if they begin a sequence.
     """
     first = first_shown(len(actions), settings.window)
     shown = show_actions(chat, actions[first:], settings.keep_thoughts)
     if first == 0 and not any(isinstance(action, str) for action in shown):
         text = observations[-1]
-        return Prompt(chat.next_turn(text) if actions else chat.first_turn(text), bool(actions))
+        return (chat.next_turn(text) if actions else chat.first_turn(text)), bool(actions)
     token_ids = chat.conversation([opening(observations, first), *observations[first + 1 :]], shown)
     if read and token_ids[: len(read)] == list(read):
-        return Prompt(token_ids[len(read) :], True)
-    return Prompt(token_ids, False)
+        return token_ids[len(read) :], True
+    return token_ids, False
 
 
 def show_actions(chat: ChatFormat, actions: Sequence[SaidAction], keep: KeepThoughts) -> list[list[int] | str]:

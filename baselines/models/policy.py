@@ -17,11 +17,10 @@ from transformers.utils import logging as transformers_logging
 
 from baselines.errors import ConfigError, ModelError
 from baselines.models import tiny
-from baselines.models.backbone import backbone
 from baselines.models.chat import ChatFormat
 from baselines.models.lora import adapter_base, merge_adapter, merged_model
 from baselines.models.pretrained import pretrained_folder
-from baselines.runs.distributed import is_first, whole_weights
+from baselines.models.sharded import is_first, whole_weights
 from baselines.runs.log import warn
 
 TINY = "tiny"
@@ -29,6 +28,7 @@ TINY = "tiny"
 MIN_CHARACTERS_PER_TOKEN = 2.5
 """Characters a token below which text is foreign to a tokenizer made for text games; theirs has four to five."""
 
+_BACKBONES = ("model", "transformer", "decoder", "backbone")
 _OPTIONS: dict[str, Any] = {"trust_remote_code": False}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -132,7 +132,15 @@ class Policy:
         Raises:
             ModelError: the architecture does not support it.
         """
-        checkpoint_activations(self.model)
+        if not self.model.supports_gradient_checkpointing:
+            kind = type(self.model).__name__
+            raise ModelError(f"expected a model that supports activation checkpointing, got {kind}")
+        # transformers' public method has changed its name, and also hooks the embeddings for its reentrant variant. No
+        # random state is kept because nothing in the layers is random.
+        self.model._set_gradient_checkpointing(
+            enable=True,
+            gradient_checkpointing_func=partial(checkpoint, use_reentrant=False, preserve_rng_state=False),
+        )
 
     def check_reads(self, text: str, num_tokens: int) -> None:
         """Warn once where a base model of this project meets text that its tokenizer was not made for.
@@ -183,20 +191,12 @@ class Policy:
         return int(limit) if limit else None
 
 
-def checkpoint_activations(model: PreTrainedModel) -> None:
-    """See `Policy.checkpoint_activations`; for models that are no policies, such as critics.
-
-    Raises:
-        ModelError: the architecture does not support it.
-    """
-    if not model.supports_gradient_checkpointing:
-        raise ModelError(f"expected a model that supports activation checkpointing, got {type(model).__name__}")
-    # transformers' public method has changed its name, and also hooks the embeddings for its reentrant variant. No
-    # random state is kept because nothing in the layers is random.
-    model._set_gradient_checkpointing(
-        enable=True,
-        gradient_checkpointing_func=partial(checkpoint, use_reentrant=False, preserve_rng_state=False),
-    )
+def backbone(model: PreTrainedModel) -> nn.Module:
+    """Return the part of a model that ends with its last hidden state; the model itself if it has no such part."""
+    base: nn.Module = model.base_model
+    if base is model:  # transformers looks for it under the name that it has in a larger model
+        base = next((part for name, part in model.named_children() if name in _BACKBONES), base)
+    return base
 
 
 @contextmanager
@@ -294,17 +294,33 @@ def check_trainable(model: PreTrainedModel) -> None:
 
 
 def check_model_exists(model: str) -> None:
-    """Refuse, before any weight is read, a name that looks like a folder and is none.
+    """Refuse, before any weight is read, a name that looks like a folder and is none, and the folder of a run.
 
     Raises:
         ConfigError: `model` is empty.
-        ModelError: a path that does not exist.
+        ModelError: a path that does not exist, or whose model is one level deeper.
     """
     if not model:
         raise ConfigError(f"expected --model {TINY}, a folder or a hub name, got an empty string")
     looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
     if looks_like_path and not Path(model).is_dir():
         raise ModelError(f"expected a folder or hub name of a causal language model, or {TINY!r}, got {model!r}")
+    inner = Path(model) / "model"
+    if (inner / "config.json").is_file() and not any(Path(model).glob("*.safetensors")):
+        raise ModelError(f"expected the folder of a model, got {model!r}, which is a run's: give {str(inner)!r}")
+
+
+def check_device(device: str) -> None:
+    """Refuse, before any weight is read, a device that torch does not find.
+
+    Raises:
+        ConfigError: the device does not exist here.
+    """
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise ConfigError(f"expected a torch device that exists here, got {device!r}: {reason}") from error
 
 
 def silence_transformers() -> None:

@@ -312,9 +312,8 @@ def group_scale(returns: Tensor, groups: Tensor) -> Tensor:
     Returns:
         (N,) factors; 0 throughout a group whose returns are all equal: nothing was learned about any of them.
     """
-    group_stds, inverse = _group_stds(returns, groups)
-    stds = group_stds[inverse]
-    return torch.where(stds > ZERO_STD, 1 / stds.clamp(min=ZERO_STD), torch.zeros_like(stds))
+    stds, inverse = _group_stds(returns, groups)
+    return _inverse_or_zero(stds)[inverse]
 
 
 def informative_groups(returns: Tensor, groups: Tensor, share: float, min_spread: float = 0.0) -> Tensor:
@@ -345,8 +344,7 @@ def mean_scale(returns: Tensor, groups: Tensor) -> Tensor:
         (N,) factors; 0 throughout a group whose mean is not above 0.
     """
     sums, counts, inverse = _group_sums(returns[:, None], groups)
-    means = (sums / counts)[inverse, 0]
-    return torch.where(means > ZERO_STD, 1 / means.clamp(min=ZERO_STD), torch.zeros_like(means))
+    return _inverse_or_zero((sums / counts)[:, 0])[inverse]
 
 
 def whiten(advantages: Tensor, action_mask: Tensor) -> Tensor:
@@ -358,6 +356,11 @@ def whiten(advantages: Tensor, action_mask: Tensor) -> Tensor:
     # Equal up to rounding, all of them: dividing would blow the rounding up to full size.
     scale = 1 / std if std > ZERO_STD * (1 + chosen.abs().max()) else torch.zeros_like(std)
     return torch.where(action_mask, (advantages - chosen.mean()) * scale, torch.zeros_like(advantages))
+
+
+def _inverse_or_zero(values: Tensor) -> Tensor:
+    """Return 1 / x for each x above `ZERO_STD`, 0 for the others."""
+    return torch.where(values > ZERO_STD, 1 / values.clamp(min=ZERO_STD), torch.zeros_like(values))
 
 
 def _group_stds(returns: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:

@@ -34,16 +34,15 @@ class Critic(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.model = copy.deepcopy(policy.model).requires_grad_(True) if kind == "separate" else None
-        self._policy = Policy(self.model, policy.tokenizer) if self.model is not None else None
 
     @property
     def shared_head(self) -> nn.Linear | None:
         """The head, where it reads what the policy computes anyway; else None."""
-        return self.head if self._policy is None else None
+        return self.head if self.model is None else None
 
     def values(self, policy: Policy, batch: Batch) -> Tensor:
         """Return (B, T) values of the states before each action token; gradients flow unless disabled by the caller."""
-        return score_values(self._policy or policy, batch, self.head)
+        return score_values(policy.model if self.model is None else self.model, batch, self.head)
 
     def shard(self, ranks: Ranks) -> None:
         """Divide the weights among the processes, where they are to be."""

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import torch
@@ -101,10 +100,10 @@ class Learner:
         self._pool = self._stack.enter_context(EnvPool(self._tasks.kinds, config.rollout.max_broken_envs))
         # Where neither the learning rate nor the tasks depend on how long a run will be, it can be made longer.
         is_open_ended = config.optimiser.schedule == "constant" and config.tasks.curriculum != "fixed"
-        self._run = open_run(config, config.run, self.ranks, {"num_iterations"} if is_open_ended else frozenset())
+        self._run = open_run(config, self.ranks, {"num_iterations"} if is_open_ended else frozenset())
         self._stack.callback(self._run.close)
         checkpoint = self._run.checkpoint
-        self.policy = open_policy(config.model, self._texts, config, checkpoint, self.ranks)
+        self.policy = open_policy(self._texts, config, checkpoint, self.ranks)
         self._reference = self._make_reference(checkpoint is not None)
         self.critic = make_critic(self.policy) if make_critic is not None else None
         self.ranks.shard(self.policy.model)  # from here on no model can be copied
@@ -128,9 +127,7 @@ class Learner:
     def __enter__(self) -> Learner:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             self._stack.close()
             return
@@ -241,9 +238,9 @@ class Learner:
         record["time/update_seconds"] = seconds - record["time/rollout_seconds"]
         record |= self._held_out.record(self.policy, step, config.num_iterations, self.ranks)
         written = EpisodeWriter(collected.episodes, advantages, self.policy.tokenizer, config.env_id)
-        self._run.write(record, config.run, written)
+        self._run.write(record, written)
         counters = {"stage": float(self._tasks.stage), "streak": float(self._tasks.streak)}
-        self._run.save_if_due(config.run, step, self.policy, self._optimiser, self.critic, counters)
+        self._run.save_if_due(step, self.policy, self._optimiser, self.critic, counters)
         self._line.update(record)
         self.ranks.wait()
 

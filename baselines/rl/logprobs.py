@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import torch
@@ -25,8 +25,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from baselines.models.backbone import backbone
-from baselines.models.policy import Policy, recomputing
+from baselines.models.policy import Policy, backbone, recomputing
 from baselines.rl.batch import Batch
 from baselines.sampling.decoding import attends_fully, tolerance, window_length
 from baselines.sampling.listed import restrict
@@ -56,14 +55,6 @@ class TokenScores:
     values: Tensor | None = None
 
 
-class HasModel(Protocol):
-    """Whatever carries a transformer in `model`: a `Policy`, or a separate critic."""
-
-    @property
-    def model(self) -> PreTrainedModel:
-        """The transformer; its language-model head, if any, is not used."""
-
-
 def score_actions(
     policy: Policy,
     batch: Batch,
@@ -89,12 +80,12 @@ def score_actions(
     if "allowed" in batch.columns:
         chosen.append(batch["allowed"][batch.action_mask])
     if policy.has_plain_head:
-        hidden = _hidden_states(model, inputs)
+        hidden = _hidden_states(model, *inputs)
         head: nn.Module = model.get_output_embeddings()
         vocab_size = len(head.get_parameter("weight"))
         logprobs, entropy, correct = _in_chunks(lambda h, *c: score(head(h), *c), (hidden, *chosen), vocab_size)
     else:
-        hidden, logits = _hidden_states_and_logits(model, inputs)
+        hidden, logits = _hidden_states_and_logits(model, *inputs)
         logprobs, entropy, correct = _in_chunks(score, (logits, *chosen), logits.shape[1])
     return TokenScores(
         logprobs=_spread(logprobs, batch.action_mask),
@@ -104,15 +95,15 @@ def score_actions(
     )
 
 
-def score_values(policy: HasModel, batch: Batch, value_head: nn.Module) -> Tensor:
+def score_values(model: PreTrainedModel, batch: Batch, value_head: nn.Module) -> Tensor:
     """Run the model over a batch and return (B, T) values alone, as `TokenScores.values`; no logits are computed.
 
     Args:
-        policy: a policy, or a critic that carries its own transformer.
+        model: the transformer; its language-model head, if any, is not used.
         batch: padded episodes; its action mask says where values are wanted.
         value_head: maps (N, H) hidden states to (N, 1); gradients flow unless disabled by the caller.
     """
-    hidden = _hidden_states(policy.model, _lay_out(policy.model, batch))
+    hidden = _hidden_states(model, *_lay_out(model, batch))
     return _spread(_values(value_head, hidden), batch.action_mask)
 
 
@@ -157,18 +148,10 @@ def _spread(scores: Tensor, action_mask: Tensor) -> Tensor:
     return scores.new_zeros(action_mask.shape).masked_scatter(action_mask, scores)
 
 
-@dataclass(frozen=True, eq=False)
-class _Inputs:
-    """A batch as the model reads it.
+_Inputs: TypeAlias = tuple[dict[str, Any], Tensor]
+"""A batch as the model reads it: arguments of its `forward`, and True where a hidden state predicts an action token.
 
-    Attributes:
-        arguments: of the model's `forward`.
-        predicts: True at the tokens whose hidden states predict an action token; shaped as the input ids. Row by row
-            they are in the order of the batch's action tokens.
-    """
-
-    arguments: dict[str, Any]
-    predicts: Tensor
+The second is shaped as the input ids; row by row its tokens are in the order of the batch's action tokens."""
 
 
 def _lay_out(model: PreTrainedModel, batch: Batch) -> _Inputs:
@@ -193,7 +176,7 @@ def _packed(token_ids: Tensor, action_mask: Tensor, needed: Tensor) -> _Inputs:
         "attention_mask": torch.ones((1, 1, 1, 1), dtype=torch.bool, device=needed.device),
         "packing": Packing.of(needed),
     }
-    return _Inputs(arguments, action_mask.roll(-1, dims=1)[kept][None])
+    return arguments, action_mask.roll(-1, dims=1)[kept][None]
 
 
 def _padded(token_ids: Tensor, action_mask: Tensor, needed: Tensor) -> _Inputs:
@@ -201,30 +184,32 @@ def _padded(token_ids: Tensor, action_mask: Tensor, needed: Tensor) -> _Inputs:
     # No attention mask: rows are padded on the right, so causality alone hides the padding, and the fast causal
     # kernels apply.
     width = int(needed.max())
-    return _Inputs({"input_ids": token_ids[:, :width]}, action_mask.roll(-1, dims=1)[:, :width])
+    return {"input_ids": token_ids[:, :width]}, action_mask.roll(-1, dims=1)[:, :width]
 
 
-def _hidden_states(model: PreTrainedModel, inputs: _Inputs) -> Tensor:
+def _hidden_states(model: PreTrainedModel, arguments: dict[str, Any], predicts: Tensor) -> Tensor:
     """Return (N, H) last hidden states from which the N action tokens are predicted."""
     with recomputing(model):
-        hidden: Tensor = backbone(model)(**inputs.arguments, use_cache=False).last_hidden_state
-    return hidden[inputs.predicts]
+        hidden: Tensor = backbone(model)(**arguments, use_cache=False).last_hidden_state
+    return hidden[predicts]
 
 
-def _hidden_states_and_logits(model: PreTrainedModel, inputs: _Inputs) -> tuple[Tensor, Tensor]:
+def _hidden_states_and_logits(
+    model: PreTrainedModel, arguments: dict[str, Any], predicts: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return the same with (N, V) logits, for models whose own `forward` scales or caps them."""
     seen: list[Tensor] = []
     # hidden_states[-1] of a model's output is before the last normalisation in some models and after it in others.
     hook = backbone(model).register_forward_hook(lambda _, __, output: seen.append(output.last_hidden_state))
-    columns = inputs.predicts.any(0).nonzero()[:, 0]
+    columns = predicts.any(0).nonzero()[:, 0]
     try:
         with recomputing(model):
-            logits: Tensor = model(**inputs.arguments, use_cache=False, logits_to_keep=columns).logits
+            logits: Tensor = model(**arguments, use_cache=False, logits_to_keep=columns).logits
     finally:
         hook.remove()
     if logits.shape[1] != len(columns):  # some architectures take `logits_to_keep` and keep all
         logits = logits[:, columns]
-    return seen[0][inputs.predicts], logits[inputs.predicts[:, columns]]
+    return seen[0][predicts], logits[predicts[:, columns]]
 
 
 MAX_STRETCH = 1.2
@@ -354,9 +339,9 @@ def _keeps_apart(model: PreTrainedModel) -> bool:
     vocab_size = len(model.get_input_embeddings().weight)
     length = 8 + window_length(model, limit=4096)  # an unknown window must show
     token_ids = torch.arange(1, 2 * length + 1, device=model.device).view(2, length) % vocab_size
-    packed = _packed(token_ids, torch.zeros_like(token_ids), torch.tensor([5, length], device=model.device))
+    packed, _ = _packed(token_ids, torch.zeros_like(token_ids), torch.tensor([5, length], device=model.device))
     try:
-        together = backbone(model)(**packed.arguments, use_cache=False).last_hidden_state[0, 5:]
+        together = backbone(model)(**packed, use_cache=False).last_hidden_state[0, 5:]
         alone = backbone(model)(input_ids=token_ids[1:], use_cache=False).last_hidden_state[0]
     except (AttributeError, TypeError, ValueError, RuntimeError):
         # This model's forward does not hand arguments on to its attention, or reads the mask in its own way.

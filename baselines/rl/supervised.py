@@ -10,7 +10,7 @@ import torch
 
 from baselines.config.settings import OptimiserSettings
 from baselines.models.policy import Policy
-from baselines.rl.batch import Batch, collate
+from baselines.rl.batch import collate
 from baselines.rl.logprobs import can_pack, score_actions
 from baselines.rl.losses import loss_weights, weighted_sum
 from baselines.rl.optimizer import apply_gradients, trained_parameters
@@ -55,7 +55,11 @@ def supervised_step(
     batch = collate(episodes, policy.pad_token_id, policy.device)
     batch = batch.with_columns(weights=loss_weights(batch.action_mask, "token"), acted=batch.action_mask.float())
     if observation_coef > 0:
-        batch = with_observations(batch, observation_coef)
+        scored = batch.attention_mask > 0
+        scored[:, 0] = False  # nothing comes before it
+        others = loss_weights(scored & ~batch.action_mask, "token")
+        weights = batch["weights"] + observation_coef * others
+        batch = replace(batch, action_mask=scored).with_columns(weights=weights)
     sums: Record = {"loss": 0.0, "correct": 0.0, "tokens": 0.0}
     every_row, packed = batch.action_mask.any(1), can_pack(policy.model)
     pieces = micro_batches(batch, settings.micro_batch_tokens, every_row, packed)
@@ -77,12 +81,3 @@ def supervised_step(
         "train/learning_rate": settings.learning_rate * factor,
         "train/tokens_per_second": sum(batch.lengths) / (time.perf_counter() - started),
     }
-
-
-def with_observations(batch: Batch, observation_coef: float) -> Batch:
-    """Return the batch with every token but an episode's first in its mask, and weights for those not sampled."""
-    scored = batch.attention_mask > 0
-    scored[:, 0] = False
-    others = loss_weights(scored & ~batch.action_mask, "token")
-    weights = batch["weights"] + observation_coef * others
-    return replace(batch, action_mask=scored).with_columns(weights=weights)

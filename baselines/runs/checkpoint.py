@@ -12,6 +12,7 @@ import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -20,8 +21,8 @@ from torch import nn
 from baselines.errors import TrainingError
 from baselines.models.lora import load_lora_state, lora_state
 from baselines.models.policy import Policy
+from baselines.models.sharded import is_first, is_sharded, part_like, whole, whole_weights
 from baselines.rl.optimizer import trained_parameters
-from baselines.runs.distributed import is_first, is_sharded, part_like, whole, whole_weights
 
 _PREFIX = "step-"
 _TRAINER = "trainer.pt"
@@ -39,28 +40,24 @@ class Checkpoint:
     folder: Path
     step: int
 
-    def load_policy(self, dtype: str, device: str) -> Policy:
-        """Load the policy as it was."""
-        return Policy.load(self.folder, dtype, device)
-
     def restore(
         self, policy: Policy, optimiser: torch.optim.Optimizer, critic: nn.Module | None = None
     ) -> dict[str, float]:
         """Put back the optimiser's state, LoRA's weights and the critic's, and return the trainer's own numbers.
 
         Raises:
-            TrainingError: the file belongs to another model or step.
+            TrainingError: the file is damaged, or belongs to another model or step.
         """
         path, mapped = self.folder / _TRAINER, is_sharded(trained_parameters(optimiser))  # then parts of it are read
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-        if state["step"] != self.step:
-            raise TrainingError(f"expected a checkpoint of step {self.step} in {self.folder}, got {state['step']}")
         try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            if state["step"] != self.step:
+                raise TrainingError(f"expected a checkpoint of step {self.step} in {self.folder}, got {state['step']}")
             optimiser.load_state_dict(_parts_of_optimiser(state["optimiser"], optimiser))
             if critic is not None:
                 own = critic.state_dict()
                 critic.load_state_dict({name: part_like(value, own[name]) for name, value in state["critic"].items()})
-        except (ValueError, RuntimeError, LookupError) as error:
+        except (ValueError, RuntimeError, LookupError, EOFError, UnpicklingError) as error:
             raise TrainingError(f"expected an optimiser state for this model in {self.folder}, got: {error}") from error
         if state["lora"]:
             load_lora_state(policy.model, state["lora"])
@@ -140,10 +137,10 @@ def _flush(path: Path) -> None:
 
 
 def list_checkpoints(folder: Path) -> list[Checkpoint]:
-    """Return complete checkpoints, oldest first; half-written ones carry another name and are not seen."""
+    """Return complete checkpoints, oldest first; what has another name, half-written or copied aside, is not seen."""
     found = [
         Checkpoint(path, int(path.name.removeprefix(_PREFIX)))
         for path in folder.glob(f"{_PREFIX}*")
-        if (path / _TRAINER).is_file()
+        if path.name.removeprefix(_PREFIX).isdecimal() and (path / _TRAINER).is_file()
     ]
     return sorted(found, key=lambda checkpoint: checkpoint.step)

@@ -26,12 +26,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed import fsdp
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import DTensor, distribute_tensor
-from torch.utils._pytree import tree_map
 from transformers import PreTrainedModel
 
 from baselines.errors import ConfigError, ModelError
-from baselines.models.backbone import backbone
+from baselines.models.policy import backbone
 from baselines.runs.log import Record
 
 T = TypeVar("T")
@@ -40,11 +38,6 @@ T = TypeVar("T")
 def num_processes() -> int:
     """Return the number of processes that were launched together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_first() -> bool:
-    """Return whether this process is the one that writes files."""
-    return not dist.is_initialized() or dist.get_rank() == 0
 
 
 class Ranks:
@@ -178,44 +171,6 @@ class Ranks:
         if self.sharded:
             for part in self._parts:
                 part.reshard()
-
-
-def is_sharded(weights: Iterable[Tensor]) -> bool:
-    """Return whether this process holds parts of the weights alone."""
-    return any(isinstance(weight, DTensor) for weight in weights)
-
-
-def whole(state: T) -> T:
-    """Return nested dicts and lists with every sharded tensor in them put together, on the CPU of the first process.
-
-    All processes have to call; the others get empty tensors. A tensor that stands in several places stays one.
-    """
-    made: dict[int, Tensor] = {}
-
-    def put_together(value: Any) -> Any:
-        if not isinstance(value, DTensor):
-            return value
-        if id(value) not in made:
-            full = value.full_tensor().detach()
-            made[id(value)] = full.cpu() if is_first() else full.new_empty(0)
-        return made[id(value)]
-
-    result: T = tree_map(put_together, state)
-    return result
-
-
-def whole_weights(model: nn.Module) -> dict[str, Tensor] | None:
-    """Return a sharded model's weights by name, as by `whole`; None if the model is not sharded."""
-    weights = model.state_dict(keep_vars=True)  # then tied weights are one object
-    return whole(dict(weights)) if is_sharded(weights.values()) else None
-
-
-def part_like(tensor: Tensor, weight: Tensor) -> Tensor:
-    """Return this process's part of `tensor`, if `weight` is sharded and of the same shape; else the tensor itself."""
-    if not isinstance(weight, DTensor) or weight.shape != tensor.shape:
-        return tensor
-    # A copy: the part would hold on to the whole.
-    return distribute_tensor(tensor, weight.device_mesh, weight.placements, src_data_rank=None).clone()
 
 
 def _open_from_within(model: PreTrainedModel) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,9 @@ def make_card(config: Any, env_ids: Sequence[str], records: Sequence[Record], al
         )
         for record in evaluated
     ]
+    is_local = config.model in (TINY, TINY_BASE, *WHEELS) or Path(config.model).exists()  # not a name on the hub
     data = ModelCardData(
-        base_model=_hub_name(config.model),
+        base_model=None if is_local else config.model,
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=["reinforcement-learning", "textagent-gym", algorithm.lower()],
@@ -125,11 +126,7 @@ def make_card(config: Any, env_ids: Sequence[str], records: Sequence[Record], al
 def command_line(config: Any) -> str:
     """Return the command that runs a configuration: the options that differ from the algorithm's defaults."""
     words = ["python", "-m", module_of(config), "--env-id", config.env_id]
-    default = _options(type(config)(env_id=config.env_id))
-    for name, value in _options(config).items():
-        if value != default[name]:
-            words += _words(name, value)
-    return shlex.join(words)
+    return shlex.join(words + option_words(config, type(config)(env_id=config.env_id)))
 
 
 def evaluation_line(config: Any, repo_id: str) -> str:
@@ -141,11 +138,14 @@ def evaluation_line(config: Any, repo_id: str) -> str:
         words += _words("eval_tasks", config.run.eval_tasks)
     elif config.run.eval_episodes:
         words += ["--num-episodes", str(config.run.eval_episodes), "--first-seed", str(config.run.eval_first_seed)]
-    default = _options(RolloutSettings())
-    for name, value in _options(config.rollout).items():
-        if value != default[name] and name not in _NOT_OF_A_PLAY:
-            words += _words(name, value)
-    return shlex.join(words)
+    return shlex.join(words + option_words(config.rollout, RolloutSettings(), _NOT_OF_A_PLAY))
+
+
+def option_words(config: Any, default: Any, left_out: Set[str] = frozenset()) -> list[str]:
+    """Return the options that differ from those of `default`, as words of a command line."""
+    usual, changed = _options(default), _options(config)
+    names = [name for name in changed if changed[name] != usual[name] and name not in left_out]
+    return [word for name in names for word in _words(name, changed[name])]
 
 
 def module_of(config: Any) -> str:
@@ -197,8 +197,3 @@ def _words(name: str, value: Any) -> list[str]:
     if isinstance(value, dict):
         return [flag, json.dumps(value)]
     return [flag, *map(str, value if isinstance(value, tuple) else (value,))]
-
-
-def _hub_name(model: str) -> str | None:
-    """Return the name of a base model on the hub; None for a folder, and for a model that is made here or in a package."""
-    return None if model in (TINY, TINY_BASE, *WHEELS) or Path(model).exists() else model

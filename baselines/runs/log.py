@@ -7,7 +7,6 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol, TypeAlias
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -78,9 +77,7 @@ class LiveLine:
     def __enter__(self) -> LiveLine:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.close()
 
     def update(self, record: Mapping[str, Any]) -> None:
@@ -248,7 +245,16 @@ def diagnose(records: Sequence[Record], vocab_size: int) -> list[str]:
             f"the policy hardly moved: approx_kl was {sum(divergence) / len(divergence):.1g} nats a token on average; "
             "raise --learning-rate"
         )
-    found += _of_entropy(_values(records, "train/entropy"), vocab_size)
+    for entropy in _values(records, "train/entropy")[-1:]:
+        if entropy < LITTLE_ENTROPY:
+            found.append(
+                f"the entropy is gone ({entropy:.1g} nats a token), so that nothing new is tried; lower --learning-rate, "
+                "or raise --entropy-coef"
+            )
+        if entropy > NEAR_MAXIMUM * math.log(vocab_size):
+            found.append(
+                f"the entropy is at its maximum ({entropy:.2f} nats a token): actions are random tokens; start with SFT"
+            )
     losses = _values(records, "train/loss")
     if "demonstrations" in (records[0] if records else {}) and losses[-1] > 0.9 * losses[0]:
         found.append(
@@ -259,21 +265,6 @@ def diagnose(records: Sequence[Record], vocab_size: int) -> list[str]:
     if evaluations and evaluations[-1] == 0:
         found.append("no held-out episode succeeded in the last evaluation, neither greedy nor sampled")
     return found
-
-
-def _of_entropy(entropy: Sequence[float], vocab_size: int) -> list[str]:
-    if not entropy:
-        return []
-    if entropy[-1] < LITTLE_ENTROPY:
-        return [
-            f"the entropy is gone ({entropy[-1]:.1g} nats a token), so that nothing new is tried; lower --learning-rate, "
-            "or raise --entropy-coef"
-        ]
-    if entropy[-1] > NEAR_MAXIMUM * math.log(vocab_size):
-        return [
-            f"the entropy is at its maximum ({entropy[-1]:.2f} nats a token): actions are random tokens; start with SFT"
-        ]
-    return []
 
 
 def _always_zero(records: Sequence[Record], key: str) -> bool:

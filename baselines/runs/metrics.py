@@ -52,8 +52,8 @@ def describe_advantages(advantages: Tensor, action_mask: Tensor) -> Record:
     if not len(values):
         return {}
     quantiles = np.quantile(values, [percent / 100 for percent in ADVANTAGE_QUANTILES])
-    return {f"train/advantage_p{percent:02d}": float(quantiles[place])
-            for place, percent in enumerate(ADVANTAGE_QUANTILES)}  # fmt: skip
+    named = zip(ADVANTAGE_QUANTILES, quantiles, strict=True)
+    return {f"train/advantage_p{percent:02d}": float(value) for percent, value in named}
 
 
 def action_information(episodes: Sequence[Episode]) -> float:

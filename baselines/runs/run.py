@@ -1,36 +1,38 @@
-"""The folder of a training run: its configuration, metrics, checkpoints and final model."""
+"""A training run: its command line, its folder with configuration, metrics and checkpoints, and its evaluations."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
+import tyro
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings
-from baselines.errors import ConfigError, TrainingError
+from baselines.errors import ConfigError, TrainingError, one_line_errors
 from baselines.evaluate import Evaluation, summarise
 from baselines.models.lora import add_lora
-from baselines.models.policy import Policy, check_trainable, load_policy
+from baselines.models.policy import Policy, check_device, check_trainable, load_policy, silence_transformers
 from baselines.rl.batch import join_sequences
 from baselines.runs.checkpoint import Checkpoint, list_checkpoints, save_checkpoint
 from baselines.runs.distributed import Ranks
 from baselines.runs.files import write_whole
-from baselines.runs.log import MetricsLog, Record, Tracker, draw_curves
+from baselines.runs.log import MetricsLog, Record, Tracker, diagnose, draw_curves, warn
 from baselines.runs.metrics import success_rates
 from baselines.runs.transcripts import write_page, write_transcripts
 from baselines.sampling.environments import EnvKwargs, EnvPool, Task, kind_names
 from baselines.sampling.episode import Episode
 from baselines.sampling.rollout import rollout
-from baselines.sampling.task_lists import check_pool, choose_tasks
+from baselines.sampling.task_lists import check_pool, held_out_tasks
 
 
 @dataclass(frozen=True)
@@ -85,15 +87,15 @@ class Run:
         """The folder of the checkpoints."""
         return self.out / "checkpoints"
 
-    def write(self, record: Record, settings: RunSettings, episodes: EpisodeWriter | None = None) -> None:
+    def write(self, record: Record, episodes: EpisodeWriter | None = None) -> None:
         """Append an iteration's metrics, and its transcripts where they are due.
 
         Raises:
             TrainingError: the disk is full, or the folder cannot be written any more.
         """
-        every = settings.log_episodes
         if self.log is None:
             return
+        every = self.config.run.log_episodes
         with self._writing():
             self.log.write(record)
             if episodes is not None and every and record["step"] % every == 0:
@@ -101,7 +103,6 @@ class Run:
 
     def save_if_due(
         self,
-        settings: RunSettings,
         step: int,
         policy: Policy,
         optimiser: torch.optim.Optimizer,
@@ -113,11 +114,10 @@ class Run:
         Raises:
             TrainingError: the disk is full; the last good checkpoint is intact.
         """
-        if settings.checkpoint_every and step % settings.checkpoint_every == 0:
+        every, keep = self.config.run.checkpoint_every, self.config.run.keep_checkpoints
+        if every and step % every == 0:
             with self._writing():
-                save_checkpoint(
-                    self.checkpoints, step, policy, optimiser, critic, counters, keep=settings.keep_checkpoints
-                )
+                save_checkpoint(self.checkpoints, step, policy, optimiser, critic, counters, keep)
 
     def close(self) -> None:
         """Close the trackers; a second call does nothing."""
@@ -137,17 +137,14 @@ class Run:
                 return TrainResult(policy, [], held_out.last, folder, held_out.last_sampled)
             draw_curves(self.log.records, self.out / "curves.png", title)
         self.log.close()
-        pushed_to = self._push(folder, held_out.env_ids, title.partition(" on ")[0])
+        pushed_to, repo_id = "", self.config.run.push_to_hub
+        if repo_id:
+            from baselines.runs.hub import make_card, push_policy
+
+            algorithm = title.partition(" on ")[0]
+            card = make_card(self.config, held_out.env_ids, self.records, algorithm, repo_id)
+            pushed_to = push_policy(folder, repo_id, card)
         return TrainResult(policy, self.log.records, held_out.last, folder, held_out.last_sampled, pushed_to)
-
-    def _push(self, folder: Path, env_ids: Sequence[str], algorithm: str) -> str:
-        """Upload the model, where it is to be, and return the address of its repository."""
-        repo_id = self.config.run.push_to_hub
-        if not repo_id:
-            return ""
-        from baselines.runs.hub import make_card, push_policy
-
-        return push_policy(folder, repo_id, make_card(self.config, env_ids, self.records, algorithm, repo_id))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -185,39 +182,33 @@ class EpisodeWriter:
         write_page(path.with_suffix(".html"), transcripts, title)
 
 
-def open_run(config: Any, settings: RunSettings, ranks: Ranks | None = None, free: Set[str] = frozenset()) -> Run:
+def open_run(config: Any, ranks: Ranks | None = None, free: Set[str] = frozenset()) -> Run:
     """Open the run's folder, new or to be resumed.
 
     Args:
         config: the algorithm's frozen `Config`, kept as config.json.
-        settings: its run settings.
         ranks: the processes of the run; all but the first only read.
         free: names of options that may differ from those of the run that is resumed.
 
     Raises:
         ConfigError: the folder holds another run and `resume` is not set, or the configuration has changed since.
     """
-    if ranks is not None and not ranks.is_first:
-        ranks.wait()
-        found = list_checkpoints(settings.out / "checkpoints") if settings.resume else []
-        return Run(settings.out, found[-1] if found else None, None, config)
-    run = _open_first(config, settings, free)
+    settings, writes = config.run, ranks is None or ranks.is_first
+    if writes:
+        _check_services(settings)
+        if not settings.resume and _holds_run(settings.out):
+            raise ConfigError(f"expected --out to be a new folder (or --resume), got {settings.out}, which holds a run")
+        write_config(config, settings.out, free, replace=not settings.resume)
     if ranks is not None:
         ranks.wait()
-    return run
-
-
-def _open_first(config: Any, settings: RunSettings, free: Set[str]) -> Run:
-    out = settings.out
-    _check_services(settings)
-    if not settings.resume and _holds_run(out):
-        raise ConfigError(f"expected --out to be a new folder (or --resume), got {out}, which holds a run")
-    write_config(config, out, free, replace=not settings.resume)
-    found = list_checkpoints(out / "checkpoints") if settings.resume else []
-    checkpoint = found[-1] if found else None
-    last_step = checkpoint.step if checkpoint else 0
-    log = MetricsLog(out / "metrics.jsonl", last_step, _open_trackers(config, settings, last_step))
-    return Run(out, checkpoint, log, config)
+    found = list_checkpoints(settings.out / "checkpoints") if settings.resume else []
+    run = Run(settings.out, found[-1] if found else None, None, config)
+    if not writes:
+        return run
+    if settings.resume and not found and _holds_run(settings.out):
+        warn(f"there is no checkpoint in {settings.out} to resume from: the run starts again, and its metrics with it")
+    trackers = _open_trackers(config, settings, run.first_step)
+    return dataclasses.replace(run, log=MetricsLog(settings.out / "metrics.jsonl", run.first_step, trackers))
 
 
 def _check_services(settings: RunSettings) -> None:
@@ -253,11 +244,6 @@ def _holds_run(out: Path) -> bool:
     return is_begun or bool(list_checkpoints(out / "checkpoints")) or (out / "model").exists()
 
 
-def is_claimed(out: Path) -> bool:
-    """Return True if `open_run` has been called for a folder before."""
-    return any((out / name).exists() for name in ("config.json", "metrics.jsonl"))
-
-
 def clear_failed_start(out: Path) -> None:
     """Remove what `open_run` has written into a folder, if no iteration was finished in it."""
     if _holds_run(out):
@@ -280,37 +266,90 @@ def write_config(config: Any, out: Path, free: Set[str] = frozenset(), replace: 
         replace: do not compare.
 
     Raises:
-        ConfigError: an option has changed, or the folder cannot be written.
+        ConfigError: an option has changed, the file is another program's, such as a model's, or the folder cannot be
+            written.
     """
     kept, described = out / "config.json", _described(config)
-    if kept.is_file() and not replace:
-        _check_same(json.loads(kept.read_text()), described, free)
+    if kept.is_file():
+        try:
+            old = json.loads(kept.read_text(encoding="utf-8"))
+        except ValueError:
+            old = None
+        if not isinstance(old, dict) or not isinstance(old.get("run"), dict):
+            raise ConfigError(f"expected --out to be a folder of runs, got {out}, whose config.json is not one's")
+        if not replace:
+            _check_same(old, described, free)
     try:
         write_whole(kept, json.dumps(described, indent=2) + "\n")
     except OSError as error:
         raise ConfigError(f"expected --out to be a folder that can be written, got {out}: {error}") from error
 
 
-class PolicyConfig(Protocol):
-    """Fields of a configuration that describe its policy."""
+class RunConfig(Protocol):
+    """Options of a command that trains."""
 
-    @property
-    def rollout(self) -> RolloutSettings: ...  # noqa: D102
-    @property
-    def optimiser(self) -> OptimiserSettings: ...  # noqa: D102
     @property
     def run(self) -> RunSettings: ...  # noqa: D102
 
 
+class PolicyConfig(RunConfig, Protocol):
+    """Options that describe a policy and its training."""
+
+    @property
+    def model(self) -> str: ...  # noqa: D102
+    @property
+    def rollout(self) -> RolloutSettings: ...  # noqa: D102
+    @property
+    def optimiser(self) -> OptimiserSettings: ...  # noqa: D102
+
+
+C = TypeVar("C", bound=RunConfig)
+
+
+def run_command(config_type: type[C], train: Callable[[C], TrainResult], description: str | None) -> None:
+    """Read a configuration from the command line, train, and say where the model is.
+
+    A start that fails leaves no file in a new folder, so that the corrected command may name the same one.
+
+    Raises:
+        SystemExit: with the reason, where something that a user can mend is wrong, or with status 130 after Ctrl-C.
+    """
+    silence_transformers()
+    with one_line_errors():
+        program = f"python -m baselines.{Path(sys.argv[0]).stem}"
+        config = tyro.cli(config_type, prog=program, config=(tyro.conf.OmitArgPrefixes,), description=description)
+    out = config.run.out
+    is_new = not any((out / name).exists() for name in ("config.json", "metrics.jsonl"))
+    with one_line_errors(lambda: _how_to_go_on(out)):
+        try:
+            result = train(config)
+        except BaseException:
+            if is_new:
+                clear_failed_start(out)
+            raise
+    for sign in diagnose(result.records, result.policy.model.config.get_text_config(decoder=True).vocab_size):
+        warn(sign)
+    sys.stdout.write(f"model saved in {result.model_folder}\n")
+    if result.pushed_to:
+        sys.stdout.write(f"model pushed to {result.pushed_to}\n")
+
+
+def _how_to_go_on(out: Path) -> str:
+    """Return a sentence on continuing an interrupted run."""
+    found = list_checkpoints(out / "checkpoints")
+    if found:
+        return f"the same command with --resume continues from {found[-1].folder}"
+    return "there is no checkpoint to go on from; --checkpoint-every N writes one every N iterations"
+
+
 def open_policy(
-    model: str, texts: Callable[[], Iterable[str]], config: PolicyConfig, checkpoint: Checkpoint | None, ranks: Ranks
+    texts: Callable[[], Iterable[str]], config: PolicyConfig, checkpoint: Checkpoint | None, ranks: Ranks
 ) -> Policy:
     """Load the policy of a run, or what its checkpoint left of it, ready to be trained.
 
     Args:
-        model: `tiny`, a folder or a hub name.
         texts: collects text of the environment, called for a new `tiny` alone.
-        config: length of its episodes, weights to train, type of the weights.
+        config: model, length of its episodes, weights to train, type of the weights.
         checkpoint: the state to continue from; with LoRA, `restore` puts the exact adapter back, the folder holds it merged.
         ranks: the processes of the run; the policy is whole in each of them until `ranks.shard`.
 
@@ -323,10 +362,10 @@ def open_policy(
     if settings.lora_rank and ranks.sharded:
         raise ConfigError(f"expected lora_rank=0 with --use_fsdp, got {settings.lora_rank}: LoRA is not sharded")
     if checkpoint is not None and not settings.lora_rank:
-        policy = checkpoint.load_policy(run.dtype, ranks.load_device)
+        policy = Policy.load(checkpoint.folder, run.dtype, ranks.load_device)
     else:
         template = config.rollout.chat_template
-        policy = load_policy(model, texts, run.seed, run.dtype, ranks.load_device, template)
+        policy = load_policy(config.model, texts, run.seed, run.dtype, ranks.load_device, template)
     limit = policy.max_context_tokens
     if limit is not None and config.rollout.max_context_tokens > limit:
         raise ConfigError(
@@ -365,7 +404,12 @@ class Evaluator:
         self._pool: EnvPool | None = None
         self._tasks: list[Task] = []
         if settings.eval_episodes or settings.eval_tasks is not None:  # before anything is trained
-            self._open()
+            self._pool = EnvPool(self._kinds, self._rollout.max_broken_envs)
+            for kind in range(len(self._kinds)):
+                self._tasks += held_out_tasks(
+                    self._pool, settings.eval_tasks, settings.eval_first_seed, settings.eval_episodes, kind
+                )
+            check_pool(self._pool, self._tasks)
         self.last: Evaluation | None = None
         self.last_sampled: Evaluation | None = None
 
@@ -383,20 +427,13 @@ class Evaluator:
         if not self._tasks or not (step == num_steps or (every and step % every == 0)):
             return {}
         self.last, self.last_sampled = self.play(policy, ranks), self.play(policy, ranks, temperature=1.0)
-        low, high = self.last.success_interval()
-        sampled_low, sampled_high = self.last_sampled.success_interval()
-        record: Record = {
-            "eval/success_rate": self.last.success_rate,
-            "eval/ci_low": low,
-            "eval/ci_high": high,
-            "eval/return": float(self.last.returns.mean()),
-            "eval/loops": self.last.loop_rate,
-            "eval/sampled_success_rate": self.last_sampled.success_rate,
-            "eval/sampled_ci_low": sampled_low,
-            "eval/sampled_ci_high": sampled_high,
-            "eval/sampled_return": float(self.last_sampled.returns.mean()),
-            "eval/sampled_loops": self.last_sampled.loop_rate,
-        }
+        record: Record = {}
+        for prefix, played in (("eval/", self.last), ("eval/sampled_", self.last_sampled)):
+            low, high = played.success_interval()
+            record[f"{prefix}success_rate"] = played.success_rate
+            record |= {f"{prefix}ci_low": low, f"{prefix}ci_high": high}
+            record[f"{prefix}return"] = float(played.returns.mean())
+            record[f"{prefix}loops"] = played.loop_rate
         successes = self.last.successes.tolist()
         if len(self._kinds) > 1:
             names = kind_names(self._kinds)
@@ -407,29 +444,11 @@ class Evaluator:
     def play(self, policy: Policy, ranks: Ranks, temperature: float = 0.0) -> Evaluation:
         """Play the held-out seeds now, first all of the first environment; every process gets all episodes."""
         settings = dataclasses.replace(self._rollout, temperature=temperature)
-        pool = self._open()
         first, last = ranks.bounds(len(self._tasks))
+        assert self._pool is not None
         with ranks.gathered(policy.model):
-            played = rollout(policy, pool, self._tasks[first:last], settings, (0,), first=first)
+            played = rollout(policy, self._pool, self._tasks[first:last], settings, (0,), first=first)
         return summarise(ranks.gather(played))
-
-    def _open(self) -> EnvPool:
-        """Return the environments, made and their tasks chosen at the first call."""
-        if self._pool is None:
-            self._pool = EnvPool(self._kinds, self._rollout.max_broken_envs)
-            for kind in range(len(self._kinds)):
-                self._tasks += self._tasks_of(self._pool, kind)
-            check_pool(self._pool, self._tasks)
-        return self._pool
-
-    def _tasks_of(self, pool: EnvPool, kind: int) -> list[Task]:
-        if self._settings.eval_tasks is None:
-            return [Task(seed, kind) for seed in self._settings.eval_seeds]
-        env = pool.lease(kind)
-        try:
-            return choose_tasks(env, self._settings.eval_tasks, self._settings.eval_first_seed, kind)
-        finally:
-            pool.give_back(env, kind)
 
     def close(self) -> None:
         """Close the environments."""
@@ -438,16 +457,8 @@ class Evaluator:
 
 
 def prepare_torch(settings: RunSettings) -> None:
-    """Check the device, and set the number of threads and how a GPU multiplies, before any model is loaded.
-
-    Raises:
-        ConfigError: the device does not exist here.
-    """
-    try:
-        torch.zeros(1, device=settings.device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n")[0]
-        raise ConfigError(f"expected a torch device that exists here, got {settings.device!r}: {reason}") from error
+    """Check the device, and set the number of threads and how a GPU multiplies, before any model is loaded."""
+    check_device(settings.device)
     if settings.num_threads:
         torch.set_num_threads(settings.num_threads)
     if torch.device(settings.device).type == "cuda":

@@ -90,7 +90,9 @@ class RunTracker:
 
     def log(self, record: Record) -> None:
         """Log the metrics of one iteration; it must carry `step`."""
-        values = {_metric_name(self.name, key): value for key, value in record.items() if key != "step"}
+        values = {key: value for key, value in record.items() if key != "step"}
+        if self.name == "mlflow":
+            values = {_REFUSED_BY_MLFLOW.sub("_", key): value for key, value in values.items()}
         self._attempt(lambda: self._tracker.log(values, step=record["step"]))
 
     def close(self) -> None:
@@ -143,10 +145,6 @@ def _run_name(name: str, tracker: Any) -> str:
     if name == "mlflow":
         return str(run.info.run_id)
     return str(run.id if name == "wandb" else run.name)
-
-
-def _metric_name(name: str, key: str) -> str:
-    return _REFUSED_BY_MLFLOW.sub("_", key) if name == "mlflow" else key
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ third line of the file.
 
 How to run:
 
-    python -m baselines.runs.transcripts runs/grpo/episodes/00000010.jsonl --out page.html
+    python -m baselines.runs.transcripts runs/grpo/episodes/step-00000010.jsonl --out page.html
 """
 
 from __future__ import annotations
@@ -229,7 +229,8 @@ def write_page(
         ValueError: a number is not finite.
     """
     # A browser's numbers hold 53 bits; as text a seed of 64 survives.
-    shown = [{**transcript, "seed": _seed_text(transcript["seed"])} for transcript in transcripts]
+    seeds = [None if transcript["seed"] is None else str(transcript["seed"]) for transcript in transcripts]
+    shown = [{**transcript, "seed": seed} for transcript, seed in zip(transcripts, seeds, strict=True)]
     data = script_json({"title": title, "transcripts": shown, "parent": parent})
     template = resources.files("baselines.runs").joinpath("viewer.html").read_text(encoding="utf-8")
     before, _, after = template.partition("__TRANSCRIPTS__")
@@ -298,10 +299,6 @@ def _token_rows(
 def _short(value: float) -> float | None:
     """Return six digits, which is what single precision holds; None for what JSON cannot say."""
     return float(f"{value:.6g}") if math.isfinite(value) else None
-
-
-def _seed_text(seed: int | None) -> str | None:
-    return None if seed is None else str(seed)
 
 
 def parse_json(text: str) -> Any:

@@ -255,35 +255,38 @@ class HistoryDecoder:
 
     The reference that `RaggedDecoder` is tested against, and the way for models whose attention it cannot serve
     (sliding windows, state-space layers).
+
+    Attributes:
+        rows: all tokens of each row.
     """
 
     def __init__(self, model: PreTrainedModel, pad_token_id: int) -> None:
         self._model = model
         self._pad = pad_token_id
-        self._rows: list[list[int]] = []
+        self.rows: list[list[int]] = []
 
     def admit(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """See `RaggedDecoder.admit`."""
         rows = [list(prompt) for prompt in prompts]
-        self._rows += rows
+        self.rows += rows
         return self._logits(rows)
 
     def feed(self, chunks: Sequence[Sequence[int]]) -> Tensor:
         """See `RaggedDecoder.feed`."""
-        for row, chunk in zip(self._rows, chunks, strict=True):
+        for row, chunk in zip(self.rows, chunks, strict=True):
             row.extend(chunk)
-        return self._logits(self._rows)
+        return self._logits(self.rows)
 
     def feed_tokens(self, token_ids: Tensor, active: Tensor) -> Tensor:
         """See `RaggedDecoder.feed_tokens`."""
-        for row, token_id, is_active in zip(self._rows, token_ids.tolist(), active.tolist(), strict=True):
+        for row, token_id, is_active in zip(self.rows, token_ids.tolist(), active.tolist(), strict=True):
             if is_active:
                 row.append(token_id)
-        return self._logits(self._rows)
+        return self._logits(self.rows)
 
     def keep(self, rows: Sequence[int]) -> None:
         """See `RaggedDecoder.keep`."""
-        self._rows = [list(self._rows[row]) for row in rows]
+        self.rows = [list(self.rows[row]) for row in rows]
 
     def _logits(self, rows: list[list[int]]) -> Tensor:
         width = max(len(row) for row in rows)

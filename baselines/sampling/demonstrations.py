@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 from baselines.config.settings import RolloutSettings
 from baselines.errors import ChatTemplateError, ConfigError
 from baselines.models.chat import ChatFormat, SaidAction, make_prompt
-from baselines.sampling.conversations import Conversation, read_file
+from baselines.sampling.conversations import read_file
 from baselines.sampling.environments import TextEnv, is_success, reset_env, step_env
 from baselines.sampling.episode import Episode, Turn
 
@@ -71,7 +71,23 @@ def play_expert(env: TextEnv, seed: int) -> Demonstration:
         )
     if isinstance(solution, str) or not all(isinstance(command, str) for command in solution):
         raise ConfigError(f"expected info['solution'] to be a sequence of strings, got {solution!r:.80}")
-    return _play(env, seed, observation, info.get("task_id"), solution)
+    task_id = None if info.get("task_id") is None else str(info["task_id"])
+    observations, actions, rewards = [observation], [], []
+    terminated = truncated = success = False
+    left, attempts = list(reversed(solution)), 0
+    while left and not (terminated or truncated):
+        observation, reward, terminated, truncated, info = step_env(env, left[-1])
+        observations.append(observation)
+        actions.append(left[-1])
+        rewards.append(reward)
+        success = is_success(info, terminated, sum(rewards))
+        attempts += 1
+        if info.get("valid_command") is not False or attempts == MAX_ATTEMPTS:
+            left.pop()
+            attempts = 0
+    return Demonstration(
+        seed, task_id, tuple(observations), tuple(actions), tuple(rewards), success, terminated, truncated
+    )
 
 
 def collect_demonstrations(env: TextEnv, seeds: Iterable[int]) -> list[Demonstration]:
@@ -93,17 +109,14 @@ def read_conversations(path: Path) -> list[Demonstration]:
     Raises:
         ConfigError: a line is not such a conversation, or there is none; the message names the line.
     """
-    conversations = [_demonstration(conversation) for conversation in read_file(path)]
-    if not conversations:
+    found = []
+    for number, observations, actions in read_file(path):
+        ending = () if len(observations) > len(actions) else ("",)
+        rewards = (0.0,) * len(actions)
+        found.append(Demonstration(number, None, (*observations, *ending), actions, rewards, True, True, False))
+    if not found:
         raise ConfigError(f"expected conversations in {path}, got none")
-    return conversations
-
-
-def _demonstration(conversation: Conversation) -> Demonstration:
-    number, observations, actions = conversation
-    ending = () if len(observations) > len(actions) else ("",)
-    rewards = (0.0,) * len(actions)
-    return Demonstration(number, None, (*observations, *ending), actions, rewards, True, True, False)
+    return found
 
 
 def encode_demonstration(
@@ -158,24 +171,4 @@ def encode_demonstration(
         truncated_by_context=False,
         final_observation=demonstration.observations[-1],
         starts=tuple(starts),
-    )
-
-
-def _play(env: TextEnv, seed: int, observation: str, task_id: object, commands: Sequence[str]) -> Demonstration:
-    observations, actions, rewards = [observation], [], []
-    terminated = truncated = success = False
-    left, attempts = list(reversed(commands)), 0
-    while left and not (terminated or truncated):
-        observation, reward, terminated, truncated, info = step_env(env, left[-1])
-        observations.append(observation)
-        actions.append(left[-1])
-        rewards.append(reward)
-        success = is_success(info, terminated, sum(rewards))
-        attempts += 1
-        if info.get("valid_command") is not False or attempts == MAX_ATTEMPTS:
-            left.pop()
-            attempts = 0
-    name = None if task_id is None else str(task_id)
-    return Demonstration(
-        seed, name, tuple(observations), tuple(actions), tuple(rewards), success, terminated, truncated
     )

@@ -131,6 +131,9 @@ class EnvPool:
 NUM_TEXT_SEEDS = 100
 """Seeds whose texts a new tokenizer is trained on, where the seeds are without end."""
 
+NUM_TEXT_STEPS = 10
+"""Steps of each of these episodes at most."""
+
 
 class TaskSchedule:
     """Draws the tasks of every iteration: seeds of one environment, a weighted mixture of several, or a curriculum.
@@ -195,13 +198,10 @@ class TaskSchedule:
         if isinstance(until, SuccessCondition):
             self.streak = self.streak + 1 if success_rate > until.success else 0
             if self.streak == until.iterations:
-                self._next_stage()
+                self.stage, self.streak = self.stage + 1, 0
         # Of stages that end at an iteration, those whose end has passed are left out.
         while isinstance(end := self._stages[self.stage].until, int) and iteration + 1 >= end:
-            self._next_stage()
-
-    def _next_stage(self) -> None:
-        self.stage, self.streak = self.stage + 1, 0
+            self.stage, self.streak = self.stage + 1, 0
 
     def _draw_kinds(self, iteration: int, count: int) -> list[int]:
         if self._stages or self._settings.curriculum == "adaptive":
@@ -264,20 +264,19 @@ def step_env(env: TextEnv, action: str) -> StepResult:
     return _text(observation, "step", env), float(reward), bool(terminated), bool(truncated), info
 
 
-def collect_texts(env: TextEnv, seeds: Iterable[int], max_steps: int = 10) -> list[str]:
+def collect_texts(env: TextEnv, seeds: Iterable[int]) -> list[str]:
     """Play at random where the environment names admissible commands, and return all text that was seen.
 
     Args:
         env: any environment of strings; without `info["admissible_commands"]` only first observations are collected.
         seeds: one episode each; each also seeds its own random choices.
-        max_steps: steps of one episode at most.
     """
     texts: list[str] = []
     for seed in seeds:
         rng = np.random.default_rng(seed)
         observation, info = reset_env(env, seed)
         texts.append(observation)
-        for _ in range(max_steps):
+        for _ in range(NUM_TEXT_STEPS):
             commands = info.get("admissible_commands")
             if not commands:
                 break
@@ -297,10 +296,14 @@ def is_success(info: Mapping[str, Any], terminated: bool, episode_return: float)
     return bool(success)
 
 
+def env_name(env: TextEnv) -> str:
+    """Return the id of an environment, or the name of its class where it has none."""
+    return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+
+
 def _text(observation: Any, call: str, env: TextEnv) -> str:
     if isinstance(observation, str):
         return observation
-    name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
     raise EnvironmentContractError(
-        f"expected a str observation from {call} of {name}, got {type(observation).__name__}"
+        f"expected a str observation from {call} of {env_name(env)}, got {type(observation).__name__}"
     )

@@ -61,15 +61,10 @@ class _Path:
     allowed: list[tuple[int, ...]] = field(default_factory=list)
     num_fed: int = 0
 
-    def choose(self, token_id: int, logprob: float) -> None:
-        """Go on by one token, and by all that are forced after it."""
-        self._append(token_id, logprob)
-        self.force()
-
     def force(self) -> None:
         """Go on as long as there is one continuation."""
         while len(self.node) == 1:
-            self._append(next(iter(self.node)), 0.0)
+            self.append(next(iter(self.node)), 0.0)
 
     def unfed(self) -> list[int]:
         """Return the tokens that the model has not read; it is about to read them."""
@@ -77,7 +72,8 @@ class _Path:
         self.num_fed = len(self.token_ids)
         return tokens
 
-    def _append(self, token_id: int, logprob: float) -> None:
+    def append(self, token_id: int, logprob: float) -> None:
+        """Go on by one token."""
         self.token_ids.append(token_id)
         self.logprobs.append(logprob)
         self.allowed.append(tuple(self.node))
@@ -126,7 +122,8 @@ def _choose(logits: Tensor, paths: Sequence[_Path], rows: Sequence[int], tempera
     places, logprobs = sample_tokens(scores, temperature, uniforms)
     token_ids = allowed.gather(1, places[:, None])[:, 0]
     for path, token_id, logprob in zip(paths, token_ids.tolist(), logprobs.tolist(), strict=True):
-        path.choose(token_id, logprob)
+        path.append(token_id, logprob)
+        path.force()
 
 
 def pad_allowed(allowed: Sequence[Sequence[int]]) -> Tensor:

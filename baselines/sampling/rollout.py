@@ -260,7 +260,7 @@ def rollout(
         raise ConfigError(
             f"expected max_new_tokens >= {needed}, room for a thought, its end and an answer, got {settings.max_new_tokens}"
         )
-    decoder: RaggedDecoder | HistoryDecoder | ServerDecoder
+    decoder: RaggedDecoder | HistoryDecoder
     if server is None:
         decoder = make_decoder(policy.model, policy.pad_token_id, use_cache, settings.cuda_graphs)
     else:
@@ -284,7 +284,7 @@ class _Table:
     policy: Policy
     pool: EnvPool
     settings: RolloutSettings
-    decoder: RaggedDecoder | HistoryDecoder | ServerDecoder
+    decoder: RaggedDecoder | HistoryDecoder
     seed: tuple[int, ...]
     waiting: deque[tuple[int, Task]]
     executor: ThreadPoolExecutor | None = None
@@ -313,7 +313,9 @@ class _Table:
         """Sample one action per row from the (B, V) logits of its first token."""
         temperature = self.settings.temperature
         if isinstance(self.decoder, ServerDecoder):
-            return self._sample_on_server(self.decoder)
+            options = {"max_tokens": self.settings.max_new_tokens, "end_token_id": self.policy.chat.end_token_id}
+            sampled = self.decoder.sample(temperature=temperature, rng=self.live[0].rng, **options)
+            return [_Action(token_ids, logprobs, num_fed=0) for token_ids, logprobs in sampled]
         if self.settings.decode == "listed":
             listed = [row.listed for row in self.live if row.listed is not None]
             paths = sample_listed(self.decoder, logits, listed, temperature, [row.rng for row in self.live])
@@ -322,16 +324,6 @@ class _Table:
         limit, chat = self.settings.max_think_tokens, self.policy.chat
         thoughts = _Thoughts(chat, limit, len(self.live)) if limit else None
         return _sample_actions(self.decoder, logits, chat.end_token_id, temperature, uniforms, thoughts)
-
-    def _sample_on_server(self, decoder: ServerDecoder) -> list[_Action]:
-        """Have a server sample one action per row."""
-        sampled = decoder.sample(
-            max_tokens=self.settings.max_new_tokens,
-            temperature=self.settings.temperature,
-            end_token_id=self.policy.chat.end_token_id,
-            rng=self.live[0].rng,
-        )
-        return [_Action(token_ids, logprobs, num_fed=0) for token_ids, logprobs in sampled]
 
     def _step(self, actions: list[_Action]) -> None:
         """Play one action per row, and keep the rows that go on."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from baselines.config.settings import EvalTasks
 from baselines.errors import BaselinesError, ConfigError
-from baselines.sampling.environments import EnvPool, Task, TextEnv, reset_env
+from baselines.sampling.environments import EnvPool, Task, TextEnv, env_name, reset_env
 
 
 def list_task_ids(env: TextEnv) -> tuple[str, ...] | None:
@@ -37,15 +37,28 @@ def choose_tasks(env: TextEnv, wanted: EvalTasks, first_seed: int = 0, kind: int
     names = list_task_ids(env)
     if names is None:
         raise ConfigError(
-            f"expected an environment with a finite list of tasks for eval_tasks, got {_name(env)}, which draws them "
+            f"expected an environment with a finite list of tasks for eval_tasks, got {env_name(env)}, which draws them "
             "without end: pass a number of episodes"
         )
     if wanted != "all" and not 1 <= wanted <= len(names):
         raise ConfigError(
-            f"expected eval_tasks from 1 to {len(names)}, the tasks of {_name(env)}, or all, got {wanted}"
+            f"expected eval_tasks from 1 to {len(names)}, the tasks of {env_name(env)}, or all, got {wanted}"
         )
     places = range(len(names)) if wanted == "all" else np.random.default_rng(0).permutation(len(names))[:wanted]
     return [Task(first_seed + int(place), kind, names[place]) for place in places]
+
+
+def held_out_tasks(
+    pool: EnvPool, wanted: EvalTasks | None, first_seed: int, num_episodes: int, kind: int = 0
+) -> list[Task]:
+    """Return the tasks of an evaluation: those of `choose_tasks`, or `num_episodes` seeds where `wanted` is None."""
+    if wanted is None:
+        return [Task(seed, kind) for seed in range(first_seed, first_seed + num_episodes)]
+    env = pool.lease(kind)
+    try:
+        return choose_tasks(env, wanted, first_seed, kind)
+    finally:
+        pool.give_back(env, kind)
 
 
 def check_each_once(env: TextEnv, tasks: Sequence[Task]) -> None:
@@ -62,14 +75,14 @@ def check_each_once(env: TextEnv, tasks: Sequence[Task]) -> None:
     remedy = "--eval-tasks all, or a number of them, plays each once"
     if len(tasks) > len(names):
         raise ConfigError(
-            f"expected at most {len(names)} episodes of {_name(env)}, one for each task, got {len(tasks)}: {remedy}"
+            f"expected at most {len(names)} episodes of {env_name(env)}, one for each task, got {len(tasks)}: {remedy}"
         )
     seeds: dict[str, int] = {}
     for task in tasks:
         name = task.task_id or str(reset_env(env, task.seed)[1].get("task_id"))
         if name in seeds:
             raise ConfigError(
-                f"expected seeds that play each task of {_name(env)} once, got {seeds[name]} and {task.seed}, which both "
+                f"expected seeds that play each task of {env_name(env)} once, got {seeds[name]} and {task.seed}, which both "
                 f"play {name!r:.160}: {remedy}"
             )
         seeds[name] = task.seed
@@ -84,20 +97,15 @@ def check_pool(pool: EnvPool, tasks: Sequence[Task]) -> None:
     """
     for kind in sorted({task.kind for task in tasks}):
         of_kind = [task for task in tasks if task.kind == kind]
-        checked = False
-        while not checked:
+        while True:
             env = pool.lease(kind)
             try:
                 check_each_once(env, of_kind)
-                checked = True
             except BaselinesError:
                 pool.give_back(env, kind)
                 raise
             except Exception as error:  # third-party code may raise anything
                 pool.discard(env, of_kind[0], "a reset", error)
-            else:
-                pool.give_back(env, kind)
-
-
-def _name(env: TextEnv) -> str:
-    return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+                continue
+            pool.give_back(env, kind)
+            break

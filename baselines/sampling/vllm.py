@@ -11,8 +11,6 @@ so that it takes weights, and so that its log-probabilities include the temperat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.errors import ConfigError, TrainingError
+from baselines.sampling.decoding import HistoryDecoder
 
 
 class Client(Protocol):
@@ -52,32 +51,19 @@ def connect_server(url: str) -> Client:
         raise ConfigError(f"expected TRL, vLLM and a vLLM server at {url} for vllm_url: {error}") from error
 
 
-@dataclass
-class ServerDecoder:
-    """Rows of tokens that a server continues by whole actions; rows come and go as in `decoding.HistoryDecoder`.
+class ServerDecoder(HistoryDecoder):
+    """Rows of tokens that a server continues by whole actions; the (N, 0) scores stand for those that stay with it.
 
-    Attributes:
+    Args:
         client: of the server.
-        rows: all tokens of each row.
     """
 
-    client: Client
-    rows: list[list[int]] = field(default_factory=list)
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.rows = []
 
-    def admit(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Add one row per prompt; the (N, 0) tensor stands for the scores, which stay with the server."""
-        self.rows += [list(prompt) for prompt in prompts]
-        return torch.zeros(len(prompts), 0)
-
-    def feed(self, chunks: Sequence[Sequence[int]]) -> Tensor:
-        """Append one chunk to each row; returns as `admit` does."""
-        for row, chunk in zip(self.rows, chunks, strict=True):
-            row.extend(chunk)
-        return torch.zeros(len(chunks), 0)
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Keep `rows` (each at most once) in that order."""
-        self.rows = [self.rows[row] for row in rows]
+    def _logits(self, rows: list[list[int]]) -> Tensor:
+        return torch.zeros(len(rows), 0)
 
     def sample(
         self, *, max_tokens: int, temperature: float, end_token_id: int, rng: np.random.Generator
@@ -95,7 +81,7 @@ class ServerDecoder:
         """
         seed = int(rng.integers(2**31))
         options = {"stop_token_ids": [end_token_id], "seed": seed, "skip_special_tokens": False}
-        reply = self.client.generate(
+        reply = self._client.generate(
             self.rows, temperature=temperature, max_tokens=max_tokens, logprobs=0, generation_kwargs=options
         )
         actions = []

@@ -15,8 +15,7 @@ from baselines import sft
 from baselines.errors import ConfigError, ModelError
 from baselines.models.policy import Policy
 from baselines.runs.checkpoint import save_checkpoint
-from baselines.runs.command import run_command
-from baselines.runs.run import TrainResult, open_run
+from baselines.runs.run import TrainResult, open_run, run_command
 from tests.support.toy_text_env import TOY
 
 
@@ -27,12 +26,12 @@ def run(monkeypatch: pytest.MonkeyPatch, out: Path, train: Callable[[sft.Config]
 
 def refuse(config: sft.Config) -> NoReturn:
     """Fail as a start with a bad chat template does: the folder is open, and no policy is there."""
-    open_run(config, config.run)
+    open_run(config)
     raise ModelError("expected another template")
 
 
 def interrupt(config: sft.Config) -> NoReturn:
-    open_run(config, config.run)
+    open_run(config)
     raise KeyboardInterrupt
 
 
@@ -51,10 +50,10 @@ def test_a_start_that_fails_leaves_no_file(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_what_a_killed_start_has_left_does_not_refuse_the_next(tmp_path: Path) -> None:
     config = sft.Config(TOY, run=sft.RunSettings(out=tmp_path))
     for _ in range(2):
-        open_run(config, config.run)
+        open_run(config)
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
     with pytest.raises(ConfigError, match="which holds a run"):
-        open_run(config, config.run)
+        open_run(config)
 
 
 def test_a_start_that_fails_keeps_the_run_of_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -64,6 +63,27 @@ def test_a_start_that_fails_keeps_the_run_of_another(monkeypatch: pytest.MonkeyP
         run(monkeypatch, tmp_path, refuse)
     assert (tmp_path / "config.json").read_text() == "{}"
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n'
+
+
+@pytest.mark.parametrize("text", ['{"model_type": "llama"}', "{", "[]"])
+@pytest.mark.parametrize("resume", [True, False])
+def test_the_folder_of_a_model_is_not_taken_for_one_of_runs(tmp_path: Path, text: str, resume: bool) -> None:
+    """`--out runs/sft/model` would write over the model's own configuration."""
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"expected --out to be a folder of runs, got .*, whose config\.json"):
+        open_run(sft.Config(TOY, run=sft.RunSettings(out=tmp_path, resume=resume)))
+    assert (tmp_path / "config.json").read_text() == text
+
+
+def test_a_run_that_cannot_be_resumed_says_that_it_starts_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = sft.Config(TOY, run=sft.RunSettings(out=tmp_path, resume=True))
+    open_run(config)
+    assert capsys.readouterr().err == ""
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
+    open_run(config)
+    assert "there is no checkpoint in" in capsys.readouterr().err
 
 
 def test_an_interruption_says_how_to_go_on(

@@ -24,13 +24,14 @@ from baselines import grpo, ppo, sft
 from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings, UpdateSettings
 from baselines.errors import ConfigError
 from baselines.models.policy import Policy
+from baselines.models.sharded import part_like, whole, whole_weights
 from baselines.rl.batch import Batch
 from baselines.rl.critic import Critic
 from baselines.rl.logprobs import score_actions
 from baselines.rl.losses import loss_weights
 from baselines.rl.optimizer import apply_gradients, make_optimiser
 from baselines.rl.update import empty_row, micro_batches, policy_loss, score_in_chunks
-from baselines.runs.distributed import Ranks, part_like, whole, whole_weights
+from baselines.runs.distributed import Ranks
 from baselines.runs.log import Record, read_metrics
 from baselines.runs.run import open_policy
 from tests.support.toy_text_env import TOY
@@ -164,7 +165,7 @@ def test_lora_is_not_sharded() -> None:
     ranks.sharded = True
     config = grpo.Config(env_id=TOY, optimiser=OptimiserSettings(lora_rank=4))
     with pytest.raises(ConfigError, match="expected lora_rank=0 with --use_fsdp, got 4"):
-        open_policy("tiny", list, config, None, ranks)
+        open_policy(list, config, None, ranks)
 
 
 def test_sharded_models_step_as_whole_ones(tmp_path: Path) -> None:

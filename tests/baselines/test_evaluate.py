@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from baselines import evaluate
 from baselines.config.settings import RolloutSettings
 from baselines.evaluate import (
     Evaluation,
@@ -56,13 +58,12 @@ def test_success_is_read_where_the_environment_tells_it_and_inferred_where_not()
     assert not is_success({}, terminated=False, episode_return=0.5)
 
 
-@pytest.mark.parametrize("method", ["percentile", "BCa"])
-def test_bootstrap_of_a_rate_is_close_to_the_normal_interval(method: Any) -> None:
+def test_bootstrap_of_a_rate_is_close_to_the_normal_interval() -> None:
     successes = np.arange(200) < 60
-    low, high = success_interval(successes, method=method)
+    low, high = success_interval(successes)
     half = 1.96 * (0.3 * 0.7 / 200) ** 0.5
     assert low == pytest.approx(0.3 - half, abs=0.012) and high == pytest.approx(0.3 + half, abs=0.012)
-    assert success_interval(successes, method=method) == (low, high)  # seeded
+    assert success_interval(successes) == (low, high)  # seeded
 
 
 def test_all_equal_outcomes_have_the_exact_interval() -> None:
@@ -101,3 +102,43 @@ def test_pairing_is_by_seed_and_narrows_the_interval() -> None:
     assert 0 < low < 0.05 < high < 0.11
     with pytest.raises(ValueError, match="expected two evaluations on the same seeds"):
         paired_difference_interval(first, outcome(hard.tolist(), first_seed=1))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--model", "tiny"), "expected the folder or hub name of a trained model, got tiny"),
+        (("--model", "RUN"), "expected the folder of a model, got '.*', which is a run's: give '.*/run/model'"),
+        (("--model", "FOLDER", "--device", "nonsense"), "expected a torch device that exists here, got 'nonsense'"),
+        (("--model", "FOLDER", "--first-seed", "-1"), "expected first_seed >= 0, got -1"),
+        (("--model", "FOLDER", "--seed", "-1"), "expected seed >= 0, got -1"),
+        (("--model", "FOLDER", "--transcripts", "FOLDER"), "expected --transcripts to be a file, got the folder"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_one_sentence(
+    options: tuple[str, ...], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / "model" / "config.json").touch()
+    folders = {"FOLDER": str(tmp_path), "RUN": str(tmp_path / "run")}
+    given = [folders.get(word, word) for word in options]
+    monkeypatch.setattr("sys.argv", ["evaluate", "--env-id", TOY, *given])
+    with pytest.raises(SystemExit, match=f"^error: {reason}"):
+        evaluate.main()
+
+
+def test_transcripts_go_into_a_folder_that_is_made(
+    tiny_policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_policy.save(tmp_path / "model")
+    words = ["--model", str(tmp_path / "model"), "--num-episodes", "2", "--max-new-tokens", "2", "--no-sampled"]
+    for place in ("new/folder/play.txt", "model/config.json/play.txt"):
+        argv = ["evaluate", "--env-id", TOY, *words, "--transcripts", str(tmp_path / place)]
+        monkeypatch.setattr("sys.argv", argv)
+        if place.startswith("new"):
+            evaluate.main()
+            assert (tmp_path / place).read_text().count("== out of steps") == 2
+        else:
+            with pytest.raises(SystemExit, match="error: expected --transcripts to be a file that can be written"):
+                evaluate.main()
+        assert "success rate 0.000" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,3 +86,21 @@ def test_a_checkpoint_of_another_model(make_tiny: Callable[[int], Policy], tmp_p
     other = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(2))])
     with pytest.raises(TrainingError, match="expected an optimiser state for this model"):
         saved.restore(policy, other)
+
+
+def test_a_damaged_checkpoint_is_one_sentence(make_tiny: Callable[[int], Policy], tmp_path: Path) -> None:
+    policy = make_tiny(1)
+    optimiser = make_optimiser(policy, OptimiserSettings())
+    saved = save_checkpoint(tmp_path, 1, policy, optimiser)
+    whole = (saved.folder / "trainer.pt").read_bytes()
+    for damaged in (b"", b"words", whole[: len(whole) // 2]):
+        (saved.folder / "trainer.pt").write_bytes(damaged)
+        with pytest.raises(TrainingError, match=f"in {saved.folder}, got: "):
+            saved.restore(policy, optimiser)
+
+
+def test_a_copied_checkpoint_is_not_in_the_way(make_tiny: Callable[[int], Policy], tmp_path: Path) -> None:
+    policy = make_tiny(1)
+    saved = save_checkpoint(tmp_path, 1, policy, make_optimiser(policy, OptimiserSettings()))
+    shutil.copytree(saved.folder, tmp_path / "step-00000001-kept")
+    assert list_checkpoints(tmp_path) == [saved]

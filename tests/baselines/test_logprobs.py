@@ -295,11 +295,11 @@ def test_entropy_is_differentiated_on_request_alone(policies: dict[str, Policy])
 
 
 def test_values_alone_are_the_same_without_a_vocabulary(policies: dict[str, Policy], value_head: nn.Linear) -> None:
-    policy, critic = policies["llama"], type("Critic", (), {"model": policies["llama"].model})()
+    policy = policies["llama"]
     together = all_scores(policy, RAGGED, value_head).values
     calls: list[int] = []
     hook = policy.model.get_output_embeddings().register_forward_hook(lambda *_: calls.append(1))
-    alone = score_values(critic, RAGGED, value_head)
+    alone = score_values(policy.model, RAGGED, value_head)
     hook.remove()
     assert together is not None and torch.equal(alone, together) and not calls
     assert alone.requires_grad and alone[RAGGED.action_mask].all() and not alone[~RAGGED.action_mask].any()

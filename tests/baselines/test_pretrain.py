@@ -16,6 +16,7 @@ from baselines import pretrain
 from baselines.config.settings import OptimiserSettings, RunSettings
 from baselines.errors import ConfigError
 from baselines.models.policy import Policy
+from baselines.pretrain import best_command, make_player
 from baselines.rl.batch import collate
 from baselines.rl.logprobs import score_actions
 from baselines.rl.optimizer import make_optimiser
@@ -23,7 +24,6 @@ from baselines.rl.supervised import supervised_step
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import MetricsLog, Record
 from baselines.sampling.demonstrations import Demonstration, encode_demonstration
-from baselines.sampling.players import best_command, make_player
 from tests.support.toy_text_env import TOY, ToyErrands
 
 COMMANDS = ("go east", "go west", "look", "take lamp")
@@ -185,7 +185,8 @@ def test_a_loss_on_observations(tiny_policy: Policy, make_tiny: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [("{", "expected --worlds to be a JSON list"), ('[{"weight": 1}]', "expected entry 0 of .* to have an env_id"),
-     ('[{"env_id": "X-v0", "weight": 0}]', "a weight > 0")],
+     ('[{"env_id": "X-v0", "weight": 0}]', "a weight > 0"), ('[{"env_id": "X-v0", "weight": "1"}]', "a weight > 0"),
+     ("3", "expected --worlds to be a JSON list"), ("[]", "expected --worlds to be a JSON list")],
 )  # fmt: skip
 def test_worlds_that_cannot_be_read(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "worlds.json"
@@ -214,9 +215,27 @@ def test_text_that_the_base_cannot_read_is_reported_once(
     )
 
 
-def test_heads_that_do_not_divide_the_width(worlds: Path) -> None:
-    with pytest.raises(ConfigError, match="expected num_heads to divide hidden_size=32, got 5"):
-        config(worlds, num_heads=5).check()
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"num_heads": 5}, "expected num_heads to divide hidden_size=32, got 5"),
+        ({"players": {"lazy": 1.0}}, "expected players to give shares >= 0, not all 0, to random, careless, expert"),
+        ({"players": {"expert": -1}}, "expected players to give shares >= 0"),
+        ({"players": {"expert": 0}}, "expected players to give shares >= 0"),
+        ({"players": {}}, "expected players to give shares >= 0"),
+        ({"expert_noise": (0.5, 0.1)}, "expected expert_noise LOW HIGH with 0 <= LOW <= HIGH <= 1, got 0.5 0.1"),
+        ({"first_seed": -1}, "expected first_seed >= 0, got -1"),
+    ],
+)
+def test_options_that_make_no_sense(worlds: Path, changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        config(worlds, **changes).check()
+
+
+@pytest.mark.usefixtures("in_process")
+def test_too_few_episodes_for_a_step_are_refused(worlds: Path) -> None:
+    with pytest.raises(ConfigError, match=r"expected at least batch_size=4 episodes .* to learn from, got 2"):
+        pretrain.train(config(worlds, num_episodes=4, validation_share=0.3))
 
 
 def test_play_is_shared_by_runs_that_differ_in_the_model_alone(worlds: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from baselines import recipe, sft
 from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings
 from baselines.errors import ConfigError
-from baselines.evaluate import two_level_interval
+from baselines.stats import two_level_interval
 from tests.support.toy_text_env import TOY
 
 
@@ -84,6 +84,9 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mo
     [
         ({"budget": 3}, "expected a budget that buys a demonstration or an iteration of 16 episodes, got 3"),
         ({"shares": (0.5, 1.2)}, r"expected sft_share in \[0, 1\], got 1.2"),
+        ({"shares": ()}, "expected at least one of --shares to try, got none"),
+        ({"group_size": 0}, "expected group_size >= 1, got 0"),
+        ({"episodes_per_batch": 0}, "expected episodes_per_batch >= 1, got 0"),
         ({"demo_cost": 0}, "expected demo_cost > 0, got 0"),
         ({"algorithm": "dqn"}, "expected algorithm to be one of grpo, rloo, ppo, reinforce_pp, got 'dqn'"),
         ({"group_size": 5}, "expected group_size to divide episodes_per_batch=16, got 5"),
@@ -110,3 +113,9 @@ def test_the_interval_is_that_of_drawing_seeds_and_tasks_one_by_one() -> None:
     values = (rng.random((3, 200)) < [[0.3], [0.4], [0.5]]).astype(np.float64)
     drawn = [values[rng.integers(3, size=3)].mean(0)[rng.integers(200, size=200)].mean() for _ in range(20_000)]
     assert np.allclose(two_level_interval(values), np.quantile(drawn, [0.025, 0.975]), atol=0.01)
+
+
+def test_shares_that_are_close_have_folders_of_their_own() -> None:
+    study = config(Path("runs"))
+    names = [study.folder(share, 1).parent.name for share in (0.6, 0.1, 1 / 3, 0.334, 0.001, 0.002)]
+    assert names[:2] == ["share-0.60", "share-0.10"] and len(set(names)) == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import pytest
@@ -73,6 +74,7 @@ def test_an_adaptive_curriculum_holds_success_in_its_band() -> None:
         (TaskSettings(also={"B-v0": 0}), "expected also to give each id a weight > 0, got 0 for 'B-v0'"),
         (TaskSettings(also={"B-v0": {"weight": -1}}), "expected also to give each id a weight > 0, got -1 for 'B-v0'"),
         (TaskSettings(also={"B-v0": "much"}), "expected also to give each id a weight > 0, got 'much' for 'B-v0'"),
+        (TaskSettings(also={"B-v0": math.inf}), "expected also to give each id a weight > 0, got inf for 'B-v0'"),
         (TaskSettings(curriculum="fixed"), "expected also to name the later stages of a fixed curriculum, got none"),
         (TaskSettings(band_low=0.9), "expected 0 <= band_low < band_high <= 1, got 0.9 and 0.8"),
         (TaskSettings(num_train_seeds=-1), "expected num_train_seeds >= 0, got -1"),

@@ -93,6 +93,15 @@ def test_sft_learns_from_demonstrations(cloned: TrainResult) -> None:
     assert (cloned.model_folder.parent / "curves.png").stat().st_size > 1000
 
 
+def test_a_place_that_cannot_be_written_costs_no_training(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    run = RunSettings(out=tmp_path / "run", num_threads=NUM_THREADS, progress=False)
+    config = sft_config(tmp_path, num_demos=2, num_epochs=1, save=tmp_path / "file" / "policy", run=run)
+    with pytest.raises(TrainingError, match=r"expected to write into .*/file/policy \(--save\), got .*run/model"):
+        sft.train(config)
+    Policy.load(tmp_path / "run" / "model")
+
+
 KL_IN_REWARD = UpdateSettings(kl_coef=0.01, kl_placement="reward")
 LEARNERS = [
     ("grpo", {"credit": "turn"}),

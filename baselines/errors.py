@@ -16,9 +16,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-INTERRUPTED = 130
-"""Exit status of a program that Ctrl-C has ended, by the shells' custom."""
-
 
 class BaselinesError(Exception):
     """An error whose message tells the user what to change."""
@@ -68,4 +65,4 @@ def one_line_errors(how_to_go_on: Callable[[], str] | None = None) -> Iterator[N
         raise SystemExit(f"error: {error}") from error
     except KeyboardInterrupt:
         sys.stderr.write(f"\ninterrupted{f': {how_to_go_on()}' if how_to_go_on else ''}\n")
-        raise SystemExit(INTERRUPTED) from None
+        raise SystemExit(130) from None  # by the shells' custom

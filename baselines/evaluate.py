@@ -115,24 +115,23 @@ def evaluate_agent(agent: Agent, env: TextEnv, seeds: Sequence[int | Task]) -> E
     """
     tasks = _tasks(seeds)
     check_each_once(env, tasks)
-    results = [_play(agent, env, task) for task in tasks]
-    successes, returns, lengths = zip(*results, strict=True) if results else ((), (), ())
-    return Evaluation(
-        seeds=np.array([task.seed for task in tasks], dtype=np.int64),
-        successes=np.array(successes, dtype=np.bool_),
-        returns=np.array(returns, dtype=np.float64),
-        lengths=np.array(lengths, dtype=np.int64),
-    )
+    return _evaluation([(task.seed, *_play(agent, env, task)) for task in tasks])
 
 
 def summarise(episodes: Sequence[Episode]) -> Evaluation:
     """Return the results of played episodes, in their order."""
+    played = [(episode.seed, episode.success, episode.episode_return, len(episode.turns)) for episode in episodes]
+    return replace(_evaluation(played), episodes=tuple(episodes))
+
+
+def _evaluation(played: Sequence[tuple[int, bool, float, int]]) -> Evaluation:
+    """Return the results of episodes of these seeds, successes, returns and lengths."""
+    seeds, successes, returns, lengths = zip(*played, strict=True) if played else ((), (), (), ())
     return Evaluation(
-        seeds=np.array([episode.seed for episode in episodes], dtype=np.int64),
-        successes=np.array([episode.success for episode in episodes], dtype=np.bool_),
-        returns=np.array([episode.episode_return for episode in episodes], dtype=np.float64),
-        lengths=np.array([len(episode.turns) for episode in episodes], dtype=np.int64),
-        episodes=tuple(episodes),
+        seeds=np.array(seeds, dtype=np.int64),
+        successes=np.array(successes, dtype=np.bool_),
+        returns=np.array(returns, dtype=np.float64),
+        lengths=np.array(lengths, dtype=np.int64),
     )
 
 

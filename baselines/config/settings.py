@@ -201,23 +201,20 @@ class TaskSettings:
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
         check_all_at_least(self, 0, "num_train_seeds", "first_train_seed")
-        self._check_curriculum()
+        if not isinstance(self.curriculum, str):
+            parse_stages(self.curriculum)
+            if self.also:
+                raise ConfigError(f"expected no also with a curriculum of stages, got {', '.join(self.also)}")
+        else:
+            check_one_of("curriculum", self.curriculum, NAMED_CURRICULA)
+            if self.curriculum != "none" and not self.also:
+                raise ConfigError(f"expected also to name the later stages of a {self.curriculum} curriculum, got none")
         for env_id, entry in self.also.items():
             weight = entry.get("weight", 1) if isinstance(entry, dict) else entry
             if not is_weight(weight):
                 raise ConfigError(f"expected also to give each id a weight > 0, got {weight!r} for {env_id!r}")
         if not 0 <= self.band_low < self.band_high <= 1:
             raise ConfigError(f"expected 0 <= band_low < band_high <= 1, got {self.band_low} and {self.band_high}")
-
-    def _check_curriculum(self) -> None:
-        if not isinstance(self.curriculum, str):
-            parse_stages(self.curriculum)
-            if self.also:
-                raise ConfigError(f"expected no also with a curriculum of stages, got {', '.join(self.also)}")
-            return
-        check_one_of("curriculum", self.curriculum, NAMED_CURRICULA)
-        if self.curriculum != "none" and not self.also:
-            raise ConfigError(f"expected also to name the later stages of a {self.curriculum} curriculum, got none")
 
 
 @dataclass(frozen=True)
@@ -379,6 +376,8 @@ class RunSettings:
 
     def check(self) -> None:
         """Raise `ConfigError` for values outside their range."""
+        if str(self.out).startswith("~"):
+            raise ConfigError(f"expected --out with the home folder written out, got {self.out}: the shell left the ~")
         check_all_at_least(self, 0, "checkpoint_every", "eval_every", "eval_episodes", "eval_first_seed", "num_threads")
         check_all_at_least(self, 0, "seed", "log_episodes", "ray_workers", "ray_gpus")
         check_all_at_least(self, 1, "keep_checkpoints", "num_eval_envs")

@@ -187,9 +187,10 @@ class Connection:
             raise self._refusal(answer, answer.status_code, content)
         if not content.strip():
             raise self.error(_TransientError, "an empty body")
-        status = _status_inside(content)
-        if status is not None:
-            raise self._refusal(answer, status, content)
+        # An error may come as an answer of status 200, as from OpenRouter.
+        code = None if b'"choices"' in content else _error(content).get("code")
+        if isinstance(code, int) and 400 <= code < 600:
+            raise self._refusal(answer, code, content)
         return content
 
     def _read(self, answer: requests.Response, deadline: float) -> bytes:
@@ -208,7 +209,9 @@ class Connection:
             hint = "; redirects are not followed: give the final address as the base URL"
             return self.error(EndpointError, f"status {status}, a redirect to {target}", hint)
         said = f"status {status}: {server_message(content)}"
-        told = f"{said} {_error_codes(content)}"
+        error = _error(content)  # what it repeats of the request is in none of these fields
+        names = [error[name] for name in ("code", "type", "status") if isinstance(error.get(name), str)]
+        told = " ".join([said, *names])
         if status not in (401, 403, 404, 429) and _TOO_LONG.search(told) and not _NOT_TOO_LONG.search(told):
             return self.error(ContextLengthError, said)
         if status in (400, 422) and _NOT_TAKEN.search(said):
@@ -245,20 +248,6 @@ def _error(content: bytes) -> dict[str, Any]:
         error = answer.get("error") if isinstance(answer, dict) and "choices" not in answer else None
         return error if isinstance(error, dict) else {}
     return {}
-
-
-def _error_codes(content: bytes) -> str:
-    """Return the names by which an answer calls its error; what it repeats of the request is not among them."""
-    error = _error(content)
-    return " ".join(str(error[name]) for name in ("code", "type", "status") if isinstance(error.get(name), str))
-
-
-def _status_inside(content: bytes) -> int | None:
-    """Return the status of an error that came as an answer of status 200, as from OpenRouter; None if it is none."""
-    if b'"choices"' in content:
-        return None
-    code = _error(content).get("code")
-    return code if isinstance(code, int) and 400 <= code < 600 else None
 
 
 class _TransientError(EndpointError):

@@ -133,18 +133,16 @@ class Run:
         folder = self.out / "model"
         with self._writing():
             policy.save(folder)
-            if self.log is None:
-                return TrainResult(policy, [], held_out.last, folder, held_out.last_sampled)
-            draw_curves(self.log.records, self.out / "curves.png", title)
-        self.log.close()
+            if self.log is not None:
+                draw_curves(self.log.records, self.out / "curves.png", title)
+        self.close()
         pushed_to, repo_id = "", self.config.run.push_to_hub
-        if repo_id:
+        if repo_id and self.log is not None:
             from baselines.runs.hub import make_card, push_policy
 
-            algorithm = title.partition(" on ")[0]
-            card = make_card(self.config, held_out.env_ids, self.records, algorithm, repo_id)
+            card = make_card(self.config, held_out.env_ids, self.records, title.partition(" on ")[0], repo_id)
             pushed_to = push_policy(folder, repo_id, card)
-        return TrainResult(policy, self.log.records, held_out.last, folder, held_out.last_sampled, pushed_to)
+        return TrainResult(policy, self.records, held_out.last, folder, held_out.last_sampled, pushed_to)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -236,7 +236,7 @@ def make_env(env_id: str, env_kwargs: EnvKwargs) -> TextEnv:
         return gym.make(env_id, disable_env_checker=True, **env_kwargs)
     except (gym.error.Error, ImportError) as error:
         raise ConfigError(f"expected a registered environment id, got {env_id!r}: {error}") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
         raise ConfigError(f"expected options that {env_id} accepts, got {dict(env_kwargs)}: {error}") from error
     except (OSError, RuntimeError) as error:
         raise ConfigError(

@@ -171,6 +171,18 @@ def test_the_pool_refuses_what_it_cannot_make(toys: type[ToyErrands]) -> None:
         pool.lease(1)
 
 
+@pytest.mark.parametrize("error", [KeyError, AttributeError, AssertionError])
+def test_an_option_that_breaks_a_constructor_is_one_sentence(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(*_: Any, **__: Any) -> None:
+        raise error("colour")
+
+    monkeypatch.setattr("gymnasium.make", make)
+    with pytest.raises(ConfigError, match=r"expected options that X-v0 accepts, got {'colour': 3}: .*colour"):
+        make_env("X-v0", {"colour": 3})
+
+
 @st.composite
 def decoder_calls(draw: st.DrawFn) -> list[tuple[str, Any]]:
     """Return a random history of a batch: rows come, speak, wait and go."""

@@ -435,6 +435,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         {"env_id": "no_such_package:Game-v0"},
         "expected a registered environment id, got 'no_such_package:Game-v0'",
     ),
+    ("grpo", {"run": RunSettings(out=Path("~/runs"))}, "expected --out with the home folder written out, got ~/runs"),
     ("grpo", {"env_kwargs": {"colour": "red"}}, "expected options that .* accepts, got {'colour': 'red'}"),
     ("grpo", {"env_kwargs": {"split": "dev"}}, "expected split 'train' or 'test', got 'dev'"),
     ("grpo", {"rollout": RolloutSettings(temperature=0.0)}, "expected temperature > 0 for training, got 0.0"),

@@ -53,10 +53,10 @@ from baselines.config.settings import (
 from baselines.rl.advantages import Credit, bilevel_gae, gae, whiten
 from baselines.rl.batch import Batch, collate_ends
 from baselines.rl.critic import Critic, CriticKind
-from baselines.rl.learner import Collected, Learner
+from baselines.rl.learner import Collected, Learner, Meter
 from baselines.rl.logprobs import score_actions
 from baselines.rl.losses import explained_variance, value_loss, weighted_sum
-from baselines.rl.update import Meter, kl_rewards, minibatches, policy_loss, select_episodes, token_weights
+from baselines.rl.update import kl_rewards, minibatches, policy_loss, select_episodes, token_weights
 from baselines.runs.log import Record
 from baselines.runs.run import TrainResult, run_command
 from baselines.sampling.episode import Episode

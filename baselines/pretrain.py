@@ -53,11 +53,10 @@ from baselines.config.settings import (
 from baselines.errors import ConfigError
 from baselines.models import tiny
 from baselines.models.policy import Policy
-from baselines.rl.batch import collate
+from baselines.rl.batch import collate, score_in_chunks
 from baselines.rl.logprobs import can_pack, score_actions
 from baselines.rl.optimizer import make_optimiser, schedule_factor
 from baselines.rl.supervised import batch_rows, supervised_step
-from baselines.rl.update import score_in_chunks
 from baselines.runs.distributed import Ranks, num_processes
 from baselines.runs.files import write_whole
 from baselines.runs.hub import option_words

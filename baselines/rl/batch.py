@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from baselines.rl.advantages import Credit, Decisions
+from baselines.runs.distributed import Ranks
 from baselines.sampling.episode import Episode
 from baselines.sampling.listed import NO_TOKEN, pad_allowed
 
@@ -187,3 +188,43 @@ def split_evenly(rows: Sequence[int], num_parts: int) -> list[list[int]]:
     bounds = [len(rows) * part // num_parts for part in range(num_parts + 1)]
     parts = [list(rows[start:end]) for start, end in pairwise(bounds)]
     return [part for part in parts if part]
+
+
+def micro_batches(minibatch: Batch, max_tokens: int, useful: Tensor, packed: bool) -> Iterator[Batch]:
+    """Cut a minibatch into pieces of at most `max_tokens` tokens; rows where `useful` (B,) is False are left out.
+
+    A row that has no action token, or whose advantage is 0 throughout with nothing else in the loss, adds nothing to
+    the gradient: its weight has been counted, and it need not go through the model. `packed` as in `split_by_tokens`.
+    """
+    rows = (useful & minibatch.action_mask.any(1)).nonzero()[:, 0].tolist()
+    lengths = minibatch.lengths
+    for piece in split_by_tokens([lengths[row] for row in rows], max_tokens, packed):
+        yield minibatch.select([rows[place] for place in piece])
+
+
+def empty_row(batch: Batch) -> Batch:
+    """Return one row of the batch's columns without an action, all zeros: what a process runs when only others have work.
+
+    It has no part in any loss or sum, and takes the model through the same passes.
+    """
+    return batch.select([0]).map(torch.zeros_like)
+
+
+def score_in_chunks(
+    score: Callable[[Batch], Tensor], batch: Batch, max_tokens: int, packed: bool, ranks: Ranks | None = None
+) -> Tensor:
+    """Apply `score`, which returns (B, T), to a batch in pieces of at most `max_tokens` tokens, without gradients.
+
+    Each of several processes takes its share of the pieces, and gets the whole result.
+    """
+    result = torch.zeros(batch.token_ids.shape, device=batch.token_ids.device)
+    pieces = split_by_tokens(batch.lengths, max_tokens, packed)
+    with torch.no_grad():
+        for rows in pieces if ranks is None else ranks.deal(pieces, spare=[]):
+            scores = score(batch.select(rows) if rows else empty_row(batch))
+            if rows:
+                result[torch.as_tensor(rows, device=result.device), : scores.shape[1]] = scores
+    if ranks is None:
+        return result
+    ranks.reshard()
+    return ranks.add(result)

@@ -23,12 +23,11 @@ from baselines.errors import ConfigError
 from baselines.models.lora import without_lora
 from baselines.models.policy import Policy, check_model_exists, load_policy
 from baselines.rl.advantages import informative_groups, state_labels
-from baselines.rl.batch import Batch, collate
+from baselines.rl.batch import Batch, collate, empty_row, micro_batches, score_in_chunks
 from baselines.rl.critic import Critic
 from baselines.rl.logprobs import can_pack, score_actions
 from baselines.rl.losses import truncated_weights
 from baselines.rl.optimizer import apply_gradients, make_optimiser, schedule_factor, trained_parameters
-from baselines.rl.update import Meter, empty_row, micro_batches, score_in_chunks
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import LiveLine, Record, warn
 from baselines.runs.metrics import describe_actions, describe_advantages, success_rates
@@ -40,6 +39,9 @@ from baselines.sampling.vllm import Client, connect_server
 
 if TYPE_CHECKING:  # needs Ray
     from baselines.sampling.ray_rollout import RayWorkers
+
+
+TARGET_KL_SLACK = 1.5  # as in OpenAI Spinning Up's PPO
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +65,50 @@ class Collected:
     def state_labels(self) -> Tensor:
         """Return (N, S) labels of the states that turns were taken in; see `advantages.state_labels`."""
         return state_labels([[turn.state for turn in episode.turns] for episode in self.episodes], self.groups)
+
+
+class Meter:
+    """Adds up what micro-batches report, until an optimiser step and over an iteration.
+
+    Attributes:
+        open_sums: sums since the last optimiser step.
+    """
+
+    def __init__(self) -> None:
+        self.open_sums: Record = {}
+        self._sums: Record = {}
+        self._norms: list[float] = []
+        self._last_kl = 0.0
+
+    def add(self, sums: Record) -> None:
+        """Take the sums of one micro-batch."""
+        for name, value in sums.items():
+            self.open_sums[name] = self.open_sums.get(name, 0.0) + value
+
+    def close_step(self, sums: Record, grad_norm: float) -> None:
+        """End an optimiser step: `sums` are those of all processes."""
+        for name, value in sums.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._norms.append(grad_norm)
+        self._last_kl = sums["approx_kl"] / max(1.0, sums["tokens"])
+        self.open_sums = {}
+
+    def is_past(self, target_kl: float | None) -> bool:
+        """Return whether the last step's minibatch was further from the policy of the rollout than is wanted."""
+        return target_kl is not None and self._last_kl > TARGET_KL_SLACK * target_kl
+
+    def record(self) -> Record:
+        """Return means of an iteration: losses over optimiser steps, everything else over the action tokens scored."""
+        if not self._norms:
+            return {"train/optimiser_steps": 0}
+        tokens = self._sums.pop("tokens")
+        losses = {name: value / len(self._norms) for name, value in self._sums.items() if name.endswith("loss")}
+        means = {name: value / tokens for name, value in self._sums.items() if name not in losses}
+        return {
+            **{f"train/{name}": value for name, value in (losses | means).items()},
+            "train/grad_norm": sum(self._norms) / len(self._norms),
+            "train/optimiser_steps": len(self._norms),
+        }
 
 
 class Learner:
@@ -203,7 +249,7 @@ class Learner:
         return score_in_chunks(function, batch, max_tokens, can_pack(self.policy.model), self.ranks)
 
     def micro_batches(self, minibatch: Batch, useful: Tensor) -> Iterator[Batch]:
-        """Yield this process's share of a minibatch's micro-batches; see `update.micro_batches`."""
+        """Yield this process's share of a minibatch's micro-batches; see `batch.micro_batches`."""
         max_tokens = self.config.optimiser.micro_batch_tokens
         pieces = micro_batches(minibatch, max_tokens, useful, can_pack(self.policy.model))
         return iter(self.ranks.deal(pieces, spare=empty_row(minibatch)))

@@ -10,11 +10,10 @@ import torch
 
 from baselines.config.settings import OptimiserSettings
 from baselines.models.policy import Policy
-from baselines.rl.batch import collate
+from baselines.rl.batch import collate, empty_row, micro_batches
 from baselines.rl.logprobs import can_pack, score_actions
 from baselines.rl.losses import loss_weights, weighted_sum
 from baselines.rl.optimizer import apply_gradients, trained_parameters
-from baselines.rl.update import empty_row, micro_batches
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import Record
 from baselines.sampling.episode import Episode

@@ -7,7 +7,7 @@ memory. Each token's weight in the mean is fixed over the whole minibatch first,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from baselines.config.settings import GroupConfig, LearnerConfig, UpdateSettings
 from baselines.rl.advantages import Credit, has_partner, informative_groups, rewards_to_go, step_advantages
-from baselines.rl.batch import Batch, split_by_tokens, split_evenly
+from baselines.rl.batch import Batch, split_evenly
+from baselines.rl.learner import Collected, Learner, Meter
 from baselines.rl.logprobs import TokenScores, score_actions
 from baselines.rl.losses import (
     clip_fraction,
@@ -26,16 +27,9 @@ from baselines.rl.losses import (
     loss_weights,
     weighted_sum,
 )
-from baselines.runs.distributed import Ranks
 from baselines.runs.log import Record
 
-if TYPE_CHECKING:  # the learner runs parts of this module
-    from baselines.rl.learner import Collected, Learner
-
-TARGET_KL_SLACK = 1.5  # as in OpenAI Spinning Up's PPO
-
-
-Loss: TypeAlias = Callable[["Learner", Batch], tuple[Tensor, Record]]
+Loss: TypeAlias = Callable[[Learner, Batch], tuple[Tensor, Record]]
 """From a micro-batch to the loss, and sums over its action tokens for the log."""
 
 
@@ -91,46 +85,6 @@ def minibatches(batch: Batch, settings: UpdateSettings, seed: Sequence[int]) -> 
 def token_weights(mask: Tensor, minibatch: Batch, settings: UpdateSettings) -> Tensor:
     """Return (B, T) weights in a minibatch's mean of the tokens of `mask` (B, T); see `losses.loss_weights`."""
     return loss_weights(mask, settings.loss_aggregation, settings.loss_length, minibatch.episodes)
-
-
-def micro_batches(minibatch: Batch, max_tokens: int, useful: Tensor, packed: bool) -> Iterator[Batch]:
-    """Cut a minibatch into pieces of at most `max_tokens` tokens; rows where `useful` (B,) is False are left out.
-
-    A row that has no action token, or whose advantage is 0 throughout with nothing else in the loss, adds nothing to
-    the gradient: its weight has been counted, and it need not go through the model. `packed` as in `split_by_tokens`.
-    """
-    rows = (useful & minibatch.action_mask.any(1)).nonzero()[:, 0].tolist()
-    lengths = minibatch.lengths
-    for piece in split_by_tokens([lengths[row] for row in rows], max_tokens, packed):
-        yield minibatch.select([rows[place] for place in piece])
-
-
-def empty_row(batch: Batch) -> Batch:
-    """Return one row of the batch's columns without an action, all zeros: what a process runs when only others have work.
-
-    It has no part in any loss or sum, and takes the model through the same passes.
-    """
-    return batch.select([0]).map(torch.zeros_like)
-
-
-def score_in_chunks(
-    score: Callable[[Batch], Tensor], batch: Batch, max_tokens: int, packed: bool, ranks: Ranks | None = None
-) -> Tensor:
-    """Apply `score`, which returns (B, T), to a batch in pieces of at most `max_tokens` tokens, without gradients.
-
-    Each of several processes takes its share of the pieces, and gets the whole result.
-    """
-    result = torch.zeros(batch.token_ids.shape, device=batch.token_ids.device)
-    pieces = split_by_tokens(batch.lengths, max_tokens, packed)
-    with torch.no_grad():
-        for rows in pieces if ranks is None else ranks.deal(pieces, spare=[]):
-            scores = score(batch.select(rows) if rows else empty_row(batch))
-            if rows:
-                result[torch.as_tensor(rows, device=result.device), : scores.shape[1]] = scores
-    if ranks is None:
-        return result
-    ranks.reshard()
-    return ranks.add(result)
 
 
 def useful_rows(minibatch: Batch, settings: UpdateSettings) -> Tensor:
@@ -236,47 +190,3 @@ def kl_rewards(batch: Batch, settings: UpdateSettings) -> Tensor:
     if not settings.kl_in_reward:
         return torch.zeros_like(batch.rewards)
     return kl_penalty(batch.old_logprobs, batch["ref_logprobs"], settings.kl_coef) * batch.action_mask
-
-
-class Meter:
-    """Adds up what micro-batches report, until an optimiser step and over an iteration.
-
-    Attributes:
-        open_sums: sums since the last optimiser step.
-    """
-
-    def __init__(self) -> None:
-        self.open_sums: Record = {}
-        self._sums: Record = {}
-        self._norms: list[float] = []
-        self._last_kl = 0.0
-
-    def add(self, sums: Record) -> None:
-        """Take the sums of one micro-batch."""
-        for name, value in sums.items():
-            self.open_sums[name] = self.open_sums.get(name, 0.0) + value
-
-    def close_step(self, sums: Record, grad_norm: float) -> None:
-        """End an optimiser step: `sums` are those of all processes."""
-        for name, value in sums.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._norms.append(grad_norm)
-        self._last_kl = sums["approx_kl"] / max(1.0, sums["tokens"])
-        self.open_sums = {}
-
-    def is_past(self, target_kl: float | None) -> bool:
-        """Return whether the last step's minibatch was further from the policy of the rollout than is wanted."""
-        return target_kl is not None and self._last_kl > TARGET_KL_SLACK * target_kl
-
-    def record(self) -> Record:
-        """Return means of an iteration: losses over optimiser steps, everything else over the action tokens scored."""
-        if not self._norms:
-            return {"train/optimiser_steps": 0}
-        tokens = self._sums.pop("tokens")
-        losses = {name: value / len(self._norms) for name, value in self._sums.items() if name.endswith("loss")}
-        means = {name: value / tokens for name, value in self._sums.items() if name not in losses}
-        return {
-            **{f"train/{name}": value for name, value in (losses | means).items()},
-            "train/grad_norm": sum(self._norms) / len(self._norms),
-            "train/optimiser_steps": len(self._norms),
-        }

@@ -25,12 +25,12 @@ from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSet
 from baselines.errors import ConfigError
 from baselines.models.policy import Policy
 from baselines.models.sharded import part_like, whole, whole_weights
-from baselines.rl.batch import Batch
+from baselines.rl.batch import Batch, empty_row, micro_batches, score_in_chunks
 from baselines.rl.critic import Critic
 from baselines.rl.logprobs import score_actions
 from baselines.rl.losses import loss_weights
 from baselines.rl.optimizer import apply_gradients, make_optimiser
-from baselines.rl.update import empty_row, micro_batches, policy_loss, score_in_chunks
+from baselines.rl.update import policy_loss
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import Record, read_metrics
 from baselines.runs.run import open_policy

@@ -11,10 +11,11 @@ import torch
 
 from baselines.config.settings import UpdateSettings
 from baselines.models.policy import Policy
-from baselines.rl.batch import Batch, collate
+from baselines.rl.batch import Batch, collate, micro_batches, score_in_chunks
 from baselines.rl.critic import Critic
+from baselines.rl.learner import Meter
 from baselines.rl.logprobs import TokenScores, score_actions
-from baselines.rl.update import Meter, micro_batches, minibatches, policy_loss, score_in_chunks, useful_rows
+from baselines.rl.update import minibatches, policy_loss, useful_rows
 from baselines.sampling.demonstrations import Demonstration, encode_demonstration
 from baselines.sampling.episode import Episode
 

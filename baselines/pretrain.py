@@ -263,8 +263,8 @@ def play_all(config: Config, worlds: list[dict[str, Any]]) -> list[PlayedEpisode
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             done = pool.map(partial(_play_part, config=config, worlds=worlds, folder=folder), missing)
             list(tqdm(done, total=len(missing), desc="play", unit="part", disable=not config.run.progress))
-    lines = (line for part in parts for line in _part_file(folder, part).read_bytes().splitlines())
-    return [msgspec.json.decode(line, type=PlayedEpisode) for line in lines]
+    decode = msgspec.json.Decoder(PlayedEpisode).decode_lines
+    return [played for part in parts for played in decode(_part_file(folder, part).read_bytes())]
 
 
 def claim_play(folder: Path, config: Config, worlds: list[dict[str, Any]]) -> None:

@@ -211,8 +211,8 @@ class Connection:
         said = f"status {status}: {server_message(content)}"
         error = _error(content)  # what it repeats of the request is in none of these fields
         names = [error[name] for name in ("code", "type", "status") if isinstance(error.get(name), str)]
-        told = " ".join([said, *names])
-        if status not in (401, 403, 404, 429) and _TOO_LONG.search(told) and not _NOT_TOO_LONG.search(told):
+        shown = " ".join([said, *names])
+        if status not in (401, 403, 404, 429) and _TOO_LONG.search(shown) and not _NOT_TOO_LONG.search(shown):
             return self.error(ContextLengthError, said)
         if status in (400, 422) and _NOT_TAKEN.search(said):
             hint = """; extra_body leaves a field out that the server does not take, as in '{"seed": null}'"""

@@ -111,14 +111,12 @@ class BubblewrapSandbox:
                 self._described(command, user) as (options, descriptors),
             ):
                 status = os.pipe()
+                inner = self._inner(command, user)
+                argv = [self._bwrap, "--json-status-fd", str(status[1]), *options, "--", *inner]
                 result = supervise(
-                    [self._bwrap, "--json-status-fd", str(status[1]), *options, "--", *self._inner(command, user)],
+                    replace(command, argv=argv, environment={}),
                     guard=guard,
-                    worktree=worktree,
                     before=before,
-                    limits=limits,
-                    stdin=command.stdin,
-                    environment={},
                     descriptors=descriptors,
                     status=status,
                     group=group,

@@ -55,16 +55,14 @@ class UnprotectedSandbox:
         before = measure(worktree)
         kilobytes = [str(limits.disk_bytes >> 10), str(limits.memory_bytes >> 10)]
         with private_folders(command) as private:
-            result = supervise(
-                ["/bin/bash", "-c", _EXEC, "sandbox", *kilobytes, *map(private.paths.to_host, command.argv)],
-                guard=_Descendants(private.temporary),
-                worktree=worktree,
-                before=before,
-                limits=limits,
+            on_host = replace(
+                command,
+                argv=["/bin/bash", "-c", _EXEC, "sandbox", *kilobytes, *map(private.paths.to_host, command.argv)],
                 stdin=private.paths.bytes_to_host(command.stdin),
                 environment=private.variables(command.environment),
-                folder=str(worktree),
             )
+            guard = _Descendants(private.temporary)
+            result = supervise(on_host, guard=guard, before=before, folder=str(worktree))
         return finished(result, private, exceeded=exceeds(take_back(worktree, None), before, limits))
 
 

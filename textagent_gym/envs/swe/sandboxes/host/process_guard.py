@@ -8,12 +8,11 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from textagent_gym.envs.swe.sandboxes.base import Limits, SandboxError, SandboxResult, Stop
+from textagent_gym.envs.swe.sandboxes.base import Command, Limits, SandboxError, SandboxResult, Stop
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import DiskUsage, measure
 from textagent_gym.envs.swe.sandboxes.host.memory_group import MemoryGroup
 
@@ -40,14 +39,10 @@ class ProcessGuard(Protocol):
 
 
 def supervise(
-    argv: Sequence[str],
+    command: Command,
     *,
     guard: ProcessGuard,
-    worktree: Path,
     before: DiskUsage,
-    limits: Limits,
-    stdin: bytes,
-    environment: Mapping[str, str],
     folder: str | None = None,
     descriptors: Sequence[int] = (),
     status: tuple[int, int] | None = None,
@@ -56,13 +51,9 @@ def supervise(
     """Run a program under limits that are looked after from outside.
 
     Args:
-        argv: The program and its arguments, on the host.
+        command: The program with paths of the host and all its variables; mounts are not looked at.
         guard: How to end it.
-        worktree: The tree whose growth is limited.
-        before: What the tree holds.
-        limits: When to end it.
-        stdin: What it reads.
-        environment: Its variables.
+        before: What the work tree holds, whose growth is limited.
         folder: Where it starts.
         descriptors: Open files that it inherits.
         status: A pipe on which the tier's own program reports, reading end first; both ends are closed here.
@@ -74,12 +65,12 @@ def supervise(
     inherited = [*descriptors, *(status[1:] if status else ())]
     try:
         process = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            command.argv,
+            stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env=dict(environment),
+            env=command.environment,
             pass_fds=inherited,
             start_new_session=True,
             bufsize=0,
@@ -90,14 +81,14 @@ def supervise(
         if isinstance(error, ValueError) or error.errno == errno.E2BIG:
             # What the kernel cannot take as an argument is the command's fault, as in a shell.
             return SandboxResult(returncode=126, output=f"the command cannot be run: {error}".encode())
-        raise SandboxError(f"{argv[0]} cannot be started: {error}") from error
+        raise SandboxError(f"{command.argv[0]} cannot be started: {error}") from error
     if status is not None:
         os.close(status[1])
     if group is not None:
         group.add([process.pid])
         group.add(processes_below(process.pid)[1:])  # those that it had started before
-    run = _Run(process, guard, worktree, limits, stdin, status[0] if status else None, group)
-    result = run.until_the_end(before)
+    run = _Run(process, guard, command, before, status[0] if status else None, group)
+    result = run.until_the_end()
     if result.stopped is None and group is not None and group.has_killed:
         return replace(result, returncode=-1, stopped="memory")
     return result
@@ -116,30 +107,30 @@ class _Run:
         self,
         process: subprocess.Popen[bytes],
         guard: ProcessGuard,
-        worktree: Path,
-        limits: Limits,
-        stdin: bytes,
+        command: Command,
+        before: DiskUsage,
         status: int | None,
         group: MemoryGroup | None,
     ) -> None:
         assert process.stdout is not None
-        self._process, self._guard, self._worktree, self._limits = process, guard, worktree, limits
+        self._process, self._guard, self._before = process, guard, before
+        self._worktree, self._limits = command.worktree, command.limits
         self._output, self._out = bytearray(), process.stdout.fileno()
-        self._input = memoryview(stdin)
+        self._input = memoryview(command.stdin)
         self._in = process.stdin.fileno() if process.stdin is not None else None
         self._status = status
         self._group = group
         self._dead = os.pidfd_open(process.pid)
         self._poll = select.poll()
 
-    def until_the_end(self, before: DiskUsage) -> SandboxResult:
+    def until_the_end(self) -> SandboxResult:
         """See the program through to its end."""
         started = time.monotonic()
         stopped: Stop | None = None
         try:
             try:
                 self._listen()
-                stopped = self._attend(started, before)
+                stopped = self._attend(started)
             finally:
                 self._end()
             stopped = stopped or self._drain()
@@ -161,7 +152,7 @@ class _Run:
             os.set_blocking(self._in, False)
             self._poll.register(self._in, select.POLLOUT)
 
-    def _attend(self, started: float, before: DiskUsage) -> Stop | None:
+    def _attend(self, started: float) -> Stop | None:
         """Serve the pipes and looks at what is used, until the program ends or has to be ended."""
         deadline = started + self._limits.seconds
         look_at = started + FIRST_LOOK
@@ -170,7 +161,7 @@ class _Run:
             if now >= deadline:
                 return "time"
             if now >= look_at:
-                if excess := self._excess(before):
+                if excess := self._excess():
                     return excess
                 spent = time.monotonic() - now
                 look_at = now + max(INTERVAL, 5 * spent)
@@ -230,17 +221,17 @@ class _Run:
         self._output += text
         return bool(text)
 
-    def _excess(self, before: DiskUsage) -> Stop | None:
+    def _excess(self) -> Stop | None:
         limits = self._limits
         pids = processes_below(self._process.pid)
         if len(pids) > limits.num_processes + 8:  # the tier's own programs are among them
             return "processes"
         if memory_of(pids, limits.memory_bytes) > limits.memory_bytes or (self._group and self._group.has_killed):
             return "memory"
-        return "disk" if self._grown_too_much(before, pids) else None
+        return "disk" if self._grown_too_much(pids) else None
 
-    def _grown_too_much(self, before: DiskUsage, pids: Sequence[int]) -> bool:
-        elsewhere = self._guard.elsewhere()
+    def _grown_too_much(self, pids: Sequence[int]) -> bool:
+        before, elsewhere = self._before, self._guard.elsewhere()
         most = before.num_files + self._limits.num_files - elsewhere.num_files
         now = measure(self._worktree, most)
         now.num_files += elsewhere.num_files

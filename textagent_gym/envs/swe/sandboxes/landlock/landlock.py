@@ -21,6 +21,7 @@ import platform
 import stat
 import subprocess
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from textagent_gym.envs.swe.sandboxes.base import Command, Protection, SandboxError, SandboxResult
@@ -101,14 +102,16 @@ class LandlockSandbox:
                 with memory_group(limits) as group, unnamed_file(job) as description:
                     status = os.pipe()
                     descriptors = [description.fileno(), status[1]]
-                    result = supervise(
-                        [host_paths.executable(), "-I", "-S", str(_PROGRAM), *map(str, descriptors)],
-                        guard=guard,
-                        worktree=worktree,
-                        before=before,
-                        limits=limits,
+                    on_host = replace(
+                        command,
+                        argv=[host_paths.executable(), "-I", "-S", str(_PROGRAM), *map(str, descriptors)],
                         stdin=private.paths.bytes_to_host(command.stdin),
                         environment={},
+                    )
+                    result = supervise(
+                        on_host,
+                        guard=guard,
+                        before=before,
                         descriptors=descriptors[:1],
                         status=status,
                         group=group,

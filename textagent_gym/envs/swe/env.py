@@ -386,7 +386,7 @@ class SWEGymEnv(TextAgentEnv[SweTask]):
         self._grading_report = None
 
     def _checked(self, command: str) -> tuple[str, str | None]:
-        """Return actions of this domain may hold anything; what is wrong with one is said by the tool."""
+        """Return the action as it is: it may hold anything, and a tool says what is wrong with it."""
         return command, None
 
     def _play(self, command: str) -> StepResult:

@@ -6,20 +6,17 @@ looking at the tests and trying can do without understanding.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from textagent_gym.envs.swe.interfaces.tools import WINDOW, write_call
 from textagent_gym.envs.swe.repo.mutation import mutations
 from textagent_gym.envs.swe.repo.operators import KINDS
 from textagent_gym.envs.swe.repo.text import num_equal
 from textagent_gym.envs.swe.repo.tree import is_test
-
-PAGE = 200
-"""Most lines that one view shows."""
 
 _MOST_AROUND = 4
 
@@ -46,12 +43,12 @@ class Edit:
     @property
     def command(self) -> str:
         """The call that carries it out."""
-        return _call("edit", path=self.path, old=self.old, new=self.new)
+        return write_call("edit", path=self.path, old=self.old, new=self.new)
 
     @property
     def undo(self) -> str:
         """The call that takes it back."""
-        return _call("edit", path=self.path, old=self.new, new=self.old)
+        return write_call("edit", path=self.path, old=self.new, new=self.old)
 
 
 class RepairAgent:
@@ -76,7 +73,7 @@ class RepairAgent:
 
 
 def _repair() -> Script:
-    report = yield _call("test")
+    report = yield write_call("test")
     failing = set(_FAILED.findall(report))
     tried: set[Edit] = set()
     while failing:
@@ -90,7 +87,7 @@ def _repair() -> Script:
             change = edit if made is None else Edit(edit.path, made.new, edit.new)
             if not (yield change.command).startswith("Edited"):
                 continue
-            made, after = edit, (yield _call("test"))
+            made, after = edit, (yield write_call("test"))
             left = set(_FAILED.findall(after))
             if left < failing and _PASSED.match(after):
                 report, failing = after, left
@@ -100,7 +97,7 @@ def _repair() -> Script:
                 yield made.undo
             break
     while True:
-        yield _call("submit")
+        yield write_call("submit")
 
 
 def _edits(report: str) -> Generator[str, str, list[Edit]]:
@@ -124,7 +121,7 @@ def _suspects(report: str) -> Generator[str, str, list[tuple[str, str]]]:
         if not is_test(path):
             counted[path, function] += 1
     for name, count in Counter(_CALL.findall(report)).most_common():
-        answer = yield _call("search", text=f"def {name}")
+        answer = yield write_call("search", text=f"def {name}")
         for path, _, function in _DEFINITION.findall(answer):
             if function == name and not is_test(path):
                 counted[path, function] += count
@@ -136,7 +133,7 @@ def _read(path: str) -> Generator[str, str, str]:
     lines: list[str] = []
     last, total = 0, 1
     while last < total:
-        shown = yield _call("view", path=path, start=last + 1, end=last + PAGE)
+        shown = yield write_call("view", path=path, start=last + 1, end=last + WINDOW)
         head, _, body = shown.partition("\n")
         match = _LAST_LINE.search(head)
         if match is None:
@@ -157,7 +154,3 @@ def _as_edit(path: str, before: str, after: str) -> Iterator[Edit]:
         if all(pieces) and before.count("\n".join(pieces[0])) == 1:
             yield Edit(path, *("\n".join(lines) for lines in pieces))
             return
-
-
-def _call(tool: str, **arguments: Any) -> str:
-    return json.dumps({"tool": tool, **arguments})

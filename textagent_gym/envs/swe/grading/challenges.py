@@ -114,7 +114,6 @@ def find_challenges(
 
 
 def _as_challenges(known: dict[str, Any]) -> Challenges:
-
     def tuples(entry: dict[str, Any]) -> dict[str, Any]:
         return {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from textagent_gym.envs.swe.interfaces.choice import Choices
-from textagent_gym.envs.swe.interfaces.tools import TOOLS
+from textagent_gym.envs.swe.interfaces.tools import TOOLS, write_call
 from textagent_gym.envs.swe.interfaces.tools import rules as tool_rules
 from textagent_gym.envs.swe.repo.edits import Edit
 from textagent_gym.mechanics.knobs import check_integer
@@ -68,27 +67,23 @@ def reference_actions(
     for edit in edits:
         if "view" in tools and edit.kind == "replace":
             first = max(1, edit.line - LOOK_AROUND)
-            actions.append(_call("view", path=edit.path, start=first, end=edit.line + LOOK_AROUND))
+            actions.append(write_call("view", path=edit.path, start=first, end=edit.line + LOOK_AROUND))
         call = call_of(edit, tools)
         if call is None:
             return ()
         actions.append(call)
     if "test" in tools:
-        actions.append(_call("test"))
-    return (*actions, _call("submit"))
+        actions.append(write_call("test"))
+    return (*actions, write_call("submit"))
 
 
 def call_of(edit: Edit, tools: Sequence[str]) -> str | None:
     """Return the call of a tool that makes an edit, or None where none of `tools` can."""
     if edit.kind == "delete":
-        return _call("bash", command=_command_of(edit)) if "bash" in tools else None
+        return write_call("bash", command=_command_of(edit)) if "bash" in tools else None
     if edit.kind == "rewrite":
-        return _call("create", path=edit.path, content=edit.new) if "create" in tools else None
-    return _call("edit", path=edit.path, old=edit.old, new=edit.new)
-
-
-def _call(name: str, **arguments: Any) -> str:
-    return json.dumps({"tool": name, **arguments})
+        return write_call("create", path=edit.path, content=edit.new) if "create" in tools else None
+    return write_call("edit", path=edit.path, old=edit.old, new=edit.new)
 
 
 def _command_of(edit: Edit) -> str:

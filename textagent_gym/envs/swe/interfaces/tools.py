@@ -143,6 +143,11 @@ def _checked(name: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]
 _TYPE_NAMES = {str: "a string", int: "an integer"}
 
 
+def write_call(tool: str, **arguments: Any) -> str:
+    """Return a call as `read_call` reads it."""
+    return json.dumps({"tool": tool, **arguments})
+
+
 def typed_call(line: str, tools: tuple[str, ...]) -> str:
     """Return the call that a person means by a line such as `view src/x.py 10 40`.
 
@@ -156,7 +161,7 @@ def typed_call(line: str, tools: tuple[str, ...]) -> str:
         words = [line.split(maxsplit=1)[1]]
     values = [int(word) if CATALOGUE[name].takes[key] is int and word.isdigit() else word
               for key, word in zip(keys, words, strict=False)]  # fmt: skip
-    return json.dumps({"tool": name, **dict(zip(keys, values, strict=False))})
+    return write_call(name, **dict(zip(keys, values, strict=False)))
 
 
 def examples(tools: tuple[str, ...]) -> tuple[str, ...]:
@@ -168,7 +173,7 @@ def examples(tools: tuple[str, ...]) -> tuple[str, ...]:
         "create": {"path": "notes.txt", "content": "nothing\n"},
         "bash": {"command": "ls"},
     }
-    return tuple(json.dumps({"tool": name, **calls.get(name, {})}) for name in tools)
+    return tuple(write_call(name, **calls.get(name, {})) for name in tools)
 
 
 class Toolbox:

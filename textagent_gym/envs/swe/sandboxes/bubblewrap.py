@@ -314,7 +314,7 @@ def _empty_layer(user: int, own: Path) -> str | None:
 
 
 def _links(folder: str) -> list[str]:
-    """Return a folder of nothing but links, as /usr/lib64 often is, costs less when they are made again."""
+    """Return options that make the links of a folder again, which costs less than to show it; none if it holds more."""
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     if len(entries) > 20 or not all(entry.is_symlink() for entry in entries):
         return []

@@ -1,6 +1,6 @@
 """A weaker tier, for hosts that permit no namespaces: Landlock says what a command may open, seccomp what it may call.
 
-A supervisor, `landlock_run.py`, starts the command and adopts whatever the command leaves behind, to end it. There is no
+A supervisor, `run.py`, starts the command and adopts whatever the command leaves behind, to end it. There is no
 file system of its own: paths such as `/testbed` are replaced by those of the host in arguments, variables and input, and
 put back in output. Commands have no sockets at all, not even to themselves, and no semaphores in /dev/shm: tests that
 need them fail here.
@@ -200,7 +200,7 @@ def landlock_version() -> int:
 
 @functools.cache
 def _grants() -> tuple[tuple[str, str], ...]:
-    """Return the files that every command may open, as `landlock_run.ruleset` takes them."""
+    """Return the files that every command may open, as `run.ruleset` takes them."""
     grants: list[tuple[str, str]] = []
     for folder in (*host_paths.visible_folders(), "/bin", "/lib", "/lib32", "/lib64"):
         if not os.path.islink(folder) and os.path.isdir(folder):

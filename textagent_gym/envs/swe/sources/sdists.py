@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -28,6 +29,9 @@ from textagent_gym.envs.swe.types import Sdist
 
 MAX_TREE_BYTES = 200 << 20
 """Largest tree that is read, in bytes; an archive that unpacks to more is refused."""
+
+_SDIST = re.compile(r"(?:.*-)?(.*?)\.(?:tar\.gz|tar\.bz2|tgz|zip)")
+"""Name of an archive, and in it the version."""
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 
@@ -106,12 +110,10 @@ def releases(project: str) -> tuple[Release, ...]:
 def _offered(project: str, page_url: str, page: dict[str, Any]) -> Iterator[Release]:
     for file in page.get("files", ()):
         name, sha256 = file["filename"], file.get("hashes", {}).get("sha256")
-        if file.get("yanked") or sha256 is None or not name.endswith((".tar.gz", ".tar.bz2", ".tgz", ".zip")):
+        named = _SDIST.fullmatch(name)
+        if file.get("yanked") or sha256 is None or named is None:
             continue
-        stem = name
-        for suffix in (".tar.gz", ".tar.bz2", ".tgz", ".zip"):
-            stem = stem.removesuffix(suffix)
-        sdist = Sdist(project=project, version=stem.rpartition("-")[2], filename=name, sha256=sha256)
+        sdist = Sdist(project=project, version=named[1], filename=name, sha256=sha256)
         yield Release(sdist=sdist, url=urljoin(page_url, file["url"]), uploaded=file.get("upload-time", ""))
 
 
@@ -169,13 +171,17 @@ def _get(url: str, accept: str = "*/*") -> bytes:
     Raises:
         OSError: It cannot be had.
     """
-    requests = _requests()
+    try:
+        import requests
+        import requests.adapters
+    except ImportError as error:
+        raise DependencyNotInstalled("requests is not installed: pip install 'textagent-gym[swe]'") from error
+    if url.startswith("file:"):
+        raise IndexUnreachableError(f"expected an http(s) package index, got {url}")
     session = requests.Session()
     retries = requests.adapters.Retry(total=3, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
     for scheme in ("http://", "https://"):
         session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retries))
-    if url.startswith("file:"):
-        raise IndexUnreachableError(f"expected an http(s) package index, got {url}")
     try:
         answer = session.get(url, headers={"Accept": accept}, timeout=60, verify=_index()[1] or True)
         if answer.status_code == 404:
@@ -187,15 +193,6 @@ def _get(url: str, accept: str = "*/*") -> bytes:
         ) from error
     content: bytes = answer.content
     return content
-
-
-def _requests() -> Any:
-    try:
-        import requests
-        import requests.adapters
-    except ImportError as error:
-        raise DependencyNotInstalled("requests is not installed: pip install 'textagent-gym[swe]'") from error
-    return requests
 
 
 def _index() -> tuple[str, str | None]:

@@ -24,7 +24,6 @@ from textagent_gym.envs.swe.repo.tree import scratch_folder
 from textagent_gym.envs.swe.sandboxes import choose as protection
 from textagent_gym.envs.swe.sandboxes.base import Command, Limits, Sandbox, SandboxError, SandboxResult
 from textagent_gym.envs.swe.sandboxes.choose import choose_sandbox
-from textagent_gym.envs.swe.sandboxes.container.container import ContainerSandbox
 from textagent_gym.envs.swe.sandboxes.host.disk_usage import measure
 
 pytestmark = [
@@ -690,6 +689,9 @@ def test_all_this_as_an_ordinary_user() -> None:
 
 def test_half_a_pair_of_surrogates_reaches_a_container_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A call in JSON can hold one, and what goes to the engine is JSON again."""
+    # An ordinary user's Python, which runs other tests of this file, has no Gymnasium.
+    from textagent_gym.envs.swe.sandboxes.container.container import ContainerSandbox
+
     sandbox = object.__new__(ContainerSandbox)
     done = SandboxResult(returncode=0, output=b"")
     monkeypatch.setattr(ContainerSandbox, "_variables", {})

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 from textagent_gym.envs.packages import import_textworld, undisturbed
 from textagent_gym.envs.textworld.types import Instructions
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 def make_simple(*, rewards: str, instructions: Instructions, test: bool, seed: int) -> Game:
     """Return the game of `tw-make tw-simple --rewards REWARDS --goal GOAL [--test] --seed SEED`."""
+    from unittest import mock  # it imports asyncio, which no other game needs
+
     textworld = import_textworld()
     options = textworld.GameOptions()
     options.seeds = seed

@@ -354,26 +354,18 @@ def find_experiment(name: Name) -> Experiment:
     return found
 
 
-def main() -> None:
-    """Run an experiment from the command line and print its table."""
-    config = tyro.cli(Config, description=__doc__)
+def main(config: Config) -> None:
+    """Run an experiment and print its table."""
+    check_at_least("num_workers", config.num_workers, 1)
+    check_at_least("num_threads", config.num_threads, 1)
+    check_at_least("seeds", min(config.seeds, default=1), 1)
     out = config.out or Path("runs") / f"{config.name}-{config.scale}"
     alone = config.num_workers == 1
     experiment = find_experiment(config.name)
     job = ExperimentRun(experiment, experiment.scale(config.scale), out, config.num_threads, progress=alone)
-    try:
-        check_at_least("num_workers", config.num_workers, 1)
-        check_at_least("num_threads", config.num_threads, 1)
-        check_at_least("seeds", min(config.seeds, default=1), 1)
-        if config.dry:
-            lines = [f"{arm.name}: {arm.algorithm} on {arm.env_id}" for arm in wanted_arms(job.experiment, config.only)]
-            sys.stdout.write("\n".join([job.experiment.question, *lines]) + "\n")
-            return
-        run(job, config.only, config.seeds, config.num_workers)
-        sys.stdout.write((out / "table.md").read_text(encoding="utf-8"))
-    except BaselinesError as error:
-        raise SystemExit(f"error: {error}") from error
-
-
-if __name__ == "__main__":
-    main()
+    if config.dry:
+        lines = [f"{arm.name}: {arm.algorithm} on {arm.env_id}" for arm in wanted_arms(job.experiment, config.only)]
+        sys.stdout.write("\n".join([job.experiment.question, *lines]) + "\n")
+        return
+    run(job, config.only, config.seeds, config.num_workers)
+    sys.stdout.write((out / "table.md").read_text(encoding="utf-8"))

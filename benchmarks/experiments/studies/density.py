@@ -55,7 +55,7 @@ def compare_densities(
 
     Args:
         question: in a sentence.
-        places: density -> environment and its constructor options; actions are evaluated on the dense one.
+        places: density -> environment and its constructor options; policies are evaluated on the dense one.
         num_iterations: rounds of RL.
     """
     arms = [

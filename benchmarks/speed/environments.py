@@ -52,7 +52,10 @@ NOTES = {
     "which is half of the time of a step in Extreme games.",
     "ALFWorld": "steps/s: the first 12 steps of games that are new to the process; warm: the same steps again. The row of "
     "`ALFWorld-v0` has real games of `valid_unseen`. The planner takes most of the time in Hard and Extreme games.",
-    "SWEGym": "Wall-clock times, from one run.",
+    "SWEGym": "Wall-clock times, medians. A graded step has an edit and all that decides on it: the tests by pytest in a "
+    "sandbox, with copies that must pass or fail, and those that pass once more by a second runner in a sandbox of its own. "
+    "Tests alone: the same test files by plain pytest in a subprocess, with all bugs repaired; pytest "
+    "alone: with a file that has no tests.",
 }
 
 REAL = "ALFWorld-v0"
@@ -80,6 +83,8 @@ REPAIRED = {
     "plain subprocess": "subprocess_ms",
     "swe-rex": "swerex_ms",
     "graded step (ms)": "graded_ms",
+    "tests alone": "tests_ms",
+    "pytest alone": "pytest_ms",
     "verdict remembered": "again_ms",
 }
 

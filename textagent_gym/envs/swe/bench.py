@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import subprocess
+import sys
 from typing import Any, cast
 
 import gymnasium as gym
@@ -14,7 +16,10 @@ from textagent_gym.bench import Stopwatch
 from textagent_gym.envs.swe import tasks
 from textagent_gym.envs.swe.env import SWEGymEnv
 from textagent_gym.envs.swe.grading import grader as grading
-from textagent_gym.envs.swe.repo.tree import scratch_folder, write_tree
+from textagent_gym.envs.swe.grading.grader import TestSpec
+from textagent_gym.envs.swe.grading.pytest_runs import import_folders, test_files
+from textagent_gym.envs.swe.grading.runtime import runtime_folder
+from textagent_gym.envs.swe.repo.tree import scratch_folder, with_changes, write_tree
 
 
 def measure_repairs(
@@ -32,7 +37,8 @@ def measure_repairs(
     Returns:
         Medians in milliseconds: `first_reset_ms` (a task not made ready yet), `reset_ms` (made ready), `shell_ms` (`ls` in
         the repository through `env.step`), `subprocess_ms` (`bash -c ls` in the same files), `swerex_ms`, `graded_ms` (an
-        edit whose grading report nobody remembers, tests included), `again_ms` (one that is remembered).
+        edit whose grading report nobody remembers, tests included), `again_ms` (one that is remembered), `tests_ms` (the
+        task's test files by plain pytest in a subprocess, repaired), `pytest_ms` (pytest that collects nothing, so).
 
     Raises:
         ValueError: The id is not one of SWEGym.
@@ -40,7 +46,7 @@ def measure_repairs(
     env = gym.make(env_id, **{**env_kwargs, "expose_solution": True, "interface": "tools", "action_space_size": 9})
     if not isinstance(env.unwrapped, SWEGymEnv):
         raise ValueError(f"expected an id of SWEGym, got {env_id}")
-    first, again, graded, known = Stopwatch(), Stopwatch(), Stopwatch(), Stopwatch()
+    first, again, graded, known, alone, nothing = (Stopwatch() for _ in range(6))
     for seed in range(num_tasks):
         tasks.forget()
         with first:
@@ -58,12 +64,42 @@ def measure_repairs(
             grading.forget(read_cache=True)
             with known:
                 env.step(action)
+        _run_plain_pytest(env.unwrapped.task.prepared.test_spec, alone, nothing)
     row: dict[str, float | str] = {"env_id": env_id}
     row |= _commands(env_id, env_kwargs, min(num_steps, 200), reference == "swerex")
     watches = {"first_reset_ms": first, "reset_ms": again, "graded_ms": graded, "again_ms": known}
+    watches |= {"tests_ms": alone, "pytest_ms": nothing}
     row |= {name: 1e3 * statistics.median(watch.seconds) for name, watch in watches.items()}
     env.close()
     return row
+
+
+def _run_plain_pytest(test_spec: TestSpec, alone: Stopwatch, nothing: Stopwatch) -> None:
+    """Run the tests of the repaired tree without a sandbox, a guard or a second runner, and pytest on an empty file."""
+    tree = {**with_changes(test_spec.start, test_spec.gold), **test_spec.tests, "empty_test_file.py": b""}
+    with scratch_folder() as folder:
+        write_tree(tree, folder)
+        places = [str(runtime_folder(test_spec.requirements)), *(str(folder / name) for name in import_folders(tree))]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        command = [
+            sys.executable,
+            "-s",
+            "-m",
+            "pytest",
+            "-q",
+            "-c",
+            os.devnull,
+            "--rootdir",
+            ".",
+            "-p",
+            "no:cacheprovider",
+        ]
+        for watch, files in (
+            (alone, test_files(test_spec.fail_to_pass | test_spec.pass_to_pass)),
+            (nothing, ["empty_test_file.py"]),
+        ):
+            with watch:
+                subprocess.run([*command, *files], cwd=folder, env=environment, capture_output=True, check=False)
 
 
 def _commands(env_id: str, env_kwargs: dict[str, Any], num_commands: int, with_swerex: bool) -> dict[str, float]:

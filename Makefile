@@ -22,7 +22,7 @@ demo: $(INSTALLED)
 	$(BIN)/python -m benchmarks demo $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow"
 
 attack: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "attack and not slow" $$(grep -rlF mark.attack tests)

@@ -14,13 +14,17 @@ from textagent_gym.testing import check_text_env, play
 LARGE = ("TextWorld-Extreme", "SWEGym-Hard", "SWEGym-Extreme")
 """Tiers whose first tasks take half a minute to make; what is theirs alone is tested with their domains."""
 
+QUICK = {"SWEGym-Easy": {"max_steps": 12}, "SWEGym-Medium": {"max_steps": 12, "max_state_space_size": 6}}
+"""Prefix of ids -> options with which random episodes are short, and whose projects have tests of less than a second."""
+
 
 @pytest.mark.parametrize(
     "env_id",
     [pytest.param(env_id, marks=[pytest.mark.slow] * env_id.startswith(LARGE)) for env_id in environment_specs()],
 )
 def test_contract(env_id: str) -> None:
-    check_text_env(env_id, seeds=(0,))
+    options = next((found for prefix, found in QUICK.items() if env_id.startswith(prefix)), {})
+    check_text_env(env_id, seeds=(0,), **options)
 
 
 @pytest.mark.slow

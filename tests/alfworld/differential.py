@@ -60,11 +60,20 @@ class Tally:
         self.examples = (self.examples + other.examples)[:20]
 
 
-def compare(task: AlfworldTask, player: Player, num_steps: int) -> Tally:
-    """Return one episode of `player` on both engines; it ends at the first line that is answered differently."""
-    native, reference, tally, command = NativeEngine(), ReferenceEngine(), Tally(), "(reset)"
+def compare(task: AlfworldTask, player: Player, num_steps: int, reference: ReferenceEngine | None = None) -> Tally:
+    """Return one episode of `player` on both engines; it ends at the first line that is answered differently.
+
+    Args:
+        task: The game.
+        player: Chooses the commands.
+        num_steps: Commands at most.
+        reference: An engine that has loaded the game, which takes seconds; None to load it.
+    """
+    native, tally, command = NativeEngine(), Tally(), "(reset)"
     native.load(task)
-    reference.load(task)
+    if reference is None:
+        reference = ReferenceEngine()
+        reference.load(task)
     mine, theirs = native.reset(), reference.reset()
     for _ in range(num_steps + 1):
         tally.lines += 1

@@ -23,9 +23,10 @@ from textagent_gym.envs.alfworld.types import AlfworldTask
 
 
 def play(task: AlfworldTask, seed: int, num_steps: int) -> Tally:
-    tally = Tally()
+    tally, reference = Tally(), ReferenceEngine()
+    reference.load(task)
     for player in (walkthrough_player(task), random_player(seed), careless_player(seed)):
-        tally.add(compare(task, player, num_steps))
+        tally.add(compare(task, player, num_steps, reference))
     return tally
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
 import torch
 
+from baselines.models import tiny
 from baselines.models.policy import Policy
 from baselines.sampling.demonstrations import Demonstration, collect_demonstrations
 from baselines.sampling.environments import make_env
@@ -30,8 +32,9 @@ def texts(demonstrations: list[Demonstration]) -> list[str]:
 
 @pytest.fixture(scope="session")
 def make_tiny(texts: list[str]) -> Callable[[int], Policy]:
-    """Make an untrained tiny policy from a seed."""
-    return lambda seed: Policy.tiny(texts, seed)
+    """Make an untrained policy like `tiny`, of two layers, from a seed."""
+    tokenizer = tiny.train_tokenizer(texts)
+    return lambda seed: Policy(tiny.make_model(tokenizer, seed, num_hidden_layers=2), copy.deepcopy(tokenizer))
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ def test_a_prompt_is_what_the_template_makes_of_its_messages(mode: str, tiny_pol
 @pytest.fixture(scope="module")
 def sharp(make_tiny: Callable[[int], Policy]) -> Policy:
     """Return a tiny policy with logits far from uniform, which ends some turns by itself."""
-    policy = make_tiny(3)
+    policy = make_tiny(1)
     with torch.no_grad():
         for parameter in policy.model.parameters():
             if parameter.ndim == 2:
@@ -344,7 +344,7 @@ def test_every_algorithm_trains_in_every_mode(
 ) -> None:
     monkeypatch.setattr(run, "draw_curves", lambda *_: None)
     sharp.save(tmp_path / "model")
-    sizes = {"groups_per_batch": 2, "group_size": 4} if name in ("grpo", "rloo") else {"episodes_per_batch": 8}
+    sizes = {"groups_per_batch": 6, "group_size": 4} if name in ("grpo", "rloo") else {"episodes_per_batch": 8}
     changes: dict[str, Any] = {"bootstrap_truncated": True, "credit": "bilevel"} if name == "ppo" else {}
     config = ALGORITHMS[name].Config(
         env_id=TOY,

@@ -141,13 +141,14 @@ def test_training_over_listed_commands(sharp: Policy, make_tiny: Callable[[int],
         model=str(tmp_path / "start"),
         num_iterations=2,
         credit="turn",
-        groups_per_batch=4,
+        groups_per_batch=8,
         rollout=replace(SETTINGS, temperature=1.0),
         optimiser=OptimiserSettings(learning_rate=1e-3),
         run=RunSettings(out=tmp_path / "out", eval_episodes=4, num_threads=1, progress=False),
     )
     first, second = grpo.train(config).records
-    assert first["train/return"] > 0.2 and first["train/grad_norm"] > 0 and second["train/invalid_actions"] == 0
+    assert first["train/return"] > 0.1  # free text of an untrained model earns nothing
+    assert first["train/grad_norm"] > 0 and second["train/invalid_actions"] == 0
 
 
 def test_an_environment_without_a_list(sharp: Policy) -> None:

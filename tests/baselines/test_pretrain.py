@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +64,12 @@ def config(worlds: Path, **changes: Any) -> pretrain.Config:
         run=RunSettings(out=worlds.parent / "out", eval_every=5, num_threads=1, progress=False),
     )
     return replace(base, **changes)
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Play in processes that need not import everything again, and have the toy's expert."""
+    monkeypatch.setattr(pretrain, "get_context", lambda _: multiprocessing.get_context("fork"))
 
 
 @pytest.fixture
@@ -238,6 +245,7 @@ def test_too_few_episodes_for_a_step_are_refused(worlds: Path) -> None:
         pretrain.train(config(worlds, num_episodes=4, validation_share=0.3))
 
 
+@pytest.mark.usefixtures("forked")
 def test_play_is_shared_by_runs_that_differ_in_the_model_alone(worlds: Path, tmp_path: Path) -> None:
     first = config(worlds, play_folder=tmp_path / "play", num_episodes=20)
     played = pretrain.play_all(first, pretrain.read_worlds(worlds))
@@ -250,6 +258,7 @@ def test_play_is_shared_by_runs_that_differ_in_the_model_alone(worlds: Path, tmp
     assert len(more) == 30
 
 
+@pytest.mark.usefixtures("forked")
 def test_play_of_other_settings_is_refused(worlds: Path, tmp_path: Path) -> None:
     first = config(worlds, play_folder=tmp_path / "play", num_episodes=2)
     pretrain.play_all(first, pretrain.read_worlds(worlds))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from baselines import recipe, sft
 from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings
 from baselines.errors import ConfigError
+from baselines.models.policy import Policy
 from baselines.stats import two_level_interval
 from tests.support.toy_text_env import TOY
 
@@ -56,8 +58,11 @@ def test_the_study_s_budget(share: float, demos: int, iterations: int) -> None:
     assert (study.num_demos(share), study.num_iterations(share)) == (demos, iterations)
 
 
-def test_a_sweep_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = config(tmp_path / "runs", num_seeds=2)
+def test_a_sweep_goes_on_where_it_stopped(
+    make_tiny: Callable[[int], Policy], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tiny(1).save(tmp_path / "model")
+    whole = config(tmp_path / "runs", num_seeds=2, model=str(tmp_path / "model"))
     recipes = recipe.train(whole)
     assert [(r.num_demos, r.num_episodes, r.unspent) for r in recipes] == [(0, 96, 4), (10, 48, 2), (20, 0, 0)]
     assert all(r.successes.shape == (2, 12) for r in recipes)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import tyro
 
 from baselines import evaluate, grpo, ppo, reinforce_pp, rft, rloo, sft
 from baselines.config.settings import (
@@ -81,6 +84,21 @@ def small(name: str) -> dict[str, int]:
 def cloned(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
     """Return a policy that has half understood the toy."""
     return sft.train(sft_config(tmp_path_factory.mktemp("sft")))
+
+
+@pytest.fixture(scope="module")
+def shallow(make_tiny: Callable[[int], Policy], tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    """Return a smaller policy with less training, for tests that need gradients and no skill."""
+    folder = tmp_path_factory.mktemp("shallow")
+    make_tiny(1).save(folder / "untrained")
+    config = sft_config(folder / "run", model=str(folder / "untrained"), num_epochs=4)
+    return sft.train(replace(config, run=replace(config.run, eval_episodes=0)))
+
+
+def train_as_told(module: Any, options: list[str]) -> TrainResult:
+    """Do in this process what the command line would."""
+    result: TrainResult = module.train(tyro.cli(module.Config, args=options, config=(tyro.conf.OmitArgPrefixes,)))
+    return result
 
 
 def curve(records: list[Record]) -> list[Record]:
@@ -172,12 +190,12 @@ CREDITS_OF = [(name, credit) for name, extra in EXTRA_CREDIT.items() for credit 
 
 
 @pytest.mark.parametrize(("name", "credit"), CREDITS_OF)
-def test_every_credit_with_every_ratio(name: str, credit: str, cloned: TrainResult, tmp_path: Path) -> None:
+def test_every_credit_with_every_ratio(name: str, credit: str, shallow: TrainResult, tmp_path: Path) -> None:
     losses = set()
     for ratio in RATIO_LEVELS:
         settings = RunSettings(out=tmp_path / ratio, num_threads=1, progress=False)
         update = replace(KL_IN_REWARD, ratio=ratio, num_minibatches=4)
-        config = rl_config(name, tmp_path, cloned.model_folder, credit=credit, num_iterations=1, run=settings)
+        config = rl_config(name, tmp_path, shallow.model_folder, credit=credit, num_iterations=1, run=settings)
         (record,) = ALGORITHMS[name].train(replace(config, update=update, **small(name))).records
         assert record["train/grad_norm"] > 0
         assert ("train/step_partners" in record) == (credit == "step")
@@ -187,26 +205,26 @@ def test_every_credit_with_every_ratio(name: str, credit: str, cloned: TrainResu
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_episodes_that_are_left_out_do_not_matter(
-    name: str, cloned: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, shallow: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With every episode left out no step is taken; with the truncated ones left out, each that remains has ended."""
     monkeypatch.setattr(run, "draw_curves", lambda *_: None)
     settings = RunSettings(out=tmp_path / "some", num_threads=1, progress=False)
     update = UpdateSettings(mask_truncated=True, num_minibatches=4)
     config = rl_config(
-        name, tmp_path, cloned.model_folder, num_iterations=1, run=settings, update=update, **small(name)
+        name, tmp_path, shallow.model_folder, num_iterations=1, run=settings, update=update, **small(name)
     )
     (record,) = ALGORITHMS[name].train(config).records
     assert 0 < record["train/left_out"] < 1 or record["train/success_rate"] in (0, 1)
     never = replace(config, env_kwargs={"max_steps": 2}, run=replace(settings, out=tmp_path / "none"))
     result = ALGORITHMS[name].train(never)
     assert result.records[0]["train/left_out"] == 1 and result.records[0]["train/optimiser_steps"] == 0
-    assert same_weights(result, cloned)
+    assert same_weights(result, shallow)
 
 
-def test_step_credit_by_hand(cloned: TrainResult, tmp_path: Path) -> None:
+def test_step_credit_by_hand(shallow: TrainResult, tmp_path: Path) -> None:
     """Of two groups of four: the trajectory's advantage, and the comparison within equal states and lists of commands."""
-    config = rl_config("grpo", tmp_path, cloned.model_folder, credit="step", step_weight=0.5, **small("grpo"))
+    config = rl_config("grpo", tmp_path, shallow.model_folder, credit="step", step_weight=0.5, **small("grpo"))
     with Learner("GRPO", config) as learner:
         collected = learner.collect(0, 2, 4)
     found = grpo.group_advantages(collected, config)
@@ -276,10 +294,10 @@ def test_sft_resumes_to_the_same_curve(tmp_path: Path, monkeypatch: pytest.Monke
     ],
 )
 def test_a_run_resumes_to_the_same_curve(
-    name: str, changes: dict[str, Any], cloned: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, changes: dict[str, Any], shallow: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = RunSettings(checkpoint_every=2, eval_every=2, eval_episodes=8, num_threads=1, progress=False)
-    config = rl_config(name, tmp_path, cloned.model_folder, num_iterations=5, **small(name), **changes)
+    config = rl_config(name, tmp_path, shallow.model_folder, num_iterations=5, **small(name), **changes)
     train = ALGORITHMS[name].train
     whole = train(replace(config, run=replace(settings, out=tmp_path / "whole")))
     parts = replace(config, run=replace(settings, out=tmp_path / "parts"))
@@ -290,11 +308,11 @@ def test_a_run_resumes_to_the_same_curve(
         assert all(any(row["train/groups_dropped"] for row in rows) for rows in (whole.records[:2], whole.records[2:]))
 
 
-def test_a_run_is_made_longer_unless_its_schedule_knows_its_end(cloned: TrainResult, tmp_path: Path) -> None:
+def test_a_run_is_made_longer_unless_its_schedule_knows_its_end(shallow: TrainResult, tmp_path: Path) -> None:
     def parts(length: int, schedule: Schedule) -> TrainResult:
         run = RunSettings(out=tmp_path / schedule, checkpoint_every=2, num_threads=1, progress=False, resume=True)
         optimiser = OptimiserSettings(learning_rate=1e-3, schedule=schedule)
-        config = rl_config("rloo", tmp_path, cloned.model_folder, num_iterations=length, **small("rloo"), run=run)
+        config = rl_config("rloo", tmp_path, shallow.model_folder, num_iterations=length, **small("rloo"), run=run)
         return rloo.train(replace(config, optimiser=optimiser))
 
     parts(2, "constant")
@@ -308,21 +326,22 @@ def test_a_run_is_made_longer_unless_its_schedule_knows_its_end(cloned: TrainRes
         parts(4, "linear")
 
 
-def test_sigkill_at_any_moment_resumes_bit_for_bit(cloned: TrainResult, tmp_path: Path) -> None:
-    """Killed for real, several times, wherever the run happens to be."""
-    options = f"--env-id {TOY} --model {cloned.model_folder} --num-iterations 4 --groups-per-batch 2 --group-size 4"
+def test_sigkill_at_any_moment_resumes_bit_for_bit(shallow: TrainResult, tmp_path: Path) -> None:
+    """Killed for real, twice, wherever the run happens to be; another process, with another seed of hashes, ends it."""
+    options = f"--env-id {TOY} --model {shallow.model_folder} --num-iterations 4 --groups-per-batch 2 --group-size 4"
     options += " --max-new-tokens 8 --max-context-tokens 256 --checkpoint-every 1 --num-threads 1 --no-progress"
-    arguments = ["baselines.rloo", *options.split(), "--learning-rate", "1e-3"]
-    whole = command(*arguments, "--out", f"{tmp_path}/whole")
-    assert whole.returncode == 0, whole.stderr
+    arguments = [*options.split(), "--learning-rate", "1e-3", "--out"]
+    whole, parts = ([*arguments, f"{tmp_path}/{name}"] for name in ("whole", "parts"))
     metrics = tmp_path / "parts/metrics.jsonl"
+    train_as_told(rloo, whole)
     for lines in (1, 3):
-        killed = start(*arguments, "--out", f"{tmp_path}/parts", "--resume")
-        while killed.poll() is None and (not metrics.exists() or metrics.read_text().count("\n") < lines):
+        killed = multiprocessing.get_context("fork").Process(target=train_as_told, args=(rloo, [*parts, "--resume"]))
+        killed.start()
+        while killed.is_alive() and (not metrics.exists() or metrics.read_text().count("\n") < lines):
             time.sleep(0.005)
         killed.kill()
-        killed.wait()
-    done = command(*arguments, "--out", f"{tmp_path}/parts", "--resume")
+        killed.join()
+    done = command("baselines.rloo", *parts, "--resume")
     assert done.returncode == 0, done.stderr
     assert curve(read_metrics(tmp_path / "whole/metrics.jsonl")) == curve(read_metrics(metrics))
     one, two = (Policy.load(tmp_path / name / "model").model.state_dict() for name in ("whole", "parts"))
@@ -330,7 +349,7 @@ def test_sigkill_at_any_moment_resumes_bit_for_bit(cloned: TrainResult, tmp_path
 
 
 def test_a_full_disk_ends_in_one_sentence_and_keeps_the_last_checkpoint(
-    cloned: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shallow: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save = Policy.save
 
@@ -341,22 +360,22 @@ def test_a_full_disk_ends_in_one_sentence_and_keeps_the_last_checkpoint(
 
     monkeypatch.setattr(Policy, "save", full)
     run = RunSettings(out=tmp_path / "out", checkpoint_every=1, num_threads=1, progress=False)
-    config = rl_config("rloo", tmp_path, cloned.model_folder, num_iterations=3, run=run, **small("rloo"))
+    config = rl_config("rloo", tmp_path, shallow.model_folder, num_iterations=3, run=run, **small("rloo"))
     with pytest.raises(TrainingError, match=r"No space left on device; the last good checkpoint is .*step-00000001"):
         rloo.train(config)
     assert [path.name for path in (tmp_path / "out/checkpoints").iterdir()] == ["step-00000001"]
 
 
-def test_environments_that_raise_end_the_run_at_the_limit(cloned: TrainResult, tmp_path: Path) -> None:
+def test_environments_that_raise_end_the_run_at_the_limit(shallow: TrainResult, tmp_path: Path) -> None:
     changes = {"env_kwargs": {"fail_at": 2}, "rollout": replace(ROLLOUT, max_broken_envs=3)}
-    config = rl_config("grpo", tmp_path, cloned.model_folder, **changes, **small("grpo"))
+    config = rl_config("grpo", tmp_path, shallow.model_folder, **changes, **small("grpo"))
     with pytest.raises(TrainingError, match="the toy was made to fail"):
         grpo.train(config)
 
 
-def test_transcripts_and_tensorboard(cloned: TrainResult, tmp_path: Path) -> None:
+def test_transcripts_and_tensorboard(shallow: TrainResult, tmp_path: Path) -> None:
     run = RunSettings(out=tmp_path, log_episodes=2, tensorboard=True, num_threads=1, progress=False)
-    config = rl_config("ppo", tmp_path, cloned.model_folder, num_iterations=3, run=run, **small("ppo"))
+    config = rl_config("ppo", tmp_path, shallow.model_folder, num_iterations=3, run=run, **small("ppo"))
     ppo.train(config)
     assert [path.name for path in sorted((tmp_path / "episodes").iterdir())] == [
         "step-00000002.html",
@@ -368,16 +387,16 @@ def test_transcripts_and_tensorboard(cloned: TrainResult, tmp_path: Path) -> Non
     assert list(tmp_path.glob("events.out.tfevents.*"))
 
 
-def test_a_mixture_of_environments(cloned: TrainResult, tmp_path: Path) -> None:
+def test_a_mixture_of_environments(shallow: TrainResult, tmp_path: Path) -> None:
     config = rl_config(
-        "rloo", tmp_path, cloned.model_folder, num_iterations=2, tasks=TaskSettings(also={TOY: 1.0}), **small("rloo")
+        "rloo", tmp_path, shallow.model_folder, num_iterations=2, tasks=TaskSettings(also={TOY: 1.0}), **small("rloo")
     )
     config = replace(config, run=replace(config.run, eval_episodes=0))
     assert all(0 <= record["train/stage"] <= 1 for record in rloo.train(config).records)
 
 
-def test_a_run_is_not_overwritten_and_a_changed_one_not_resumed(cloned: TrainResult) -> None:
-    out = cloned.model_folder.parent
+def test_a_run_is_not_overwritten_and_a_changed_one_not_resumed(shallow: TrainResult) -> None:
+    out = shallow.model_folder.parent
     with pytest.raises(ConfigError, match="expected --out to be a new folder"):
         sft.train(sft_config(out))
     changed = sft_config(out, batch_size=4)
@@ -385,19 +404,21 @@ def test_a_run_is_not_overwritten_and_a_changed_one_not_resumed(cloned: TrainRes
         sft.train(replace(changed, run=replace(changed.run, resume=True)))
 
 
-def test_sampling_that_differs_from_training_would_show(cloned: TrainResult, tmp_path: Path) -> None:
+def test_sampling_that_differs_from_training_would_show(shallow: TrainResult, tmp_path: Path) -> None:
     """With one optimiser step an iteration the ratio is 1: KL and clip must vanish, also at another temperature."""
     rollout = replace(ROLLOUT, temperature=0.7)
     run = RunSettings(out=tmp_path, num_threads=1, progress=False)
     update = UpdateSettings(num_minibatches=1)
-    config = rl_config("grpo", tmp_path, cloned.model_folder, num_iterations=2, update=update, rollout=rollout, run=run)
+    config = rl_config(
+        "grpo", tmp_path, shallow.model_folder, num_iterations=2, update=update, rollout=rollout, run=run
+    )
     records = grpo.train(config).records
     assert all(abs(record["train/approx_kl"]) < 1e-7 and record["train/clip_fraction"] == 0 for record in records)
 
 
-def test_passes_end_early_by_kl(cloned: TrainResult, tmp_path: Path) -> None:
+def test_passes_end_early_by_kl(shallow: TrainResult, tmp_path: Path) -> None:
     update = UpdateSettings(update_epochs=4, num_minibatches=2, target_kl=1e-6)
-    config = rl_config("rloo", tmp_path, cloned.model_folder, num_iterations=1, update=update, **small("rloo"))
+    config = rl_config("rloo", tmp_path, shallow.model_folder, num_iterations=1, update=update, **small("rloo"))
     (record,) = rloo.train(replace(config, run=replace(config.run, eval_episodes=0))).records
     assert 1 <= record["train/optimiser_steps"] < 8
 
@@ -533,15 +554,6 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         env=surroundings(),
         timeout=240,
         check=False,
-    )
-
-
-def start(*arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        env=surroundings(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
     )
 
 

@@ -18,6 +18,7 @@ from baselines import sft
 from baselines.config.settings import RunSettings
 from baselines.endpoints.endpoint import Endpoint, EndpointSettings
 from baselines.errors import ConfigError
+from baselines.models import tiny
 from baselines.models.policy import Policy
 from benchmarks.agents.endpoint import ChatSettings, EndpointAgent, Journal, chat_settings
 from benchmarks.agents.local_models import batches, local_settings
@@ -85,9 +86,10 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def tiny_policy() -> Policy:
-    """Return an untrained model that has seen a few words."""
+    """Return an untrained model of one layer that has seen a few words."""
     torch.set_num_threads(1)
-    return Policy.tiny(["You are in a hall. Commands:", "1 look", "2 go east", "3 take the lamp"], seed=1)
+    tokenizer = tiny.train_tokenizer(["You are in a hall. Commands:", "1 look", "2 go east", "3 take the lamp"])
+    return Policy(tiny.make_model(tokenizer, seed=1, num_hidden_layers=1), tokenizer)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -15,6 +16,7 @@ import torch
 from baselines import grpo
 from baselines.config.settings import RolloutSettings
 from baselines.errors import BaselinesError
+from baselines.models import tiny
 from baselines.models.policy import Policy
 from benchmarks.experiments import experiment
 from benchmarks.experiments.design import (
@@ -101,6 +103,12 @@ def test_an_experiment_is_analysed_when_it_is_whole(name: Name) -> None:
         found.analyse(dict(list(results.items())[:count]))
 
 
+@pytest.fixture(autouse=True)
+def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give `tiny` one layer: these tests need runs, and no skill."""
+    monkeypatch.setitem(tiny.SHAPE, "num_hidden_layers", 1)
+
+
 def count_arms(results: Results) -> list[str]:
     return [f"{len(results)} arms are known."]
 
@@ -162,8 +170,10 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_runs_in_parallel_find_what_they_find_one_by_one(tmp_path: Path) -> None:
+def test_runs_in_parallel_find_what_they_find_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
+    fork = multiprocessing.get_context("fork")  # whose processes need not import everything again
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: fork)
     found = replace(toy(), arms=(Arm("a", "sft", ENV_ID), Arm("b", "sft", ENV_ID, num_demos=2)), compared=())
     jobs = [ExperimentRun(found, SMALL, tmp_path / name, progress=False) for name in ("one", "two")]
     alone, together = (run(job, seeds=(1,), num_workers=number) for number, job in enumerate(jobs, start=1))

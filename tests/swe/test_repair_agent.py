@@ -29,7 +29,7 @@ def test_an_edit_is_the_change_of_its_mutation() -> None:
     assert num_edits > 0.95 * num_mutations > 500
 
 
-@pytest.mark.parametrize(("task", "solved"), [("m0", 2), ("m3", 1)])
+@pytest.mark.parametrize(("task", "solved"), [("m0", 2), pytest.param("m3", 1, marks=pytest.mark.slow)])
 def test_it_repairs_without_hidden_knowledge(task: str, solved: int) -> None:
     env = gym.make("SWEGym-Easy-Sparse-v0", hint_level=0, max_steps=60)
     agent = RepairAgent()

@@ -35,8 +35,8 @@ def test_a_sample_of_the_bundled_tasks_is_sound(name: str, sandbox: Sandbox) -> 
     assert problem_of(indexed_instance("bundled", name), sandbox) == ""
 
 
-@pytest.mark.parametrize(("origin", "name"), [("mutation", name) for name in sample("mutation", 90)]
-                         + [("release", name) for name in sample("release", 20)])  # fmt: skip
+@pytest.mark.parametrize(("origin", "name"), [("mutation", name) for name in sample("mutation", 120)]
+                         + [("release", name) for name in sample("release", 30)])  # fmt: skip
 def test_a_sample_of_the_fetched_tasks_is_sound(origin: Origin, name: str, sandbox: Sandbox) -> None:
     try:
         instance = indexed_instance(origin, name)

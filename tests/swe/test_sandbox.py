@@ -458,7 +458,7 @@ def test_processes(runner: SandboxRunner) -> None:
 def test_a_fork_bomb(runner: SandboxRunner) -> None:
     started = time.monotonic()
     result = runner.run("bomb() { bomb | bomb & bomb; }; bomb 2>/dev/null", num_processes=24, seconds=1)
-    assert result.stopped in ("time", "output", None)
+    assert result.stopped in ("time", "output", "processes", None)
     assert time.monotonic() - started < 6
 
 

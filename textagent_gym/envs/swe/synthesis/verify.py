@@ -46,7 +46,7 @@ def problem_of(instance: TaskInstance, sandbox: Sandbox) -> str:
     if untouched.num_failing != len(spec.fail_to_pass) or any(untouched.groups_done):
         return f"{len(spec.fail_to_pass) - untouched.num_failing} tests that should fail at the start pass"
     if untouched.num_broken:
-        return f"{untouched.num_broken} tests that should pass at the start fail"
+        return f"{untouched.num_broken} tests that should pass at the start fail: {untouched.reason}"
     repaired = run_grading(spec, accepted(spec.gold), sandbox)
     return "" if repaired.resolved else f"the reference repair is not accepted: {repaired.reason}"
 

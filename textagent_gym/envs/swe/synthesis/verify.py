@@ -30,7 +30,9 @@ PATIENCE = 10.0
 
 
 def problem_of(instance: TaskInstance, sandbox: Sandbox) -> str:
-    """Return why a task is not sound, by running its tests; empty where its repair resolves it and nothing less is paid.
+    """Return why a task is not sound, by running its tests; empty where it is.
+
+    A sound task is resolved by its repair, which has no flag, and nothing less is paid.
 
     Raises:
         OSError: Its archive or a wheel cannot be fetched.
@@ -48,7 +50,9 @@ def problem_of(instance: TaskInstance, sandbox: Sandbox) -> str:
     if untouched.num_broken:
         return f"{untouched.num_broken} tests that should pass at the start fail: {untouched.reason}"
     repaired = run_grading(spec, accepted(spec.gold), sandbox)
-    return "" if repaired.resolved else f"the reference repair is not accepted: {repaired.reason}"
+    if not repaired.resolved:
+        return f"the reference repair is not accepted: {repaired.reason}"
+    return f"the reference repair is flagged: {'; '.join(repaired.flags)}" if repaired.flags else ""
 
 
 def verify(index: Path, every: int, journal: Journal) -> Iterator[tuple[str, str, float]]:

@@ -1,5 +1,5 @@
 # make demo   watch a language model learn a text game (6 minutes on two cores, after installation)
-# make test   everything that must hold (8 minutes on two cores, after installation)
+# make test   everything that must hold (8 to 20 minutes on two cores, after installation)
 # make attack   escapes from the sandboxes and cheats on the grading
 # make test-slow   the long differential and learning runs
 # make test-kernels   the learning tests with every kernel of torch, one and two threads, three seeds (25 minutes)

@@ -54,8 +54,9 @@ NOTES = {
     "`ALFWorld-v0` has real games of `valid_unseen`. The planner takes most of the time in Hard and Extreme games.",
     "SWEGym": "Wall-clock times, medians. A graded step has an edit and all that decides on it: the tests by pytest in a "
     "sandbox, with copies that must pass or fail, and those that pass once more by a second runner in a sandbox of its own. "
-    "Tests alone: the same test files by plain pytest in a subprocess, with all bugs repaired; pytest "
-    "alone: with a file that has no tests.",
+    "Tests alone: the same test files by plain pytest in a subprocess, with all bugs repaired; pytest alone: with a file "
+    "that has no tests. First reset: of a task that this machine has prepared before. To prepare one runs its tests many "
+    "times, which takes seconds, and minutes for the largest project.",
 }
 
 REAL = "ALFWorld-v0"

@@ -19,7 +19,7 @@ from textagent_gym.envs.swe.grading import grader as grading
 from textagent_gym.envs.swe.grading.grader import TestSpec
 from textagent_gym.envs.swe.grading.pytest_runs import import_folders, test_files
 from textagent_gym.envs.swe.grading.runtime import runtime_folder
-from textagent_gym.envs.swe.repo.tree import scratch_folder, with_changes, write_tree
+from textagent_gym.envs.swe.repo.tree import scratch_folder, write_tree
 
 
 def measure_repairs(
@@ -38,7 +38,7 @@ def measure_repairs(
         Medians in milliseconds: `first_reset_ms` (a task not made ready yet), `reset_ms` (made ready), `shell_ms` (`ls` in
         the repository through `env.step`), `subprocess_ms` (`bash -c ls` in the same files), `swerex_ms`, `graded_ms` (an
         edit whose grading report nobody remembers, tests included), `again_ms` (one that is remembered), `tests_ms` (the
-        task's test files by plain pytest in a subprocess, repaired), `pytest_ms` (pytest that collects nothing, so).
+        test files of the repaired task by plain pytest in a subprocess), `pytest_ms` (the same with an empty file).
 
     Raises:
         ValueError: The id is not one of SWEGym.
@@ -76,7 +76,8 @@ def measure_repairs(
 
 def _run_plain_pytest(test_spec: TestSpec, alone: Stopwatch, nothing: Stopwatch) -> None:
     """Run the tests of the repaired tree without a sandbox, a guard or a second runner, and pytest on an empty file."""
-    tree = {**with_changes(test_spec.start, test_spec.gold), **test_spec.tests, "empty_test_file.py": b""}
+    empty = "empty_test_file.py"
+    tree = {**grading.with_own_tests(test_spec, test_spec.gold), empty: b""}
     with scratch_folder() as folder:
         write_tree(tree, folder)
         places = [str(runtime_folder(test_spec.requirements)), *(str(folder / name) for name in import_folders(tree))]
@@ -87,17 +88,14 @@ def _run_plain_pytest(test_spec: TestSpec, alone: Stopwatch, nothing: Stopwatch)
             "-m",
             "pytest",
             "-q",
-            "-c",
-            os.devnull,
-            "--rootdir",
-            ".",
             "-p",
             "no:cacheprovider",
+            "--rootdir",
+            ".",
+            "-c",
+            os.devnull,
         ]
-        for watch, files in (
-            (alone, test_files(test_spec.fail_to_pass | test_spec.pass_to_pass)),
-            (nothing, ["empty_test_file.py"]),
-        ):
+        for watch, files in (alone, test_files(test_spec.fail_to_pass | test_spec.pass_to_pass)), (nothing, [empty]):
             with watch:
                 subprocess.run([*command, *files], cwd=folder, env=environment, capture_output=True, check=False)
 

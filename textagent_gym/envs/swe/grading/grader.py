@@ -172,7 +172,7 @@ def unchanged(test_spec: TestSpec) -> GradingReport:
 
 def run_grading(test_spec: TestSpec, counted: Mapping[str, bytes | None], sandbox: Sandbox) -> GradingReport:
     """Grade a tree by running the tests: with pytest, and then, of what passes, copies without it."""
-    pristine = _with_tests(test_spec, counted)
+    pristine = with_own_tests(test_spec, counted)
     flags = suspects(test_spec.start, counted)
     try:
         grading_report = _graded(test_spec, pristine, sandbox)
@@ -181,7 +181,7 @@ def run_grading(test_spec: TestSpec, counted: Mapping[str, bytes | None], sandbo
     return replace(grading_report, flags=flags)
 
 
-def _with_tests(test_spec: TestSpec, changes: Mapping[str, bytes | None]) -> dict[str, bytes]:
+def with_own_tests(test_spec: TestSpec, changes: Mapping[str, bytes | None]) -> dict[str, bytes]:
     """Return a changed tree with the task's own tests and no others."""
     changed = with_changes(test_spec.start, changes)
     return {**{path: content for path, content in changed.items() if not is_test(path)}, **test_spec.tests}
@@ -227,7 +227,7 @@ def _graded(test_spec: TestSpec, pristine: Tree, sandbox: Sandbox) -> GradingRep
     against = opinion(drawn, second).against
     if against and second.complete and test_spec.gold:
         # What the reference repair does not do either, now that other tests ran before it, is held against nobody.
-        known = run_copies(_with_tests(test_spec, test_spec.gold), drawn)
+        known = run_copies(with_own_tests(test_spec, test_spec.gold), drawn)
         drawn = drawn.but(against & opinion(drawn, known).against)
     return grade_reports(test_spec, report, guards, (drawn, second))
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import torch
-import tyro
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, GraniteConfig, LlamaConfig, PretrainedConfig, PreTrainedModel
@@ -35,6 +34,7 @@ from baselines.rl.update import policy_loss
 from baselines.runs.distributed import Ranks
 from baselines.runs.log import Record, read_metrics
 from baselines.runs.run import open_policy
+from tests.baselines.test_training import train_as_told
 from tests.support.toy_text_env import TOY
 
 ROOT = Path(__file__).parents[2]
@@ -56,12 +56,6 @@ def launch(flag: str, *arguments: str) -> None:
         [*command, *arguments], env=environment, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-
-
-def train_alone(algorithm: str, options: list[str]) -> None:
-    """Do in this process what the command line would."""
-    module = ALGORITHMS[algorithm]
-    module.train(tyro.cli(module.Config, args=options, config=(tyro.conf.OmitArgPrefixes,)))
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +96,7 @@ def test_two_processes_train_as_one(start: Path, tmp_path: Path) -> None:
     together = {name: [*options[name], "--out", f"{tmp_path}/{name}-2"] for name in ALGORITHMS}
     launch(WHOLE, "tests.baselines.test_distributed", "train", json.dumps(together))
     for name in ALGORITHMS:
-        train_alone(name, [*options[name], "--out", f"{tmp_path}/{name}-1"])
+        train_as_told(ALGORITHMS[name], [*options[name], "--out", f"{tmp_path}/{name}-1"])
         assert_same_run(name, tmp_path / f"{name}-1", tmp_path / f"{name}-2")
 
 
@@ -110,7 +104,7 @@ def test_two_processes_train_as_one(start: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_two_processes_with_parts_of_the_weights_train_as_one(algorithm: str, start: Path, tmp_path: Path) -> None:
     options = options_of(algorithm, start)
-    train_alone(algorithm, [*options, "--out", f"{tmp_path}/1"])
+    train_as_told(ALGORITHMS[algorithm], [*options, "--out", f"{tmp_path}/1"])
     launch(SHARDED, f"baselines.{algorithm}", *options, "--out", f"{tmp_path}/2")
     assert_same_run(algorithm, tmp_path / "1", tmp_path / "2")
 
@@ -150,7 +144,7 @@ def test_a_sharded_run_goes_on_sharded_or_whole(start: Path, tmp_path: Path) -> 
     assert curve(run) == curve(tmp_path / "sharded")
     one, two = (Policy.load(folder / "model").model.state_dict() for folder in (run, tmp_path / "sharded"))
     assert all(torch.equal(one[name], two[name]) for name in one)
-    train_alone("ppo", [*options, "--out", f"{tmp_path}/alone", "--resume"])
+    train_as_told(ppo, [*options, "--out", f"{tmp_path}/alone", "--resume"])
     assert_same_curve(run, tmp_path / "alone")
 
 
@@ -310,7 +304,7 @@ def main(task: str, argument: str) -> None:
         step_together(Path(argument))
     else:
         for algorithm, options in json.loads(argument).items():
-            train_alone(algorithm, options)
+            train_as_told(ALGORITHMS[algorithm], options)
 
 
 if __name__ == "__main__":

@@ -147,8 +147,7 @@ def test_training_over_listed_commands(sharp: Policy, make_tiny: Callable[[int],
         run=RunSettings(out=tmp_path / "out", eval_episodes=4, num_threads=1, progress=False),
     )
     first, second = grpo.train(config).records
-    assert first["train/return"] > 0.1  # free text of an untrained model earns nothing
-    assert first["train/grad_norm"] > 0 and second["train/invalid_actions"] == 0
+    assert first["train/return"] > 0.2 and first["train/grad_norm"] > 0 and second["train/invalid_actions"] == 0
 
 
 def test_an_environment_without_a_list(sharp: Policy) -> None:

@@ -458,7 +458,8 @@ def test_processes(runner: SandboxRunner) -> None:
 def test_a_fork_bomb(runner: SandboxRunner) -> None:
     started = time.monotonic()
     result = runner.run("bomb() { bomb | bomb & bomb; }; bomb 2>/dev/null", num_processes=24, seconds=1)
-    assert result.stopped in ("time", "output", "processes", None)
+    counted_together = runner.sandbox.protection.name == "landlock" and not AS_ROOT  # as in `test_processes`
+    assert result.stopped in ("time", "output", None, *(["processes"] if counted_together else []))
     assert time.monotonic() - started < 6
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from textagent_gym.cli import shown
+from textagent_gym.cli import main, shown
 from textagent_gym.registration import environment_specs
 
 
@@ -83,12 +83,17 @@ def test_play_ends_where_the_input_ends(typed: str) -> None:
         (("prepare", "SWEGym-Easy-Dense-v0", "--out", "x.csv"), "x.csv"),
     ],
 )
-def test_mistakes_are_one_line(arguments: tuple[str, ...], message: str) -> None:
-    done = run(*arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert done.stderr.startswith("textagent-gym: ")
-    assert done.stderr.count("\n") == 1
+def test_mistakes_are_one_line(
+    arguments: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["textagent-gym", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.startswith("textagent-gym: ")
+    assert printed.count("\n") == 1
 
 
 def test_bench_measures_and_prints_json() -> None:

@@ -26,7 +26,7 @@ from baselines.rl.batch import join_sequences
 from baselines.runs.checkpoint import Checkpoint, list_checkpoints, save_checkpoint
 from baselines.runs.distributed import Ranks
 from baselines.runs.files import write_whole
-from baselines.runs.log import MetricsLog, Record, Tracker, diagnose, draw_curves, warn
+from baselines.runs.log import MetricsLog, Record, Tracker, diagnose, warn
 from baselines.runs.metrics import success_rates
 from baselines.runs.transcripts import write_page, write_transcripts
 from baselines.sampling.environments import EnvKwargs, EnvPool, Task, kind_names
@@ -134,6 +134,8 @@ class Run:
         with self._writing():
             policy.save(folder)
             if self.log is not None:
+                from baselines.runs.curves import draw_curves  # matplotlib takes a second to import
+
                 draw_curves(self.log.records, self.out / "curves.png", title)
         self.close()
         pushed_to, repo_id = "", self.config.run.push_to_hub

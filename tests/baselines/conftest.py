@@ -46,4 +46,4 @@ def tiny_policy(make_tiny: Callable[[int], Policy]) -> Policy:
 @pytest.fixture(autouse=True)
 def _no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no curves at the end of runs; a fixture of a module, which is made before, draws them."""
-    monkeypatch.setattr("baselines.runs.run.draw_curves", lambda *_: None)
+    monkeypatch.setattr("baselines.runs.curves.draw_curves", lambda *_: None)

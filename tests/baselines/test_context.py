@@ -20,7 +20,6 @@ from baselines.rl.batch import collate, collate_ends, join_sequences
 from baselines.rl.learner import Collected
 from baselines.rl.logprobs import score_actions
 from baselines.rl.losses import log_ratios
-from baselines.runs import run
 from baselines.runs.transcripts import read_transcripts
 from baselines.sampling.demonstrations import Demonstration, encode_demonstration
 from baselines.sampling.environments import EnvPool, Task
@@ -339,10 +338,7 @@ ALGORITHMS: dict[str, Any] = {"grpo": grpo, "rloo": rloo, "ppo": ppo, "reinforce
 
 @pytest.mark.parametrize("mode", MODES[1:])
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_every_algorithm_trains_in_every_mode(
-    name: str, mode: str, sharp: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run, "draw_curves", lambda *_: None)
+def test_every_algorithm_trains_in_every_mode(name: str, mode: str, sharp: Policy, tmp_path: Path) -> None:
     sharp.save(tmp_path / "model")
     sizes = {"groups_per_batch": 6, "group_size": 4} if name in ("grpo", "rloo") else {"episodes_per_batch": 8}
     changes: dict[str, Any] = {"bootstrap_truncated": True, "credit": "bilevel"} if name == "ppo" else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import multiprocessing
 import os
 import shutil
 import socket
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, GraniteConfig, LlamaConfig, PretrainedConfig, PreTrainedModel
@@ -23,6 +25,7 @@ from transformers import AutoModelForCausalLM, GraniteConfig, LlamaConfig, Pretr
 from baselines import grpo, ppo, sft
 from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings, UpdateSettings
 from baselines.errors import ConfigError
+from baselines.models import tiny
 from baselines.models.policy import Policy
 from baselines.models.sharded import part_like, whole, whole_weights
 from baselines.rl.batch import Batch, empty_row, micro_batches, score_in_chunks
@@ -43,15 +46,19 @@ WHOLE, SHARDED = "--cpu", "--use_fsdp"  # options of the launcher
 LIMITS = RolloutSettings(max_new_tokens=8, max_context_tokens=256)
 
 
+def free_port() -> str:
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
 def launch(flag: str, *arguments: str) -> None:
     """Run a module in two processes."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment |= {"OMP_NUM_THREADS": "1"}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     command = [sys.executable, "-m", "accelerate.commands.launch", flag, "--num_processes", "2", "--num_machines", "1",
-        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port), "-m"]  # fmt: skip
+        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", free_port(), "-m"]  # fmt: skip
     done = subprocess.run(
         [*command, *arguments], env=environment, capture_output=True, text=True, timeout=240, check=False
     )
@@ -94,7 +101,7 @@ def test_two_processes_train_as_one(start: Path, tmp_path: Path) -> None:
     """All three algorithms in one launch, as each process of a launch has much to import."""
     options = {name: options_of(name, start) for name in ALGORITHMS}
     together = {name: [*options[name], "--out", f"{tmp_path}/{name}-2"] for name in ALGORITHMS}
-    launch(WHOLE, "tests.baselines.test_distributed", "train", json.dumps(together))
+    launch(WHOLE, "tests.baselines.test_distributed", json.dumps(together))
     for name in ALGORITHMS:
         train_as_told(ALGORITHMS[name], [*options[name], "--out", f"{tmp_path}/{name}-1"])
         assert_same_run(name, tmp_path / f"{name}-1", tmp_path / f"{name}-2")
@@ -181,8 +188,16 @@ def test_lora_is_not_sharded() -> None:
 
 def test_sharded_models_step_as_whole_ones(tmp_path: Path) -> None:
     """Tied and untied heads, scaled logits, critics and activation checkpointing, each in one optimiser step."""
-    launch(SHARDED, "tests.baselines.test_distributed", "step", str(tmp_path))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    processes = [
+        multiprocessing.get_context("fork").Process(target=step_together, args=(rank, address, tmp_path))
+        for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(240)
+    assert [process.exitcode for process in processes] == [0, 0]
 
 
 SHAPE = {"vocab_size": 301, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
@@ -285,27 +300,23 @@ def check_model(name: str, ranks: Ranks, tokenizer: Any, folder: Path) -> None:
             torch.testing.assert_close(loaded[key], weight, rtol=0, atol=1e-5)
 
 
-def step_together(out: Path) -> None:
-    """Run one of the two processes of `test_sharded_models_step_as_whole_ones`."""
-    from baselines.models import tiny
-
-    torch.set_num_threads(1)
+def step_together(rank: int, address: dict[str, str], folder: Path) -> None:
+    """Run one of the two processes of `test_sharded_models_step_as_whole_ones`, as `accelerate launch` would."""
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "ACCELERATE_USE_FSDP": "true",
+        **address,
+    }
+    PartialState._reset_state()  # another test may have made one of a single process
     ranks = Ranks("cpu")
     assert ranks.sharded and ranks.count == 2
     tokenizer = tiny.train_tokenizer(["bring the lamp"])
     for name in MODELS:
-        check_model(name, ranks, tokenizer, out.with_name(f"{out.name}-{name}"))
-    (out / str(ranks.rank)).write_text(json.dumps(list(MODELS)))
+        check_model(name, ranks, tokenizer, folder / name)
 
 
-def main(task: str, argument: str) -> None:
-    """Run one of the processes of a launch: "train" with the options of each algorithm, or "step" with a folder."""
-    if task == "step":
-        step_together(Path(argument))
-    else:
-        for algorithm, options in json.loads(argument).items():
-            train_as_told(ALGORITHMS[algorithm], options)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+if __name__ == "__main__":  # one of the processes of a launch: an algorithm and its options, several times
+    for algorithm, options in json.loads(sys.argv[1]).items():
+        train_as_told(ALGORITHMS[algorithm], options)

@@ -13,7 +13,7 @@ import pytest
 from baselines import evaluate, grpo, ppo, pretrain, recipe, reinforce_pp, rft, rloo, sft
 from baselines.config.settings import OptimiserSettings, RolloutSettings, RunSettings, TaskSettings, UpdateSettings
 from baselines.endpoints.endpoint import EndpointSettings
-from baselines.runs import run, transcripts
+from baselines.runs import curves, transcripts
 from baselines.runs.log import Record
 from benchmarks.speed import learning as learning_speed
 from benchmarks.speed import training as training_speed
@@ -86,7 +86,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Record]:
                 **shared,
             )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(run, "draw_curves", lambda *_: None)  # slower than all the rest
+            patch.setattr(curves, "draw_curves", lambda *_: None)  # slower than all the rest
             result = module.train(config)
         records[name], model = result.records[0], str(result.model_folder)
     return records

@@ -14,7 +14,8 @@ from baselines.errors import TrainingError
 from baselines.models.policy import Policy
 from baselines.rl.optimizer import make_optimiser
 from baselines.runs.checkpoint import list_checkpoints, save_checkpoint
-from baselines.runs.log import MetricsLog, Record, draw_curves, make_curves, read_metrics, running_mean
+from baselines.runs.curves import draw_curves, make_curves, running_mean
+from baselines.runs.log import MetricsLog, Record, read_metrics
 
 
 def test_a_resumed_log_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:

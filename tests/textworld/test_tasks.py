@@ -141,7 +141,7 @@ def test_nothing_half_written_is_left_or_trusted(empty_cache: Path, monkeypatch:
     assert not (empty_cache / "file").exists()
 
 
-def test_many_processes_may_make_the_same_game_at_once(empty_cache: Path) -> None:
+def test_processes_may_make_the_same_game_at_once(empty_cache: Path) -> None:
     code = (
         "from textagent_gym.envs.textworld.tasks import *; from textagent_gym.envs.textworld.reference import compiled;"
         f"task = make_task({EASY!r}); compiled(task); print(task.task_id)"
@@ -150,8 +150,8 @@ def test_many_processes_may_make_the_same_game_at_once(empty_cache: Path) -> Non
     def run(_: int) -> str:
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
-    with ThreadPoolExecutor(4) as pool:
-        names = set(pool.map(run, range(4)))
+    with ThreadPoolExecutor(2) as pool:
+        names = set(pool.map(run, range(2)))
     assert names == {make_task(EASY).task_id + "\n"}
     assert sorted(path.suffix for path in empty_cache.rglob("*.*")) == [".gz", ".gz", ".json", ".z8"]
 

@@ -4,13 +4,18 @@ import random
 import re
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import calc
+from textagent_gym.cache import CACHE_VARIABLE
+from textagent_gym.envs.swe.grading import challenges, grader
 from textagent_gym.envs.swe.grading.grader import GradingReport, TestSpec, accepted, run_grading
-from textagent_gym.envs.swe.grading.pytest_runs import TestReport
+from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_plainly
 from textagent_gym.envs.swe.grading.second_opinion import Variant, draw, opinion
+from textagent_gym.envs.swe.repo.tree import Tree
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
 pytestmark = pytest.mark.attack
@@ -571,10 +576,10 @@ def spec(sandbox: Sandbox) -> TestSpec:
 
 
 def test_all_tests_have_a_second_opinion(spec: TestSpec) -> None:
-    challenges = spec.challenges.each
-    assert {test for one in challenges for test in one.tests} == spec.fail_to_pass
-    assert all(one.plain and len(one.alterations) >= 4 for one in challenges)
-    assert all(len(one.variants) == 3 and all(variant.alone for variant in one.variants) for one in challenges)
+    each = spec.challenges.each
+    assert {test for one in each for test in one.tests} == spec.fail_to_pass
+    assert all(one.plain and len(one.alterations) >= 4 for one in each)
+    assert all(len(one.variants) == 3 and all(variant.alone for variant in one.variants) for one in each)
     assert [one.tests for one in spec.challenges.kept] == [(calc.MUL,)]
     assert spec.allowed == spec.challenges.seen == frozenset()
 
@@ -645,14 +650,51 @@ def test_a_test_that_broke_is_seen_by_the_second_runner(name: str, spec: TestSpe
 
 
 def test_what_the_reference_repair_fails_too_is_held_against_nobody(spec: TestSpec, sandbox: Sandbox) -> None:
-    text = "def test_add():\n    assert calc.add(1, 1) == 3"
+    text = "def test_add():\n    assert record_value_(0, calc.add(1, 1)) is None"
     wrong = tuple(
-        replace(one, variants=(Variant(text=text, alterations=(0,), alone=True),)) for one in spec.challenges.each
+        replace(one, variants=(Variant(text=text, values=((0, "3"),), alone=True),)) for one in spec.challenges.each
     )
     asked = replace(spec, challenges=replace(spec.challenges, each=wrong[-1:]))
     assert asked.challenges.each[0].function.endswith("::test_add")
     assert run_grading(asked, {calc.SOURCE: calc.GOLD_SOURCE}, sandbox).resolved
     assert not run_grading(replace(asked, gold={}), {calc.SOURCE: calc.GOLD_SOURCE}, sandbox).resolved
+
+
+def test_a_lost_run_of_the_reference_repair_forgives_nothing(
+    spec: TestSpec, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+
+    def run(tree: Tree, *arguments: Any, **options: Any) -> TestReport:
+        runs.append(run_plainly(tree, *arguments, **options))
+        return runs[-1] if len(runs) == 1 else TestReport(stopped="time")
+
+    monkeypatch.setattr(grader, "run_plainly", run)
+    grading_report = run_grading(
+        spec, accepted({calc.SOURCE: attacked(ATTACKS["a table of what the tests expect"])}), sandbox
+    )
+    assert len(runs) == 2 and not grading_report.resolved and grading_report.groups_done == (False, False)
+    assert grading_report.reason == "the tests were ended: they used too much time"
+
+
+def test_what_was_sought_on_a_busy_machine_is_sought_again(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    with monkeypatch.context() as busy:
+        busy.setattr(challenges, "run_plainly", lambda *_, **__: TestReport(stopped="time"))
+        assert not any(one.plain for one in calc.test_spec(sandbox).challenges.each)
+    assert all(one.plain for one in calc.test_spec(sandbox).challenges.each)
+
+
+def test_no_file_of_the_sandbox_holds_what_a_variant_gives(spec: TestSpec) -> None:
+    drawn = draw(spec.challenges.each, spec.tests, random.Random(0))
+    texts = "".join(content.decode() for content in drawn.files.values())
+    assert len(drawn.variants) >= 6
+    for variant, _ in drawn.variants.values():
+        (line,) = [line.strip() for line in variant.text.splitlines() if "record_value_(" in line]
+        assert line in texts and re.fullmatch(r"assert record_value_\(0, calc\.\w+\(.*\)\) is None", line)
+        assert len(variant.values) == 1
 
 
 HONEST = {

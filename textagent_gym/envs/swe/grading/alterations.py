@@ -4,7 +4,8 @@ Code that makes every test pass passes these, too. Each copy holds two values si
 `assert add(2, 3) == [7, 5][1]`: the faithful copy the expected one, the others another. Which copy is which, and in what
 order the values stand, is drawn by lot when a repair is graded, and each value stands in as many copies as any other. So
 neither its name nor what it holds tells a copy, and none equals the test that it was made from: who wants to tell them has
-to know what the test expects.
+to know what the test expects. The values that may stand in a place are a block, such as 12 to 17 for 14: from any of its
+values the same block follows, so that the set does not tell which one the test's own is.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from __future__ import annotations
 import ast
 import copy
 import functools
+import math
 import random
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from textagent_gym.envs.swe.repo.text import python_lines
@@ -124,8 +127,7 @@ _PLACEHOLDER = "test_to_be_named"
 @functools.lru_cache(maxsize=8192)
 def _text_of(source: str, function: str, made: Copy, indent: str, swapped: bool) -> str:
     """Return the text of a copy; writing it takes a while, and the same ones are drawn again."""
-    functions, pool = _parsed(source)
-    return _indented(ast.fix_missing_locations(_copied(functions[function], made, pool, swapped)), indent)
+    return _indented(ast.fix_missing_locations(_copied(_functions(source)[function], made, swapped)), indent)
 
 
 def _indented(function: Function, indent: str) -> str:
@@ -148,13 +150,9 @@ def function_named(source: str, name: str) -> Function:
     return _functions(source)[name]
 
 
-def _functions(source: str) -> dict[str, Function]:
-    return _parsed(source)[0]
-
-
 @functools.lru_cache(maxsize=1024)
-def _parsed(source: str) -> tuple[dict[str, Function], list[ast.Constant]]:
-    """Return the functions of a file by name, and its constants; nothing where it has no syntax."""
+def _functions(source: str) -> dict[str, Function]:
+    """Return the functions of a file by name; none where it has no syntax."""
     found: dict[str, Function] = {}
 
     def walk(body: list[ast.stmt], prefix: str) -> None:
@@ -169,12 +167,12 @@ def _parsed(source: str) -> tuple[dict[str, Function], list[ast.Constant]]:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return {}, []
+        return {}
     walk(tree.body, "")
-    return found, [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    return found
 
 
-def _copied(node: Function, made: Copy, pool: Sequence[ast.Constant], swapped: bool) -> Function:
+def _copied(node: Function, made: Copy, swapped: bool) -> Function:
     new = _functions(made.variant)[node.name] if made.variant else node
     new = copy.deepcopy(new)
     new.name = made.name
@@ -187,7 +185,7 @@ def _copied(node: Function, made: Copy, pool: Sequence[ast.Constant], swapped: b
     pair = [0 if one is None else 1 + alterations[one][1] for one in (made.taken, made.other)]
     rng = random.Random(f"{node.name} {site.number}")  # noqa: S311 (the same changes at each call)
     if site.value is not None:
-        _change_value(site, pool, rng, _Choice(pair, swapped))
+        _change_value(site, rng, _Choice(pair, swapped))
     else:
         _contradict(site.owner, rng, _Choice(pair, swapped))
     return new
@@ -295,30 +293,73 @@ def constants_of(value: ast.expr) -> list[ast.Constant]:
     return [one for some in found for one in some] if all(found) else []
 
 
-def _change_value(site: _Site, pool: Sequence[ast.Constant], rng: random.Random, choose: _Choice) -> None:
+def _change_value(site: _Site, rng: random.Random, choose: _Choice) -> None:
     """Put two of a constant and its other values in its place."""
     assert site.value is not None
     constants = constants_of(site.value)
     place = rng.choice([one for one in constants if not isinstance(one.value, bool | None)] or constants)
-    options = {repr(place.value): place.value}
-    for _ in range(20 * MAX_VALUES):
-        other = other_value(place.value, pool, rng)
-        options.setdefault(repr(other), other)
-        if len(options) > MAX_VALUES:
-            break
+    options = [place.value, *(one for one in block_of(place.value, rng) if repr(one) != repr(place.value))]
     # Where there are fewer, as of a truth value, the last one stands for those that are missing.
-    expressions = [ast.Constant(value) for value in options.values()]
+    expressions = [ast.Constant(value) for value in options]
     expressions += expressions[-1:] * (1 + MAX_VALUES - len(expressions))
     _Replace(place, choose(*expressions)).visit(site.owner)
 
 
-def other_value(old: Any, pool: Sequence[ast.Constant], rng: random.Random) -> Any:
-    """Return another value of the same type, sometimes one of the constants of `pool`."""
-    others = {repr(one.value): one.value for one in pool if type(one.value) is type(old) and one.value != old}
+_LETTERS = (
+    "etaoin",
+    "shrdlu",
+    "cmfwyp",
+    "vbgkjx",
+    "qz",
+    "01234",
+    "56789",
+    " .,:;!",
+    "-_+*/=",
+    "()[]{}",
+    "<>|&%@",
+    "\"'`#$?",
+)
+"""Characters that stand for each other: of letters those that are about as frequent in English texts."""
+
+
+def block_of(old: Any, rng: random.Random) -> list[Any]:
+    """Return at most six values, this one among them, from each of which the same ones follow with the same lots.
+
+    Texts differ in one character, numbers in their last digits. Of a text without a character that has others to stand for
+    it, and of None, the block is not the same from each.
+    """
+    if isinstance(old, bool):
+        return [False, True]
+    size = 1 + MAX_VALUES
+    if isinstance(old, int):
+        return [old // size * size + number for number in range(size)]
+    if isinstance(old, float) and math.isfinite(old):
+        shown = Decimal(repr(old)).normalize()
+        exponent = shown.as_tuple().exponent
+        unit = Decimal(1).scaleb(exponent if isinstance(exponent, int) else 0)
+        return [float(number * unit) for number in block_of(int(shown / unit), rng)]
+    if isinstance(old, str):
+        return _texts(old, rng)
+    if isinstance(old, bytes):
+        return [text.encode("latin-1") for text in _texts(old.decode("latin-1"), rng)]
+    return [old, *(one for one in (0, 1, 2) if one != old)]
+
+
+def _texts(old: str, rng: random.Random) -> list[str]:
+    """Return texts that differ from each other in one character."""
+    group_at = {place: group for place, letter in enumerate(old) for group in _LETTERS if letter.lower() in group}
+    words = {place: group for place, group in group_at.items() if group[0].isalnum()} or group_at
+    if not words:
+        return [old, *(_other_text(old, rng) for _ in range(MAX_VALUES))]
+    place = rng.choice(sorted(words))
+    letters = words[place].upper() if old[place].isupper() else words[place]
+    return [old[:place] + letter + old[place + 1 :] for letter in letters[: 1 + MAX_VALUES]]
+
+
+def other_value(old: Any, rng: random.Random) -> Any:
+    """Return another value of the same type."""
     if isinstance(old, bool):
         return not old
-    if others and rng.random() < 0.5:
-        return others[rng.choice(sorted(others))]
     if isinstance(old, int | float):
         return old + rng.choice([-3, -2, -1, 1, 2, 3, 7, 10])
     if isinstance(old, str):

@@ -15,7 +15,7 @@ from typing import Any
 
 from textagent_gym.cache import cache_folder, read_json
 from textagent_gym.cache import keep as keep_in_cache
-from textagent_gym.envs.swe.grading.alterations import Copy, functions_of, places
+from textagent_gym.envs.swe.grading.alterations import Copy, places
 from textagent_gym.envs.swe.grading.guards import split_id
 from textagent_gym.envs.swe.grading.pytest_runs import TestReport, program, run_plainly, run_tests, setting
 from textagent_gym.envs.swe.grading.second_opinion import (
@@ -30,18 +30,18 @@ from textagent_gym.envs.swe.grading.second_opinion import (
     source_of,
     without,
 )
-from textagent_gym.envs.swe.grading.variants import is_literal, variant
+from textagent_gym.envs.swe.grading.variants import is_literal, recorded_values, variant
 from textagent_gym.envs.swe.repo.tree import Tree, tree_digest
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
-VERSION = 8
+VERSION = 9
 """Version of the changes and of the second runner; another one has every repaired tree tried again."""
 
 NUM_TRIES = 10
 """Inputs of a function that are changed, one after the other, to see what comes out."""
 
 MAX_VARIANTS = 4
-"""Variants of a function that are tried, and alterations of each, at most."""
+"""Variants of a function that are tried, at most."""
 
 MAX_VARIED = 40
 """Functions of a task of which variants are looked for, at most."""
@@ -63,6 +63,8 @@ def find_challenges(
     requirements: tuple[str, ...] = (),
 ) -> Challenges:
     """Return how the tests of a task can be altered, tried out on its repaired tree; remembered in the cache folder.
+
+    What is found while a run is lost, on a busy machine, may be too little, and is not remembered.
 
     Args:
         gold: The repaired tree, tests included.
@@ -109,13 +111,17 @@ def find_challenges(
     kept = _find_kept(trial, keep, {function for function, _ in functions}, start)
     each = tuple(sorted(found, key=lambda one: one.function))
     challenges = Challenges(each=each, kept=kept, seen=frozenset(trial.seen))
-    keep_in_cache(path, json.dumps({**asdict(challenges), "seen": sorted(challenges.seen)}).encode())
+    if not trial.lost:
+        keep_in_cache(path, json.dumps({**asdict(challenges), "seen": sorted(challenges.seen)}).encode())
     return challenges
 
 
 def _as_challenges(known: dict[str, Any]) -> Challenges:
     def tuples(entry: dict[str, Any]) -> dict[str, Any]:
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
+        return {name: as_tuple(value) for name, value in entry.items()}
+
+    def as_tuple(value: Any) -> Any:
+        return tuple(map(as_tuple, value)) if isinstance(value, list) else value
 
     return Challenges(
         each=tuple(
@@ -150,6 +156,7 @@ class _Trial:
         seconds: Time limit, in seconds.
         requirements: Wheels that the tests need besides pytest.
         seen: What was done to the interpreter.
+        lost: Whether a run did not come to its end.
     """
 
     gold: Tree
@@ -158,6 +165,7 @@ class _Trial:
     seconds: float
     requirements: tuple[str, ...]
     seen: set[str] = field(default_factory=set)
+    lost: bool = False
 
     def run(
         self, plans: Sequence[Plan], *, tree: Tree | None = None, plain: bool = True, records: bool = False
@@ -170,11 +178,15 @@ class _Trial:
         where: dict[str, Any] = {
             "sandbox": self.sandbox, "seconds": 3 * self.seconds, "requirements": self.requirements
         }  # fmt: skip
-        if plain:
-            files = {**without(base, self.tests), **drawn.files}
-            report = run_plainly(files, drawn.targets, records=records, **where)
-        else:
-            report = run_tests({**base, **drawn.files}, drawn.targets, **where)
+        for _ in range(2):  # on a busy machine a run may be lost
+            if plain:
+                files = {**without(base, self.tests), **drawn.files}
+                report = run_plainly(files, drawn.targets, records=records, **where)
+            else:
+                report = run_tests({**base, **drawn.files}, drawn.targets, **where)
+            if report.complete:
+                break
+        self.lost |= not report.complete
         if base is self.gold:
             self.seen |= report.seen
         return _Ran({copied.rpartition("::")[2]: copied for copied in drawn.targets}, report)
@@ -196,7 +208,11 @@ class _Trial:
             faithful, *altered = plan.copies
             if ran.does(faithful, plan.tests, "passed"):
                 fail = [number for number, one in enumerate(altered) if ran.does(one, plan.tests, "failed")]
-                found[plan.function] = plan.tests, tuple(fail), float(ran.account(faithful).get("seconds", 0.0))
+                found[plan.function] = (
+                    plan.tests,
+                    tuple(fail),
+                    float(json.loads(ran.message(faithful)).get("seconds", 0.0)),
+                )
         return found
 
 
@@ -212,10 +228,13 @@ class _Ran:
         copied = self.ids.get(copy.name)
         return copied is not None and not disagreeing(copied, tests, self.report.outcomes, expected)
 
-    def account(self, copy: Copy) -> dict[str, Any]:
-        """Return what a copy recorded."""
-        account: dict[str, Any] = json.loads(self.report.messages.get(self.ids.get(copy.name, ""), "{}"))
-        return account
+    def message(self, copy: Copy) -> str:
+        """Return what a copy recorded, as JSON."""
+        return self.report.messages.get(self.ids.get(copy.name, ""), "{}")
+
+    def agrees(self, copy: Copy, one: Variant) -> bool:
+        """Return whether a copy of a variant recorded the values of the repaired tree."""
+        return one.agrees(self.ids.get(copy.name, ""), self.report)
 
 
 def _find_variants(
@@ -226,68 +245,62 @@ def _find_variants(
     by_lot = sorted(challenges, key=lambda one: hashlib.sha256(one.function.encode()).digest())
     considered = sorted(by_lot[:MAX_VARIED], key=lambda one: one.function)
     tree_of = dict(zip((one.function for one in challenges), alone, strict=True))
-    texts = _recorded(trial, considered)
+    found = _recorded(trial, considered)
     rng = random.Random(2)  # noqa: S311 (names alone)
-    plans, made = [], []
-    for one in considered:
-        name = functions_of(*source_of(one.function, trial.gold))[0]
-        copies = []
-        for text in texts.get(one.function, ()):
-            numbers = range(len(places(text, name.rpartition("::")[2])[:MAX_VARIANTS]))
-            made.append((one, text, [Copy(copy_name(rng), kind, None, text) for kind in (None, *numbers)]))
-            copies += made[-1][2]
-        plans.append(Plan(one.function, one.tests, copies))
-    on_gold = trial.run(plans)
-    good = []
-    for one, text, copies in made:
-        fail = tuple(number for number, copy in enumerate(copies[1:]) if on_gold.does(copy, one.tests, "failed"))
-        if fail and on_gold.does(copies[0], one.tests, "passed"):
-            good.append((one, text, copies[0], fail))
-    at_start = trial.run([Plan(one.function, one.tests, [copy]) for one, _, copy, _ in good], tree=start)
-    good = [entry for entry in good if at_start.does(entry[2], entry[0].tests, "failed")]
-    runs = {
-        id(tree): trial.run([Plan(one.function, one.tests, [copy]) for one, _, copy, _ in good], tree=tree)
-        for tree in alone
-        if tree is not None
-    }
-    found: dict[str, list[Variant]] = {}
-    for one, text, copy, fail in good:
+    made = [
+        (one, form, Copy(copy_name(rng), None, None, form.text))
+        for one in considered
+        for form in found.get(one.function, ())
+    ]
+
+    def run(some: Sequence[tuple[Challenge, Variant, Copy]], tree: Tree) -> _Ran:
+        return trial.run([Plan(one.function, one.tests, [copy]) for one, _, copy in some], tree=tree, records=True)
+
+    # A value that differs from run to run says nothing, nor does one that the tree at the start gives as well.
+    on_gold, at_start = run(made, trial.gold), run(made, start)
+    good = [
+        (one, form, copy) for one, form, copy in made if on_gold.agrees(copy, form) and not at_start.agrees(copy, form)
+    ]
+    runs = {id(tree): run(good, tree) for tree in alone if tree is not None}
+    kept: dict[str, list[Variant]] = {}
+    for one, form, copy in good:
         ran = runs.get(id(tree_of[one.function]))
-        is_alone = ran is not None and ran.does(copy, one.tests, "passed")
-        found.setdefault(one.function, []).append(Variant(text=text, alterations=fail, alone=is_alone))
-    return {function: sorted(those, key=lambda one: not one.alone)[:most] for function, those in found.items()}
+        is_alone = ran is not None and ran.agrees(copy, form)
+        kept.setdefault(one.function, []).append(replace(form, alone=is_alone))
+    return {function: sorted(those, key=lambda one: not one.alone)[:most] for function, those in kept.items()}
 
 
-def _recorded(trial: _Trial, challenges: Sequence[Challenge]) -> dict[str, list[str]]:
-    """Return the texts of variants by function, those before others whose values differ from the test's own."""
+def _recorded(trial: _Trial, challenges: Sequence[Challenge]) -> dict[str, list[Variant]]:
+    """Return variants by function, those before others whose values differ from the test's own."""
     rng = random.Random(3)  # noqa: S311 (names alone)
     plans, numbers = [], {}
     for one in challenges:
         source, name = source_of(one.function, trial.gold)
-        forms = [(number, variant(source, name, number, None)) for number in (None, *range(NUM_TRIES))]
+        forms = [(number, variant(source, name, number)) for number in (None, *range(NUM_TRIES))]
         copies = [Copy(copy_name(rng), None, None, text) for _, text in forms if text is not None]
         numbers[one.function] = dict(zip(copies, (number for number, text in forms if text is not None), strict=True))
         if len(copies) > 1:
             plans.append(Plan(one.function, one.tests, copies))
     ran = trial.run(plans, records=True)
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[Variant]] = {}
     for plan in plans:
-        source, name = source_of(plan.function, trial.gold)
-        values: dict[int | None, dict[int, str]] = {}
+        values: dict[Copy, dict[int, str]] = {}
+        usual: dict[int, str] | None = None
         for copy in plan.copies:
             if ran.does(copy, plan.tests, "passed"):
-                given = ran.account(copy).get("values", {})
-                values[numbers[plan.function][copy]] = {int(place): text for place, text in given.items()}
-        usual = values.pop(None, None)
+                given = recorded_values(ran.message(copy))
+                if numbers[plan.function][copy] is None:
+                    usual = given
+                else:
+                    values[copy] = given
         if usual is None:
             continue
         # Another value is better: that the same one comes out again can be had by looking at little of the input.
-        texts = found.setdefault(plan.function, [])
-        for number, those in sorted(values.items(), key=lambda pair: pair[1] == usual):
-            written = {place: text for place, text in those.items() if is_literal(text)}
-            text = variant(source, name, number, written) if written else None
-            if text is not None and text not in texts and len(texts) < MAX_VARIANTS:
-                texts.append(text)
+        variants = found.setdefault(plan.function, [])
+        for copy, those in sorted(values.items(), key=lambda pair: pair[1] == usual):
+            known = tuple((place, text) for place, text in sorted(those.items()) if is_literal(text))
+            if known and len(variants) < MAX_VARIANTS and all(copy.variant != one.text for one in variants):
+                variants.append(Variant(text=copy.variant, values=known, alone=False))
     return found
 
 

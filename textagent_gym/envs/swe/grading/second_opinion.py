@@ -11,11 +11,11 @@ import random
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from textagent_gym.envs.swe.grading.alterations import Copy, function_named, functions_of, places, with_copies
 from textagent_gym.envs.swe.grading.guards import by_file, copy_path, split_id
 from textagent_gym.envs.swe.grading.pytest_runs import TestReport
+from textagent_gym.envs.swe.grading.variants import is_same, recorded_values
 from textagent_gym.envs.swe.repo.text import encoding_of
 from textagent_gym.envs.swe.repo.tree import Tree, as_text
 
@@ -28,14 +28,20 @@ class Variant:
     """A variant of a test function, see `variants.py`.
 
     Attributes:
-        text: The function.
-        alterations: Numbers of the changes with which it fails on the repaired tree.
-        alone: Whether it also passes where nothing but the bug of its group is repaired.
+        text: The function, which records values.
+        values: Number of a claim, and what it records on the repaired tree, as Python writes it.
+        alone: Whether it records the same where nothing but the bug of its group is repaired.
     """
 
     text: str
-    alterations: tuple[int, ...]
+    values: tuple[tuple[int, str], ...]
     alone: bool
+
+    def agrees(self, copied: str, report: TestReport) -> bool:
+        """Return whether a copy of it recorded the values of the repaired tree."""
+        given = recorded_values(report.messages.get(copied, ""))
+        passed = report.outcomes.get(copied) == "passed"
+        return passed and all(is_same(text, given.get(place, "")) for place, text in self.values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +53,7 @@ class Challenge:
         tests: Its tests among those that a repair has to make pass, sorted: one, or one for each set of parameters.
         alterations: Numbers of the changes with which every one of them fails on the repaired tree.
         plain: True if the plain runner can run it; otherwise pytest runs its copies.
-        variants: Variants of it that pass on the repaired tree and fail on the tree at the start.
+        variants: Variants of it that record other values on the tree at the start than on the repaired one.
     """
 
     function: str
@@ -89,20 +95,6 @@ class Challenges:
     seen: frozenset[str] = frozenset()
 
 
-class VariantCopy(NamedTuple):
-    """A copy of a variant.
-
-    Attributes:
-        tests: Tests that the variant was made of.
-        text: The variant.
-        expected: "passed" for a faithful copy, "failed" for an altered one.
-    """
-
-    tests: tuple[str, ...]
-    text: str
-    expected: str
-
-
 @dataclass(frozen=True)
 class Drawn:
     """Copies of test functions, drawn by lot.
@@ -111,14 +103,14 @@ class Drawn:
         files: Path -> content of the copied files.
         faithful: Copy's id -> tests that it stands for; they pass if it does.
         altered: Copy's id -> tests whose passing it refutes by passing.
-        variants: Copy's id -> what it is a copy of.
+        variants: Copy's id -> the variant that it is a copy of, and tests that this was made of.
         targets: Ids of all copies, in the order of the functions; which of a function's copies comes first says nothing.
     """
 
     files: dict[str, bytes]
     faithful: dict[str, tuple[str, ...]]
     altered: dict[str, tuple[str, ...]]
-    variants: dict[str, VariantCopy]
+    variants: dict[str, tuple[Variant, tuple[str, ...]]]
     targets: list[str]
 
     def but(self, copies: Collection[str]) -> Drawn:
@@ -134,11 +126,12 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Plan:
-    """Copies that are to be made of a test function, which stands for its tests."""
+    """Copies that are to be made of a test function, which stands for its tests; variants are those that some copy."""
 
     function: str
     tests: tuple[str, ...]
     copies: Sequence[Copy]
+    variants: Sequence[Variant] = ()
 
 
 def draw(
@@ -164,16 +157,11 @@ def draw(
     plans: list[Plan] = []
     for one in challenges:
         source, name = source_of(one.function, tests)
-        last = functions_of(source, name)[0]
         copies = _pair(one.alterations, places(source, name), count - 1, rng)
-        for variant in one.variants:
-            if whole or variant.alone:
-                where = places(variant.text, last.rpartition("::")[2])
-                copies += _pair(
-                    variant.alterations, where, max(1, count - 1 - (len(challenges) == 1)), rng, variant.text
-                )
+        variants = [variant for variant in one.variants if whole or variant.alone]
+        copies += [Copy(copy_name(rng), None, None, variant.text) for variant in variants]
         rng.shuffle(copies)
-        plans.append(Plan(one.function, one.tests, copies))
+        plans.append(Plan(one.function, one.tests, copies, variants))
     for keeps in rng.sample(kept, len(kept)):
         if keeps.seconds > seconds:
             continue
@@ -187,13 +175,11 @@ def draw(
     return lay_out(plans, tests, rng)
 
 
-def _pair(
-    alterations: Sequence[int], where: Sequence[int], most: int, rng: random.Random, variant: str = ""
-) -> list[Copy]:
-    """Return a faithful copy and at most so many altered ones, of a function or a variant of it."""
+def _pair(alterations: Sequence[int], where: Sequence[int], most: int, rng: random.Random) -> list[Copy]:
+    """Return a faithful copy of a function and at most so many altered ones."""
     pairs = _cycle(alterations, where, most, rng) if alterations else [(None, None)]
     rng.shuffle(pairs)
-    return [Copy(copy_name(rng), *pair, variant) for pair in pairs]
+    return [Copy(copy_name(rng), *pair) for pair in pairs]
 
 
 def source_of(function: str, tests: Mapping[str, bytes]) -> tuple[str, str]:
@@ -254,12 +240,12 @@ def lay_out(plans: Iterable[Plan], tests: Mapping[str, bytes], rng: random.Rando
         drawn.files[copied_path] = text.encode(encoding, "backslashreplace")
         for plan in sorted(found, key=lambda plan: _line_of(source, plan.function)):
             group = plan.function.partition("::")[2].rpartition("::")[0]
+            variants = {variant.text: variant for variant in plan.variants}
             for copy in plan.copies:
                 copied = f"{copied_path}::{group}{'::' if group else ''}{copy.name}"
-                if copy.variant:
-                    expected = "passed" if copy.taken is None else "failed"
-                    drawn.variants[copied] = VariantCopy(plan.tests, copy.variant, expected)
-                else:
+                if copy.variant in variants:
+                    drawn.variants[copied] = variants[copy.variant], plan.tests
+                elif not copy.variant:
                     (drawn.faithful if copy.taken is None else drawn.altered)[copied] = plan.tests
                 drawn.targets.append(copied)
     return drawn
@@ -280,7 +266,7 @@ class Opinion:
     """A statement of copies on tests.
 
     Attributes:
-        doubted: Tests that a faithful copy or most of the variants do not confirm, or of which an altered variant passes.
+        doubted: Tests that a faithful copy or most of the variants do not confirm.
         refuted: For each altered copy that passed the tests that it was copied from.
         against: Copies that did not do what they do on the repaired tree.
     """
@@ -299,17 +285,13 @@ def opinion(drawn: Drawn, report: TestReport) -> Opinion:
         if said := disagreeing(copied, tests, outcomes, "passed"):
             doubted.update(said)
             against.add(copied)
-    failed: dict[tuple[str, ...], dict[str, bool]] = {}
-    for copied, (tests, text, expected) in drawn.variants.items():
-        disagrees = bool(disagreeing(copied, tests, outcomes, expected))
-        of_tests = failed.setdefault(tests, {})
-        of_tests[text] = of_tests.get(text, False) or disagrees
-        if disagrees:
+    disagrees: dict[tuple[str, ...], list[bool]] = {}
+    for copied, (variant, tests) in drawn.variants.items():
+        disagrees.setdefault(tests, []).append(not variant.agrees(copied, report))
+        if disagrees[tests][-1]:
             against.add(copied)
-            if expected == "failed":  # who says so of an altered copy was wrong about it, or guessed
-                doubted.update(tests)
-    for tests, those in failed.items():
-        if 2 * sum(those.values()) > len(those):
+    for tests, those in disagrees.items():
+        if 2 * sum(those) > len(those):
             doubted.update(tests)
     refuted = {
         copied: tests for copied, tests in drawn.altered.items() if disagreeing(copied, tests, outcomes, "failed")

@@ -1,18 +1,19 @@
 """Variants of tests: other inputs, and the values that the repaired tree gives for them.
 
 Source that holds a table of what the visible tests expect passes them without a repair. A variant is such a test with one of
-its inputs changed, as in `assert add(2, 9) == 11` for `assert add(2, 3) == 5`. The value on the right is recorded on the
-repaired tree when a task is prepared, so that nothing that is visible holds it. A variant is kept only if it passes on the
-repaired tree and fails on the tree that the agent starts with.
+its inputs changed, which records what its claims look at, as in `record_value_(0, add(2, 9))` for `add(2, 3) == 5`. The
+values of the repaired tree are known to the grader alone: they stand in no file of the sandbox. A variant is kept only if
+the tree that the agent starts with gives others.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
+import json
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from textagent_gym.envs.swe.grading.alterations import (
@@ -26,7 +27,7 @@ from textagent_gym.envs.swe.grading.alterations import (
 )
 
 RECORD = "record_value_"
-"""Name of the function to which a test gives its values while they are recorded."""
+"""Name of the function to which a variant gives its values."""
 
 REPR = "repr "
 """Prefix of the record of a value that is no plain data: the text that Python shows for it follows."""
@@ -38,15 +39,13 @@ MAX_TEXT = 200
 """Longest string that is taken for an input, in characters."""
 
 
-def variant(source: str, name: str, number: int | None, values: Mapping[int, str] | None) -> str | None:
+def variant(source: str, name: str, number: int | None) -> str | None:
     """Return the text of a variant of a test function, the same one at each call.
 
     Args:
         source: The test file.
         name: "function" or "Class::function".
         number: Which input is changed, and how; None to change none.
-        values: Number of a claim -> value on the repaired tree, as Python writes it; None to return the form that records
-            these values.
 
     Returns:
         The function, or None where it has no input or no claim, or stands in several classes.
@@ -65,10 +64,10 @@ def variant(source: str, name: str, number: int | None, values: Mapping[int, str
             return None
         rng = random.Random(f"{new.name} {number}")  # noqa: S311 (the same variants at each call)
         chosen = inputs[number % len(inputs)] if number < len(inputs) else rng.choice(inputs)
-        chosen.value = other_value(chosen.value, [], rng)
+        chosen.value = other_value(chosen.value, rng)
         chosen.kind = None
     for place, claim in enumerate(claims):
-        _rewrite(claim, place, values)
+        _record(claim, place)
     return ast.unparse(ast.fix_missing_locations(new))
 
 
@@ -161,47 +160,44 @@ def _rows(decorator: ast.expr, expected: set[str]) -> Iterator[ast.expr]:
             yield from (cell for cell, column in zip(cells, columns, strict=True) if column not in expected)
 
 
-def _rewrite(claim: ast.stmt, place: int, values: Mapping[int, str] | None) -> None:
-    """Put the recorded value into a claim, or a call that records it."""
+def _record(claim: ast.stmt, place: int) -> None:
+    """Put a call that records what a claim looks at in its place."""
     found = _actual(claim)
     assert found is not None
     actual, is_value = found
-    truth: ast.expr = ast.Call(ast.Name("bool", ast.Load()), [actual], [])
-    if values is None:
-        whole = actual if is_value else truth
-        call = ast.Call(ast.Name(RECORD, ast.Load()), [ast.Constant(place), whole], [])
-        _put(claim, ast.Compare(call, [ast.Is()], [ast.Constant(None)]))
-        return
-    text = values.get(place, "")
-    if not text:
-        return
-    if text.startswith(REPR):  # no plain data
-        written = ast.Call(ast.Name("repr", ast.Load()), [actual], [])
-        _put(claim, ast.Compare(written, [ast.Eq()], [ast.Constant(text.removeprefix(REPR))]))
-        return
-    value = ast.parse(text, mode="eval").body
-    if not is_value:
-        _put(claim, ast.Compare(truth, [ast.Is()], [value]))
-        return
-    number = ast.literal_eval(value)
-    if isinstance(number, float):  # another right repair may add in another order
-        digits = DIGITS - (math.frexp(number)[1] * 3) // 10
-        actual = ast.Call(ast.Name("round", ast.Load()), [actual, ast.Constant(digits)], [])
-        value = ast.parse(repr(round(number, digits)), mode="eval").body
-    _put(claim, ast.Compare(actual, [ast.Eq()], [value]))
-
-
-def _put(claim: ast.stmt, test: ast.Compare) -> None:
+    value: ast.expr = actual if is_value else ast.Call(ast.Name("bool", ast.Load()), [actual], [])
+    call = ast.Call(ast.Name(RECORD, ast.Load()), [ast.Constant(place), value], [])
     if isinstance(claim, ast.Assert):
-        claim.test, claim.msg = test, None
+        claim.test, claim.msg = ast.Compare(call, [ast.Is()], [ast.Constant(None)]), None
     elif isinstance(claim, ast.Expr):
-        is_equality = isinstance(test.ops[0], ast.Eq)
-        method = ast.Attribute(ast.Name("self", ast.Load()), "assertEqual" if is_equality else "assertIs", ast.Load())
-        claim.value = ast.Call(method, [test.left, test.comparators[0]], [])
+        claim.value = call
+
+
+def recorded_values(message: str) -> dict[int, str]:
+    """Return what the plain runner says that a test recorded: number of a claim -> value as Python writes it."""
+    try:
+        values = json.loads(message)["values"]
+        return {int(place): text for place, text in values.items() if isinstance(text, str)}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+
+
+def is_same(known: str, given: str) -> bool:
+    """Return whether a value that a repair gave is the known one, both as `recorded_values` returns them."""
+    if known == given or known.startswith(REPR) or given.startswith(REPR):
+        return known == given
+    try:
+        value, other = ast.literal_eval(known), ast.literal_eval(given)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return False
+    if isinstance(value, float) and isinstance(other, int | float):  # another right repair may add in another order
+        digits = DIGITS - (math.frexp(value)[1] * 3) // 10
+        return round(value, digits) == round(other, digits)
+    return bool(value == other)
 
 
 def is_literal(text: str) -> bool:
-    """Return whether a recorded value can be written into a test, and compared exactly."""
+    """Return whether a recorded value can be compared exactly."""
     if text.startswith(REPR):
         return "." not in text and " at 0x" not in text
     try:

@@ -1,15 +1,26 @@
 """Encodings, lines and edits of files."""
 
+import codecs
 import io
+import pkgutil
+import time
 import tokenize
+from encodings import __path__ as codec_folder
+from encodings.aliases import aliases
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from textagent_gym.envs.swe.interfaces.shell import Shell
+from textagent_gym.envs.swe.interfaces.tools import Toolbox
 from textagent_gym.envs.swe.repo.text import (
+    ENCODINGS,
+    declared_encoding,
     encoded,
     encoding_of,
+    is_listed,
     lines_of,
     python_lines,
     replace_once,
@@ -17,6 +28,7 @@ from textagent_gym.envs.swe.repo.text import (
     with_line_ends_of,
 )
 from textagent_gym.envs.swe.repo.tree import as_text, patch_bytes, patch_texts
+from textagent_gym.envs.swe.repo.workspace import Workspace
 
 PIECES = st.lists(st.sampled_from(["a", "b", "ab", "\n", " "]), max_size=12).map("".join)
 ODD = st.text(alphabet="a\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")
@@ -63,6 +75,54 @@ def test_a_file_is_decoded_as_python_decodes_it() -> None:
 )
 def test_what_is_text_is_known(content: bytes, encoding: str | None) -> None:
     assert encoding_of(content) == encoding
+
+
+def test_encodings_that_files_may_declare_read_ascii_as_it_is() -> None:
+    ascii_text = bytes(range(128))
+    for name in ENCODINGS:
+        assert ascii_text.decode(name) == ascii_text.decode("ascii")
+        assert is_listed(codecs.lookup(name).name)
+
+
+def test_a_declaration_is_read_as_python_reads_it() -> None:
+    for head in (
+        b"# coding: latin-1\n",
+        b"# vim: fileencoding=ISO_8859-1 :\r",
+        b"#!/usr/bin/python\r\n# coding: l1\r\n",
+        b"# coding: iso-8859-1-unix\n",
+        b"\r# coding: utf-8-dos\n",
+        b"# coding: koi8-r\n# coding: utf-8\n",
+    ):
+        lines = head.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        named, _ = tokenize.detect_encoding(io.BytesIO(lines).readline)
+        assert codecs.lookup(declared_encoding(head) or "").name == codecs.lookup(named).name
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("body", ["\xe9", "\xe9" * 300, "\u4e00.\u4e00", "..\xdf" * 70, "\U0001f600\u200d", "\ud800"])
+def test_whatever_encoding_a_file_declares_it_is_written_or_refused_by_a_sentence(body: str) -> None:
+    for name in {*(module.name for module in pkgutil.iter_modules(codec_folder)), *aliases, "utf-8-x", "no-such", "."}:
+        text = f"# coding: {name}\n{body}\n"
+        box = Toolbox(workspace := Workspace({}), cast(Shell, None))
+        answer = box.call("edit", {"path": "a.py", "old": "", "new": text})
+        assert answer.valid or (is_listed(name) and "which has no" in answer.text)
+        if answer.valid:
+            content = workspace.files["a.py"]
+            assert is_listed(name) or content == text.encode("utf-8", "replace")
+            assert encoded(as_text(content) or "", content) == content
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("name", ["punycode", "idna", "utf-7", "unicode_escape", *sorted(ENCODINGS)])
+def test_a_declared_encoding_costs_little_time(name: str) -> None:
+    started = time.process_time()
+    text = f"# coding: {name}\n" + "".join(chr(0x4E00 + number % 20_000) for number in range(99_000))
+    try:
+        content = encoded(text, b"")
+    except UnicodeEncodeError:
+        content = text.encode()
+    assert encoding_of(content + b"\xe9") is not None
+    assert time.process_time() - started < 5
 
 
 @given(st.binary())

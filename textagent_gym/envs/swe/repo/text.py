@@ -10,10 +10,28 @@ import io
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from typing import NamedTuple
 
+ENCODINGS = frozenset(
+    ["ascii", "utf_8", "utf_8_sig", "latin_1", "iso8859_1", "iso8859_2", "iso8859_3", "iso8859_4", "iso8859_5",
+     "iso8859_6", "iso8859_7", "iso8859_8", "iso8859_9", "iso8859_10", "iso8859_11", "iso8859_13", "iso8859_14",
+     "iso8859_15", "iso8859_16", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257",
+     "cp1258", "cp437", "cp720", "cp737", "cp775", "cp850", "cp852", "cp855", "cp857", "cp858", "cp860", "cp861",
+     "cp862", "cp863", "cp865", "cp866", "cp869", "cp874", "cp1125", "koi8_r", "koi8_t", "koi8_u", "kz1048",
+     "ptcp154", "tis_620", "mac_cyrillic", "mac_greek", "mac_iceland", "mac_latin2", "mac_roman", "mac_turkish",
+     "big5", "big5hkscs", "cp932", "cp949", "cp950", "euc_jp", "euc_jis_2004", "euc_kr", "gb2312", "gbk", "gb18030",
+     "johab", "shift_jis"]
+)  # fmt: skip
+"""Encodings that a file may declare: in each an ASCII byte is its character, and time grows with length alone.
+
+In others, such as unicode_escape and utf-7, a comment may hold code; punycode takes quadratic time.
+"""
+
 _MARK = b"\xef\xbb\xbf"  # the byte order mark of UTF-8
-_DECLARED = re.compile(rb"\A(?:[^\n]*\n)?[ \t\f]*#[^\n]*?coding[:=][ \t]*([-\w.]+)")  # PEP 263
+_DECLARED = re.compile(rb"\A(?:[^\r\n]*(?:\r\n?|\n))??[ \t\f]*#[^\r\n]*?coding[:=][ \t]*([-\w.]+)")  # PEP 263
+_PLAIN = re.compile(r"(utf-8|latin-1|iso-8859-1|iso-latin-1)(-.*)?")  # of such a name Python looks at no more
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _LINE_END = re.compile("\r?\n")
 
@@ -33,8 +51,9 @@ class Edited(NamedTuple):
 def encoding_of(content: bytes) -> str | None:
     """Return the encoding in which a file is text, or None where it is binary.
 
-    That is UTF-8, with its mark where the file has it, or what the file declares in its first two lines as Python source
-    does, or else Latin-1, in which every byte is a character. Encoding the decoded text gives the same bytes again.
+    That is UTF-8, with its mark where the file has it, or the one of `ENCODINGS` that the file declares in its first two
+    lines as Python source does, or else Latin-1, in which every byte is a character. Encoding the decoded text gives the
+    same bytes again.
     """
     if b"\0" in content:
         return None
@@ -43,17 +62,33 @@ def encoding_of(content: bytes) -> str | None:
     if content.startswith(_MARK):
         candidates = ["utf-8-sig"]
     else:
-        declared = _DECLARED.match(content)
-        candidates = [*([declared[1].decode("ascii")] if declared else []), "utf-8"]
+        declared = declared_encoding(content)
+        candidates = [*([declared] if declared and is_listed(declared) else []), "utf-8"]
     if not _NO_TEXT.search(content):
         candidates.append("latin-1")
     return next((encoding for encoding in candidates if _fits(content, encoding)), None)
 
 
+def declared_encoding(content: bytes) -> str | None:
+    """Return the encoding that a file declares in its first two lines, or None; it may be one that does not exist."""
+    declared = _DECLARED.match(content)
+    if declared is None:
+        return None
+    name = declared[1].decode("ascii")
+    plain = _PLAIN.fullmatch(name.lower().replace("_", "-"))
+    return name if plain is None else "utf-8" if plain[1] == "utf-8" else "latin-1"
+
+
+def is_listed(encoding: str) -> bool:
+    """Return whether an encoding, by any of its names, is one of `ENCODINGS`."""
+    name = normalize_encoding(encoding).lower()
+    return aliases.get(name, name) in ENCODINGS
+
+
 def _fits(content: bytes, encoding: str) -> bool:
     try:
         return content.decode(encoding).encode(encoding) == content
-    except (UnicodeError, LookupError):  # the latter for names that are no encodings of text
+    except UnicodeError:
         return False
 
 
@@ -66,14 +101,15 @@ def encoded(text: str, before: bytes) -> bytes:
     if text.isascii() and not before.startswith(_MARK):
         return text.encode()
     text = text.encode("utf-8", "replace").decode()  # half a pair of surrogates is no character
-    declared = _DECLARED.match(text.encode())
+    declared = declared_encoding(text.encode())
     encoding = encoding_of(before) or "utf-8"
-    if declared is not None and encoding != "utf-8-sig":
-        try:
-            return text.encode(declared[1].decode("ascii"))
-        except LookupError:
-            pass
-    return text.encode(encoding)
+    if declared and is_listed(declared) and encoding != "utf-8-sig":
+        encoding = declared
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError as error:
+        error.encoding = encoding  # "charmap" for most tables
+        raise
 
 
 def lines_of(text: str) -> list[str]:

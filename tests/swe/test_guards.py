@@ -1,4 +1,6 @@
-"""Must-fail copies of test files: their tests fail, whatever stands in the file."""
+"""Must-fail copies of test files: their tests fail, whatever stands in the file. Flags of repairs."""
+
+import time
 
 import pytest
 
@@ -37,9 +39,26 @@ FLAGGED = {
     "sys.__dict__['x']": "uses sys.__dict__",
     "import pickle": "imports pickle",
     "f.__closure__[0].cell_contents = 1": "uses cell_contents",
+    "# coding: unicode_escape\n# \\x0aimport gc": "declares the encoding unicode_escape",
+    "# coding: raw_unicode_escape\n# \\u000aimport gc": "declares the encoding raw_unicode_escape",
+    "# coding: utf-7\n# coding: utf-8\n# +AAo-import gc": "declares the encoding utf-7",
+    f"# coding: {'x' * 900}": f"declares the encoding {'x' * 40}",
+    "\r# coding: hz\r~{#g#e#t~}": "declares the encoding hz",
+    "import timeit\ntimeit.timeit(b64decode('cGFzcw=='))": "imports timeit",
+    "from cProfile import run": "imports cProfile",
+    "import sys\ngetattr(sys, 'modules')['_pytest']": "names modules",
+    "import sys\nvars(sys)['modules']['pytest']": "names modules",
+    "import sys as x\nvars(x)[name]": "uses vars of a module that leads to the runner",
+    "import sys\nNAME = ''.join(['_get', 'frame'])\ngetattr(sys, NAME)()": "gives getattr a name that is no literal",
+    "import builtins as b\nc = b\nsetattr(c, name, None)": "gives setattr a name that is no literal",
+    "frame = error.__traceback__\ngetattr(frame, name)": "gives getattr a name that is no literal",
+    "import sys\noperator.attrgetter(name)(sys)": "gives attrgetter a name that is no literal",
+    "operator.attrgetter(''.join(['f_', 'back']))(x)": "puts the name of an attribute together",
+    "def f(:": "cannot be read as Python",
 }
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("text", FLAGGED)
 def test_what_attacks_use_is_flagged(text: str) -> None:
     assert f"src/a.py {FLAGGED[text]}" in suspects({}, {"src/a.py": text.encode()})
@@ -53,6 +72,14 @@ def test_what_attacks_use_is_flagged(text: str) -> None:
         "getattr(self, f'visit_{name}')",
         "getattr(self, name + '_x')",
         "self.eval(x)",
+        "getattr(self, name)",
+        "import sys\ngetattr(sys, 'stdout')\ngetattr(sys.stdout, name)",
+        "from operator import attrgetter\nitems.sort(key=attrgetter(name))",
+        "from .profile import run\nfrom . import code",
+        "vars(self)['x'] = {'modules': 1}['modules']",
+        "# -*- coding: Latin_1 -*-",
+        "# coding: utf-8-unix",
+        "# vim: set fileencoding=euc-jp :",
     ],
 )
 def test_what_honest_repairs_use_is_not_flagged(text: str) -> None:
@@ -63,4 +90,43 @@ def test_a_file_that_hides_a_module_of_python_is_flagged() -> None:
     assert suspects({}, {"src/unittest.py": b"", "random/__init__.py": b"", "src/calc/random.py": b""}) == (
         "random/__init__.py hides a module of Python",
         "src/unittest.py hides a module of Python",
+    )
+
+
+SLOW = {
+    "an f-string of 300,000 values": "x = f'" + "{a}" * 300_000 + "'",
+    "an f-string of 60,000 values": "x = f'" + "{a}" * 60_000 + "'",
+    "half a million lines": "a\n" * 499_000,
+    "one name with 90,000 accents": "a" + "\u0301" * 45_000 + "\u0323" * 45_000,
+}
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("name", SLOW)
+def test_a_file_that_takes_long_to_parse_is_searched_by_words(name: str) -> None:
+    started = time.process_time()
+    flags = suspects({}, {"src/a.py": f"{SLOW[name]}\nsys._getframe()\n".encode()})
+    assert flags == ("src/a.py is too large to read", "src/a.py names _getframe")
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.attack
+def test_accents_that_another_encoding_writes_are_found() -> None:
+    text = "# coding: gb18030\na" + "\u0301" * 20_000 + "\u0323" * 20_000
+    assert suspects({}, {"src/a.py": text.encode("gb18030")}) == ("src/a.py is too large to read",)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("count", [100, 900, 1_400, 100_000])
+def test_an_expression_of_many_levels_raises_nothing(count: int) -> None:
+    for text in ("getattr(a, " + "'a' + " * count + "'b')", "getattr(a, ''" + ".a()" * count + ")"):
+        assert len(suspects({}, {"src/a.py": text.encode()})) == 1
+
+
+@pytest.mark.attack
+def test_the_files_of_a_repair_are_read_up_to_a_size() -> None:
+    flags = suspects({}, {f"src/a{number}.py": b"#" * 190_000 + b"\nimport gc\n" for number in range(6)})
+    assert flags == (
+        *(f"src/a{number}.py imports gc" for number in range(5)),
+        "src/a5.py is not read, as the repair is too large",
     )

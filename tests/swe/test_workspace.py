@@ -1,12 +1,16 @@
 """Files of an episode: what tools may reach, what undo takes back, and how a tree gets to disk and back."""
 
+import errno
+import fcntl
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from textagent_gym.envs.swe.repo import tree as trees
 from textagent_gym.envs.swe.repo.tree import (
     MAX_FILE_BYTES,
     is_source,
@@ -182,3 +186,39 @@ def test_what_undo_keeps_is_limited() -> None:
     assert sum(map(len, kept)) <= MAX_UNDO_BYTES
     assert workspace.undo() == ("a.txt",)
     assert workspace.text("a.txt").startswith("5858")
+
+
+def test_a_process_that_starts_leaves_others_that_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process looks for folders of dead ones just before and just after this one locks its own."""
+    base, lock = tmp_path / f"textagent_gym-swe-{os.getuid()}", fcntl.flock
+
+    def flock(handle: int, how: int) -> None:
+        if how == fcntl.LOCK_EX:
+            trees._sweep(base)
+        lock(handle, how)
+        if how == fcntl.LOCK_EX:
+            trees._sweep(base)
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(trees, "_own", None)
+    monkeypatch.setattr(trees.fcntl, "flock", flock)
+    folder = trees.own_folder()
+    trees._sweep(base)
+    assert trees.own_folder() == folder
+    assert (folder / "lock").exists()
+    assert trees._own is not None
+    os.close(trees._own[2])  # as the end of the process does
+    trees._sweep(base)
+    assert not folder.exists()
+
+
+def test_a_file_that_this_process_cannot_open_is_not_taken_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(path: str, flags: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    assert trees.read_regular(str(tmp_path / "none"), 9) is None
+    monkeypatch.setattr(trees.os, "open", no_more)
+    with pytest.raises(OSError, match="Too many"):
+        trees.read_regular(str(tmp_path / "none"), 9)

@@ -243,12 +243,22 @@ def _regular_files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
                 yield path, entry
 
 
+_NO_FILE = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENODEV}
+"""Errors for which a command is to blame: what it left cannot be opened, or is a link or a socket."""
+
+
 def read_regular(path: str, size: int) -> bytes | None:
-    """Return a file up to one byte beyond a size; None for a link, a folder, a pipe, and what cannot be opened."""
+    """Return a file up to one byte beyond a size; None for a link, a folder, a pipe, and what a command made unreadable.
+
+    Raises:
+        OSError: This process cannot read it, as it has too many open files or too little memory.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return None
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None
+        raise
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             return None
@@ -304,15 +314,14 @@ def own_folder() -> Path:
         if base.is_symlink() or base.stat().st_uid != os.getuid():
             raise PermissionError(f"expected {base} to be a folder of this user, got somebody else's: remove it")
         _sweep(base)
-        folder = Path(tempfile.mkdtemp(dir=base, prefix=".new-"))
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        folder = Path(tempfile.mkdtemp(dir=base))
+        lock = os.open(folder / "new", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
+        (folder / "new").rename(folder / "lock")  # under this name it is locked from the first: no sweep can take it
         folder.chmod(mode)
-        ready = base / folder.name.removeprefix(".new-")
-        folder.rename(ready)
-        _own = os.getpid(), ready, lock
-        atexit.register(_leave, os.getpid(), ready)
-        return ready
+        _own = os.getpid(), folder, lock
+        atexit.register(_leave, os.getpid(), folder)
+        return folder
 
 
 def _leave(process: int, folder: Path) -> None:
@@ -331,8 +340,9 @@ def _sweep(base: Path) -> None:
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            unmount_below(folder)
-            remove(folder)
+            if (folder / "lock").exists():  # else another process has removed it meanwhile
+                unmount_below(folder)
+                remove(folder)
         except BlockingIOError:
             pass  # its process lives
         finally:

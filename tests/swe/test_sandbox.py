@@ -233,6 +233,21 @@ def test_without_protection_the_attacks_succeed(outside: Path) -> None:
         assert (outside / "secret").read_text() == "x\n"
 
 
+@pytest.mark.parametrize("kind", ["bubblewrap"])
+def test_the_first_process_names_no_path_of_the_host(runner: SandboxRunner) -> None:
+    words = runner.run("cat /proc/1/cmdline").output.split(b"\0")
+    assert words[0] == b"bwrap"
+    assert not [word for word in words if word.startswith(b"/") and not word.startswith((b"/usr/", b"/bin/"))]
+
+
+@pytest.mark.parametrize("kind", ["bubblewrap"])
+@pytest.mark.parametrize("path", ["/proc/self/mem", "/dev/../proc/self/mem", "link/mem"])
+def test_no_memory_can_be_written_as_a_file(path: str, runner: SandboxRunner) -> None:
+    assert runner.run(f"ln -s /proc/self link; : < {path}").returncode == 0
+    result = runner.run(f": >> {path}")
+    assert (result.returncode, b"Read-only" in result.output) == (1, True)
+
+
 CALL = """
 import socket, sys
 family, kind, address = sys.argv[1:]

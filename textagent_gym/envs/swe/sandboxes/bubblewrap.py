@@ -112,9 +112,10 @@ class BubblewrapSandbox:
             ):
                 status = os.pipe()
                 inner = self._inner(command, user)
-                argv = [self._bwrap, "--json-status-fd", str(status[1]), *options, "--", *inner]
+                argv = ["bwrap", "--json-status-fd", str(status[1]), *options, "--", *inner]
                 result = supervise(
                     replace(command, argv=argv, environment={}),
+                    program=self._bwrap,
                     guard=guard,
                     before=before,
                     descriptors=descriptors,
@@ -143,7 +144,7 @@ class BubblewrapSandbox:
 
     @contextlib.contextmanager
     def _described(self, command: Command, user: int) -> Iterator[tuple[list[str], list[int]]]:
-        """Yield the options, in a file without a name, so that the list of processes inside does not tell host paths."""
+        """Yield the options, in a file without a name, so that the list of processes inside tells no host paths."""
         with contextlib.ExitStack() as stack:
             descriptors: list[int] = []
 
@@ -333,10 +334,11 @@ def _folders_above(paths: Iterable[str]) -> list[str]:
 def _writable_places(command: Command, as_root: bool) -> list[str]:
     """Return devices, and places of limited size.
 
-    An ordinary user owns what bubblewrap made, so that this is closed in the end.
+    An ordinary user owns what bubblewrap made, so that this is closed in the end. Nothing can be written to /proc: by
+    `/proc/self/mem`, under whatever name it is opened, a process would write to its own memory.
     """
     sticky = ["--perms", "1777", "--size", str(max(command.limits.disk_bytes // 4, 1 << 16)), "--tmpfs"]
-    places = ["--dev", "/dev", *sticky, "/dev/shm", "--proc", "/proc", *sticky, "/tmp"]
+    places = ["--dev", "/dev", *sticky, "/dev/shm", "--proc", "/proc", "--remount-ro", "/proc", *sticky, "/tmp"]
     places += ["--bind", str(command.worktree), TESTBED]
     return places if as_root else [*places, "--remount-ro", "/dev"]
 

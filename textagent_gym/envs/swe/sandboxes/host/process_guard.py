@@ -43,6 +43,7 @@ def supervise(
     *,
     guard: ProcessGuard,
     before: DiskUsage,
+    program: str | None = None,
     folder: str | None = None,
     descriptors: Sequence[int] = (),
     status: tuple[int, int] | None = None,
@@ -54,6 +55,7 @@ def supervise(
         command: The program with paths of the host and all its variables; mounts are not looked at.
         guard: How to end it.
         before: What the work tree holds, whose growth is limited.
+        program: Path of the program, where the first argument does not tell it.
         folder: Where it starts.
         descriptors: Open files that it inherits.
         status: A pipe on which the tier's own program reports, reading end first; both ends are closed here.
@@ -66,6 +68,7 @@ def supervise(
     try:
         process = subprocess.Popen(
             command.argv,
+            executable=program,
             stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

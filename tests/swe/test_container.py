@@ -261,7 +261,7 @@ def test_a_cheat_is_worth_nothing(runner: ContainerSandbox, tasks: str) -> None:
     _, reward, _, _, info = env.step(call("submit"))
     assert (first, reward, info["success"]) == (0, 0, False)
     assert env.grading_report is not None
-    assert env.grading_report.reason == "the tests did not run to their end"  # the watch has ended them
+    assert env.grading_report.reason.startswith("the tests did not run to their end: exit status 3 (")
 
 
 def test_the_image_has_the_tools_of_the_task(runner: ContainerSandbox, tasks: str) -> None:

@@ -1,11 +1,13 @@
 """Code in the runner's process can forge a report: the host reads any bytes, and accepts only what it would write."""
 
+import errno
 import hashlib
 import hmac
 import json
 import os
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import calc
-from textagent_gym.envs.swe.grading.grader import TestSpec, run_grading, unchanged
+from textagent_gym.envs.swe.grading.grader import TestSpec, forget, grade, run_grading, unchanged
 from textagent_gym.envs.swe.grading.pytest_runs import MAX_REPORT_BYTES, TestReport, read_report, run_tests
-from textagent_gym.envs.swe.sandboxes.base import Command, Protection, SandboxResult
+from textagent_gym.envs.swe.repo import tree as trees
+from textagent_gym.envs.swe.sandboxes.base import Command, Protection, Sandbox, SandboxError, SandboxResult
 
 pytestmark = pytest.mark.attack
 
@@ -37,10 +40,13 @@ class Corrupted:
     brings_pytest = True
     identity = "corrupted"
 
-    def __init__(self, leave: Callable[[Path, bytes], None]) -> None:
-        self.leave = leave
+    def __init__(self, leave: Callable[[Path, bytes], None], *ends: SandboxResult) -> None:
+        self.leave, self.ends, self.num_runs = leave, list(ends), 0
 
     def run(self, command: Command) -> SandboxResult:
+        self.num_runs += 1
+        if self.ends:
+            return self.ends.pop(0)
         job = json.loads(command.stdin)
         self.leave(command.worktree / job["report"], bytes.fromhex(job["key"]))
         return SandboxResult(returncode=0, output=b"")
@@ -112,7 +118,7 @@ def test_a_forged_report_is_no_report(name: str) -> None:
     )  # the attacker's own bytes are counted here
     grading_report = run_grading(EXAM, {calc.SOURCE: b"forged"}, Corrupted(leave_forged(name)))
     assert grading_report.groups_done == unchanged(EXAM).groups_done
-    assert grading_report.reason == "the tests did not run to their end"
+    assert grading_report.reason.startswith("the tests did not run to their end: exit status 0, a report ")
 
 
 def a_folder(path: Path, key: bytes) -> None:
@@ -165,12 +171,14 @@ JSON = st.recursive(
 
 @given(st.binary(max_size=200) | st.lists(JSON, max_size=4).map(lambda found: lines(*found)))
 def test_any_bytes_are_a_report_of_our_own_form_or_none(body: bytes) -> None:
-    report = read_report(body, 2_000)
-    if report is not None:
-        entries = [json.loads(line) for line in body.splitlines()]
-        assert sum(map(len, (report.outcomes, report.messages, report.broken))) == len(entries)
-        assert all(isinstance(part, str) for entry in entries for part in entry)
-        assert set(report.outcomes.values()) <= {"passed", "failed", "skipped"}
+    try:
+        report = read_report(body, 2_000)
+    except ValueError:
+        return
+    entries = [json.loads(line) for line in body.splitlines()]
+    assert sum(map(len, (report.outcomes, report.messages, report.broken))) == len(entries)
+    assert all(isinstance(part, str) for entry in entries for part in entry)
+    assert set(report.outcomes.values()) <= {"passed", "failed", "skipped"}
 
 
 @given(st.dictionaries(TEXTS, st.sampled_from(["passed", "failed", "skipped"])), st.dictionaries(TEXTS, TEXTS))
@@ -178,5 +186,71 @@ def test_an_honest_report_is_read_whole(outcomes: dict[str, str], messages: dict
     answer = [[outcome, test, ""] for test, outcome in outcomes.items()]
     answer += [["message", test, message] for test, message in messages.items()]
     report = read_report(lines(*answer, ["broken", "tests/x.py", ""]), 2_000)
-    assert report is not None
     assert (report.outcomes, report.messages, report.broken) == (outcomes, messages, ("tests/x.py",))
+
+
+HONEST = lines(*(["passed", test, ""] for test in calc.ADD))
+KILLED = SandboxResult(returncode=128 + 9, output=b"")
+ENDED = SandboxResult(returncode=3, output=b"noise\nthe run was ended: gc.get_objects\n")
+
+
+def grown_too_large(path: Path, key: bytes) -> None:
+    os.truncate(path.with_name("README.md"), MAX_REPORT_BYTES + 1)
+    path.with_name("README.md").rename(path)
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "lost"),
+    [
+        (Corrupted(nothing), "exit status 0, no report"),
+        (Corrupted(nothing, SandboxResult(returncode=1, output=b"")), "exit status 1, no report"),
+        (Corrupted(nothing, SandboxResult(returncode=255, output=b"")), "exit status 255, no report"),
+        (Corrupted(nothing, ENDED), "exit status 3 (gc.get_objects), no report"),
+        (Corrupted(nothing, KILLED, KILLED), "ended by signal 9, no report"),
+        (Corrupted(grown_too_large), "exit status 0, a report that is too large"),
+        (Corrupted(leave_forged("a long line")), "exit status 0, a report with a line that is too long"),
+        (Corrupted(unsigned), "exit status 0, a report without our signature"),
+        (Corrupted(leave_forged("no JSON")), "exit status 0, a report of another form"),
+    ],
+)
+def test_a_lost_report_names_its_reason_and_is_not_remembered(
+    sandbox: Corrupted, lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEXTAGENT_GYM_CACHE", str(tmp_path))
+    forget(read_cache=True)
+    grading_report = grade(EXAM, {calc.SOURCE: b"lost"}, sandbox)
+    assert grading_report.reason == f"the tests did not run to their end: {lost}"
+    assert not grading_report.complete
+    honest = Corrupted(signed(HONEST))
+    assert grade(EXAM, {calc.SOURCE: b"lost"}, honest).complete
+    assert honest.num_runs == 1
+
+
+def test_a_run_that_a_signal_ended_is_tried_once_more() -> None:
+    for ends, num_runs in (((), 1), ((KILLED,), 2), ((KILLED, KILLED), 2), ((ENDED,), 1)):
+        sandbox = Corrupted(signed(HONEST), *ends)
+        report = run_tests(calc.START, [calc.TEST_FILE], sandbox=sandbox, seconds=5)
+        assert sandbox.num_runs == num_runs
+        assert report.complete == (len(ends) == num_runs - 1)
+    stopped = Corrupted(signed(HONEST), replace(KILLED, stopped="memory"))
+    assert run_tests(calc.START, [calc.TEST_FILE], sandbox=stopped, seconds=5).ending == "used too much memory"
+    assert stopped.num_runs == 1
+
+
+def test_an_error_of_the_grader_itself_is_no_lost_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.open
+
+    def no_more(path: str, flags: int, mode: int = 0o777) -> int:
+        if "/.report-" in str(path):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(trees.os, "open", no_more)
+    with pytest.raises(SandboxError, match=r"^the report of a run of tests cannot be read: Too many open files$"):
+        report_of(nothing)
+
+
+def test_tests_may_leave_their_folder(sandbox: Sandbox) -> None:
+    leaves = b"import os\n\n\ndef test_leaves():\n    os.chdir('/tmp')\n"
+    report = run_tests({"tests/test_leaves.py": leaves}, ["tests/test_leaves.py"], sandbox=sandbox, seconds=20)
+    assert report.passed == {"tests/test_leaves.py::test_leaves"}

@@ -113,6 +113,7 @@ class GradingReport:
         reason: Why it is not resolved, in one sentence; empty where it is.
         flags: What a reader should look at, such as an import of pytest by the repair; they change no result.
         stopped: The limit that ended the tests, or None; such a grading report is not kept for other processes.
+        complete: True if all runs of the tests reported; a grading report without is not remembered at all.
     """
 
     resolved: bool
@@ -122,6 +123,7 @@ class GradingReport:
     reason: str = ""
     flags: tuple[str, ...] = field(default=())
     stopped: str | None = None
+    complete: bool = True
 
 
 def accepted(changes: Mapping[str, bytes | None]) -> dict[str, bytes | None]:
@@ -149,7 +151,11 @@ def grade(test_spec: TestSpec, changes: Mapping[str, bytes | None], sandbox: San
         known = _read(name)
     if known is None:
         known = run_grading(test_spec, counted, sandbox)
+        # A limit ends the same run again on the same host, so that this process remembers it. Why another one was lost may
+        # have nothing to do with the tree.
         if known.stopped is None:
+            if not known.complete:
+                return known
             _write(name, known)
     with _lock:
         _remembered[name] = known
@@ -259,7 +265,7 @@ def grade_reports(
     if stopped is not None:
         reason = f"the tests were ended: they used too much {stopped}"
     elif not complete:
-        reason = "the tests did not run to their end"
+        reason = f"the tests did not run to their end: {next(one.lost for one in reports if not one.complete)}"
     elif forged:
         reason = "tests that must fail did not"
     elif broken:
@@ -276,6 +282,7 @@ def grade_reports(
         num_broken=len(broken),
         reason=reason,
         stopped=stopped,
+        complete=complete,
     )
 
 
@@ -392,8 +399,8 @@ def gold_run(
         return GoldRun(**{name: frozenset(known[key]) for name, key in _GOLD_KEYS.items()})
     plain = run_tests(tree, files, sandbox=sandbox, seconds=seconds, requirements=requirements)
     if not plain.complete:
-        why = f"used too much {plain.stopped}" if plain.stopped else plain.output[-400:]
-        raise ValueError(f"expected the tests of the repaired tree to run to their end, got none: {why}")
+        said = "" if plain.stopped else f"; {plain.output[-400:]}"
+        raise ValueError(f"expected the tests of the repaired tree to run to their end, got none: {plain.ending}{said}")
     sources = {path: tree[path] for path in files}
     passed = {test for test in plain.passed if split_id(test)[0] in sources}
     guards = Guards.make(sources, passed, _standing_in_file(sources, passed))
@@ -405,7 +412,9 @@ def gold_run(
         requirements=requirements,
     )
     if not report.complete:
-        raise ValueError("expected the copies of the repaired tree's tests to run to their end, got none")
+        raise ValueError(
+            f"expected the copies of the repaired tree's tests to run to their end, got none: {report.ending}"
+        )
     origin = {copy: test for test, copy in guards.renamed_copies.items()}
     with_renamed_copy = {origin[test] for test in report.passed if test in origin}
     failed_copies = {test for test in guards.must_fail if report.outcomes.get(test) == "failed"}

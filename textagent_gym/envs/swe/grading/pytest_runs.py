@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import io
 import json
+import re
 import secrets
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,7 +16,16 @@ from pathlib import Path
 
 from textagent_gym.envs.swe.grading.runtime import runtime_folder
 from textagent_gym.envs.swe.repo.tree import Tree, read_regular, room_for, scratch_folder, write_tree
-from textagent_gym.envs.swe.sandboxes.base import RUNTIME, TESTBED, Command, Limits, Sandbox, Stop
+from textagent_gym.envs.swe.sandboxes.base import (
+    RUNTIME,
+    TESTBED,
+    Command,
+    Limits,
+    Sandbox,
+    SandboxError,
+    SandboxResult,
+    Stop,
+)
 
 IMPORT_FOLDERS = ("src", ".", "lib")
 """Folders of a repository from which its tests import, where they exist."""
@@ -28,6 +38,11 @@ MAX_LINE_BYTES = 16 << 10
 
 MAX_RECORD = 4_000
 """Longest account of the values that a test recorded, in characters."""
+
+ENDED = 3
+"""Exit status of a run that the watch has ended, see `runners/in_sandbox.py`."""
+
+_OTHER_FORM = "a report of another form"
 
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Variables that keep numerical libraries from reserving memory and a thread for each core, which limits would forbid."""
@@ -44,6 +59,7 @@ class TestReport:
         output: What the run printed, for people; nothing is concluded from it.
         stopped: The limit that ended the run, or None.
         complete: True if a signed report came back.
+        lost: Why none came back, as "ended by signal 9, no report"; empty where one did.
         seen: What was done to the interpreter that could be an attack on the runner, where nothing was refused.
     """
 
@@ -55,12 +71,18 @@ class TestReport:
     output: str = ""
     stopped: Stop | None = None
     complete: bool = False
+    lost: str = ""
     seen: frozenset[str] = frozenset()
 
     @property
     def passed(self) -> frozenset[str]:
         """Ids of the tests that passed."""
         return frozenset(test for test, outcome in self.outcomes.items() if outcome == "passed")
+
+    @property
+    def ending(self) -> str:
+        """Why the run is not complete: the limit that ended it, or why no report came back."""
+        return f"used too much {self.stopped}" if self.stopped else self.lost
 
 
 def run_tests(
@@ -153,7 +175,28 @@ def _run(
     allowed: Collection[str] | None,
     message_length: int,
 ) -> TestReport:
-    """Run one of the runners in a fresh copy of a tree, and read its report."""
+    """Run one of the runners in a fresh copy of a tree, and read its report.
+
+    A run that a signal ended, and no limit, is tried once more: another process of the host may have sent it.
+    """
+    arguments = runner, job, tree, sandbox, mounts, seconds, allowed, message_length
+    report, signal = _run_once(*arguments)
+    if report.lost and report.stopped is None and signal:
+        report, _ = _run_once(*arguments)
+    return report
+
+
+def _run_once(
+    runner: str,
+    job: Mapping[str, object],
+    tree: Tree,
+    sandbox: Sandbox,
+    mounts: Mapping[str, Path],
+    seconds: float,
+    allowed: Collection[str] | None,
+    message_length: int,
+) -> tuple[TestReport, int]:
+    """Return the report of one run, and the signal that ended it, or 0."""
     key = secrets.token_bytes(32)  # no draw of the environment: it decides nothing but who could have signed
     report_name = f".report-{secrets.token_hex(8)}"
     whole = {
@@ -183,10 +226,26 @@ def _run(
                 limits=limits,
             )
         )
-        body = signed_body(folder / report_name, key)
-    report = None if body is None else read_report(body, message_length)
+        try:
+            report = read_report(signed_body(folder / report_name, key), message_length)
+        except ValueError as error:
+            report = TestReport(lost=f"{_end_of(outcome)}, {error}")
     output = outcome.output.decode("utf-8", "replace")
-    return replace(report or TestReport(), output=output, stopped=outcome.stopped)
+    return replace(report, output=output, stopped=outcome.stopped), _signal_of(outcome)
+
+
+def _signal_of(outcome: SandboxResult) -> int:
+    """Return the signal that ended a run, as its exit status tells; 0 for none."""
+    return outcome.returncode - 128 if 128 < outcome.returncode <= 128 + 64 else 0
+
+
+def _end_of(outcome: SandboxResult) -> str:
+    """Return how a run ended, in a few words."""
+    if signal := _signal_of(outcome):
+        return f"ended by signal {signal}"
+    said = re.search(rb"^the run was ended: ([\w. ']{1,60})$", outcome.output, re.MULTILINE)
+    why = f" ({said[1].decode()})" if said and outcome.returncode == ENDED else ""
+    return f"exit status {outcome.returncode}{why}"
 
 
 def test_files(tests: Iterable[str]) -> list[str]:
@@ -240,21 +299,30 @@ def program(name: str) -> str:
     return shared + own.partition("# --- what follows runs below in_sandbox.py\n")[2]
 
 
-def signed_body(path: Path, key: bytes) -> bytes | None:
-    """Return what `path` holds below our signature; None for a link, a folder, a pipe, or something huge or unsigned."""
+def signed_body(path: Path, key: bytes) -> bytes:
+    """Return what `path` holds below our signature.
+
+    Raises:
+        ValueError: It is a link, a folder, a pipe, or something huge or unsigned; the message says so in a few words.
+        SandboxError: This process cannot read it.
+    """
     try:
         content = read_regular(str(path), MAX_REPORT_BYTES)
-    except OSError:
-        return None
-    if content is None or len(content) > MAX_REPORT_BYTES:
-        return None
+    except OSError as error:
+        raise SandboxError(f"the report of a run of tests cannot be read: {error.strerror}") from error
+    if content is None:
+        raise ValueError("no report")
+    if len(content) > MAX_REPORT_BYTES:
+        raise ValueError("a report that is too large")
     signature, _, body = content.partition(b"\n")
     expected = hmac.new(key, body, hashlib.sha256).hexdigest().encode()
-    return body if hmac.compare_digest(signature, expected) else None
+    if not hmac.compare_digest(signature, expected):
+        raise ValueError("a report without our signature")
+    return body
 
 
-def read_report(body: bytes, message_length: int) -> TestReport | None:
-    """Return the report that a run has written, or None where it has any other form than ours.
+def read_report(body: bytes, message_length: int) -> TestReport:
+    """Return the report that a run has written.
 
     The code under test can have signed it, as it runs where the key lies. So each line is read by itself, and has to be
     a JSON array of three strings: an outcome, "message", "broken" or "seen"; the id of a test or file, or an event; and a
@@ -263,20 +331,25 @@ def read_report(body: bytes, message_length: int) -> TestReport | None:
     Args:
         body: The report, without its signature.
         message_length: Characters of a message at most.
+
+    Raises:
+        ValueError: It has any other form than ours.
     """
     outcomes: dict[str, str] = {}
     messages: dict[str, str] = {}
     broken: list[str] = []
     seen: set[str] = set()
     for line in io.BytesIO(body):
-        if not line.endswith(b"\n") or len(line) > MAX_LINE_BYTES + 12 * message_length:
-            return None
+        if len(line) > MAX_LINE_BYTES + 12 * message_length:
+            raise ValueError("a report with a line that is too long")
+        if not line.endswith(b"\n"):
+            raise ValueError(_OTHER_FORM)
         try:
             entry = json.loads(line.decode("ascii"))
-        except (ValueError, RecursionError):
-            return None
+        except (ValueError, RecursionError) as error:
+            raise ValueError(_OTHER_FORM) from error
         if not isinstance(entry, list) or len(entry) != 3 or not all(_is_text(part) for part in entry):
-            return None
+            raise ValueError(_OTHER_FORM)
         kind, name, message = entry
         if kind in ("passed", "failed", "skipped") and not message and name not in outcomes:
             outcomes[name] = kind
@@ -287,7 +360,7 @@ def read_report(body: bytes, message_length: int) -> TestReport | None:
         elif kind == "seen" and not message:
             seen.add(name)
         else:
-            return None
+            raise ValueError(_OTHER_FORM)
     return TestReport(outcomes=outcomes, messages=messages, broken=tuple(broken), complete=True, seen=frozenset(seen))
 
 

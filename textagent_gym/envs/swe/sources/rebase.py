@@ -262,8 +262,8 @@ def _files_to_run(instance: TaskInstance, gold: Tree) -> list[str]:
 
 def _check_complete(report: TestReport, when: str) -> None:
     if not report.complete:
-        why = f"they used too much {report.stopped}" if report.stopped else report.output.strip()[-300:]
-        raise ValueError(f"expected the tests {when} to run to their end, got none: {why}")
+        said = "" if report.stopped else f"; {report.output.strip()[-300:]}"
+        raise ValueError(f"expected the tests {when} to run to their end, got none: {report.ending}{said}")
 
 
 def _resolved(tests: Iterable[str], report: TestReport) -> frozenset[str]:

@@ -45,6 +45,8 @@ def problem_of(instance: TaskInstance, sandbox: Sandbox) -> str:
     untouched = run_grading(spec, {}, sandbox)
     if untouched.stopped:
         return f"the tests used too much {untouched.stopped}"
+    if not untouched.complete:
+        return untouched.reason
     if untouched.num_failing != len(spec.fail_to_pass) or any(untouched.groups_done):
         return f"{len(spec.fail_to_pass) - untouched.num_failing} tests that should fail at the start pass"
     if untouched.num_broken:

@@ -159,13 +159,14 @@ class Watch:
 
 def main_of(job):
     """Return what a job comes to before the repository can be imported: its key, its watch, and how to report."""
-    key, path = bytes.fromhex(job.pop("key")), job.pop("report")
+    here = os.getcwd()
+    # Tests may leave this folder.
+    key, path = bytes.fromhex(job.pop("key")), os.path.join(here, job.pop("report"))
     leave, encode, digest, sha256 = os._exit, json.dumps, hmac.new, hashlib.sha256
     open_file, write, close = os.open, os.write, os.close
     sys.path[:0] = job["before"]
     fix_examples(job["before"])
     seed()
-    here = os.getcwd()
     watch = Watch([os.path.join(here, file) for file in job["protected"]], job["allowed"])
 
     def plain(text):

@@ -13,7 +13,7 @@ from tests.support import calc
 from textagent_gym.cache import CACHE_VARIABLE
 from textagent_gym.envs.swe.grading import challenges, grader
 from textagent_gym.envs.swe.grading.grader import GradingReport, TestSpec, accepted, run_grading
-from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_plainly
+from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_plainly, run_tests
 from textagent_gym.envs.swe.grading.second_opinion import Variant, draw, opinion
 from textagent_gym.envs.swe.repo.tree import Tree
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
@@ -603,6 +603,43 @@ def test_a_lie_is_not_paid(name: str, spec: TestSpec, sandbox: Sandbox) -> None:
     assert grading_report.groups_done == (False, False), grading_report
     assert grading_report.reason
     assert grading_report.flags or name in UNFLAGGED or "files of the tests" in name or "a table" in name
+
+
+MEMORY = {
+    "memory": [
+        'open("/proc/self/mem", "rb")',
+        'open(b"/proc/self/mem", "rb")',
+        'open("/dev/../proc/thread-self/mem", "rb")',
+        'import os; os.symlink("/proc/self", "/tmp/me"); open("/tmp/me/mem", "rb")',
+        'import os, pathlib; os.open(pathlib.Path("/proc/self/mem"), os.O_RDONLY)',
+        'import os; os.symlink("/proc/self/mem", "/tmp/me.py"); os.open("/tmp/me.py", os.O_RDWR)',
+    ],
+    "memcpy": ['import ctypes; getattr(ctypes.CDLL(None), "mem" + "cpy")'],
+    "memset": ['import ctypes; ctypes.CDLL(None)["memset"]'],
+    "write": ["import ctypes, _ctypes; _ctypes.dlsym(ctypes.CDLL(None)._handle, 'write')"],
+    "ctypes.memmove": [
+        'import ctypes; ctypes.memmove(ctypes.create_string_buffer(4), b"ab", 2)',
+        'import sys, ctypes; del sys.modules["ctypes"]; from ctypes import *; memmove(create_string_buffer(4), b"ab", 2)',
+    ],
+    "ctypes.memset": ["import ctypes.util; ctypes.memset(ctypes.create_string_buffer(4), 1, 2)"],
+    "a test written": [
+        'import subprocess; subprocess.run(["sed", "-i", "$a # more", "tests/test_calc.py"], check=True)',
+        'import os; os.system("cd tests; cp -p test_calc.py /tmp; echo >> test_calc.py; cp -p /tmp/test_calc.py .")',
+    ],
+}
+
+
+@pytest.mark.parametrize(("what", "line"), [(what, line) for what, lines in MEMORY.items() for line in lines])
+def test_what_writes_memory_or_tests_ends_the_run(what: str, line: str, sandbox: Sandbox) -> None:
+    """Unless the repaired tree does the same."""
+    tree = {**calc.GOLD, calc.SOURCE: f"{line}\n".encode() + calc.GOLD_SOURCE}
+    for allowed in (frozenset[str](), frozenset({what}), None):
+        report = run_tests(tree, [calc.TEST_FILE], sandbox=sandbox, seconds=20, allowed=allowed)
+        assert report.complete == (allowed is None or what in allowed), report.output
+        assert report.lost == ("" if report.complete else f"exit status 3 ({what}), no report")
+        assert report.seen == ({what} if allowed is None else frozenset())
+    plain = run_plainly(tree, [calc.MUL], sandbox=sandbox, seconds=20, allowed=frozenset())
+    assert plain.lost == f"exit status 3 ({what}), no report"
 
 
 # Repairs that break `mul`, and lie about its test alone.

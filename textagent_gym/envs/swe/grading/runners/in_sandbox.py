@@ -52,18 +52,97 @@ def fix_examples(places):
 SEARCHES = frozenset(
     ["gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._current_frames", "sys._current_exceptions",
      "sys.settrace", "sys.setprofile", "sys.addaudithook", "sys.monitoring.register_callback", "ctypes.cdata",
-     "ctypes.PyObj_FromPtr"]
+     "ctypes.PyObj_FromPtr", "ctypes.call_function"]
 )  # fmt: skip
 """Audit events of looking for the runner's objects, of following its steps, and of writing to its memory."""
+
+MEMORY = frozenset(
+    ["memcpy", "memmove", "memset", "mempcpy", "memccpy", "bcopy", "bzero", "strcpy", "strncpy", "stpcpy", "read", "pread",
+     "pread64", "readv", "preadv", "write", "pwrite", "pwrite64", "writev", "pwritev", "process_vm_readv",
+     "process_vm_writev", "mprotect", "pkey_mprotect", "mmap", "mmap64", "mremap", "ptrace", "syscall"]
+)  # fmt: skip
+"""Functions of C that write to memory by an address, make memory writable, or write to a file that is memory."""
 
 CODE = frozenset(["__code__", "__defaults__", "__kwdefaults__"])
 
 
-def rules(protected):
+def written_since(paths):
+    """Return a function that says whether one of these files is another one by then, or has been written."""
+    stat, no_file = os.stat, (OSError, ValueError)
+
+    def state(path):
+        try:
+            found = stat(path)
+        except no_file:
+            return None
+        return found.st_ino, found.st_ctime_ns  # nobody can set the time of a change
+
+    before = [(path, state(path)) for path in paths]
+    return lambda: any(state(path) != known for path, known in before)
+
+
+def memory_finder():
+    """Return a function that says whether a path leads to the memory of a process, by whatever name and links."""
+    stat, no_file = os.stat, (OSError, ValueError, TypeError)
+    processes = stat("/proc/self").st_dev if os.path.exists("/proc/self") else None
+
+    def is_memory(path):
+        try:
+            found = stat(path)
+        except no_file:
+            return False
+        # Of all files of a process in /proc its owner alone may read and write this one.
+        return found.st_dev == processes and found.st_mode & 0o777 == 0o600
+
+    return is_memory
+
+
+def report_calls(module, names, refuse):
+    """Replace functions of a module, of whose calls Python tells no hook, by ones that tell `refuse` first."""
+
+    def reported(name, function):
+        def call(*arguments):
+            refuse(name)
+            return function(*arguments)
+
+        return call
+
+    for name in names:
+        setattr(module, name, reported(module.__name__ + "." + name, getattr(module, name)))
+
+
+def ctypes_rules(refuse):
+    """Return audit event -> function as `rules` does, of what leads to memory by `ctypes`."""
+    text, a, starts, memory, load, busy = str, isinstance, str.startswith, MEMORY, __import__, []
+
+    def looks_up(arguments):
+        name = arguments[1]
+        if not a(name, text):
+            return ""
+        return "a name of Python's" if starts(name, ("Py", "_Py")) else name if name in memory else ""
+
+    def imports(arguments):
+        if arguments[0] == "ctypes" and not busy:  # before anybody has its functions
+            busy.append(True)
+            try:
+                report_calls(load("ctypes"), ("memmove", "memset"), refuse)
+            except (ImportError, AttributeError):
+                pass  # the import that is to come says so
+            finally:
+                busy.clear()
+        return ""
+
+    if "ctypes" in sys.modules:
+        report_calls(sys.modules["ctypes"], ("memmove", "memset"), refuse)
+    return {"ctypes.dlsym": looks_up, "ctypes.dlsym/handle": looks_up, "import": imports}
+
+
+def rules(protected, refuse):
     """Return audit event -> function that says of the event's arguments which attack has them, "" for none."""
     function, text, a, starts, ends, codes = type(rules), str, isinstance, str.startswith, str.endswith, CODE
     names = frozenset(os.path.basename(file) for file in protected)
     writes, part_of, decoded, number = os.O_WRONLY | os.O_RDWR, str.rpartition, os.fsdecode, int
+    is_memory = memory_finder()
 
     def is_test(path):
         return not a(path, number) and part_of(decoded(path), "/")[2] in names
@@ -78,14 +157,13 @@ def rules(protected):
         # Others stay free: the standard library itself puts code into functions, in `types.coroutine`.
         return name if file in protected or "/_pytest/" in file or "/pluggy/" in file else ""
 
-    def asks_for_python(arguments):
-        return "a name of Python's" if a(arguments[1], text) and starts(arguments[1], ("Py", "_Py")) else ""
-
     def opens(arguments):
         path, flags = arguments[0], arguments[-1]
-        if a(path, text) and starts(path, "/proc/") and ends(path, "/mem"):
+        is_written = a(flags, number) and flags & writes
+        # Imports read many files: a look at each would take a few per cent of a run.
+        if (is_written or not (a(path, text) and ends(path, (".py", ".pyc")))) and is_memory(path):
             return "memory"
-        return "a test written" if a(flags, number) and flags & writes and is_test(path) else ""
+        return "a test written" if is_written and is_test(path) else ""
 
     def renames(arguments):
         return "a test written" if is_test(arguments[0]) or is_test(arguments[1]) else ""
@@ -94,7 +172,7 @@ def rules(protected):
         return lambda arguments: event
 
     found = {event: always(event) for event in SEARCHES}
-    found.update({"object.__setattr__": changes_code, "ctypes.dlsym": asks_for_python, "open": opens})
+    found.update({"object.__setattr__": changes_code, "open": opens, **ctypes_rules(refuse)})
     found.update({"os.rename": renames, "os.link": renames, "os.symlink": renames, "os.remove": renames})
     return found
 
@@ -110,19 +188,23 @@ class Watch:
     def __init__(self, protected, allowed):
         self.seen = set()
         self.fixed = []
+        self.tests_written = written_since(protected)
         self.refuse = self.begin(frozenset(protected), allowed)
 
     def begin(self, protected, allowed):
         """Set the hook, which nothing in Python can take away; it uses nothing that could be replaced in `builtins`."""
-        seen, leave, write = self.seen, os._exit, os.write
-        get = rules(protected).get
+        seen, leave, write, output = self.seen, os._exit, os.write, os.dup(2)  # pytest has another one meanwhile
 
         def refuse(what):
             if allowed is None:
                 seen.add(what)
             elif what not in allowed:
-                write(2, b"the run was ended: " + what.encode() + b"\n")
-                leave(3)
+                try:
+                    write(output, b"the run was ended: " + what.encode() + b"\n")
+                finally:
+                    leave(3)
+
+        get = rules(protected, refuse).get
 
         def hook(event, arguments):
             rule = get(event)
@@ -155,6 +237,11 @@ class Watch:
                 if place.get(name) is not value:
                     self.refuse("replaced")
                     return
+
+    def check_tests(self):
+        """Refuse if a test file has been written, as a child process could, of which no event tells."""
+        if self.tests_written():
+            self.refuse("a test written")
 
 
 def main_of(job):

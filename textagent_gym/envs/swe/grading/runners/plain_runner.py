@@ -374,6 +374,7 @@ def main():
             found = {"seconds": time.perf_counter() - started, "values": recorder.values}
             text = json.dumps(found)
             lines.append(["message", path + "::" + name, text if len(text) <= job["records"] else "{}"])
+    watch.check_tests()
     write_report(lines)
 
 

@@ -41,6 +41,7 @@ class Reporter:
     def pytest_collection_finish(self):
         """Look whether something has been replaced by what was imported."""
         self.watch.check()
+        self.watch.check_tests()
 
     def pytest_runtest_logstart(self):
         """Seed random numbers before each test."""
@@ -91,6 +92,7 @@ def main():
         arguments += ["-p", "no:" + plugin]
     pytest.main(arguments + job["arguments"], plugins=[reporter])
     watch.check()
+    watch.check_tests()
     lines = [[outcome, test, ""] for test, outcome in reporter.outcomes.items()]
     lines += [["message", test, message] for test, message in reporter.messages.items()]
     lines += [["broken", path, ""] for path in reporter.broken]

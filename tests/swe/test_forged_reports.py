@@ -240,10 +240,10 @@ def test_a_run_that_a_signal_ended_is_tried_once_more() -> None:
 def test_an_error_of_the_grader_itself_is_no_lost_report(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = os.open
 
-    def no_more(path: str, flags: int, mode: int = 0o777) -> int:
+    def no_more(path: str, flags: int, *options: int, **named: int) -> int:
         if "/.report-" in str(path):
             raise OSError(errno.EMFILE, "Too many open files")
-        return opened(path, flags, mode)
+        return opened(path, flags, *options, **named)
 
     monkeypatch.setattr(trees.os, "open", no_more)
     with pytest.raises(SandboxError, match=r"^the report of a run of tests cannot be read: Too many open files$"):

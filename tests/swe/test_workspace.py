@@ -212,6 +212,15 @@ def test_a_process_that_starts_leaves_others_that_start(tmp_path: Path, monkeypa
     assert not folder.exists()
 
 
+def test_removing_a_folder_changes_no_mode_beyond_it(tmp_path: Path) -> None:
+    tmp_path.chmod(0o711)
+    (tmp_path / "file").touch()
+    trees.remove(tmp_path / "missing")
+    trees.remove(tmp_path / "file")
+    assert not (tmp_path / "file").exists()
+    assert tmp_path.stat().st_mode & 0o777 == 0o711
+
+
 def test_a_file_that_this_process_cannot_open_is_not_taken_for_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -353,7 +353,7 @@ def remove(folder: Path) -> None:
     """Remove a folder whatever modes a command gave to what is in it."""
 
     def open_up(function: object, path: str, problem: object) -> None:
-        for place in [path] if path == str(folder) else [os.path.dirname(path), path]:  # nothing beyond the folder
+        for place in [path] if str(path) == str(folder) else [os.path.dirname(path), path]:  # nothing beyond the folder
             if os.path.isdir(place) and not os.path.islink(place):
                 os.chmod(place, 0o700)
         if os.path.isdir(path) and not os.path.islink(path):

@@ -11,6 +11,7 @@ import json
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from textagent_gym.cache import cache_folder, read_json
@@ -178,14 +179,13 @@ class _Trial:
         where: dict[str, Any] = {
             "sandbox": self.sandbox, "seconds": 3 * self.seconds, "requirements": self.requirements
         }  # fmt: skip
-        for _ in range(2):  # on a busy machine a run may be lost
-            if plain:
-                files = {**without(base, self.tests), **drawn.files}
-                report = run_plainly(files, drawn.targets, records=records, **where)
-            else:
-                report = run_tests({**base, **drawn.files}, drawn.targets, **where)
-            if report.complete:
-                break
+        if plain:
+            run = partial(run_plainly, {**without(base, self.tests), **drawn.files}, records=records)
+        else:
+            run = partial(run_tests, {**base, **drawn.files})
+        report = run(drawn.targets, **where)
+        if not report.complete:  # on a busy machine a run may be lost
+            report = run(drawn.targets, **where)
         self.lost |= not report.complete
         if base is self.gold:
             self.seen |= report.seen
@@ -208,11 +208,8 @@ class _Trial:
             faithful, *altered = plan.copies
             if ran.does(faithful, plan.tests, "passed"):
                 fail = [number for number, one in enumerate(altered) if ran.does(one, plan.tests, "failed")]
-                found[plan.function] = (
-                    plan.tests,
-                    tuple(fail),
-                    float(json.loads(ran.message(faithful)).get("seconds", 0.0)),
-                )
+                seconds = float(json.loads(ran.message(faithful)).get("seconds", 0.0))
+                found[plan.function] = plan.tests, tuple(fail), seconds
         return found
 
 
@@ -273,26 +270,19 @@ def _find_variants(
 def _recorded(trial: _Trial, challenges: Sequence[Challenge]) -> dict[str, list[Variant]]:
     """Return variants by function, those before others whose values differ from the test's own."""
     rng = random.Random(3)  # noqa: S311 (names alone)
-    plans, numbers = [], {}
+    plans = []
     for one in challenges:
         source, name = source_of(one.function, trial.gold)
-        forms = [(number, variant(source, name, number)) for number in (None, *range(NUM_TRIES))]
-        copies = [Copy(copy_name(rng), None, None, text) for _, text in forms if text is not None]
-        numbers[one.function] = dict(zip(copies, (number for number, text in forms if text is not None), strict=True))
+        texts = [variant(source, name, number) for number in (None, *range(NUM_TRIES))]  # the test's own input first
+        copies = [Copy(copy_name(rng), None, None, text) for text in texts if text is not None]
         if len(copies) > 1:
             plans.append(Plan(one.function, one.tests, copies))
     ran = trial.run(plans, records=True)
     found: dict[str, list[Variant]] = {}
     for plan in plans:
-        values: dict[Copy, dict[int, str]] = {}
-        usual: dict[int, str] | None = None
-        for copy in plan.copies:
-            if ran.does(copy, plan.tests, "passed"):
-                given = recorded_values(ran.message(copy))
-                if numbers[plan.function][copy] is None:
-                    usual = given
-                else:
-                    values[copy] = given
+        passed = [copy for copy in plan.copies if ran.does(copy, plan.tests, "passed")]
+        values = {copy: recorded_values(ran.message(copy)) for copy in passed}
+        usual = values.pop(plan.copies[0], None)
         if usual is None:
             continue
         # Another value is better: that the same one comes out again can be had by looking at little of the input.

@@ -179,33 +179,7 @@ def _run(
 
     A run that a signal ended, and no limit, is tried once more: another process of the host may have sent it.
     """
-    arguments = runner, job, tree, sandbox, mounts, seconds, allowed, message_length
-    report, signal = _run_once(*arguments)
-    if report.lost and report.stopped is None and signal:
-        report, _ = _run_once(*arguments)
-    return report
-
-
-def _run_once(
-    runner: str,
-    job: Mapping[str, object],
-    tree: Tree,
-    sandbox: Sandbox,
-    mounts: Mapping[str, Path],
-    seconds: float,
-    allowed: Collection[str] | None,
-    message_length: int,
-) -> tuple[TestReport, int]:
-    """Return the report of one run, and the signal that ended it, or 0."""
-    key = secrets.token_bytes(32)  # no draw of the environment: it decides nothing but who could have signed
-    report_name = f".report-{secrets.token_hex(8)}"
-    whole = {
-        **job,
-        "key": key.hex(),
-        "paths": import_folders(tree),
-        "report": report_name,
-        "allowed": None if allowed is None else sorted(allowed),
-    }
+    whole = {**job, "paths": import_folders(tree), "allowed": None if allowed is None else sorted(allowed)}
     limits = Limits(seconds=seconds)
     environment = {
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -214,24 +188,33 @@ def _run_once(
         **({} if sandbox.brings_pytest else {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}),
         **ONE_THREAD,
     }
-    with scratch_folder(*room_for(tree, limits.disk_bytes, limits.num_files)) as folder:
-        write_tree(tree, folder)
-        outcome = sandbox.run(
-            Command(
-                [sandbox.python, "-s", "-c", program(runner)],
-                worktree=folder,
-                mounts=mounts,
-                environment=environment,
-                stdin=json.dumps(whole).encode(),
-                limits=limits,
+
+    def run() -> tuple[TestReport, SandboxResult]:
+        key = secrets.token_bytes(32)  # no draw of the environment: it decides nothing but who could have signed
+        report_name = f".report-{secrets.token_hex(8)}"
+        with scratch_folder(*room_for(tree, limits.disk_bytes, limits.num_files)) as folder:
+            write_tree(tree, folder)
+            outcome = sandbox.run(
+                Command(
+                    [sandbox.python, "-s", "-c", program(runner)],
+                    worktree=folder,
+                    mounts=mounts,
+                    environment=environment,
+                    stdin=json.dumps({**whole, "key": key.hex(), "report": report_name}).encode(),
+                    limits=limits,
+                )
             )
-        )
-        try:
-            report = read_report(signed_body(folder / report_name, key), message_length)
-        except ValueError as error:
-            report = TestReport(lost=f"{_end_of(outcome)}, {error}")
-    output = outcome.output.decode("utf-8", "replace")
-    return replace(report, output=output, stopped=outcome.stopped), _signal_of(outcome)
+            try:
+                report = read_report(signed_body(folder / report_name, key), message_length)
+            except ValueError as error:
+                report = TestReport(lost=f"{_end_of(outcome)}, {error}")
+        output = outcome.output.decode("utf-8", "replace")
+        return replace(report, output=output, stopped=outcome.stopped), outcome
+
+    report, outcome = run()
+    if report.lost and report.stopped is None and _signal_of(outcome):
+        report, _ = run()
+    return report
 
 
 def _signal_of(outcome: SandboxResult) -> int:

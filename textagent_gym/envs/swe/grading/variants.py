@@ -23,7 +23,7 @@ from textagent_gym.envs.swe.grading.alterations import (
     constants_of,
     function_named,
     functions_of,
-    other_value,
+    other_text,
 )
 
 RECORD = "record_value_"
@@ -31,6 +31,9 @@ RECORD = "record_value_"
 
 REPR = "repr "
 """Prefix of the record of a value that is no plain data: the text that Python shows for it follows."""
+
+_NO_LITERAL = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
+"""Errors of `ast.literal_eval`."""
 
 DIGITS = 9
 """Significant digits to which numbers with a point have to agree."""
@@ -64,7 +67,7 @@ def variant(source: str, name: str, number: int | None) -> str | None:
             return None
         rng = random.Random(f"{new.name} {number}")  # noqa: S311 (the same variants at each call)
         chosen = inputs[number % len(inputs)] if number < len(inputs) else rng.choice(inputs)
-        chosen.value = other_value(chosen.value, rng)
+        chosen.value = _other_input(chosen.value, rng)
         chosen.kind = None
     for place, claim in enumerate(claims):
         _record(claim, place)
@@ -145,6 +148,15 @@ def _is_input(value: Any) -> bool:
     return type(value) in (int, float)
 
 
+def _other_input(old: Any, rng: random.Random) -> Any:
+    """Return another value of the same type, of one that `_is_input` takes."""
+    if isinstance(old, str):
+        return other_text(old, rng)
+    if isinstance(old, bytes):
+        return other_text(old.decode("latin-1"), rng).encode("latin-1")
+    return old + rng.choice([-3, -2, -1, 1, 2, 3, 7, 10])
+
+
 def _rows(decorator: ast.expr, expected: set[str]) -> Iterator[ast.expr]:
     """Yield the parameters of a decorator's only row, but for those that are expected values."""
     if not (isinstance(decorator, ast.Call) and len(decorator.args) > 1 and isinstance(decorator.args[1], ast.List)):
@@ -188,7 +200,7 @@ def is_same(known: str, given: str) -> bool:
         return known == given
     try:
         value, other = ast.literal_eval(known), ast.literal_eval(given)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+    except _NO_LITERAL:
         return False
     if isinstance(value, float) and isinstance(other, int | float):  # another right repair may add in another order
         digits = DIGITS - (math.frexp(value)[1] * 3) // 10
@@ -202,7 +214,7 @@ def is_literal(text: str) -> bool:
         return "." not in text and " at 0x" not in text
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+    except _NO_LITERAL:
         return False
     return isinstance(value, float) or not any(
         isinstance(node, ast.Constant) and isinstance(node.value, float | complex) for node in ast.walk(ast.parse(text))

@@ -19,7 +19,7 @@ ODD = [
 
 @pytest.mark.parametrize("source", ODD)
 def test_a_must_fail_copy_fails(source: str) -> None:
-    found = must_fail_copy(source, ["TestA::test_a" if "class" in source else "test_a"])
+    found = must_fail_copy(source, ("TestA::test_a" if "class" in source else "test_a",))
     assert found is not None
     names: dict[str, object] = {}
     exec(found, names)

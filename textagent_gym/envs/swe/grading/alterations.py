@@ -127,7 +127,7 @@ _PLACEHOLDER = "test_to_be_named"
 @functools.lru_cache(maxsize=8192)
 def _text_of(source: str, function: str, made: Copy, indent: str, swapped: bool) -> str:
     """Return the text of a copy; writing it takes a while, and the same ones are drawn again."""
-    return _indented(ast.fix_missing_locations(_copied(_functions(source)[function], made, swapped)), indent)
+    return _indented(_copied(_functions(source)[function], made, swapped), indent)
 
 
 def _indented(function: Function, indent: str) -> str:
@@ -173,21 +173,21 @@ def _functions(source: str) -> dict[str, Function]:
 
 
 def _copied(node: Function, made: Copy, swapped: bool) -> Function:
-    new = _functions(made.variant)[node.name] if made.variant else node
-    new = copy.deepcopy(new)
-    new.name = made.name
+    """Return a copy of a function, which shares with it what is not changed."""
+    if made.variant:
+        node = _functions(made.variant)[node.name]
     chosen = made.other if made.taken is None else made.taken
-    if chosen is None:
-        return new
-    alterations = _alterations(new)
-    site = alterations[chosen][0]
-    # Which of the two values of a site stands where: 0 for the test's own.
-    pair = [0 if one is None else 1 + alterations[one][1] for one in (made.taken, made.other)]
-    rng = random.Random(f"{node.name} {site.number}")  # noqa: S311 (the same changes at each call)
-    if site.value is not None:
-        _change_value(site, rng, _Choice(pair, swapped))
-    else:
-        _contradict(site.owner, rng, _Choice(pair, swapped))
+    new = copy.copy(node)
+    if chosen is not None:
+        alterations = _alterations(node)
+        site = alterations[chosen][0]
+        # Which of the two values of a site stands where: 0 for the test's own.
+        pair = [0 if one is None else 1 + alterations[one][1] for one in (made.taken, made.other)]
+        rng = random.Random(f"{node.name} {site.number}")  # noqa: S311 (the same changes at each call)
+        choose = _Choice(pair, swapped)
+        owner = _contradicted(site.owner, rng, choose) if site.value is None else _with_other_value(site, rng, choose)
+        new = owner if site.owner is node else _replaced(new, site.owner, owner)
+    new.name = made.name
     return new
 
 
@@ -223,17 +223,31 @@ class _Site(NamedTuple):
     value: ast.expr | None
 
 
-class _Replace(ast.NodeTransformer):
-    """Puts an expression in the place of another one."""
-
-    def __init__(self, old: ast.expr, new: ast.expr) -> None:
-        self._old, self._new = old, new
-
-    def visit(self, node: ast.AST) -> ast.AST:
-        """Return what stands in the place of a node."""
-        return self._new if node is self._old else self.generic_visit(node)
+def _ends_before_or_begins_after(node: Any, other: Any) -> bool:
+    """Return whether a node has no line of another one; one that was made here has no lines."""
+    first = getattr(node, "lineno", None)
+    return first is not None and not first <= other.lineno <= node.end_lineno
 
 
+def _replaced(node: Any, old: Any, new: ast.AST) -> Any:
+    """Return a node, or a list of nodes, with `new` in the place of `old`; what has no part of it is shared."""
+    if node is old:
+        return new
+    if isinstance(node, list):
+        parts = [_replaced(part, old, new) for part in node]
+        return parts if any(part is not known for part, known in zip(parts, node, strict=True)) else node
+    if not isinstance(node, ast.AST) or _ends_before_or_begins_after(node, old):
+        return node
+    changed = {name: _replaced(part, old, new) for name, part in ast.iter_fields(node)}
+    if all(part is getattr(node, name) for name, part in changed.items()):
+        return node
+    other = copy.copy(node)
+    for name, part in changed.items():
+        setattr(other, name, part)
+    return other
+
+
+@functools.lru_cache(maxsize=4096)
 def _alterations(function: Function) -> list[tuple[_Site, int]]:
     """Return what can be changed in a function, as places and numbers of a change of each; values come first."""
     values: list[tuple[ast.stmt, ast.expr]] = []
@@ -293,8 +307,8 @@ def constants_of(value: ast.expr) -> list[ast.Constant]:
     return [one for some in found for one in some] if all(found) else []
 
 
-def _change_value(site: _Site, rng: random.Random, choose: _Choice) -> None:
-    """Put two of a constant and its other values in its place."""
+def _with_other_value(site: _Site, rng: random.Random, choose: _Choice) -> Any:
+    """Return the statement of a site with two of a constant and its other values in the constant's place."""
     assert site.value is not None
     constants = constants_of(site.value)
     place = rng.choice([one for one in constants if not isinstance(one.value, bool | None)] or constants)
@@ -302,7 +316,7 @@ def _change_value(site: _Site, rng: random.Random, choose: _Choice) -> None:
     # Where there are fewer, as of a truth value, the last one stands for those that are missing.
     expressions = [ast.Constant(value) for value in options]
     expressions += expressions[-1:] * (1 + MAX_VALUES - len(expressions))
-    _Replace(place, choose(*expressions)).visit(site.owner)
+    return _replaced(site.owner, place, choose(*expressions))
 
 
 _LETTERS = (
@@ -380,17 +394,21 @@ def _raised(item: ast.withitem) -> ast.Call | None:
     return call if name in ("raises", "assertRaises", "assertRaisesRegex", "warns", "assertWarns") else None
 
 
-def _contradict(node: ast.AST, rng: random.Random, choose: _Choice) -> None:
-    """Put a claim and its opposite side by side."""
+def _contradicted(node: Any, rng: random.Random, choose: _Choice) -> Any:
+    """Return a claim and its opposite, side by side."""
     yes_or_no = choose(ast.Constant(True), ast.Constant(False))
+    new = copy.copy(node)
     if isinstance(node, ast.Assert):
         claim = ast.UnaryOp(ast.Not(), ast.UnaryOp(ast.Not(), node.test))
-        node.test = ast.Compare(claim, [ast.Is()], [yes_or_no])
+        new.test = ast.Compare(claim, [ast.Is()], [yes_or_no])
     elif isinstance(node, ast.With):
         for call in filter(None, map(_raised, node.items)):
-            call.args[0] = choose(call.args[0], ast.Name(rng.choice(_EXCEPTIONS), ast.Load()))
+            raised = choose(call.args[0], ast.Name(rng.choice(_EXCEPTIONS), ast.Load()))
+            new = _replaced(new, call.args[0], raised)
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
         method = node.value.func
-        node.value.func = choose(method, ast.Attribute(method.value, _OPPOSITES[method.attr], ast.Load()))
+        opposite = ast.Attribute(method.value, _OPPOSITES[method.attr], ast.Load())
+        new = _replaced(new, method, choose(method, opposite))
     elif isinstance(node, Function):
-        node.body.append(ast.Assert(yes_or_no))
+        new.body = [*node.body, ast.Assert(yes_or_no)]
+    return new

@@ -35,7 +35,7 @@ from textagent_gym.envs.swe.grading.variants import is_literal, recorded_values,
 from textagent_gym.envs.swe.repo.tree import Tree, tree_digest
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
-VERSION = 9
+VERSION = 10
 """Version of the changes and of the second runner; another one has every repaired tree tried again."""
 
 NUM_TRIES = 10
@@ -93,8 +93,8 @@ def find_challenges(
     # part of a repair goes unpaid because of another part.
     whole = [one for one in functions if any(set(one[1]) <= set(group) for group in groups)]
     found = [
-        Challenge(function=function, tests=tests, alterations=alterations, plain=True)
-        for function, (tests, alterations, _) in trial.alterations(whole, plain=True).items()
+        Challenge(function=function, tests=tests, alterations=alterations, plain=True, seconds=seconds)
+        for function, (tests, alterations, seconds) in trial.alterations(whole, plain=True, records=True).items()
         if alterations
     ]
     places_of = {

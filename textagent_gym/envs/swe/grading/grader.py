@@ -37,7 +37,7 @@ from textagent_gym.envs.swe.repo.tree import (
 )
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
-VERSION = 8
+VERSION = 9
 """Version of the grader; with another one nothing that was remembered counts."""
 
 MAX_REMEMBERED = 10_000
@@ -307,8 +307,11 @@ class Guards:
     @classmethod
     def of(cls, test_spec: TestSpec) -> Guards:
         """Guards under names that nobody could have known; they decide nothing else."""
-        made = cls.make(test_spec.tests, test_spec.with_renamed_copy, test_spec.with_must_fail_copy)
-        left = [one for one in test_spec.challenges.each if not one.plain]
+        challenges = test_spec.challenges.each
+        # Of these the second runner runs copies of other names.
+        renamed_there = {test for one in challenges if one.plain for test in one.tests}
+        made = cls.make(test_spec.tests, test_spec.with_renamed_copy - renamed_there, test_spec.with_must_fail_copy)
+        left = [one for one in challenges if not one.plain]
         if not left:
             return made
         drawn = draw(left, test_spec.tests, lots())

@@ -9,6 +9,7 @@ pass.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
@@ -57,7 +58,8 @@ def copy_path(path: str, name: str) -> str:
     return str(PurePosixPath(path).with_name(f"test_{name}.py"))
 
 
-def must_fail_copy(source: str, names: Collection[str]) -> str | None:
+@functools.lru_cache(maxsize=256)
+def must_fail_copy(source: str, names: tuple[str, ...]) -> str | None:
     """Return the test file `source` with a failure at the start of each test in `names`, or None if one has no `def`."""
     # Tests that a class inherits from a mixin stand there, under another name.
     found = [functions_of(source, name) for name in names]

@@ -22,6 +22,9 @@ from textagent_gym.envs.swe.repo.tree import Tree, as_text
 FEW = 20
 """Tests that passed at the start of which every one has an altered copy."""
 
+SLOW = 0.1
+"""Time of a function from which on it has the least number of copies, in seconds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
@@ -53,6 +56,7 @@ class Challenge:
         tests: Its tests among those that a repair has to make pass, sorted: one, or one for each set of parameters.
         alterations: Numbers of the changes with which every one of them fails on the repaired tree.
         plain: True if the plain runner can run it; otherwise pytest runs its copies.
+        seconds: Time that the plain runner takes for it, in seconds; 0 where it cannot run it.
         variants: Variants of it that record other values on the tree at the start than on the repaired one.
     """
 
@@ -60,6 +64,7 @@ class Challenge:
     tests: tuple[str, ...]
     alterations: tuple[int, ...]
     plain: bool
+    seconds: float = 0.0
     variants: tuple[Variant, ...] = ()
 
 
@@ -143,7 +148,7 @@ def draw(
     kept: Sequence[Kept] = (),
     seconds: float = 0.0,
 ) -> Drawn:
-    """Draw copies of test functions: of each a faithful one and altered ones, more of each if there are few functions.
+    """Draw copies of test functions: of each a faithful one and altered ones, more of these if there are few functions.
 
     Args:
         challenges: The functions.
@@ -157,8 +162,9 @@ def draw(
     plans: list[Plan] = []
     for one in challenges:
         source, name = source_of(one.function, tests)
-        copies = _pair(one.alterations, places(source, name), count - 1, rng)
-        variants = [variant for variant in one.variants if whole or variant.alone]
+        is_slow = one.seconds >= SLOW
+        copies = _pair(one.alterations, places(source, name), 1 if is_slow else count - 1, rng)
+        variants = [variant for variant in one.variants if whole or variant.alone][: 1 if is_slow else None]
         copies += [Copy(copy_name(rng), None, None, variant.text) for variant in variants]
         rng.shuffle(copies)
         plans.append(Plan(one.function, one.tests, copies, variants))

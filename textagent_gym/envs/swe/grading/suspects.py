@@ -7,6 +7,7 @@ help to a reader: somebody who knows them can write what they do not see.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 from collections.abc import Iterator, Mapping, Set
@@ -80,7 +81,9 @@ def suspects(start: Tree, changes: Mapping[str, bytes | None]) -> tuple[str, ...
         if budget < 0:
             found.append(f"{path} is not read, as the repair is too large")
         else:
-            found += [f"{path} {what}" for what in sorted({*_found(path, content)} - {*_found(path, before)})]
+            is_python = path.endswith(".py")
+            brought = _found(content, is_python) - _found(before, is_python)
+            found += [f"{path} {what}" for what in sorted(brought)]
     return tuple(found)
 
 
@@ -91,7 +94,8 @@ def _hides(path: str) -> bool:
     return module in sys.stdlib_module_names or module in MODULES
 
 
-def _found(path: str, content: bytes) -> list[str]:
+@functools.lru_cache(maxsize=256)
+def _found(content: bytes, is_python: bool) -> frozenset[str]:
     """Return what a file does that is to be looked at, as Python reads it, or by its words where it cannot be read."""
     encoding = declared_encoding(content)
     unread = "" if encoding is None or is_listed(encoding) else f"declares the encoding {encoding:.40}"
@@ -102,11 +106,11 @@ def _found(path: str, content: bytes) -> list[str]:
             nodes = list(ast.walk(ast.parse(content)))
             harmless = {id(part) for node in nodes for part in _harmless(node)}
             leading = _leading(nodes)
-            return [what for node in nodes if id(node) not in harmless for what in _of(node, leading)]
+            return frozenset(what for node in nodes if id(node) not in harmless for what in _of(node, leading))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             unread = "cannot be read as Python"
-    names = [f"names {name}" for name in re.findall(r"\w+", as_text(content) or "") if name in NAMES]
-    return [*names, unread] if path.endswith(".py") else names
+    names = {f"names {name}" for name in re.findall(r"\w+", as_text(content) or "") if name in NAMES}
+    return frozenset(names | {unread} if is_python else names)
 
 
 def _is_large(content: bytes) -> bool:

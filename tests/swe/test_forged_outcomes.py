@@ -1,5 +1,6 @@
 """Source under repair that lies about the tests earns nothing: what one process says of itself is not believed."""
 
+import json
 import random
 import re
 from collections import Counter
@@ -11,10 +12,10 @@ import pytest
 
 from tests.support import calc
 from textagent_gym.cache import CACHE_VARIABLE
-from textagent_gym.envs.swe.grading import challenges, grader
+from textagent_gym.envs.swe.grading import challenges, grader, pytest_runs
 from textagent_gym.envs.swe.grading.grader import GradingReport, TestSpec, accepted, run_grading
 from textagent_gym.envs.swe.grading.pytest_runs import TestReport, run_plainly, run_tests
-from textagent_gym.envs.swe.grading.second_opinion import Variant, draw, opinion
+from textagent_gym.envs.swe.grading.second_opinion import Drawn, Variant, draw, opinion
 from textagent_gym.envs.swe.repo.tree import Tree
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
@@ -579,7 +580,8 @@ def test_all_tests_have_a_second_opinion(spec: TestSpec) -> None:
     each = spec.challenges.each
     assert {test for one in each for test in one.tests} == spec.fail_to_pass
     assert all(one.plain and len(one.alterations) >= 4 for one in each)
-    assert all(len(one.variants) == 3 and all(variant.alone for variant in one.variants) for one in each)
+    assert all(sum(variant.affected for variant in one.variants) == 3 for one in each)
+    assert all(variant.alone for one in each for variant in one.variants)
     assert [one.tests for one in spec.challenges.kept] == [(calc.MUL,)]
     assert spec.allowed == spec.challenges.seen == frozenset()
 
@@ -687,10 +689,9 @@ def test_a_test_that_broke_is_seen_by_the_second_runner(name: str, spec: TestSpe
 
 
 def test_what_the_reference_repair_fails_too_is_held_against_nobody(spec: TestSpec, sandbox: Sandbox) -> None:
-    text = "def test_add():\n    assert record_value_(0, calc.add(1, 1)) is None"
-    wrong = tuple(
-        replace(one, variants=(Variant(text=text, values=((0, "3"),), alone=True),)) for one in spec.challenges.each
-    )
+    text = "def test_add():\n    record_value_(0, calc.add(1, 1))"
+    variant = Variant(text=text, values=((0, "3"),), alone=True, affected=True)
+    wrong = tuple(replace(one, variants=(variant,)) for one in spec.challenges.each)
     asked = replace(spec, challenges=replace(spec.challenges, each=wrong[-1:]))
     assert asked.challenges.each[0].function.endswith("::test_add")
     assert run_grading(asked, {calc.SOURCE: calc.GOLD_SOURCE}, sandbox).resolved
@@ -730,8 +731,43 @@ def test_no_file_of_the_sandbox_holds_what_a_variant_gives(spec: TestSpec) -> No
     assert len(drawn.variants) >= 6
     for variant, _ in drawn.variants.values():
         (line,) = [line.strip() for line in variant.text.splitlines() if "record_value_(" in line]
-        assert line in texts and re.fullmatch(r"assert record_value_\(0, calc\.\w+\(.*\)\) is None", line)
+        assert line in texts and re.fullmatch(r"record_value_\(0, calc\.\w+\(.*\)\)", line)
         assert len(variant.values) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "doubted"), [((0,), False), ((0, 1), True), ((3,), True), ((4, 5), True), ((), False)]
+)
+def test_where_the_start_was_right_a_repair_is_right_each_time(wrong: tuple[int, ...], doubted: bool) -> None:
+    """Of three variants that the bug affects one may differ, and of the others none."""
+    variants = [Variant(text=f"v{n}", values=((0, "1"),), alone=True, affected=n < 3) for n in range(6)]
+    drawn = Drawn({}, {}, {}, {f"c{n}": (variant, ("t",)) for n, variant in enumerate(variants)}, [])
+    said = {n: json.dumps({"seconds": 0, "values": {"0": "2" if n in wrong else "1"}}) for n in range(6)}
+    report = TestReport(
+        outcomes={f"c{n}": "passed" for n in said}, messages={f"c{n}": text for n, text in said.items()}, complete=True
+    )
+    found = opinion(drawn, report)
+    assert found.doubted == ({"t"} if doubted else set())
+    assert found.against == {f"c{n}" for n in wrong}
+
+
+KILLER = """
+import subprocess, sys
+subprocess.run([sys.executable, "-c", "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"])
+"""
+
+
+@pytest.mark.parametrize("runner", [run_tests, run_plainly])
+def test_a_report_counts_only_where_the_runner_came_to_its_own_end(
+    runner: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child process can read the key in the memory of the runner, sign a report, and end the runner."""
+    signed = b'["passed", "tests/test_calc.py::test_mul", ""]\n'
+    monkeypatch.setattr(pytest_runs, "signed_body", lambda path, key: signed)
+    tree = {**calc.GOLD, calc.SOURCE: calc.GOLD_SOURCE + KILLER.encode()}
+    report = runner(tree, [calc.MUL], sandbox=sandbox, seconds=20)
+    assert report.lost == "ended by signal 9, not by its own end" and not report.passed
+    assert runner(calc.GOLD, [calc.MUL], sandbox=sandbox, seconds=20).passed == {calc.MUL}
 
 
 HONEST = {
@@ -762,6 +798,30 @@ class Kind(enum.Enum):
 def one():
     return 1
 """,
+    "a buffer of its own": """
+import array, ctypes
+numbers = array.array("i", [1, 2])
+(ctypes.c_int * 2).from_buffer(numbers)[1] = 7
+assert numbers[1] == 7
+""",
+    "the stack": """
+import inspect
+def caller():
+    return inspect.getmodule(add), inspect.getsourcefile(add)
+_add = add
+def add(a, b):
+    caller()
+    return _add(a, b)
+""",
+    "values of a subclass": """
+import collections
+class Number(int):
+    def __repr__(self):
+        return "Number"
+_largest = largest
+def largest(numbers):
+    return Number(_largest(numbers))
+""",
     "its own functions": """
 def one():
     return 1
@@ -776,7 +836,7 @@ assert one() == 2
 
 @pytest.mark.parametrize("name", HONEST)
 def test_an_honest_repair_may_look_around(name: str, spec: TestSpec, sandbox: Sandbox) -> None:
-    grading_report = run_grading(spec, {calc.SOURCE: HONEST[name].encode() + calc.GOLD_SOURCE}, sandbox)
+    grading_report = run_grading(spec, {calc.SOURCE: calc.GOLD_SOURCE + HONEST[name].encode()}, sandbox)
     flags = (f"{calc.SOURCE} uses __code__",) if name == "its own functions" else ()
     assert grading_report == GradingReport(
         resolved=True, groups_done=(True, True), num_failing=0, num_broken=0, flags=flags

@@ -32,6 +32,8 @@ FLAGGED = {
     "import inspect\ninspect.stack()": "uses inspect.stack",
     "from inspect import trace": "uses inspect.trace",
     "import traceback\ntraceback.walk_stack(None)": "uses walk_stack",
+    "match error:\n case object(tb_frame=frame): pass": "uses tb_frame",
+    "import sys\nmatch sys:\n case object(modules=found): pass": "uses modules",
     "getattr(sys, '_get' + 'frame')": "puts the name of an attribute together",
     "getattr(sys, 'emarfteg_'[::-1])": "puts the name of an attribute together",
     "getattr(sys, '_getXframe'.replace('X', ''))": "puts the name of an attribute together",

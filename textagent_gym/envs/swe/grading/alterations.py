@@ -386,12 +386,24 @@ def _can_contradict(node: ast.stmt) -> bool:
 
 
 def _raised(item: ast.withitem) -> ast.Call | None:
-    """Return the call of `pytest.raises(X)` or `self.assertRaises(X)` of a with statement."""
+    """Return the call of `pytest.raises(X)` or `self.assertWarns(X)` of a with statement."""
     call = item.context_expr
     if not isinstance(call, ast.Call) or not call.args:
         return None
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    return call if name in ("raises", "assertRaises", "assertRaisesRegex", "warns", "assertWarns") else None
+    return call if _method(call) in (*_RAISES, "warns", "assertWarns") else None
+
+
+def exceptions_of(item: ast.withitem) -> ast.expr | None:
+    """Return the exceptions that a with statement has to raise; None where it has to raise none."""
+    call = _raised(item)
+    return call.args[0] if call is not None and _method(call) in _RAISES else None
+
+
+_RAISES = ("raises", "assertRaises", "assertRaisesRegex")
+
+
+def _method(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
 def _contradicted(node: Any, rng: random.Random, choose: _Choice) -> Any:

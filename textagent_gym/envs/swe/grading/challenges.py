@@ -31,18 +31,18 @@ from textagent_gym.envs.swe.grading.second_opinion import (
     source_of,
     without,
 )
-from textagent_gym.envs.swe.grading.variants import is_literal, recorded_values, variant
+from textagent_gym.envs.swe.grading.variants import EXPECTED, is_comparable, is_same, recorded_values, variant
 from textagent_gym.envs.swe.repo.tree import Tree, tree_digest
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
 VERSION = 10
 """Version of the changes and of the second runner; another one has every repaired tree tried again."""
 
-NUM_TRIES = 10
+NUM_TRIES = 16
 """Inputs of a function that are changed, one after the other, to see what comes out."""
 
 MAX_VARIANTS = 4
-"""Variants of a function that are tried, at most."""
+"""Variants of a function that are tried, at most, of those that the bug affects and of the others."""
 
 MAX_VARIED = 40
 """Functions of a task of which variants are looked for, at most."""
@@ -229,6 +229,10 @@ class _Ran:
         """Return what a copy recorded, as JSON."""
         return self.report.messages.get(self.ids.get(copy.name, ""), "{}")
 
+    def values(self, copy: Copy) -> dict[int, str]:
+        """Return the values that a copy recorded, by number."""
+        return recorded_values(self.message(copy))
+
     def agrees(self, copy: Copy, one: Variant) -> bool:
         """Return whether a copy of a variant recorded the values of the repaired tree."""
         return one.agrees(self.ids.get(copy.name, ""), self.report)
@@ -237,12 +241,12 @@ class _Ran:
 def _find_variants(
     trial: _Trial, challenges: Sequence[Challenge], start: Tree, alone: Sequence[Tree | None]
 ) -> dict[str, list[Variant]]:
-    """Return variants of test functions, by function."""
+    """Return variants of test functions, by function: of each those that the bug affects, and as many others."""
     most = 3 if len(challenges) <= 3 else 2 if len(challenges) <= 8 else 1
     by_lot = sorted(challenges, key=lambda one: hashlib.sha256(one.function.encode()).digest())
     considered = sorted(by_lot[:MAX_VARIED], key=lambda one: one.function)
     tree_of = dict(zip((one.function for one in challenges), alone, strict=True))
-    found = _recorded(trial, considered)
+    found = _recorded(trial, considered, start)
     rng = random.Random(2)  # noqa: S311 (names alone)
     made = [
         (one, form, Copy(copy_name(rng), None, None, form.text))
@@ -253,10 +257,12 @@ def _find_variants(
     def run(some: Sequence[tuple[Challenge, Variant, Copy]], tree: Tree) -> _Ran:
         return trial.run([Plan(one.function, one.tests, [copy]) for one, _, copy in some], tree=tree, records=True)
 
-    # A value that differs from run to run says nothing, nor does one that the tree at the start gives as well.
+    # A value that differs from run to run says nothing.
     on_gold, at_start = run(made, trial.gold), run(made, start)
     good = [
-        (one, form, copy) for one, form, copy in made if on_gold.agrees(copy, form) and not at_start.agrees(copy, form)
+        (one, form, copy)
+        for one, form, copy in made
+        if on_gold.agrees(copy, form) and at_start.agrees(copy, form) != form.affected
     ]
     runs = {id(tree): run(good, tree) for tree in alone if tree is not None}
     kept: dict[str, list[Variant]] = {}
@@ -264,33 +270,51 @@ def _find_variants(
         ran = runs.get(id(tree_of[one.function]))
         is_alone = ran is not None and ran.agrees(copy, form)
         kept.setdefault(one.function, []).append(replace(form, alone=is_alone))
-    return {function: sorted(those, key=lambda one: not one.alone)[:most] for function, those in kept.items()}
+    return {function: _chosen(those, most) for function, those in kept.items()}
 
 
-def _recorded(trial: _Trial, challenges: Sequence[Challenge]) -> dict[str, list[Variant]]:
-    """Return variants by function, those before others whose values differ from the test's own."""
+def _chosen(variants: Sequence[Variant], most: int) -> list[Variant]:
+    """Return at most so many variants that the bug affects, and no more of the others."""
+    by_use = sorted(variants, key=lambda one: not one.alone)
+    affected = [one for one in by_use if one.affected][:most]
+    return affected + [one for one in by_use if not one.affected][: len(affected)]
+
+
+def _recorded(trial: _Trial, challenges: Sequence[Challenge], start: Tree) -> dict[str, list[Variant]]:
+    """Return variants by function, those first whose values are not to be had without a repair."""
     rng = random.Random(3)  # noqa: S311 (names alone)
-    plans = []
+    plans: list[Plan] = []
+    texts: dict[Copy, str] = {}
     for one in challenges:
         source, name = source_of(one.function, trial.gold)
-        texts = [variant(source, name, number) for number in (None, *range(NUM_TRIES))]  # the test's own input first
-        copies = [Copy(copy_name(rng), None, None, text) for text in texts if text is not None]
-        if len(copies) > 1:
-            plans.append(Plan(one.function, one.tests, copies))
-    ran = trial.run(plans, records=True)
+        copies: dict[str, Copy] = {}
+        for number in range(NUM_TRIES):
+            text = variant(source, name, number)
+            if text is not None and text not in copies:
+                recording = variant(source, name, number, with_expected=True) or ""
+                copies[text] = Copy(copy_name(rng), None, None, recording)
+        if copies:
+            plans.append(Plan(one.function, one.tests, list(copies.values())))
+            texts |= {copy: text for text, copy in copies.items()}
+    on_gold, at_start = trial.run(plans, records=True), trial.run(plans, tree=start, records=True)
     found: dict[str, list[Variant]] = {}
     for plan in plans:
-        passed = [copy for copy in plan.copies if ran.does(copy, plan.tests, "passed")]
-        values = {copy: recorded_values(ran.message(copy)) for copy in passed}
-        usual = values.pop(plan.copies[0], None)
-        if usual is None:
-            continue
-        # Another value is better: that the same one comes out again can be had by looking at little of the input.
-        variants = found.setdefault(plan.function, [])
-        for copy, those in sorted(values.items(), key=lambda pair: pair[1] == usual):
-            known = tuple((place, text) for place, text in sorted(those.items()) if is_literal(text))
-            if known and len(variants) < MAX_VARIANTS and all(copy.variant != one.text for one in variants):
-                variants.append(Variant(text=copy.variant, values=known, alone=False))
+        # Where what a test expects can be read off it, or the start gives the value, nothing has to be known.
+        by_ease: list[tuple[bool, Variant]] = []
+        for copy in plan.copies:
+            values = on_gold.values(copy) if on_gold.does(copy, plan.tests, "passed") else {}
+            known = tuple(
+                (place, text) for place, text in sorted(values.items()) if place < EXPECTED and is_comparable(text)
+            )
+            if known:
+                before = at_start.values(copy) if at_start.does(copy, plan.tests, "passed") else {}
+                is_affected = not all(is_same(text, before.get(place, "")) for place, text in known)
+                is_told = all(is_same(text, values.get(EXPECTED + place, "")) for place, text in known)
+                by_ease.append((is_told, Variant(text=texts[copy], values=known, alone=False, affected=is_affected)))
+        by_ease.sort(key=lambda pair: pair[0])
+        for kind in (True, False):
+            those = [one for _, one in by_ease if one.affected == kind]
+            found.setdefault(plan.function, []).extend(those[:MAX_VARIANTS])
     return found
 
 

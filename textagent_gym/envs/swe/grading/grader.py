@@ -85,6 +85,11 @@ class TestSpec:
     __test__ = False
 
     @functools.cached_property
+    def renamed_copies(self) -> frozenset[str]:
+        """Tests of which pytest runs a renamed copy: those of which the second runner runs none."""
+        return self.with_renamed_copy - {test for one in self.challenges.each if one.plain for test in one.tests}
+
+    @functools.cached_property
     def digest(self) -> bytes:
         """Hash of what the grading report on a change depends on, the change and where the tests run aside."""
         content = hashlib.sha256()
@@ -307,11 +312,8 @@ class Guards:
     @classmethod
     def of(cls, test_spec: TestSpec) -> Guards:
         """Guards under names that nobody could have known; they decide nothing else."""
-        challenges = test_spec.challenges.each
-        # Of these the second runner runs copies of other names.
-        renamed_there = {test for one in challenges if one.plain for test in one.tests}
-        made = cls.make(test_spec.tests, test_spec.with_renamed_copy - renamed_there, test_spec.with_must_fail_copy)
-        left = [one for one in challenges if not one.plain]
+        made = cls.make(test_spec.tests, test_spec.renamed_copies, test_spec.with_must_fail_copy)
+        left = [one for one in test_spec.challenges.each if not one.plain]
         if not left:
             return made
         drawn = draw(left, test_spec.tests, lots())

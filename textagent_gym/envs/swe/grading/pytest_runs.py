@@ -206,6 +206,10 @@ def _run(
             )
             try:
                 report = read_report(signed_body(folder / report_name, key), message_length)
+                if (
+                    outcome.returncode
+                ):  # another process, which has read the key in the memory of ours, can have written it
+                    raise ValueError("not by its own end")
             except ValueError as error:
                 report = TestReport(lost=f"{_end_of(outcome)}, {error}")
         output = outcome.output.decode("utf-8", "replace")

@@ -34,11 +34,13 @@ class Variant:
         text: The function, which records values.
         values: Number of a claim, and what it records on the repaired tree, as Python writes it.
         alone: Whether it records the same where nothing but the bug of its group is repaired.
+        affected: Whether it records other values on the tree at the start.
     """
 
     text: str
     values: tuple[tuple[int, str], ...]
     alone: bool
+    affected: bool
 
     def agrees(self, copied: str, report: TestReport) -> bool:
         """Return whether a copy of it recorded the values of the repaired tree."""
@@ -57,7 +59,7 @@ class Challenge:
         alterations: Numbers of the changes with which every one of them fails on the repaired tree.
         plain: True if the plain runner can run it; otherwise pytest runs its copies.
         seconds: Time that the plain runner takes for it, in seconds; 0 where it cannot run it.
-        variants: Variants of it that record other values on the tree at the start than on the repaired one.
+        variants: Variants of it, those first of which the tree at the start records other values.
     """
 
     function: str
@@ -272,7 +274,7 @@ class Opinion:
     """A statement of copies on tests.
 
     Attributes:
-        doubted: Tests that a faithful copy or most of the variants do not confirm.
+        doubted: Tests that a faithful copy or its variants do not confirm.
         refuted: For each altered copy that passed the tests that it was copied from.
         against: Copies that did not do what they do on the repaired tree.
     """
@@ -291,13 +293,15 @@ def opinion(drawn: Drawn, report: TestReport) -> Opinion:
         if said := disagreeing(copied, tests, outcomes, "passed"):
             doubted.update(said)
             against.add(copied)
-    disagrees: dict[tuple[str, ...], list[bool]] = {}
+    disagrees: dict[tuple[tuple[str, ...], bool], list[bool]] = {}
     for copied, (variant, tests) in drawn.variants.items():
-        disagrees.setdefault(tests, []).append(not variant.agrees(copied, report))
-        if disagrees[tests][-1]:
+        those = disagrees.setdefault((tests, variant.affected), [])
+        those.append(not variant.agrees(copied, report))
+        if those[-1]:
             against.add(copied)
-    for tests, those in disagrees.items():
-        if 2 * sum(those) > len(those):
+    for (tests, is_affected), those in disagrees.items():
+        # Where the tree at the start was right, so is a right repair; elsewhere it may differ in one case of three.
+        if sum(those) > (len(those) // 3 if is_affected else 0):
             doubted.update(tests)
     refuted = {
         copied: tests for copied, tests in drawn.altered.items() if disagreeing(copied, tests, outcomes, "failed")

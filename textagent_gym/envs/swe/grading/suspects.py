@@ -28,8 +28,8 @@ NAMES = frozenset(
      "__builtins__", "__import__", "__subclasses__", "__loader__", "__spec__", "settrace", "setprofile", "addaudithook",
      "_exit", "get_objects", "get_referrers", "get_referents", "meta_path", "path_hooks", "pythonapi", "py_object",
      "from_address", "memmove", "memset", "string_at", "PyDLL", "import_module", "excepthook", "unraisablehook", "co_consts",
-     "currentframe", "getouterframes",
-     "getinnerframes", "walk_stack", "walk_tb", "cell_contents", "co_code", "CodeType", "FunctionType", "resolve_name"]
+     "currentframe", "getouterframes", "getinnerframes", "extract_stack", "findCaller", "get_field", "walk_stack",
+     "walk_tb", "cell_contents", "co_code", "CodeType", "FunctionType", "resolve_name"]
 )  # fmt: skip
 """Names, attributes and strings that lead out of a function to its callers, or into what is not its own."""
 
@@ -153,6 +153,8 @@ def _of(node: ast.AST, leading: Set[str]) -> Iterator[str]:
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
         if len(node.value) < 100 and not re.search(r"\s", node.value):
             yield from (f"names {part}" for part in re.split(r"\W+", node.value) if part in NAMES)
+    elif isinstance(node, ast.MatchClass):
+        yield from (f"uses {name}" for name in node.kwd_attrs if name in NAMES or name == "modules")
     elif isinstance(node, ast.Call):
         yield from _called(node, leading)
     elif isinstance(node, ast.Subscript) and _name(node.value) == "vars" and _says_modules(node.slice):

@@ -2,8 +2,9 @@
 
 Source that holds a table of what the visible tests expect passes them without a repair. A variant is such a test with one of
 its inputs changed, which records what its claims look at, as in `record_value_(0, add(2, 9))` for `add(2, 3) == 5`. The
-values of the repaired tree are known to the grader alone: they stand in no file of the sandbox. A variant is kept only if
-the tree that the agent starts with gives others.
+values of the repaired tree are known to the grader alone: they stand in no file of the sandbox. Of some variants the tree
+that the agent starts with gives other values, and of others the same, so that who does not know the repair can neither
+leave a value as it is nor change it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from textagent_gym.envs.swe.grading.alterations import (
     Function,
     called,
     constants_of,
+    exceptions_of,
     function_named,
     functions_of,
     other_text,
@@ -42,13 +44,18 @@ MAX_TEXT = 200
 """Longest string that is taken for an input, in characters."""
 
 
-def variant(source: str, name: str, number: int | None) -> str | None:
+EXPECTED = 1000
+"""Number from which on a claim's expected value is recorded, counted as the claims are."""
+
+
+def variant(source: str, name: str, number: int, *, with_expected: bool = False) -> str | None:
     """Return the text of a variant of a test function, the same one at each call.
 
     Args:
         source: The test file.
         name: "function" or "Class::function".
-        number: Which input is changed, and how; None to change none.
+        number: Which input is changed, and how.
+        with_expected: Whether what claims expect is recorded, too, see `EXPECTED`.
 
     Returns:
         The function, or None where it has no input or no claim, or stands in several classes.
@@ -57,21 +64,17 @@ def variant(source: str, name: str, number: int | None) -> str | None:
     if len(functions) != 1:
         return None
     new = copy.deepcopy(function_named(source, functions[0]))
-    new.decorator_list = [_of_one_row(one, random.Random(new.name)) for one in new.decorator_list]  # noqa: S311
-    claims = [claim for claim in _claims(new.body) if _actual(claim) is not None]
-    if not claims:
+    rng = random.Random(f"{new.name} {number}")  # noqa: S311 (the same variants at each call)
+    new.decorator_list = [_of_one_row(one, rng) for one in new.decorator_list]
+    claims = [claim for claim in _claims(new.body) if _is_recorded(claim)]
+    inputs = _inputs(new)
+    if not claims or not inputs:
         return None
-    if number is not None:
-        inputs = _inputs(new)
-        if not inputs:
-            return None
-        rng = random.Random(f"{new.name} {number}")  # noqa: S311 (the same variants at each call)
-        chosen = inputs[number % len(inputs)] if number < len(inputs) else rng.choice(inputs)
-        chosen.value = _other_input(chosen.value, rng)
-        chosen.kind = None
-    for place, claim in enumerate(claims):
-        _record(claim, place)
-    return ast.unparse(ast.fix_missing_locations(new))
+    chosen = inputs[number % len(inputs)] if number < len(inputs) else rng.choice(inputs)
+    chosen.value = _other_input(chosen.value, rng)
+    chosen.kind = None
+    recording = _Recording({id(claim): place for place, claim in enumerate(claims)}, with_expected)
+    return ast.unparse(ast.fix_missing_locations(recording.visit(new)))
 
 
 def _of_one_row(decorator: ast.expr, rng: random.Random) -> ast.expr:
@@ -86,11 +89,22 @@ def _of_one_row(decorator: ast.expr, rng: random.Random) -> ast.expr:
 
 def _claims(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     for node in body:
-        if isinstance(node, ast.Assert | ast.Expr):
+        if isinstance(node, ast.Assert | ast.Expr | ast.With):
             yield node
         for field in ("body", "orelse", "finalbody"):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 yield from _claims(getattr(node, field, []))
+
+
+def _is_recorded(claim: ast.stmt) -> bool:
+    """Return whether a variant can record what a claim looks at."""
+    return _actual(claim) is not None or (isinstance(claim, ast.With) and _exceptions(claim) is not None)
+
+
+def _exceptions(block: ast.With) -> ast.expr | None:
+    """Return the exceptions that a block has to raise, where nothing else is said of them; None for any other block."""
+    found = exceptions_of(block.items[0])
+    return found if len(block.items) == 1 and block.items[0].optional_vars is None else None
 
 
 def _actual(claim: ast.stmt) -> tuple[ast.expr, bool] | None:
@@ -136,9 +150,7 @@ def _expectations(function: Function) -> tuple[set[int], set[str]]:
         found = _actual(claim)
         if found is None or not found[1]:
             continue
-        test = claim.test if isinstance(claim, ast.Assert) else claim.value  # type: ignore[attr-defined]
-        sides = [test.left, *test.comparators] if isinstance(test, ast.Compare) else getattr(test, "args", [])
-        parts += [part for side in sides if side is not found[0] for part in ast.walk(side)]
+        parts += [part for side in _sides(claim) if side is not found[0] for part in ast.walk(side)]
     return {id(part) for part in parts}, {part.id for part in parts if isinstance(part, ast.Name)}
 
 
@@ -172,17 +184,62 @@ def _rows(decorator: ast.expr, expected: set[str]) -> Iterator[ast.expr]:
             yield from (cell for cell, column in zip(cells, columns, strict=True) if column not in expected)
 
 
-def _record(claim: ast.stmt, place: int) -> None:
-    """Put a call that records what a claim looks at in its place."""
-    found = _actual(claim)
-    assert found is not None
-    actual, is_value = found
-    value: ast.expr = actual if is_value else ast.Call(ast.Name("bool", ast.Load()), [actual], [])
-    call = ast.Call(ast.Name(RECORD, ast.Load()), [ast.Constant(place), value], [])
+class _Recording(ast.NodeTransformer):
+    """Puts calls that record what claims look at in their place.
+
+    Args:
+        places: Identity of each claim -> its number.
+        with_expected: Whether what they expect is recorded, too.
+    """
+
+    def __init__(self, places: dict[int, int], with_expected: bool) -> None:
+        self._places, self._with_expected = places, with_expected
+
+    def visit_Assert(self, node: ast.Assert) -> Any:
+        """Return what stands in the place of an assertion."""
+        return self._recorded(node) if id(node) in self._places else node
+
+    def visit_Expr(self, node: ast.Expr) -> Any:
+        """Return what stands in the place of a call."""
+        return self._recorded(node) if id(node) in self._places else node
+
+    def visit_With(self, node: ast.With) -> Any:
+        """Return what stands in the place of a block, such as one that has to raise an exception."""
+        place = self._places.get(id(node))
+        self.generic_visit(node)
+        exceptions = _exceptions(node)
+        if place is None or exceptions is None:
+            return node
+        raised = ast.ExceptHandler(exceptions, None, [self._record(place, ast.Constant(True))])
+        return ast.Try([*node.body, self._record(place, ast.Constant(False))], [raised], [], [])
+
+    def _recorded(self, claim: ast.Assert | ast.Expr) -> list[ast.stmt]:
+        found = _actual(claim)
+        assert found is not None
+        actual, is_value = found
+        place = self._places[id(claim)]
+        seen = self._record(place, actual if is_value else ast.Call(ast.Name("bool", ast.Load()), [actual], []))
+        return [seen, self._record(EXPECTED + place, _expected(claim))] if self._with_expected else [seen]
+
+    @staticmethod
+    def _record(place: int, value: ast.expr) -> ast.stmt:
+        return ast.Expr(ast.Call(ast.Name(RECORD, ast.Load()), [ast.Constant(place), value], []))
+
+
+def _sides(claim: ast.stmt) -> list[ast.expr]:
+    """Return the sides of a claim, as of a comparison."""
     if isinstance(claim, ast.Assert):
-        claim.test, claim.msg = ast.Compare(call, [ast.Is()], [ast.Constant(None)]), None
-    elif isinstance(claim, ast.Expr):
-        claim.value = call
+        return [claim.test.left, *claim.test.comparators] if isinstance(claim.test, ast.Compare) else []
+    call = claim.value if isinstance(claim, ast.Expr) else None
+    return call.args if isinstance(call, ast.Call) else []
+
+
+def _expected(claim: ast.stmt) -> ast.expr:
+    """Return what a claim expects of the value that is recorded."""
+    found = _actual(claim)
+    if found is not None and found[1]:
+        return next(side for side in _sides(claim)[:2] if side is not found[0])
+    return ast.Constant(called(claim) != "assertFalse")
 
 
 def recorded_values(message: str) -> dict[int, str]:
@@ -199,23 +256,29 @@ def is_same(known: str, given: str) -> bool:
     if known == given or known.startswith(REPR) or given.startswith(REPR):
         return known == given
     try:
-        value, other = ast.literal_eval(known), ast.literal_eval(given)
+        return _is_close(ast.literal_eval(known), ast.literal_eval(given))
     except _NO_LITERAL:
         return False
+
+
+def _is_close(value: Any, other: Any) -> bool:
+    """Return whether two values are equal, numbers with a point to `DIGITS` digits."""
     if isinstance(value, float) and isinstance(other, int | float):  # another right repair may add in another order
         digits = DIGITS - (math.frexp(value)[1] * 3) // 10
         return round(value, digits) == round(other, digits)
+    if isinstance(value, list | tuple) and isinstance(other, type(value)):
+        return len(value) == len(other) and all(map(_is_close, value, other))
+    if isinstance(value, dict) and isinstance(other, dict):
+        return value.keys() == other.keys() and all(_is_close(value[key], other[key]) for key in value)
     return bool(value == other)
 
 
-def is_literal(text: str) -> bool:
-    """Return whether a recorded value can be compared exactly."""
+def is_comparable(text: str) -> bool:
+    """Return whether a recorded value can be compared."""
     if text.startswith(REPR):
         return "." not in text and " at 0x" not in text
     try:
-        value = ast.literal_eval(text)
+        ast.literal_eval(text)
     except _NO_LITERAL:
         return False
-    return isinstance(value, float) or not any(
-        isinstance(node, ast.Constant) and isinstance(node.value, float | complex) for node in ast.walk(ast.parse(text))
-    )
+    return True

@@ -90,7 +90,7 @@ def make_swe_task(
             "tests_visible": tests_visible,
             "num_fail_to_pass": len(test_spec.fail_to_pass),
             "num_pass_to_pass": len(test_spec.pass_to_pass),
-            "num_renamed_copies": len(test_spec.with_renamed_copy),
+            "num_renamed_copies": len(test_spec.renamed_copies),
             "num_must_fail_copies": len(test_spec.with_must_fail_copy),
             "num_challenged": sum(len(one.tests) for one in test_spec.challenges.each),
             "num_second_opinion": sum(len(one.tests) for one in test_spec.challenges.each if one.plain),

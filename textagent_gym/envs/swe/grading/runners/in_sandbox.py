@@ -22,6 +22,7 @@ import hashlib  # noqa: E402
 import hmac  # noqa: E402
 import itertools  # noqa: E402, F401
 import json  # noqa: E402
+import numbers  # noqa: E402, F401
 import os  # noqa: E402
 import random  # noqa: E402
 import re  # noqa: E402, F401
@@ -51,8 +52,8 @@ def fix_examples(places):
 
 SEARCHES = frozenset(
     ["gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._current_frames", "sys._current_exceptions",
-     "sys.settrace", "sys.setprofile", "sys.addaudithook", "sys.monitoring.register_callback", "ctypes.cdata",
-     "ctypes.PyObj_FromPtr", "ctypes.call_function"]
+     "sys.settrace", "sys.setprofile", "sys.addaudithook", "sys.monitoring.register_callback", "ctypes.PyObj_FromPtr",
+     "ctypes.call_function"]
 )  # fmt: skip
 """Audit events of looking for the runner's objects, of following its steps, and of writing to its memory."""
 
@@ -113,13 +114,21 @@ def report_calls(module, names, refuse):
 
 def ctypes_rules(refuse):
     """Return audit event -> function as `rules` does, of what leads to memory by `ctypes`."""
-    text, a, starts, memory, load, busy = str, isinstance, str.startswith, MEMORY, __import__, []
+    text, a, starts, memory, load, busy, buffer = str, isinstance, str.startswith, MEMORY, __import__, [], [0]
 
     def looks_up(arguments):
         name = arguments[1]
         if not a(name, text):
             return ""
         return "a name of Python's" if starts(name, ("Py", "_Py")) else name if name in memory else ""
+
+    def takes_buffer(arguments):
+        buffer[0] = arguments[0] + arguments[2]
+        return ""
+
+    def takes_address(arguments):
+        # `from_buffer` tells first of the buffer, and then of an address in it.
+        return "" if arguments[0] == buffer[0] else "ctypes.cdata"
 
     def imports(arguments):
         if arguments[0] == "ctypes" and not busy:  # before anybody has its functions
@@ -134,7 +143,8 @@ def ctypes_rules(refuse):
 
     if "ctypes" in sys.modules:
         report_calls(sys.modules["ctypes"], ("memmove", "memset"), refuse)
-    return {"ctypes.dlsym": looks_up, "ctypes.dlsym/handle": looks_up, "import": imports}
+    return {"ctypes.dlsym": looks_up, "ctypes.dlsym/handle": looks_up, "import": imports,
+            "ctypes.cdata/buffer": takes_buffer, "ctypes.cdata": takes_address}  # fmt: skip
 
 
 def rules(protected, refuse):

@@ -8,6 +8,7 @@ not know fails, on the repaired tree, too, and is left to the other runner.
 
 import itertools
 import json
+import numbers
 import os
 import re
 import sys
@@ -202,7 +203,13 @@ def stand_in():
     for name, value in [("raises", raises), ("warns", Warns), ("approx", Approx), ("mark", Mark()), ("param", param),
                         ("fixture", fixture), ("skip", skip), ("fail", fail), ("importorskip", importorskip)]:  # fmt: skip
         setattr(module, name, value)
-    module.__getattr__ = lambda name: type(name, (Unknown,), {})
+
+    def unknown(name):
+        if name.startswith("__"):  # as `inspect` asks for
+            raise AttributeError(name)
+        return type(name, (Unknown,), {})
+
+    module.__getattr__ = unknown
     module.deprecated_call = lambda: Warns((DeprecationWarning, PendingDeprecationWarning, FutureWarning))
     return module
 
@@ -322,29 +329,59 @@ class Session:
 
 
 def literal(value, size=1000):
-    """Return a value as Python writes it, "" where it is no plain data or too large."""
-    kind = type(value)
-    if value is None or kind in (bool, int, float, str, bytes):
-        text = repr(value)
-    elif kind in (list, tuple, set, dict) and len(value) <= size:
-        parts = [part for pair in value.items() for part in pair] if kind is dict else list(value)
-        text = repr(value) if all(literal(part, size) for part in parts) else ""
+    """Return a value as Python writes it, "" where it is no plain data or too large.
+
+    A subclass counts as its base, and a fraction or a decimal as the number that it equals.
+    """
+    base = next((kind for kind in (bool, int, float, str, bytes, tuple, list, dict) if isinstance(value, kind)), None)
+    if value is None or base in (bool, int, float, str, bytes):
+        text = repr(value) if base is None else base.__repr__(value)
+    elif base is not None and len(value) <= size:
+        # By the base's own methods, since those of the subclass may do anything.
+        items = [part for pair in dict.items(value) for part in pair] if base is dict else base.__iter__(value)
+        parts = [literal(part, size) for part in items]
+        if not all(parts):
+            return ""
+        if base is dict:
+            parts = [key + ": " + part for key, part in zip(parts[::2], parts[1::2])]  # noqa: B905 (old interpreters)
+        inside = ", ".join(parts)
+        if base is tuple:
+            text = "(" + inside + (",)" if parts else ")")
+        else:
+            text = "{" + inside + "}" if base is dict else "[" + inside + "]"
+    elif isinstance(value, (set, frozenset)) and len(value) <= size:
+        parts = [literal(part, size) for part in value]
+        text = "{" + ", ".join(parts) + "}" if parts and all(parts) else "" if parts else "set()"
+    elif isinstance(value, numbers.Number) and hasattr(value, "as_integer_ratio"):
+        try:
+            above, below = value.as_integer_ratio()
+            text = repr(above if below == 1 else above / below)
+        except (ArithmeticError, ValueError):
+            text = ""
     else:
         text = ""
     return text if len(text) <= size else ""
 
 
 class Recorder:
-    """Records the values that a test gives it, by their numbers; of a number there can be one value."""
+    """Records the values that a test gives it, by their numbers."""
 
     def __init__(self):
         self.values = {}
 
     def __call__(self, number, value):
         """Record a value."""
-        text = literal(value) or "repr " + repr(value)[:300]
-        if self.values.setdefault(number, text) != text:
-            raise AssertionError("another value")
+        self.values.setdefault(number, []).append(literal(value) or "repr " + repr(value)[:300])
+
+    def texts(self):
+        """Return number -> value as Python writes it: the list of all where a test, as in a loop, has given several."""
+        return {number: texts[0] if len(texts) == 1 else self.list_of(texts) for number, texts in self.values.items()}
+
+    @staticmethod
+    def list_of(texts):
+        """Return the text of a list of recorded values."""
+        marked = [text for text in texts if text.startswith("repr ")]
+        return ("repr " if marked else "") + "[" + ", ".join(texts) + "]"
 
 
 def main():
@@ -371,7 +408,7 @@ def main():
         watch.check()
         lines.append([outcome, path + "::" + name, ""])
         if job["records"]:
-            found = {"seconds": time.perf_counter() - started, "values": recorder.values}
+            found = {"seconds": time.perf_counter() - started, "values": recorder.texts()}
             text = json.dumps(found)
             lines.append(["message", path + "::" + name, text if len(text) <= job["records"] else "{}"])
     watch.check_tests()

@@ -36,8 +36,9 @@ MACHINES = {
         0xC000003E,
         {
             "memfd_create": 319, "shmget": 29, "bpf": 321, "userfaultfd": 323, "perf_event_open": 298, "ptrace": 101,
-            "process_vm_writev": 311, "add_key": 248, "request_key": 249, "keyctl": 250, "setns": 308, "unshare": 272,
-            "mount": 165, "open_by_handle_at": 304, "truncate": 76, "clone": 56, "clone3": 435, "socket": 41,
+            "process_vm_readv": 310, "process_vm_writev": 311, "add_key": 248, "request_key": 249, "keyctl": 250,
+            "setns": 308, "unshare": 272, "mount": 165, "open_by_handle_at": 304, "truncate": 76, "clone": 56,
+            "clone3": 435, "socket": 41,
             "socketpair": 53, "semget": 64, "msgget": 68, "mq_open": 240, "fallocate": 285, "inotify_init": 253,
             "inotify_init1": 294, "fanotify_init": 300, **_NEWER,
         },
@@ -46,8 +47,9 @@ MACHINES = {
         0xC00000B7,
         {
             "memfd_create": 279, "shmget": 194, "bpf": 280, "userfaultfd": 282, "perf_event_open": 241, "ptrace": 117,
-            "process_vm_writev": 271, "add_key": 217, "request_key": 218, "keyctl": 219, "setns": 268, "unshare": 97,
-            "mount": 40, "open_by_handle_at": 265, "truncate": 45, "clone": 220, "clone3": 435, "socket": 198,
+            "process_vm_readv": 270, "process_vm_writev": 271, "add_key": 217, "request_key": 218, "keyctl": 219,
+            "setns": 268, "unshare": 97, "mount": 40, "open_by_handle_at": 265, "truncate": 45, "clone": 220,
+            "clone3": 435, "socket": 198,
             "socketpair": 199, "semget": 190, "msgget": 186, "mq_open": 180, "fallocate": 47, "inotify_init": 26,
             "inotify_init1": 26, "fanotify_init": 262, **_NEWER,
         },
@@ -56,8 +58,9 @@ MACHINES = {
 """Processors for which there is a filter; numbers from the kernel's `syscall_64.tbl` and `asm-generic/unistd.h`."""
 
 _REFUSED = ("memfd_create", "memfd_secret", "shmget", "io_uring_setup", "bpf", "userfaultfd", "perf_event_open", "ptrace",
-    "process_vm_writev", "pidfd_getfd", "add_key", "request_key", "keyctl", "setns", "unshare", "mount",
-    "open_by_handle_at", "semget", "msgget", "mq_open", "inotify_init", "inotify_init1", "fanotify_init")  # fmt: skip
+    "process_vm_readv", "process_vm_writev", "pidfd_getfd", "add_key", "request_key", "keyctl", "setns", "unshare",
+    "mount", "open_by_handle_at", "semget", "msgget", "mq_open", "inotify_init", "inotify_init1",
+    "fanotify_init")  # fmt: skip
 
 _FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6
 

@@ -34,13 +34,9 @@ class MemoryGroup:
 
     def add(self, pids: list[int]) -> None:
         """Move processes into the group; those that they start later are in it, too."""
-        members = self._folder / "cgroup.procs"
-        # To move a process takes the kernel milliseconds, even where it is in the group already.
-        inside = set(members.read_text().split())
         for pid in pids:
-            if str(pid) not in inside:
-                with contextlib.suppress(OSError):  # gone already
-                    members.write_text(str(pid))
+            with contextlib.suppress(OSError):  # gone already
+                (self._folder / "cgroup.procs").write_text(str(pid))
 
     @property
     def has_killed(self) -> bool:

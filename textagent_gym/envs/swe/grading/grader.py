@@ -85,9 +85,9 @@ class TestSpec:
     __test__ = False
 
     @functools.cached_property
-    def renamed_copies(self) -> frozenset[str]:
-        """Tests of which pytest runs a renamed copy: those of which the second runner runs none."""
-        return self.with_renamed_copy - {test for one in self.challenges.each if one.plain for test in one.tests}
+    def by_pytest_alone(self) -> frozenset[str]:
+        """Those of `fail_to_pass` of which the second runner runs no copies, so that pytest has to."""
+        return self.fail_to_pass - {test for one in self.challenges.each if one.plain for test in one.tests}
 
     @functools.cached_property
     def digest(self) -> bytes:
@@ -312,7 +312,8 @@ class Guards:
     @classmethod
     def of(cls, test_spec: TestSpec) -> Guards:
         """Guards under names that nobody could have known; they decide nothing else."""
-        made = cls.make(test_spec.tests, test_spec.renamed_copies, test_spec.with_must_fail_copy)
+        alone = test_spec.by_pytest_alone
+        made = cls.make(test_spec.tests, alone & test_spec.with_renamed_copy, alone & test_spec.with_must_fail_copy)
         left = [one for one in test_spec.challenges.each if not one.plain]
         if not left:
             return made

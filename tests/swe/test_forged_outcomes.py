@@ -770,6 +770,15 @@ def test_a_report_counts_only_where_the_runner_came_to_its_own_end(
     assert runner(calc.GOLD, [calc.MUL], sandbox=sandbox, seconds=20).passed == {calc.MUL}
 
 
+def test_a_slow_function_has_two_copies(spec: TestSpec) -> None:
+    for variants in (True, False):
+        slow = [replace(one, seconds=0.4, variants=one.variants if variants else ()) for one in spec.challenges.each]
+        drawn = draw(slow, spec.tests, random.Random(0))
+        assert len(drawn.faithful) == len(slow) and len(drawn.targets) == 2 * len(slow)
+        assert len(drawn.variants if variants else drawn.altered) == len(slow)
+        assert all(variant.affected for variant, _ in drawn.variants.values())
+
+
 HONEST = {
     "who calls": """
 import sys

@@ -86,7 +86,7 @@ class TestSpec:
 
     @functools.cached_property
     def by_pytest_alone(self) -> frozenset[str]:
-        """Those of `fail_to_pass` of which the second runner runs no copies, so that pytest has to."""
+        """Tests of `fail_to_pass` of which the second runner runs no copies, so that pytest has to."""
         return self.fail_to_pass - {test for one in self.challenges.each if one.plain for test in one.tests}
 
     @functools.cached_property

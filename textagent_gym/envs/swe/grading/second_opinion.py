@@ -23,7 +23,7 @@ FEW = 20
 """Tests that passed at the start of which every one has an altered copy."""
 
 SLOW = 0.1
-"""Time of a function from which on it has the least number of copies, in seconds."""
+"""Time of a function from which on it has two copies, in seconds: a faithful one, and a variant or an altered one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,9 +164,11 @@ def draw(
     plans: list[Plan] = []
     for one in challenges:
         source, name = source_of(one.function, tests)
-        is_slow = one.seconds >= SLOW
-        copies = _pair(one.alterations, places(source, name), 1 if is_slow else count - 1, rng)
-        variants = [variant for variant in one.variants if whole or variant.alone][: 1 if is_slow else None]
+        variants = [variant for variant in one.variants if whole or variant.alone]
+        alterations, most = one.alterations, count - 1
+        if one.seconds >= SLOW:
+            variants, alterations, most = variants[:1], () if variants else alterations, 1
+        copies = _pair(alterations, places(source, name), most, rng)
         copies += [Copy(copy_name(rng), None, None, variant.text) for variant in variants]
         rng.shuffle(copies)
         plans.append(Plan(one.function, one.tests, copies, variants))

@@ -1,7 +1,5 @@
 """Must-fail copies of test files: their tests fail, whatever stands in the file. Flags of repairs."""
 
-import time
-
 import pytest
 
 from textagent_gym.envs.swe.grading.guards import must_fail_copy
@@ -106,10 +104,8 @@ SLOW = {
 @pytest.mark.attack
 @pytest.mark.parametrize("name", SLOW)
 def test_a_file_that_takes_long_to_parse_is_searched_by_words(name: str) -> None:
-    started = time.process_time()
     flags = suspects({}, {"src/a.py": f"{SLOW[name]}\nsys._getframe()\n".encode()})
     assert flags == ("src/a.py is too large to read", "src/a.py names _getframe")
-    assert time.process_time() - started < 5
 
 
 @pytest.mark.attack

@@ -3,7 +3,6 @@
 import codecs
 import io
 import pkgutil
-import time
 import tokenize
 from encodings import __path__ as codec_folder
 from encodings.aliases import aliases
@@ -110,19 +109,6 @@ def test_whatever_encoding_a_file_declares_it_is_written_or_refused_by_a_sentenc
             content = workspace.files["a.py"]
             assert is_listed(name) or content == text.encode("utf-8", "replace")
             assert encoded(as_text(content) or "", content) == content
-
-
-@pytest.mark.attack
-@pytest.mark.parametrize("name", ["punycode", "idna", "utf-7", "unicode_escape", *sorted(ENCODINGS)])
-def test_a_declared_encoding_costs_little_time(name: str) -> None:
-    started = time.process_time()
-    text = f"# coding: {name}\n" + "".join(chr(0x4E00 + number % 20_000) for number in range(99_000))
-    try:
-        content = encoded(text, b"")
-    except UnicodeEncodeError:
-        content = text.encode()
-    assert encoding_of(content + b"\xe9") is not None
-    assert time.process_time() - started < 5
 
 
 @given(st.binary())

@@ -281,7 +281,7 @@ def _chosen(variants: Sequence[Variant], most: int) -> list[Variant]:
 
 
 def _recorded(trial: _Trial, challenges: Sequence[Challenge], start: Tree) -> dict[str, list[Variant]]:
-    """Return variants by function, those first whose values are not to be had without a repair."""
+    """Return variants by function: those that the bug affects, and then the others."""
     rng = random.Random(3)  # noqa: S311 (names alone)
     plans: list[Plan] = []
     texts: dict[Copy, str] = {}
@@ -299,7 +299,7 @@ def _recorded(trial: _Trial, challenges: Sequence[Challenge], start: Tree) -> di
     on_gold, at_start = trial.run(plans, records=True), trial.run(plans, tree=start, records=True)
     found: dict[str, list[Variant]] = {}
     for plan in plans:
-        # Where what a test expects can be read off it, or the start gives the value, nothing has to be known.
+        # A value that the expected side of its claim tells can be had without a repair, and comes last.
         by_ease: list[tuple[bool, Variant]] = []
         for copy in plan.copies:
             values = on_gold.values(copy) if on_gold.does(copy, plan.tests, "passed") else {}

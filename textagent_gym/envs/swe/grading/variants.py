@@ -43,9 +43,8 @@ DIGITS = 9
 MAX_TEXT = 200
 """Longest string that is taken for an input, in characters."""
 
-
 EXPECTED = 1000
-"""Number from which on a claim's expected value is recorded, counted as the claims are."""
+"""Number that is added to a claim's number where what it expects is recorded."""
 
 
 def variant(source: str, name: str, number: int, *, with_expected: bool = False) -> str | None:

@@ -240,6 +240,12 @@ def test_the_first_process_names_no_path_of_the_host(runner: SandboxRunner) -> N
     assert not [word for word in words if word.startswith(b"/") and not word.startswith((b"/usr/", b"/bin/"))]
 
 
+@pytest.mark.parametrize("kind", ["bubblewrap", "landlock"])
+def test_how_the_host_was_started_is_not_shown(runner: SandboxRunner) -> None:
+    result = runner.run("cat /proc/cmdline")
+    assert result.output == b"" or b"Permission denied" in result.output
+
+
 @pytest.mark.parametrize("kind", ["bubblewrap"])
 @pytest.mark.parametrize("path", ["/proc/self/mem", "/dev/../proc/self/mem", "link/mem"])
 def test_no_memory_can_be_written_as_a_file(path: str, runner: SandboxRunner) -> None:

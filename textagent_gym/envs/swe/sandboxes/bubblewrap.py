@@ -335,11 +335,12 @@ def _writable_places(command: Command, as_root: bool) -> list[str]:
     """Return devices, and places of limited size.
 
     An ordinary user owns what bubblewrap made, so that this is closed in the end. Nothing can be written to /proc: by
-    `/proc/self/mem`, under whatever name it is opened, a process would write to its own memory.
+    `/proc/self/mem`, under whatever name it is opened, a process would write to its own memory. How the host was started
+    is not shown.
     """
     sticky = ["--perms", "1777", "--size", str(max(command.limits.disk_bytes // 4, 1 << 16)), "--tmpfs"]
     places = ["--dev", "/dev", *sticky, "/dev/shm", "--proc", "/proc", "--remount-ro", "/proc", *sticky, "/tmp"]
-    places += ["--bind", str(command.worktree), TESTBED]
+    places += ["--ro-bind", "/dev/null", "/proc/cmdline", "--bind", str(command.worktree), TESTBED]
     return places if as_root else [*places, "--remount-ro", "/dev"]
 
 

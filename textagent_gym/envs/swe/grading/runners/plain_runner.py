@@ -217,6 +217,8 @@ def stand_in():
 class Session:
     """The test files of a run."""
 
+    __slots__ = ("here", "modules")  # so that no method of it can be hidden by an attribute
+
     def __init__(self, here):
         self.here, self.modules = here, {}
 

@@ -93,6 +93,8 @@ def main():
     pytest.main(arguments + job["arguments"], plugins=[reporter])
     watch.check()
     watch.check_tests()
+    if type(reporter.outcomes) is not dict:
+        watch.refuse("replaced")
     lines = [[outcome, test, ""] for test, outcome in reporter.outcomes.items()]
     lines += [["message", test, message] for test, message in reporter.messages.items()]
     lines += [["broken", path, ""] for path in reporter.broken]

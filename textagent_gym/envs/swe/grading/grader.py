@@ -37,7 +37,7 @@ from textagent_gym.envs.swe.repo.tree import (
 )
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
-VERSION = 9
+VERSION = 10
 """Version of the grader; with another one nothing that was remembered counts."""
 
 MAX_REMEMBERED = 10_000

@@ -276,7 +276,7 @@ class Opinion:
     """A statement of copies on tests.
 
     Attributes:
-        doubted: Tests that a faithful copy or its variants do not confirm.
+        doubted: Tests that a faithful copy or a variant does not confirm.
         refuted: For each altered copy that passed the tests that it was copied from.
         against: Copies that did not do what they do on the repaired tree.
     """
@@ -295,16 +295,10 @@ def opinion(drawn: Drawn, report: TestReport) -> Opinion:
         if said := disagreeing(copied, tests, outcomes, "passed"):
             doubted.update(said)
             against.add(copied)
-    disagrees: dict[tuple[tuple[str, ...], bool], list[bool]] = {}
     for copied, (variant, tests) in drawn.variants.items():
-        those = disagrees.setdefault((tests, variant.affected), [])
-        those.append(not variant.agrees(copied, report))
-        if those[-1]:
-            against.add(copied)
-    for (tests, is_affected), those in disagrees.items():
-        # Where the tree at the start was right, so is a right repair; elsewhere it may differ in one case of three.
-        if sum(those) > (len(those) // 3 if is_affected else 0):
+        if not variant.agrees(copied, report):
             doubted.update(tests)
+            against.add(copied)
     refuted = {
         copied: tests for copied, tests in drawn.altered.items() if disagreeing(copied, tests, outcomes, "failed")
     }

@@ -195,7 +195,7 @@ class Watch:
         allowed: What is not refused, since the repaired tree does it; None to note everything and refuse nothing.
     """
 
-    __slots__ = ("seen", "fixed", "tests_written", "refuse")  # so that no method of it can be hidden by an attribute
+    __slots__ = ("fixed", "refuse", "seen", "tests_written")  # so that no method of it can be hidden by an attribute
 
     def __init__(self, protected, allowed):
         self.seen = set()

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from tests.support import calc
 from textagent_gym.envs.swe.grading.alterations import Copy, block_of, with_copies
 from textagent_gym.envs.swe.grading.pytest_runs import run_plainly
-from textagent_gym.envs.swe.grading.variants import EXPECTED, REPR, is_comparable, is_same, recorded_values, variant
+from textagent_gym.envs.swe.grading.variants import (
+    EXPECTED,
+    REPR,
+    is_comparable,
+    is_new,
+    is_same,
+    recorded_values,
+    variant,
+)
 from textagent_gym.envs.swe.repo.edits import with_function_of
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
@@ -177,6 +185,23 @@ def test_only_values_that_can_be_compared_are_compared(text: str, expected: bool
 )
 def test_a_value_is_compared_with_the_known_one(known: str, given: str, expected: bool) -> None:
     assert is_same(known, given) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("7", True),
+        ("3", False),
+        ("[1, 9]", True),
+        ("[1, 4]", False),
+        ("[2, 3]", False),
+        ("[1, 4, 5]", True),
+        ("repr Date(1)", True),
+    ],
+)
+def test_a_value_is_new_where_none_that_is_known_tells_it(text: str, expected: bool) -> None:
+    known = ("[1, 3]", "[2, 4]") if text.startswith("[") else ("3", "")
+    assert is_new(text, *known) == expected
 
 
 @pytest.mark.parametrize("message", ["", "[]", "{}", '{"values": 3}', '{"values": {"x": "1"}}', "[" * 4000])

@@ -31,11 +31,11 @@ from textagent_gym.envs.swe.grading.second_opinion import (
     source_of,
     without,
 )
-from textagent_gym.envs.swe.grading.variants import EXPECTED, is_comparable, is_same, recorded_values, variant
+from textagent_gym.envs.swe.grading.variants import EXPECTED, is_comparable, is_new, is_same, recorded_values, variant
 from textagent_gym.envs.swe.repo.tree import Tree, tree_digest
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
-VERSION = 10
+VERSION = 11
 """Version of the changes and of the second runner; another one has every repaired tree tried again."""
 
 NUM_TRIES = 16
@@ -299,8 +299,9 @@ def _recorded(trial: _Trial, challenges: Sequence[Challenge], start: Tree) -> di
     on_gold, at_start = trial.run(plans, records=True), trial.run(plans, tree=start, records=True)
     found: dict[str, list[Variant]] = {}
     for plan in plans:
-        # A value that the expected side of its claim tells can be had without a repair, and comes last.
-        by_ease: list[tuple[bool, Variant]] = []
+        # A value that the expected side of its claim tells can be had without a repair, and comes last; before it come
+        # those that are put together from such values and those of the tree at the start.
+        by_ease: list[tuple[int, Variant]] = []
         for copy in plan.copies:
             values = on_gold.values(copy) if on_gold.does(copy, plan.tests, "passed") else {}
             known = tuple(
@@ -309,8 +310,11 @@ def _recorded(trial: _Trial, challenges: Sequence[Challenge], start: Tree) -> di
             if known:
                 before = at_start.values(copy) if at_start.does(copy, plan.tests, "passed") else {}
                 is_affected = not all(is_same(text, before.get(place, "")) for place, text in known)
-                is_told = all(is_same(text, values.get(EXPECTED + place, "")) for place, text in known)
-                by_ease.append((is_told, Variant(text=texts[copy], values=known, alone=False, affected=is_affected)))
+                expected = {place: values.get(EXPECTED + place, "") for place, _ in known}
+                is_found = any(is_new(text, expected[place], before.get(place, "")) for place, text in known)
+                is_told = all(is_same(text, expected[place]) for place, text in known)
+                form = Variant(text=texts[copy], values=known, alone=False, affected=is_affected)
+                by_ease.append((0 if is_found else 2 if is_told else 1, form))
         by_ease.sort(key=lambda pair: pair[0])
         for kind in (True, False):
             those = [one for _, one in by_ease if one.affected == kind]

@@ -272,6 +272,19 @@ def _is_close(value: Any, other: Any) -> bool:
     return bool(value == other)
 
 
+def is_new(text: str, *known: str) -> bool:
+    """Return whether a recorded value is none of some known ones; of lists, whether an item of it is none of theirs."""
+    if any(is_same(one, text) for one in known):
+        return False
+    try:
+        value, *others = (ast.literal_eval(one) for one in (text, *known))
+    except _NO_LITERAL:
+        return True
+    if not all(isinstance(one, list) and len(one) == len(value) for one in (value, *others)):
+        return True
+    return any(not any(_is_close(other, item) for other in items) for item, *items in zip(value, *others, strict=True))
+
+
 def is_comparable(text: str) -> bool:
     """Return whether a recorded value can be compared."""
     if text.startswith(REPR):

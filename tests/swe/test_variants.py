@@ -102,6 +102,14 @@ def test_what_is_raised_is_recorded_each_time(sandbox: Sandbox) -> None:
     assert found == {"[True, False]", "[False, False]", "[True, True]"}
 
 
+def test_a_raises_block_is_expected_to_raise(sandbox: Sandbox) -> None:
+    text = variant(LOOP, "test_loop", 0, with_expected=True)
+    tree = {"test_b.py": f"import pytest\ndef check(a, b):\n    pass\n{text}\n".encode()}
+    report = run_plainly(tree, ["test_b.py::test_loop"], sandbox=sandbox, seconds=20, records=True)
+    values = recorded_values(report.messages["test_b.py::test_loop"])
+    assert values == {0: "[False, False]", EXPECTED: "[True, True]"}
+
+
 DATA = [
     *("0", "-3", "True", "None", "2.5", '"a\'b"', "b'x'", "()", "(1,)", "[1, [2]]", "{'a': (1, 2)}", "{1, 2}", "set()"),
     *("frozenset({3})", "OrderedDict(a=[1])", "IntFlag('Kind', 'A B').A", "namedtuple('Pair', 'a b')(1, 'b')"),
@@ -196,6 +204,8 @@ def test_a_value_is_compared_with_the_known_one(known: str, given: str, expected
         ("[1, 4]", False),
         ("[2, 3]", False),
         ("[1, 4, 5]", True),
+        ("True", False),
+        ("[1, True]", False),
         ("repr Date(1)", True),
     ],
 )

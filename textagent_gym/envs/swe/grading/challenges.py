@@ -35,7 +35,7 @@ from textagent_gym.envs.swe.grading.variants import EXPECTED, is_comparable, is_
 from textagent_gym.envs.swe.repo.tree import Tree, tree_digest
 from textagent_gym.envs.swe.sandboxes.base import Sandbox
 
-VERSION = 11
+VERSION = 12
 """Version of the changes and of the second runner; another one has every repaired tree tried again."""
 
 NUM_TRIES = 16

@@ -210,7 +210,8 @@ class _Recording(ast.NodeTransformer):
         if place is None or exceptions is None:
             return node
         raised = ast.ExceptHandler(exceptions, None, [self._record(place, ast.Constant(True))])
-        return ast.Try([*node.body, self._record(place, ast.Constant(False))], [raised], [], [])
+        block = ast.Try([*node.body, self._record(place, ast.Constant(False))], [raised], [], [])
+        return [*self._expectation(node, place), block]
 
     def _recorded(self, claim: ast.Assert | ast.Expr) -> list[ast.stmt]:
         found = _actual(claim)
@@ -218,7 +219,10 @@ class _Recording(ast.NodeTransformer):
         actual, is_value = found
         place = self._places[id(claim)]
         seen = self._record(place, actual if is_value else ast.Call(ast.Name("bool", ast.Load()), [actual], []))
-        return [seen, self._record(EXPECTED + place, _expected(claim))] if self._with_expected else [seen]
+        return [*self._expectation(claim, place), seen]
+
+    def _expectation(self, claim: ast.stmt, place: int) -> list[ast.stmt]:
+        return [self._record(EXPECTED + place, _expected(claim))] if self._with_expected else []
 
     @staticmethod
     def _record(place: int, value: ast.expr) -> ast.stmt:
@@ -273,8 +277,11 @@ def _is_close(value: Any, other: Any) -> bool:
 
 
 def is_new(text: str, *known: str) -> bool:
-    """Return whether a recorded value is none of some known ones; of lists, whether an item of it is none of theirs."""
-    if any(is_same(one, text) for one in known):
+    """Return whether a recorded value is none of some known ones; of lists, whether an item of it is none of theirs.
+
+    A boolean never is: there are two of them to guess from.
+    """
+    if text in ("True", "False") or any(is_same(one, text) for one in known):
         return False
     try:
         value, *others = (ast.literal_eval(one) for one in (text, *known))
@@ -282,7 +289,10 @@ def is_new(text: str, *known: str) -> bool:
         return True
     if not all(isinstance(one, list) and len(one) == len(value) for one in (value, *others)):
         return True
-    return any(not any(_is_close(other, item) for other in items) for item, *items in zip(value, *others, strict=True))
+    return any(
+        not isinstance(item, bool) and not any(_is_close(other, item) for other in items)
+        for item, *items in zip(value, *others, strict=True)
+    )
 
 
 def is_comparable(text: str) -> bool:
